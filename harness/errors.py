@@ -1,0 +1,95 @@
+"""The project's exceptions: each message says what came, what was expected and what to do, in one line.
+
+The command line turns every `ItmError` into that one line and the exit code of its class: 2 for bad input, which is the
+default, and 1 for a run that failed on good input.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ItmError(Exception):
+    """Base of all errors that a user can cause and mend."""
+
+    exit_code = 2
+
+
+class InvalidFragments(ItmError):
+    """Fragments whose shapes, mask or values break the contract of `harness.fragments.Fragments`."""
+
+
+class InvalidSimilarity(ItmError):
+    """A similarity matrix of the wrong shape or with values that are not finite."""
+
+
+class InvalidSpec(ItmError):
+    """An experiment, run or component specification with an unknown key or an impossible value."""
+
+
+class UnknownName(ItmError):
+    """A scorer, variant, dataset, backbone, protocol or experiment that does not exist."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]):
+        super().__init__(f"unknown {kind} '{name}'{did_you_mean(name, known)}")
+
+
+class DuplicateName(ItmError):
+    """Two components claim one name."""
+
+
+class InvalidDataset(ItmError):
+    """A dataset that is missing, truncated or contradicts itself."""
+
+
+class InvalidProtocol(ItmError):
+    """A protocol asked of a dataset that it does not fit."""
+
+
+class InvalidCheckpoint(ItmError):
+    """Weights that do not fit the model, cannot be read, or are unsafe to read."""
+
+
+class InvalidPlugin(ItmError):
+    """A plug-in file that does not define one scorer, or a scorer that breaks the contract."""
+
+
+class InvalidRecord(ItmError):
+    """A run's record that cannot be read or was written by an incompatible version."""
+
+
+class ResultsNotWritable(ItmError):
+    """The results folder cannot be created or written."""
+
+
+class CannotEncode(ItmError):
+    """A scorer without backbones was asked to encode."""
+
+
+class TrainingDiverged(ItmError):
+    """The loss or the weights became non-finite while training."""
+
+    exit_code = 1
+
+
+class RunFailed(ItmError):
+    """At least one run of an experiment failed; the others are kept."""
+
+    exit_code = 1
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The tail of an error about an unknown name: the nearest valid names, then all of them.
+
+    Args:
+        name: what came.
+        known: the valid names.
+
+    Returns:
+        A text that starts with a colon or a semicolon and can follow the complaint directly.
+    """
+    valid = sorted(known)
+    near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ";"
+    return f"{hint} valid: {', '.join(valid) if valid else 'none'}"

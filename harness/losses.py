@@ -1,0 +1,71 @@
+"""Objectives on the (B, B) similarity of a batch of matching pairs: row b and column b belong together.
+
+Pairs whose images have the same id are never negatives, so a batch may hold several captions of one image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TripletLoss:
+    """Hinge loss over in-batch negatives in both directions, summed over the batch.
+
+    Args:
+        margin: required advantage of the positive, in units of the score.
+        negatives: "hardest" takes the hardest negative of each query, "all" sums over every negative.
+
+    Source:
+        Faghri et al., VSE++, BMVC 2018, eq. 3 and 6. Differs: pairs of the same image are masked, not only the diagonal.
+    """
+
+    margin: float = 0.2
+    negatives: Literal["hardest", "all"] = "hardest"
+
+    def __call__(self, similarity: Tensor, image_ids: Tensor) -> Tensor:
+        """Scalar loss of `similarity` (B, B) with `image_ids` (B,)."""
+        positive = similarity.diagonal()
+        same = image_ids[:, None] == image_ids[None, :]
+        text_cost = (self.margin + similarity - positive[:, None]).clamp(min=0).masked_fill(same, 0)
+        image_cost = (self.margin + similarity - positive[None, :]).clamp(min=0).masked_fill(same, 0)
+        if self.negatives == "all":
+            return text_cost.sum() + image_cost.sum()
+        return text_cost.amax(dim=1).sum() + image_cost.amax(dim=0).sum()
+
+
+@dataclass(frozen=True)
+class InfoNCE:
+    """Symmetric cross-entropy over the batch, mean of both directions.
+
+    Args:
+        temperature: the similarities are divided by it.
+        reduction: "mean" over the batch, or "sum".
+
+    Source:
+        Radford et al., CLIP, ICML 2021, figure 3. Differs: other pairs of the same image are left out of the denominator.
+    """
+
+    temperature: float = 0.05
+    reduction: Literal["mean", "sum"] = "mean"
+
+    def __call__(self, similarity: Tensor, image_ids: Tensor) -> Tensor:
+        """Scalar loss of `similarity` (B, B) with `image_ids` (B,)."""
+        return contrastive(similarity / self.temperature, image_ids, self.reduction)
+
+
+def contrastive(logits: Tensor, image_ids: Tensor, reduction: str = "mean") -> Tensor:
+    """Symmetric cross-entropy of logits (B, B) whose diagonal is positive; other same-image pairs are left out."""
+    other_positive = (image_ids[:, None] == image_ids[None, :]) & ~torch.eye(
+        len(image_ids), dtype=torch.bool, device=image_ids.device
+    )
+    logits = logits.masked_fill(other_positive, float("-inf"))
+    target = torch.arange(len(logits), device=logits.device)
+    i2t = F.cross_entropy(logits, target, reduction=reduction)
+    t2i = F.cross_entropy(logits.T, target, reduction=reduction)
+    return (i2t + t2i) / 2

@@ -1,0 +1,127 @@
+"""Scorer: the one interface that every method implements, and that everything else in the harness is written against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import CannotEncode
+from harness.fragments import Fragments
+from harness.losses import TripletLoss
+from harness.spec import Spec
+
+Objective = Callable[[Tensor, Tensor], Tensor]
+
+
+class ScorerConfig(Spec):
+    """Base of every scorer's configuration: immutable, unknown keys refused."""
+
+
+class Scorer(nn.Module):
+    """Scores images against captions through their fragments.
+
+    A method is one file that subclasses this: it declares its `Config`, its `variants` and `recipe` as data, and
+    implements `score`. What it computes once an image or once a caption goes into `prepare_images` and
+    `prepare_texts`; what needs both sides goes into `score`.
+
+    Args:
+        config: the method's settings.
+        image_encoder: maps a batch of pixels or region features to fragments; None = the scorer only scores fragments.
+        text_encoder: maps `Tokens` to fragments; None likewise.
+    """
+
+    Config: ClassVar[type[ScorerConfig]] = ScorerConfig
+    #: Named overrides of the config: `{"no_uncertainty": {"uncertainty": "off"}}` is written `grm.no_uncertainty`.
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    #: Overrides of the training settings that the method's paper or code gives.
+    recipe: ClassVar[Mapping[str, Any]] = {}
+    #: What a table says of the code: "re-implementation" or "official weights".
+    origin: ClassVar[str] = "re-implementation"
+    #: The publication, for tables.
+    citation: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        config: ScorerConfig | None = None,
+        image_encoder: nn.Module | None = None,
+        text_encoder: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.config = config if config is not None else self.Config()
+        self.image_encoder = image_encoder
+        self.text_encoder = text_encoder
+        self.objective: Objective = TripletLoss(margin=0.2, negatives="hardest")
+
+    def encode_images(self, batch: Any) -> Fragments:
+        """Fragments of a batch of images, ready for `score`.
+
+        Args:
+            batch: what the image encoder takes: pixels (N, 3, H, W), or region features as `Fragments`.
+
+        Raises:
+            CannotEncode: the scorer was created without an image encoder.
+        """
+        return self.prepare_images(_encoder(self, "image")(batch))
+
+    def encode_texts(self, batch: Any) -> Fragments:
+        """Fragments of a batch of captions, ready for `score`.
+
+        Args:
+            batch: `Tokens` of the text encoder's own tokenizer.
+
+        Raises:
+            CannotEncode: the scorer was created without a text encoder.
+        """
+        return self.prepare_texts(_encoder(self, "text")(batch))
+
+    def prepare_images(self, images: Fragments) -> Fragments:
+        """What the method computes once an image. Applying it twice changes nothing."""
+        return images
+
+    def prepare_texts(self, texts: Fragments) -> Fragments:
+        """What the method computes once a caption. Applying it twice changes nothing."""
+        return texts
+
+    def score(self, images: Fragments, texts: Fragments) -> Tensor:
+        """Score every image against every caption.
+
+        Args:
+            images: I images, features (I, R, D).
+            texts: T captions, features (T, W, D).
+
+        Returns:
+            Similarity (I, T), float, higher is better. An entry depends on its own image and caption alone.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement score(images, texts)")
+
+    def losses(self, images: Fragments, texts: Fragments, image_ids: Tensor) -> dict[str, Tensor]:
+        """The terms whose sum is minimised.
+
+        Args:
+            images: B images, row b belongs to caption b.
+            texts: B captions.
+            image_ids: (B,) int64; pairs with equal ids are never taken as negatives.
+
+        Returns:
+            Scalars by name. The default is the objective on the similarity matrix.
+        """
+        return {"matching": self.objective(self.score(images, texts), image_ids)}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are (CPU for a scorer that has none)."""
+        parameter = next(self.parameters(), None)
+        return parameter.device if parameter is not None else torch.device("cpu")
+
+
+def _encoder(scorer: Scorer, side: str) -> nn.Module:
+    encoder = getattr(scorer, f"{side}_encoder")
+    if encoder is None:
+        raise CannotEncode(
+            f"{type(scorer).__name__} was created without a backbone for {side}s, so it can score fragments but not encode; "
+            f"pass one: create(name, image_encoder=..., text_encoder=...)"
+        )
+    return encoder

@@ -1,0 +1,1 @@
+"""The proposed methods: one file a method, found by the registry by its file name."""
