@@ -1,0 +1,110 @@
+"""CHAN: hard assignment coding between regions and words (Pan et al., CVPR 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from harness.fragments import Fragments
+from harness.scorer import Scorer, ScorerConfig
+from harness.similarity import LogSumExp, Max, Mean, Pooling, SoftmaxMean, Sum, max_sim
+
+#: Visual hard assignment gives one similarity a word (its best region), textual one a region (its best word).
+DIRECTIONS = {"vha": "t2i", "tha": "i2t"}
+POOLINGS: dict[str, Callable[[float], Pooling]] = {
+    "lse": lambda temperature: LogSumExp(1 / temperature),
+    "mean": lambda _: Mean(),
+    "sum": lambda _: Sum(),
+    "max": lambda _: Max(),
+    "softmax": SoftmaxMean,
+}
+
+
+class ChanConfig(ScorerConfig):
+    """Settings of CHAN; the defaults are the authors' for a bi-GRU on Flickr30K."""
+
+    coding: Literal["vha", "tha"] = Field(
+        "vha", description="visual: best region of a word; textual: best word of a region"
+    )
+    pooling: Literal["lse", "mean", "sum", "max", "softmax"] = "lse"
+    temperature: float = Field(0.1, gt=0, description="of lse (whose result is not scaled back) and softmax")
+
+
+class Chan(Scorer):
+    """The best region of each word (or the best word of each region), pooled."""
+
+    Config = ChanConfig
+    config: ChanConfig
+    variants: ClassVar = {
+        "vha_lse": {"coding": "vha", "pooling": "lse"},
+        "vha_mean": {"coding": "vha", "pooling": "mean"},
+        "vha_max": {"coding": "vha", "pooling": "max"},
+        "vha_sum": {"coding": "vha", "pooling": "sum"},
+        "vha_softmax": {"coding": "vha", "pooling": "softmax"},
+        "tha_lse": {"coding": "tha", "pooling": "lse"},
+        "tha_mean": {"coding": "tha", "pooling": "mean"},
+        "bert": {"coding": "vha", "pooling": "mean"},
+    }
+    recipe: ClassVar = {
+        "epochs": 25,
+        "batch_size": 384,
+        "optimizer": "adamw",
+        "learning_rate": 5e-4,
+        "weight_decay": 0.01,
+        "schedule": "step",
+        "decay_epochs": (15,),
+        "decay_factor": 0.1,
+        "gradient_clip": 2.0,
+        "objective": "triplet",
+        "margin": 0.05,
+        "all_negatives_epochs": 1,
+        "region_drop": 0.2,
+        "word_masking": 0.2,
+    }
+    citation = "Pan et al., Fine-grained Image-text Matching by Cross-modal Hard Aligning Network, CVPR 2023"
+
+    def __init__(
+        self,
+        config: ChanConfig | None = None,
+        image_encoder: nn.Module | None = None,
+        text_encoder: nn.Module | None = None,
+    ):
+        super().__init__(config, image_encoder, text_encoder)
+        self._direction = DIRECTIONS[self.config.coding]
+        self._pooling = POOLINGS[self.config.pooling](self.config.temperature)
+
+    def prepare_images(self, images: Fragments) -> Fragments:
+        """Regions as unit vectors."""
+        return images.normalized()
+
+    def prepare_texts(self, texts: Fragments) -> Fragments:
+        """Words as unit vectors."""
+        return texts.normalized()
+
+    def score(self, images: Fragments, texts: Fragments) -> Tensor:
+        """Score every image against every caption.
+
+        Args:
+            images: I images, features (I, R, D).
+            texts: T captions, features (T, W, D).
+
+        Returns:
+            Similarity (I, T); with `lse` in units of the temperature, about ten times a cosine.
+
+        Raises:
+            InvalidFragments: the two sides differ in D.
+
+        Source:
+            Pan et al., CHAN, eq. 5-9. Differs: padding is masked with -inf, where the authors write -1.
+        """
+        return max_sim(
+            images.features,
+            images.mask,
+            texts.features,
+            texts.mask,
+            direction=self._direction,
+            pooling=self._pooling,
+        )

@@ -1,0 +1,122 @@
+"""SCAN: stacked cross-attention between regions and words (Lee et al., ECCV 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from harness.fragments import Fragments
+from harness.scorer import Scorer, ScorerConfig
+from harness.similarity import LogSumExp, Max, Mean, Pooling, Sum, cross_attention
+
+#: The authors' Flickr30K values: lambda1 and lambda2 of each direction.
+INVERSE_TEMPERATURE = {"t2i": 9.0, "i2t": 4.0}
+LSE_SCALE = {"t2i": 6.0, "i2t": 5.0}
+DIRECTIONS = {"t2i": ("t2i",), "i2t": ("i2t",), "both": ("t2i", "i2t")}
+POOLINGS: dict[str, Callable[[float], Pooling]] = {
+    "lse": lambda sharpness: LogSumExp(sharpness, 1 / sharpness),
+    "mean": lambda _: Mean(),
+    "max": lambda _: Max(),
+    "sum": lambda _: Sum(),
+}
+
+
+class ScanConfig(ScorerConfig):
+    """Settings of SCAN; the defaults are the authors' for Flickr30K, t2i LSE."""
+
+    direction: Literal["t2i", "i2t", "both"] = Field("t2i", description="which side attends; both = mean of the two")
+    attention_norm: Literal["clipped_l2norm", "l2norm", "clipped_l1norm", "l1norm", "softmax", "clipped", "none"] = (
+        Field("clipped_l2norm", description="of the similarities, over the attending fragments")
+    )
+    pooling: Literal["lse", "mean", "max", "sum"] = "lse"
+    inverse_temperature: float | None = Field(None, gt=0, description="lambda1; None = 9 for t2i, 4 for i2t")
+    lse_scale: float | None = Field(None, gt=0, description="lambda2; None = 6 for t2i, 5 for i2t")
+
+
+class Scan(Scorer):
+    """Each word attends to the regions (or each region to the words); the cosines with what it found are pooled."""
+
+    Config = ScanConfig
+    config: ScanConfig
+    variants: ClassVar = {
+        "t2i_lse": {"direction": "t2i", "pooling": "lse"},
+        "t2i_avg": {"direction": "t2i", "pooling": "mean"},
+        "i2t_lse": {"direction": "i2t", "pooling": "lse"},
+        "i2t_avg": {"direction": "i2t", "pooling": "mean"},
+        "both_lse": {"direction": "both", "pooling": "lse"},
+        "both_avg": {"direction": "both", "pooling": "mean"},
+        "i2t_lse_coco": {"direction": "i2t", "pooling": "lse", "lse_scale": 20.0},
+        "no_clipping": {"attention_norm": "l2norm"},
+        "no_attention_norm": {"attention_norm": "none"},
+    }
+    recipe: ClassVar = {
+        "epochs": 30,
+        "batch_size": 128,
+        "optimizer": "adam",
+        "learning_rate": 2e-4,
+        "weight_decay": 0.0,
+        "schedule": "step",
+        "decay_epochs": (15,),
+        "decay_factor": 0.1,
+        "gradient_clip": 2.0,
+        "objective": "triplet",
+        "margin": 0.2,
+        "all_negatives_epochs": 0,
+    }
+    citation = "Lee et al., Stacked Cross Attention for Image-Text Matching, ECCV 2018"
+
+    def __init__(
+        self,
+        config: ScanConfig | None = None,
+        image_encoder: nn.Module | None = None,
+        text_encoder: nn.Module | None = None,
+    ):
+        super().__init__(config, image_encoder, text_encoder)
+        self._heads = [_Head(direction, self.config) for direction in DIRECTIONS[self.config.direction]]
+
+    def prepare_images(self, images: Fragments) -> Fragments:
+        """Regions as unit vectors."""
+        return images.normalized()
+
+    def prepare_texts(self, texts: Fragments) -> Fragments:
+        """Words as unit vectors."""
+        return texts.normalized()
+
+    def score(self, images: Fragments, texts: Fragments) -> Tensor:
+        """Score every image against every caption.
+
+        Args:
+            images: I images, features (I, R, D).
+            texts: T captions, features (T, W, D).
+
+        Returns:
+            Similarity (I, T).
+
+        Raises:
+            InvalidFragments: the two sides differ in D.
+
+        Source:
+            Lee et al., SCAN, eq. 1-9. Differs: padding is masked on both sides.
+        """
+        scores = [head(images, texts) for head in self._heads]
+        return sum(scores[1:], start=scores[0]) / len(scores)
+
+
+class _Head:
+    """One direction of the attention with its temperatures."""
+
+    def __init__(self, direction: str, config: ScanConfig):
+        self.attends_to_images = direction == "t2i"
+        self.options: dict[str, Any] = {
+            "attention_norm": config.attention_norm,
+            "inverse_temperature": config.inverse_temperature or INVERSE_TEMPERATURE[direction],
+            "pooling": POOLINGS[config.pooling](config.lse_scale or LSE_SCALE[direction]),
+        }
+
+    def __call__(self, images: Fragments, texts: Fragments) -> Tensor:
+        if self.attends_to_images:
+            return cross_attention(images.features, images.mask, texts.features, texts.mask, **self.options)
+        return cross_attention(texts.features, texts.mask, images.features, images.mask, **self.options).T

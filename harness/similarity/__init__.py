@@ -1,0 +1,41 @@
+"""The fine-grained similarity kernels that scorers share, imported only when used.
+
+`max_sim` and `cross_attention` take padded tensors with masks and are differentiable; the poolings and attention
+normalisations they are built from are tables from a config value to a component.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.similarity.cross_attention import ATTENTION_NORMS, cross_attention
+    from harness.similarity.max_sim import max_sim
+    from harness.similarity.pooling import LogSumExp, Max, Mean, Pooling, SoftmaxMean, Sum
+
+__all__ = [
+    "ATTENTION_NORMS",
+    "LogSumExp",
+    "Max",
+    "Mean",
+    "Pooling",
+    "SoftmaxMean",
+    "Sum",
+    "cross_attention",
+    "max_sim",
+]
+
+_MODULES = {
+    "ATTENTION_NORMS": "cross_attention",
+    "cross_attention": "cross_attention",
+    "max_sim": "max_sim",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_MODULES.get(name, 'pooling')}")
+    value = globals()[name] = getattr(module, name)
+    return value
