@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from harness.errors import CannotEncode
 from harness.fragments import Fragments
 from harness.losses import TripletLoss
-from harness.spec import Spec
+from harness.spec import Component, Spec
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 
@@ -42,6 +42,9 @@ class Scorer(nn.Module):
     origin: ClassVar[str] = "re-implementation"
     #: The publication, for tables.
     citation: ClassVar[str] = ""
+    #: The backbones that the method comes with, for an experiment's entry that names none; None = the experiment's.
+    default_image: ClassVar[Component | None] = None
+    default_text: ClassVar[Component | None] = None
 
     def __init__(
         self,

@@ -1,0 +1,73 @@
+"""`itm leaderboard`: train, evaluate and rank the scorers of an experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.options import add_plugins, device_option, plugin_option, results_option, set_option, torch_device
+
+
+@click.command()
+@click.argument("experiment", metavar="EXP")
+@set_option
+@results_option
+@plugin_option
+@device_option
+@click.option("--published", is_flag=True, help="Join the published rows of the same dataset and protocol, marked so.")
+@click.option("--no-mlflow", is_flag=True, help="Do not mirror the runs to MLflow.")
+def leaderboard(
+    experiment: str,
+    overrides: tuple[str, ...],
+    results: Path,
+    plugins: tuple[Path, ...],
+    device: str,
+    published: bool,
+    no_mlflow: bool,
+) -> int:
+    """Train, evaluate and rank the scorers of EXP: a YAML file, or the name of a built-in experiment.
+
+    Runs that are already recorded are not repeated. Writes leaderboard.md, .html, .csv, .json and .tex below
+    RESULTS/leaderboards/, and mirrors the runs to MLflow (RESULTS/mlflow.db unless MLFLOW_TRACKING_URI is set).
+    """
+    from harness.spec import load_experiment
+
+    add_plugins(plugins)
+    spec = load_experiment(experiment, overrides)
+
+    from harness.cli.progress import ConsoleObserver
+    from harness.experiment import run_experiment
+    from harness.record import RunStore
+    from harness.tracking import create_tracker
+
+    store = RunStore(results)
+    chosen = torch_device(device)
+    store.prepare()
+    tracker = create_tracker(results, enabled=not no_mlflow)
+    with ConsoleObserver() as observer:
+        outcome = run_experiment(spec, store, device=chosen, tracker=tracker, observer=observer)
+    if outcome.records:
+        _write(spec.name, spec.description, outcome, store, published)
+    for failure in outcome.failures:
+        click.echo(f"itm: error: {failure.label} seed {failure.seed} failed: {failure.error}", err=True)
+    return outcome.exit_code
+
+
+def _write(name: str, description: str, outcome, store, published: bool) -> None:  # type: ignore[no-untyped-def]
+    from rich.console import Console
+
+    from reports import leaderboard as board
+
+    report = board.build(
+        store,
+        [record.run_id for record in outcome.records],
+        title=f"Leaderboard: {name}",
+        failures=outcome.failures,
+        published=published,
+    )
+    folder = store.results / "leaderboards" / name
+    board.write(report, folder)
+    console = Console(highlight=False)
+    console.print(board.terminal_table(report))
+    console.print(f"written: {folder}/leaderboard.md, .html, .csv, .json, .tex", soft_wrap=True)

@@ -1,0 +1,118 @@
+"""`itm ls`: what is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.options import add_plugins, plugin_option, results_option
+
+KINDS = ("scorers", "variants", "datasets", "backbones", "protocols", "experiments", "runs")
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(KINDS))
+@results_option
+@plugin_option
+def ls(kind: str, results: Path, plugins: tuple[Path, ...]) -> None:
+    """List scorers, variants, datasets, backbones, protocols, experiments, or the runs in a results folder."""
+    from rich.console import Console
+    from rich.table import Table
+
+    add_plugins(plugins)
+    header, rows = _LISTS[kind](results)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, title in enumerate(header):
+        table.add_column(title, no_wrap=index == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200  # a pipe has no width; long cells stay on one line
+    console.print(table)
+
+
+def _scorers(_: Path):  # type: ignore[no-untyped-def]
+    from harness import registry
+
+    rows = []
+    for name, source in registry.sources().items():
+        cls = registry.scorer_class(name)
+        rows.append((name, len(cls.variants), cls.origin, cls.citation, source.target))
+    return ("name", "variants", "origin", "citation", "source"), sorted(rows)
+
+
+def _variants(_: Path):  # type: ignore[no-untyped-def]
+    from harness import registry
+
+    rows = [
+        (f"{name}.{variant}", ", ".join(f"{k}={v}" for k, v in config.items()))
+        for name in registry.names()
+        for variant, config in registry.variants(name).items()
+    ]
+    return ("name", "overrides"), rows
+
+
+def _datasets(_: Path):  # type: ignore[no-untyped-def]
+    from harness.datasets import DATASETS
+
+    return ("name", "description"), [(name, _first_line(target)) for name, target in DATASETS.items()]
+
+
+def _backbones(_: Path):  # type: ignore[no-untyped-def]
+    from harness.backbones import IMAGE_BACKBONES, TEXT_BACKBONES
+
+    sides = (("image", IMAGE_BACKBONES), ("text", TEXT_BACKBONES))
+    rows = [(name, side, _first_line(target)) for side, table in sides for name, target in table.items()]
+    return ("name", "side", "description"), rows
+
+
+def _protocols(_: Path):  # type: ignore[no-untyped-def]
+    from harness.protocols import PROTOCOLS
+
+    return ("name", "description"), [(p.name, p.description) for p in PROTOCOLS.values()]
+
+
+def _experiments(_: Path):  # type: ignore[no-untyped-def]
+    from harness.spec import builtin_experiments, read_yaml
+
+    rows = [(name, read_yaml(path).get("description", "")) for name, path in builtin_experiments().items()]
+    return ("name", "description"), rows
+
+
+def _runs(results: Path):  # type: ignore[no-untyped-def]
+    from harness.record import RunStore
+
+    rows = [
+        (
+            record.run_id,
+            record.label,
+            record.backbone,
+            record.dataset,
+            record.seed,
+            record.status,
+            "; ".join(f"{name} rSum {metrics['rsum']:.1f}" for name, metrics in record.metrics.items()) or record.error,
+        )
+        for record in RunStore(results).records()
+    ]
+    return ("run", "scorer", "backbone", "dataset", "seed", "status", "result"), rows
+
+
+def _first_line(target: str) -> str:
+    import importlib
+    import inspect
+
+    module, _, attribute = target.partition(":")
+    return (inspect.getdoc(getattr(importlib.import_module(module), attribute)) or "").split("\n")[0]
+
+
+_LISTS = {
+    "scorers": _scorers,
+    "variants": _variants,
+    "datasets": _datasets,
+    "backbones": _backbones,
+    "protocols": _protocols,
+    "experiments": _experiments,
+    "runs": _runs,
+}

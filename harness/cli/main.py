@@ -1,0 +1,80 @@
+"""The command `itm`: finds the subcommand, and turns every error of a user into one line and an exit code.
+
+A subcommand's module is imported when it is called or asked for its help; `itm --help` imports none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from harness import __version__
+from harness.errors import ItmError, did_you_mean
+
+#: name -> (module:attribute, one line for the list)
+COMMANDS = {
+    "leaderboard": ("harness.cli.leaderboard:leaderboard", "Train, evaluate and rank the scorers of an experiment."),
+    "report": ("harness.cli.report:report", "Write the leaderboards of all runs in a results folder."),
+    "ls": ("harness.cli.ls:ls", "List scorers, variants, datasets, backbones, protocols, experiments or runs."),
+    "check": ("harness.cli.check:check", "Run the contract suite on a scorer or a plug-in file."),
+    "import-checkpoint": (
+        "harness.cli.import_checkpoint:import_checkpoint",
+        "Convert an authors' checkpoint of SCAN or CHAN, without executing its pickle.",
+    ),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):  # type: ignore[no-untyped-def]
+        if args and args[0] not in COMMANDS:
+            raise click.UsageError(f"unknown command '{args[0]}'{did_you_mean(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="itm")
+def cli() -> None:
+    """Benchmark and ablation harness for fine-grained image-text matching.
+
+    Start with `itm leaderboard quickstart`: it trains SCAN, CHAN and CLIP on generated scenes and ranks them.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 a run failed (the others are kept), 2 bad input."""
+    try:
+        code = cli.main(arguments, prog_name="itm", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except ItmError as error:
+        click.echo(f"itm: error: {' '.join(str(error).split())}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"itm: error: {error.format_message()}", err=True)
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("itm: interrupted; the same command continues where it stopped", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

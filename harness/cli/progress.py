@@ -1,0 +1,81 @@
+"""Progress of an experiment: bars on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from harness.experiment import Observer
+from harness.record import RunRecord
+from harness.spec import RunSpec
+
+if TYPE_CHECKING:
+    from harness.training import Epoch
+
+
+class ConsoleObserver(Observer):
+    """Shows the plan, the epochs and the end of every cell on stderr.
+
+    Use as a context manager around the experiment.
+    """
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console(stderr=True, highlight=False)
+        self.live = self.console.is_terminal
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            disable=not self.live,
+            transient=True,
+        )
+        self.cells = self.progress.add_task("runs", total=None, note="")
+        self.epochs = self.progress.add_task("epochs", total=None, note="", visible=False)
+        self.total = self.done = 0
+        self.since = time.perf_counter()
+
+    def __enter__(self) -> ConsoleObserver:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def planned(self, specs: Sequence[RunSpec], missing: Sequence[RunSpec]) -> None:
+        self.total = len(missing)
+        kept = len(specs) - len(missing)
+        self.console.print(f"{len(specs)} runs: {kept} already recorded, {len(missing)} to run")
+        self.progress.update(self.cells, total=len(missing))
+
+    def started(self, spec: RunSpec) -> None:
+        self.since = time.perf_counter()
+        self.progress.reset(
+            self.epochs, total=spec.training.epochs, description=_title(spec), note="", visible=self.live
+        )
+
+    def epoch(self, spec: RunSpec, epoch: Epoch) -> None:
+        note = f"validation rSum {epoch.validation['rsum']:.1f}"
+        self.progress.update(self.epochs, completed=epoch.epoch + 1, note=note)
+
+    def ended(self, record: RunRecord) -> None:
+        self.done += 1
+        seconds = time.perf_counter() - self.since
+        title = f"[{self.done}/{self.total}] {record.label} seed {record.seed}"
+        if record.status == "failed":
+            self.console.print(f"{title}: FAILED after {seconds:.0f} s: {record.error}", markup=False, soft_wrap=True)
+        else:
+            sums = ", ".join(f"{name} rSum {metrics['rsum']:.1f}" for name, metrics in record.metrics.items())
+            self.console.print(f"{title}: {sums} ({seconds:.0f} s)", markup=False, soft_wrap=True)
+        self.progress.update(self.cells, completed=self.done)
+        self.progress.update(self.epochs, visible=False)
+
+
+def _title(spec: RunSpec) -> str:
+    return f"{spec.label} seed {spec.seed}"

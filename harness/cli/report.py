@@ -1,0 +1,36 @@
+"""`itm report`: leaderboards of everything that is recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option("--published", is_flag=True, help="Join the published rows of the same dataset and protocol, marked so.")
+def report(results: Path, published: bool) -> None:
+    """Write one leaderboard a dataset from all finished runs below RESULTS, without running anything."""
+    from rich.console import Console
+
+    from harness.errors import InvalidRecord
+    from harness.record import RunStore
+    from reports import leaderboard as board
+
+    store = RunStore(results)
+    finished = [record for record in store.records() if record.status == "finished"]
+    if not finished:
+        raise InvalidRecord(f"no finished run below {results}/runs; run `itm leaderboard EXP --results {results}` first")
+    console = Console(highlight=False)
+    by_data: dict[tuple[str, str], list[str]] = {}
+    for record in finished:
+        by_data.setdefault((record.dataset, record.data_sha256), []).append(record.run_id)
+    for (dataset, sha256), run_ids in by_data.items():
+        same_name = sum(name == dataset for name, _ in by_data) > 1
+        stem = f"{dataset}-{sha256[:8]}" if same_name else dataset
+        built = board.build(store, run_ids, title=f"Leaderboard: {stem}", published=published)
+        folder = results / "leaderboards" / f"all-{stem}"
+        board.write(built, folder)
+        console.print(board.terminal_table(built))
+        console.print(f"written: {folder}/leaderboard.md, .html, .csv, .json, .tex", soft_wrap=True)

@@ -1,0 +1,346 @@
+"""Experiments: plan the cells of a grid, run those that are missing, keep what is there.
+
+A cell is a pure function of its `RunSpec` and the results folder, independent of the others: killed, it is taken up
+again at its last epoch; failed, it leaves a record that says why and does not stop its neighbours.
+"""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from harness import backbones, checkpoints, datasets, environment, protocols, registry, training
+from harness.datasets.base import Dataset
+from harness.errors import InvalidDataset, InvalidRecord, ItmError
+from harness.evaluation import Results, Scored, evaluate, score_split
+from harness.inputs import image_batch
+from harness.profiling import measure_cost, peak_memory
+from harness.record import RunRecord, RunStore, atomic_path
+from harness.scorer import Scorer
+from harness.spec import Component, Experiment, RunSpec, TrainingSpec, build, canonical_json
+from harness.tracking import Tracker, mirror_record
+from harness.training import Epoch, TrainingResult
+
+TEST_SPLIT = "test"
+
+
+class Observer:
+    """Hears of an experiment's progress; this base hears nothing."""
+
+    def planned(self, specs: Sequence[RunSpec], missing: Sequence[RunSpec]) -> None:
+        """The cells of the experiment, and those of them that have to run."""
+
+    def started(self, spec: RunSpec) -> None:
+        """A cell starts."""
+
+    def epoch(self, spec: RunSpec, epoch: Epoch) -> None:
+        """A cell finished an epoch."""
+
+    def ended(self, record: RunRecord) -> None:
+        """A cell finished or failed; `record.status` says which."""
+
+
+@dataclass
+class Outcome:
+    """What became of an experiment.
+
+    Args:
+        records: of the cells that are finished, in the order of the plan.
+        failures: of the cells that failed in this call.
+        exit_code: 0; otherwise that of the failures, where bad input (2) outranks a failed run (1).
+    """
+
+    records: list[RunRecord] = field(default_factory=list)
+    failures: list[RunRecord] = field(default_factory=list)
+    exit_code: int = 0
+
+
+def plan(experiment: Experiment) -> list[RunSpec]:
+    """The resolved cells of an experiment, all scorers of a seed before the next seed.
+
+    Everything that can be known to be wrong before any work is done is refused here.
+
+    Raises:
+        UnknownName, InvalidSpec: an unknown or impossible scorer, backbone, dataset, protocol or setting.
+        InvalidDataset: a split is missing or empty, or a backbone takes what the dataset does not have.
+        InvalidProtocol: a protocol does not fit the test split.
+    """
+    component = datasets.resolve(experiment.dataset)
+    dataset = open_dataset(component)
+    test = dataset.split(TEST_SPLIT)
+    for name in experiment.protocols:
+        protocols.get(name).check(len(test.image_ids))
+    cells = []
+    for entry in experiment.scorers:
+        cls = registry.scorer_class(entry.name)
+        scorer, variant = registry.split(entry.name)
+        image = backbones.resolve("image", entry.image or cls.default_image or experiment.image)
+        text = backbones.resolve("text", entry.text or cls.default_text or experiment.text)
+        _check_input(image, test)
+        where = f"training of scorer '{entry.key}'"
+        cells.append(
+            {
+                "scorer": scorer,
+                "variant": variant,
+                "config": registry.resolve_config(entry.name, entry.config).model_dump(mode="json"),
+                "image": image,
+                "text": text,
+                "dataset": component,
+                "data_sha256": dataset.sha256,
+                "protocols": experiment.protocols,
+                "training": build(TrainingSpec, {**cls.recipe, **experiment.training, **entry.training}, where),
+                "evaluation": experiment.evaluation,
+                "plugin_sha256": registry.plugin_sha256(scorer),
+            }
+        )
+    return [RunSpec(**cell, seed=seed) for seed in experiment.seeds for cell in cells]
+
+
+def run_experiment(
+    experiment: Experiment,
+    store: RunStore,
+    *,
+    device: torch.device | str = "cpu",
+    tracker: Tracker | None = None,
+    observer: Observer | None = None,
+) -> Outcome:
+    """Run the cells that have no finished record yet.
+
+    Args:
+        experiment: what to run.
+        store: where the runs lie.
+        device: where to compute.
+        tracker: mirror of the records; None = none.
+        observer: hears of the progress.
+
+    Returns:
+        All finished records of the plan, and the failures of this call.
+
+    Raises:
+        ItmError: bad input that concerns the whole experiment, before anything runs.
+    """
+    store.prepare()
+    specs = plan(experiment)
+    return run_cells(specs, store, device=device, tracker=tracker, observer=observer, experiment=experiment.name)
+
+
+def run_cells(
+    specs: Sequence[RunSpec],
+    store: RunStore,
+    *,
+    device: torch.device | str = "cpu",
+    tracker: Tracker | None = None,
+    observer: Observer | None = None,
+    experiment: str = "",
+) -> Outcome:
+    """Run the given cells that have no finished record yet; as `run_experiment`."""
+    tracker, observer = tracker or Tracker(), observer or Observer()
+    missing = [spec for spec in specs if store.finished(spec.run_id) is None]
+    observer.planned(specs, missing)
+    tracker.start_experiment(experiment, {"itm.experiment": experiment})
+    outcome = Outcome()
+    for spec in missing:
+        observer.started(spec)
+        record, code = _run_guarded(spec, store, torch.device(device), functools.partial(observer.epoch, spec))
+        observer.ended(record)
+        if record.status == "failed":
+            outcome.failures.append(record)
+            outcome.exit_code = max(outcome.exit_code, code)
+    for spec in specs:
+        record_or_none = store.finished(spec.run_id)
+        if record_or_none is not None:
+            outcome.records.append(record_or_none)
+            mirror_record(tracker, record_or_none, store.folder(spec.run_id))
+    tracker.close()
+    return outcome
+
+
+def run_cell(
+    spec: RunSpec, store: RunStore, device: torch.device, on_epoch: Callable[[Epoch], None] | None = None
+) -> RunRecord:
+    """Train, evaluate and measure one cell and write its files; resumes at the last epoch if it was cut off.
+
+    Raises:
+        ItmError: the data, the scorer or the training failed; nothing of the run counts as finished then.
+    """
+    started = _now()
+    folder = store.folder(spec.run_id)
+    with atomic_path(folder / "config.yaml") as path:
+        path.write_text(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    dataset = open_dataset(spec.dataset)
+    _check_data(spec, dataset)
+    with peak_memory(device) as memory:
+        scorer = build_scorer(spec, dataset).to(device)
+        trained = training.fit(
+            scorer,
+            dataset.split("train"),
+            dataset.split("val"),
+            spec.training,
+            seed=spec.seed,
+            checkpoint=folder / "checkpoint.pt",
+            on_epoch=on_epoch,
+            batch_size_eval=spec.evaluation.batch_size,
+        )
+        scorer.eval()
+        test = dataset.split(TEST_SPLIT)
+        scored = score_split(scorer, test, spec.evaluation.batch_size)
+        results = evaluate(scored.similarity, test, spec.protocols, spec.evaluation)
+    cost = {**_measure(scorer, scored, dataset, spec, device), **trained.step_ms, **memory}
+    _write_files(spec, store, scorer, scored, results)
+    record = _record(spec, dataset, results, trained, cost, device, started)
+    store.write(record)
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    return record
+
+
+def build_scorer(spec: RunSpec, dataset: Dataset) -> Scorer:
+    """The untrained scorer of a cell with its backbones; its initial weights depend on the seed alone."""
+    train = dataset.split("train")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        image = backbones.build_image(spec.image, region_width=train.images.region_width)
+        text = backbones.build_text(spec.text, captions=train.captions)
+        return registry.create(spec.scorer, image_encoder=image, text_encoder=text, **spec.config)
+
+
+def load_scorer(store: RunStore, run_id: str) -> Scorer:
+    """The trained scorer of a finished run, from its own files alone.
+
+    Raises:
+        InvalidRecord: the run is missing or did not finish.
+        InvalidCheckpoint: the weights do not fit.
+    """
+    record = store.finished(run_id)
+    if record is None:
+        raise InvalidRecord(f"run {run_id} has no finished record below {store.results}")
+    return checkpoints.load_model(store.folder(run_id) / "model.safetensors")
+
+
+def open_dataset(component: Component) -> Dataset:
+    """The dataset of a resolved component; opened once a process."""
+    return _open_dataset(canonical_json(component.model_dump(mode="json")))
+
+
+@functools.lru_cache(maxsize=4)
+def _open_dataset(component: str) -> Dataset:
+    return datasets.open_dataset(Component.model_validate_json(component))
+
+
+def _check_input(image: Component, test: Any) -> None:
+    needed = backbones.image_class(image.name).input
+    if needed not in test.images.inputs:
+        raise InvalidDataset(
+            f"image backbone '{image.name}' takes {needed}, but the dataset offers "
+            f"{' and '.join(sorted(test.images.inputs))} only; choose another image backbone"
+        )
+
+
+def _check_data(spec: RunSpec, dataset: Dataset) -> None:
+    if dataset.sha256 != spec.data_sha256:
+        raise InvalidDataset(
+            f"the data of '{spec.dataset.name}' changed since the run was planned (SHA-256 {dataset.sha256[:12]}, "
+            f"planned {spec.data_sha256[:12]}); call the command again"
+        )
+
+
+def _run_guarded(
+    spec: RunSpec, store: RunStore, device: torch.device, on_epoch: Callable[[Epoch], None]
+) -> tuple[RunRecord, int]:
+    """The record of a cell whatever happens to it, and the exit code that it asks for."""
+    started = _now()
+    try:
+        return run_cell(spec, store, device, on_epoch), 0
+    except ItmError as error:
+        message, code = str(error), error.exit_code
+    except Exception as error:  # one failing cell, a plug-in's bug say, must not lose the others
+        message, code = f"{type(error).__name__}: {' '.join(str(error).split())}", 1
+        with atomic_path(store.folder(spec.run_id) / "traceback.txt") as path:
+            path.write_text(traceback.format_exc(), encoding="utf-8")
+    record = RunRecord(**_identity(spec, spec.dataset.name), status="failed", error=message, started=started, finished=_now())
+    store.write(record)
+    return record, code
+
+
+def _measure(scorer: Scorer, scored: Scored, dataset: Dataset, spec: RunSpec, device: torch.device) -> dict[str, float]:
+    test = dataset.split(TEST_SPLIT)
+    rows = range(min(len(test.images), spec.evaluation.batch_size))
+    assert scorer.image_encoder is not None and scorer.text_encoder is not None
+    pixels_or_regions = image_batch(test, scorer.image_encoder, rows).to(device)
+    tokens = scorer.text_encoder.tokenizer(test.captions[: spec.evaluation.batch_size]).to(device)
+    return measure_cost(
+        scorer,
+        pixels_or_regions,
+        tokens,
+        scored.images,
+        scored.texts,
+        repeats=spec.evaluation.cost_repeats,
+        device=device,
+    )
+
+
+def _write_files(spec: RunSpec, store: RunStore, scorer: Scorer, scored: Scored, results: Results) -> None:
+    folder = store.folder(spec.run_id)
+    store.write_ranks(spec.run_id, results.ranks)
+    checkpoints.save_model(scorer, folder / "model.safetensors", spec)
+    if spec.evaluation.save_scores:
+        import numpy as np
+
+        with atomic_path(folder / "scores.npy") as path, path.open("wb") as file:
+            np.save(file, scored.similarity.cpu().numpy(), allow_pickle=False)
+
+
+def _identity(spec: RunSpec, dataset: str) -> dict[str, Any]:
+    cls = registry.scorer_class(spec.scorer)
+    return {
+        "run_id": spec.run_id,
+        "scorer": spec.scorer,
+        "variant": spec.variant,
+        "code_origin": cls.origin,
+        "citation": cls.citation,
+        "backbone": spec.backbone,
+        "dataset": dataset,
+        "protocols": spec.protocols,
+        "seed": spec.seed,
+        "data_sha256": spec.data_sha256,
+        "spec": spec.model_dump(mode="json"),
+    }
+
+
+def _record(
+    spec: RunSpec,
+    dataset: Dataset,
+    results: Results,
+    trained: TrainingResult,
+    cost: dict[str, float],
+    device: torch.device,
+    started: str,
+) -> RunRecord:
+    return RunRecord(
+        **_identity(spec, dataset.title),
+        metrics=results.metrics,
+        validation={**trained.best, "epoch": trained.best_epoch + 1},
+        cost=cost,
+        training={
+            "epochs": len(trained.history),
+            "steps": trained.steps,
+            "seconds": trained.seconds,
+            "history": [asdict(epoch) for epoch in trained.history],
+        },
+        environment=environment.describe(device),
+        code=environment.code_revision(),
+        status="finished",
+        started=started,
+        finished=_now(),
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
