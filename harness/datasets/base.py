@@ -63,7 +63,8 @@ class Split:
         count_images, count_captions = len(self.image_ids), len(self.captions)
         if not count_images or not count_captions:
             raise InvalidDataset(
-                f"split '{self.name}' is empty: {count_images} images and {count_captions} captions; check the split's name"
+                f"split '{self.name}' is empty: {count_images} images and {count_captions} captions; "
+                "check the split's name"
             )
         if len(self.images) != count_images:
             raise InvalidDataset(f"split '{self.name}': {len(self.images)} images but {count_images} image ids")
@@ -82,11 +83,14 @@ class Split:
         without = np.bincount(self.caption_image, minlength=count_images) == 0
         if without.any():
             raise InvalidDataset(
-                f"split '{self.name}': {int(without.sum())} images have no caption (first: '{self.image_ids[int(np.flatnonzero(without)[0])]}')"
+                f"split '{self.name}': {int(without.sum())} images have no caption "
+                f"(first: '{self.image_ids[int(np.flatnonzero(without)[0])]}')"
             )
         for kind, ids in (("image", self.image_ids), ("caption", self.caption_ids)):
             if len(set(ids)) < len(ids):
-                raise InvalidDataset(f"split '{self.name}': {len(ids) - len(set(ids))} {kind} ids appear more than once")
+                raise InvalidDataset(
+                    f"split '{self.name}': {len(ids) - len(set(ids))} {kind} ids appear more than once"
+                )
 
 
 class Dataset:

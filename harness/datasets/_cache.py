@@ -1,0 +1,93 @@
+"""The cache folder: arrays that are slow to make and quick to map, written atomically and checked when read.
+
+The folder is `$ITM_CACHE`, else `~/.cache/itm-harness`. Everything in it can be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import InvalidDataset
+
+log = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """Where caches lie. Not created here."""
+    return Path(os.environ.get("ITM_CACHE") or "~/.cache/itm-harness").expanduser()
+
+
+def load_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray | None:
+    """A cached array, memory-mapped read-only.
+
+    Args:
+        path: the `.npy` file.
+        shape: what the array must have; a file of another shape is stale.
+        dtype: likewise.
+
+    Returns:
+        The array, or None where the file is missing, truncated, of another shape, or not an array.
+    """
+    if not path.is_file():
+        return None
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:  # ValueError: the file is shorter than its header says
+        log.warning("cache %s is damaged and will be made again: %s", path, error)
+        return None
+    if array.shape != shape or array.dtype != dtype:
+        log.warning(
+            "cache %s holds %s %s, not %s %s, and will be made again", path, array.dtype, array.shape, dtype, shape
+        )
+        return None
+    return array
+
+
+def write_array(
+    path: Path, shape: tuple[int, ...], dtype: type[np.generic], blocks: Iterable[np.ndarray]
+) -> np.ndarray:
+    """Write blocks of rows to a `.npy` file and map it.
+
+    Blocks are written one after the other, so the array never has to fit in memory, and a full disk is an error here
+    instead of a crash on a mapped page. The file appears whole or not at all; of two writers the last one wins.
+
+    Args:
+        path: the file.
+        shape: of the whole array.
+        dtype: of the whole array.
+        blocks: arrays (n, *shape[1:]) whose lengths sum to shape[0].
+
+    Raises:
+        InvalidDataset: the folder cannot be written or the disk is full.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    rows = 0
+    partial = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for block in blocks:
+                file.write(np.ascontiguousarray(block, dtype=dtype).data)
+                rows += len(block)
+        assert rows == shape[0], f"{rows} rows written, {shape[0]} announced"
+        os.replace(partial, path)
+        partial = ""
+    except OSError as error:
+        raise InvalidDataset(
+            f"cannot write the cache {path}: {error.strerror or error}; "
+            "set ITM_CACHE to a folder with room that you may write"
+        ) from None
+    finally:
+        if partial:
+            with contextlib.suppress(OSError):
+                os.unlink(partial)
+    return np.load(path, mmap_mode="r", allow_pickle=False)
