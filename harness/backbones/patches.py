@@ -1,0 +1,98 @@
+"""Image backbone `patches`: pixels to one fragment a patch, by a small trainable tower or any timm model.
+
+Shape letters: N images, S side in pixels, L patches, D width.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, ImageEncoder
+from harness.backbones.pixels import PixelNormalizer
+from harness.fragments import Fragments
+
+SMALL = ("conv_stem", "small_vit")
+
+
+class PatchConfig(BackboneConfig):
+    """Settings of `patches`."""
+
+    architecture: str = Field("conv_stem", description="conv_stem, small_vit, or a name of timm.list_models()")
+    pretrained: bool | str = Field(
+        False, description="timm models: true fetches timm's weights; a path loads a local safetensors or PyTorch file"
+    )
+    image_size: int = Field(64, ge=8, description="side of the pixels, S")
+    width: int = Field(DEFAULT_WIDTH, ge=1, description="D of the fragments")
+    keep_class_token: bool = Field(True, description="keep [CLS] as the first fragment where the tower has one")
+    patch_size: int = Field(8, ge=1, description="conv_stem and small_vit: pixels a side of a patch")
+    channels: int = Field(128, ge=8, description="conv_stem and small_vit: width inside the tower")
+    depth: int = Field(4, ge=1, description="small_vit: layers")
+    heads: int = Field(4, ge=1, description="small_vit: attention heads")
+
+    @model_validator(mode="after")
+    def _fits(self) -> PatchConfig:
+        if self.architecture in SMALL:
+            if self.image_size % self.patch_size:
+                raise ValueError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
+            if self.pretrained:
+                raise ValueError(f"{self.architecture} has no pretrained weights; they exist for timm models only")
+        if self.architecture == "small_vit" and self.channels % self.heads:
+            raise ValueError(f"channels {self.channels} is not a multiple of heads {self.heads}")
+        return self
+
+
+class PatchEncoder(ImageEncoder):
+    """One fragment a patch, [CLS] first where it is kept.
+
+    Attributes:
+        class_tokens: how many leading fragments are no patches: 1 with a [CLS] that is kept, else 0 (registers of a
+            timm model are dropped).
+
+    Raises:
+        InvalidSpec: an unknown architecture, or one that cannot take this image size.
+        InvalidCheckpoint: pretrained weights that cannot be fetched, read, or do not fit.
+    """
+
+    Config = PatchConfig
+    input = "pixels"
+
+    def __init__(self, config: PatchConfig, region_width: int = 0, *, load_pretrained: bool = True):
+        super().__init__(config)
+        from harness.backbones import towers  # imports timm, which a listing of backbones should not pay for
+
+        builders = {
+            "conv_stem": lambda: towers.ConvStem(config.image_size, config.patch_size, config.channels),
+            "small_vit": lambda: towers.small_vit(
+                config.image_size, config.patch_size, config.channels, config.depth, config.heads
+            ),
+        }
+        pretrained = config.pretrained if load_pretrained else False
+        any_timm = lambda: towers.timm_tower(config.architecture, pretrained, config.image_size)  # noqa: E731
+        self.tower = builders.get(config.architecture, any_timm)()
+        self.image_size = config.image_size
+        self.width = config.width
+        self.class_tokens = min(1, self.tower.class_tokens) if config.keep_class_token else 0
+        self._dropped = slice(self.class_tokens, self.tower.class_tokens)
+        self.normalize = PixelNormalizer(config.image_size, self.tower.mean, self.tower.std)
+        self.project = _projection(self.tower.channels, config.width)
+
+    def forward(self, batch: Tensor | Fragments) -> Fragments:
+        """Patch fragments (N, L, D), or (N, 1 + L, D) with [CLS] first, from uint8 pixels (N, 3, S, S)."""
+        tokens = self.tower(self.normalize(cast(Tensor, batch)))
+        if self._dropped.start < self._dropped.stop:
+            tokens = torch.cat([tokens[:, : self._dropped.start], tokens[:, self._dropped.stop :]], dim=1)
+        features = self.project(tokens)
+        return Fragments(features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device))
+
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        """The tower's parameters where they came trained."""
+        return list(self.tower.parameters()) if self.config.pretrained else []
+
+
+def _projection(channels: int, width: int) -> nn.Module:
+    """To the common width; nothing to learn where the tower already has it."""
+    return nn.Identity() if channels == width else nn.Linear(channels, width)
