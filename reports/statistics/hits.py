@@ -1,0 +1,199 @@
+"""From ranks to whole numbers an image: the columns that every test, interval and resampling is made of.
+
+The image is the unit: its own query, all its captions, all recalls and all seeds move together. A recall (or rSum) is
+`scale * sum_i x_i` with whole x_i, so that sums are exact in any order and on any number of threads.
+
+Shape letters: M methods, K metrics, S seeds, N images, T captions, G query groups (a direction in a fold).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import UnknownName
+from reports.statistics.errors import InvalidRanks
+from reports.statistics.runs import MethodRuns
+
+RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
+METRICS = (*RECALLS, "rsum")
+DIRECTIONS = ("i2t", "t2i")
+# Sums must stay whole in float64; weights that would not are rounded to this many bits, far below any printed digit.
+_EXACT_BITS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class ImageColumns:
+    """Per-image numerators of M methods and K metrics, and what turns them into points and influences.
+
+    Attributes:
+        metrics: the K names.
+        numerators: (M, K, N) whole numbers; method m scores `scale[k] * numerators[m, k].sum()` points.
+        scale: (K,) points a unit of numerator.
+        groups: (G, N) queries of each image in each direction and fold.
+        group_means: (M, K, G) points a query of the group adds to the metric, on average.
+        fold: (N,) fold number of each image, from 0.
+        seed_scores: for each method (S_m, K) points of each seed alone.
+    """
+
+    metrics: tuple[str, ...]
+    numerators: NDArray[np.int64]
+    scale: NDArray[np.float64]
+    groups: NDArray[np.int64]
+    group_means: NDArray[np.float64]
+    fold: NDArray[np.int64]
+    seed_scores: tuple[NDArray[np.float64], ...]
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """(M, K) points of each method, averaged over its seeds."""
+        return self.numerators.sum(axis=2) * self.scale
+
+    def influence(self, numerators: NDArray[np.int64], group_means: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+        """Linearised contribution of each image to a score or a difference of scores, in points; it sums to zero.
+
+        With one query or equally many captions an image this is the centred contribution; with unequal counts it is
+        that of the ratio estimator (hits over queries), where an image with more captions is expected to hit more.
+
+        Args:
+            numerators: (N,) of metric k.
+            group_means: (G,) of the same score.
+            k: the metric.
+
+        Returns:
+            (N,) float64.
+        """
+        return numerators * self.scale[k] - np.einsum("gn,g->n", self.groups, group_means)
+
+
+def components(metric: str) -> tuple[tuple[str, int], ...]:
+    """The (direction, K) recalls that a metric sums.
+
+    Args:
+        metric: `rsum`, or `i2t_r<K>` or `t2i_r<K>`.
+
+    Raises:
+        UnknownName: another name.
+    """
+    if metric == "rsum":
+        return tuple(part for recall in RECALLS for part in components(recall))
+    found = re.fullmatch(r"(i2t|t2i)_r([1-9]\d*)", metric)
+    if not found:
+        raise UnknownName("metric", metric, METRICS)
+    return ((found[1], int(found[2])),)
+
+
+def query_counts(runs: MethodRuns) -> dict[str, NDArray[np.int64]]:
+    """Queries of each image by direction, each (N,): 0 or 1 image queries, and its number of captions."""
+    captions = np.bincount(runs.caption_image, minlength=len(runs.image_ids)).astype(np.int64)
+    return {"i2t": runs.image_queried.astype(np.int64), "t2i": captions}
+
+
+def hits_an_image(runs: MethodRuns, direction: str, k: int) -> NDArray[np.int64]:
+    """Hits at K of each seed, added up over the queries of each image.
+
+    Args:
+        runs: one method.
+        direction: `i2t` or `t2i`.
+        k: a query is a hit if its rank is below k.
+
+    Returns:
+        (S, N) whole numbers.
+    """
+    if direction == "i2t":
+        return ((runs.i2t_ranks < k) & runs.image_queried).astype(np.int64)
+    hits = runs.t2i_ranks < k
+    size = len(runs.image_ids)
+    return np.stack([np.bincount(runs.caption_image[row], minlength=size) for row in hits]).astype(np.int64)
+
+
+def image_columns(methods: Sequence[MethodRuns], metrics: Sequence[str]) -> ImageColumns:
+    """Aggregate the ranks of methods that share their queries (see `refusals.aligned`) to images.
+
+    Args:
+        methods: M methods with identical ids, caption maps and folds, in one order.
+        metrics: K metric names.
+
+    Returns:
+        The columns.
+
+    Raises:
+        InvalidRanks: a fold without queries in one direction.
+    """
+    first = methods[0]
+    fold = np.unique(first.fold, return_inverse=True)[1].astype(np.int64)
+    folds = int(fold.max()) + 1
+    counts = query_counts(first)
+    totals = {d: np.bincount(fold, weights=counts[d], minlength=folds).astype(np.int64) for d in DIRECTIONS}
+    _refuse_empty(first, totals)
+    parts = [components(metric) for metric in metrics]
+    asked = sorted({part for recalls in parts for part in recalls})
+    hits = [{part: hits_an_image(run, *part) for part in asked} for run in methods]
+    common = math.lcm(*(len(run.seeds) for run in methods))
+
+    numerators = np.zeros((len(methods), len(metrics), len(fold)), dtype=np.int64)
+    group_means = np.zeros((len(methods), len(metrics), 2 * folds))
+    scale = np.zeros(len(metrics))
+    for j, recalls in enumerate(parts):
+        weights, unit = _whole_weights({d: totals[d] for d, _ in recalls})
+        scale[j] = 100.0 * unit / (folds * common)
+        for m, run in enumerate(methods):
+            for d, k in recalls:
+                units = common // len(run.seeds) * weights[d][fold] * hits[m][d, k].sum(axis=0)
+                numerators[m, j] += units
+                group = slice(0, folds) if d == "i2t" else slice(folds, 2 * folds)
+                group_means[m, j, group] += scale[j] * np.bincount(fold, weights=units, minlength=folds) / totals[d]
+    groups = np.stack([counts[d] * (fold == f) for d in DIRECTIONS for f in range(folds)])
+    seed_scores = tuple(
+        np.stack([_seed_scores([table[part] for part in recalls], recalls, fold, totals) for recalls in parts], axis=1)
+        for table in hits
+    )
+    return ImageColumns(tuple(metrics), numerators, scale, groups, group_means, fold, seed_scores)
+
+
+def _seed_scores(
+    tables: Sequence[NDArray[np.int64]],
+    recalls: Sequence[tuple[str, int]],
+    fold: NDArray[np.int64],
+    totals: dict[str, NDArray[np.int64]],
+) -> NDArray[np.float64]:
+    """Points (S,) of each seed on the sum of some recalls, each averaged over folds."""
+    folds = len(totals["i2t"])
+    one_hot = np.eye(folds, dtype=np.int64)[fold]  # (N, folds)
+    return np.sum(
+        [(100.0 * (t @ one_hot) / totals[d]).mean(axis=1) for t, (d, _) in zip(tables, recalls, strict=True)], axis=0
+    )
+
+
+def _refuse_empty(runs: MethodRuns, totals: dict[str, NDArray[np.int64]]) -> None:
+    for direction, queries in totals.items():
+        if (queries == 0).any():
+            raise InvalidRanks(
+                f"'{runs.name}': {int((queries == 0).sum())} of {len(queries)} folds have no {direction} query; "
+                "give every fold queries in both directions"
+            )
+
+
+def _whole_weights(totals: dict[str, NDArray[np.int64]]) -> tuple[dict[str, NDArray[np.int64]], float]:
+    """Whole weights proportional to 1 / queries of each direction and fold, and the value of one unit.
+
+    Five captions an image give 5 for an image query and 1 for a caption query. Folds of unequal sizes can make the
+    common denominator astronomical; the weights are then rounded to `_EXACT_BITS` bits less those of the sums.
+    """
+    sizes = [int(n) for queries in totals.values() for n in queries]
+    denominator = math.lcm(*sizes)
+    weights = {d: [denominator // int(n) for n in queries] for d, queries in totals.items()}
+    divisor = math.gcd(*(w for row in weights.values() for w in row))
+    # A query adds at most 3 hits times the seeds' common denominator, taken as below 300, to a sum over all of them.
+    room = 2 ** (_EXACT_BITS - math.ceil(math.log2(1000 * max(sizes) * len(sizes))))
+    largest = max(w for row in weights.values() for w in row) // divisor
+    if largest <= room:
+        whole = {d: np.asarray([w // divisor for w in row], dtype=np.int64) for d, row in weights.items()}
+        return whole, divisor / denominator
+    unit = 1.0 / (min(sizes) * room)
+    return {d: np.asarray([round(1.0 / (n * unit)) for n in q], dtype=np.int64) for d, q in totals.items()}, unit

@@ -1,0 +1,211 @@
+"""What makes methods comparable, and what a reader must be warned of: every refusal names ids, counts and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reports.statistics.errors import (
+    AggregateOnlyResults,
+    BestSeedRuns,
+    DifferentCaptionMaps,
+    DifferentGalleries,
+    DifferentQueries,
+    DuplicateQueries,
+    InvalidSetting,
+    MissingQueries,
+    TooFewImages,
+    TooFewSeeds,
+    UnequalSeeds,
+    listing,
+)
+from reports.statistics.runs import MethodRuns
+
+MINIMUM_IMAGES = 30
+COMFORTABLE_IMAGES = 200
+MINIMUM_SEEDS = 3
+Claim = Literal["checkpoint", "method"]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A warning that belongs beside the numbers: a stable code and a sentence."""
+
+    code: str
+    message: str
+
+
+def refuse_aggregate_only(names: Sequence[str]) -> None:
+    """Refuse methods that exist only as published averages.
+
+    Raises:
+        AggregateOnlyResults: any name given.
+    """
+    if names:
+        raise AggregateOnlyResults(
+            f"only published averages for {listing(names)}: a test needs every query's rank, which papers do not "
+            "print; run these methods here or import their rank files"
+        )
+
+
+def aligned(methods: Sequence[MethodRuns]) -> list[MethodRuns]:
+    """Check that methods answered the same queries on the same gallery, and put them in one canonical order.
+
+    The order is that of the sorted ids, so that results do not depend on the order of a file's rows.
+
+    Args:
+        methods: at least two.
+
+    Returns:
+        The same runs, rows reordered.
+
+    Raises:
+        InvalidSetting, DuplicateQueries, DifferentQueries, MissingQueries, DifferentGalleries, DifferentCaptionMaps.
+    """
+    if len(methods) < 2:
+        raise InvalidSetting(f"a comparison needs at least 2 methods, got {len(methods)}; name another one")
+    names = [m.name for m in methods]
+    repeated = sorted({n for n in names if names.count(n) > 1})
+    if repeated:
+        raise DuplicateQueries(f"methods named twice: {listing(repeated)}; give each a name of its own")
+    first, *others = methods
+    for other in others:
+        _same_ids(first, other, "image", first.image_ids, other.image_ids)
+        _same_ids(first, other, "caption", first.caption_ids, other.caption_ids)
+        if other.gallery != first.gallery:
+            raise DifferentGalleries(
+                f"'{first.name}' searched the gallery '{first.gallery}' and '{other.name}' '{other.gallery}'; "
+                "compare runs of one dataset, split and protocol"
+            )
+    ordered = [_sorted(m) for m in methods]
+    for other in ordered[1:]:
+        _same_maps(ordered[0], other)
+    return ordered
+
+
+def _same_ids(a: MethodRuns, b: MethodRuns, kind: str, ids_a: NDArray[Any], ids_b: NDArray[Any]) -> None:
+    if np.array_equal(ids_a, ids_b):
+        return
+    only_a, only_b = np.setdiff1d(ids_a, ids_b), np.setdiff1d(ids_b, ids_a)
+    if len(only_a) and len(only_b):
+        raise DifferentQueries(
+            f"'{a.name}' and '{b.name}' were asked different {kind} queries: {listing(only_a)} only in '{a.name}', "
+            f"{listing(only_b)} only in '{b.name}'; evaluate both on one split and protocol"
+        )
+    if len(only_a) or len(only_b):
+        lacking, lost = (b, only_a) if len(only_a) else (a, only_b)
+        raise MissingQueries(
+            f"'{lacking.name}' lacks {kind} queries {listing(lost)}; evaluate it on all queries, they are not filled in"
+        )
+
+
+def _sorted(runs: MethodRuns) -> MethodRuns:
+    images, captions = np.argsort(runs.image_ids, kind="stable"), np.argsort(runs.caption_ids, kind="stable")
+    ordered = np.arange(len(images))
+    if np.array_equal(images, ordered) and np.array_equal(captions, np.arange(len(captions))):
+        return runs
+    place = np.empty_like(images)
+    place[images] = ordered
+    return replace(
+        runs,
+        i2t_ranks=runs.i2t_ranks[:, images],
+        t2i_ranks=runs.t2i_ranks[:, captions],
+        caption_image=place[runs.caption_image[captions]],
+        image_ids=runs.image_ids[images],
+        caption_ids=runs.caption_ids[captions],
+        fold=runs.fold[images],
+        image_queried=runs.image_queried[images],
+    )
+
+
+def _same_maps(a: MethodRuns, b: MethodRuns) -> None:
+    for kind, ids, of_a, of_b in (
+        ("image of the captions", a.caption_ids, a.caption_image, b.caption_image),
+        ("fold of the images", a.image_ids, a.fold, b.fold),
+        ("choice of image queries", a.image_ids, a.image_queried, b.image_queried),
+    ):
+        different = of_a != of_b
+        if np.any(different):
+            raise DifferentCaptionMaps(
+                f"'{a.name}' and '{b.name}' differ in the {kind} for {listing(ids[different])}; "
+                "evaluate both with one version of the dataset's annotations"
+            )
+
+
+def check_images(methods: Sequence[MethodRuns]) -> None:
+    """Refuse fewer than 30 images.
+
+    Raises:
+        TooFewImages: with the count.
+    """
+    size = len(methods[0].image_ids)
+    if size < MINIMUM_IMAGES:
+        raise TooFewImages(
+            f"{size} images are too few for a test, at least {MINIMUM_IMAGES} are needed; evaluate on a larger split"
+        )
+
+
+def check_seeds(
+    methods: Sequence[MethodRuns], claim: Claim, *, allow_unequal_seeds: bool, paired_seeds: bool = False
+) -> None:
+    """Refuse runs whose seeds cannot carry the claim.
+
+    Raises:
+        BestSeedRuns, TooFewSeeds, UnequalSeeds, InvalidSetting.
+    """
+    picked = [m.name for m in methods if m.seed_selection == "best"]
+    if picked:
+        raise BestSeedRuns(
+            f"best-of-several-seeds runs of {listing(picked)}: the best of 5 beats an equal method in 12 to 25 % of "
+            "tests; give all seeds that were run"
+        )
+    counts = {m.name: len(m.seeds) for m in methods}
+    if claim == "method" and min(counts.values()) < MINIMUM_SEEDS:
+        few = [f"'{n}' {s}" for n, s in counts.items() if s < MINIMUM_SEEDS]
+        raise TooFewSeeds(
+            f"a claim about methods needs {MINIMUM_SEEDS} seeds (5 recommended), too few for {listing(few)}; "
+            "train more seeds or claim the checkpoints only"
+        )
+    if len(set(counts.values())) > 1 and not allow_unequal_seeds:
+        spelled = [f"'{n}' {s}" for n, s in counts.items()]
+        raise UnequalSeeds(
+            f"different numbers of seeds: {listing(spelled)}; train the missing seeds or allow it explicitly"
+        )
+    if paired_seeds and len({m.seeds for m in methods}) > 1:
+        raise InvalidSetting("paired seeds need the same seeds in the same order for every method; drop the pairing")
+
+
+def warnings_for(methods: Sequence[MethodRuns]) -> list[Notice]:
+    """What a reader must know about the runs themselves.
+
+    Returns:
+        Notices `few_images`, `chosen_on_test` and `unequal_captions`, those that apply.
+    """
+    notices = []
+    first = methods[0]
+    size = len(first.image_ids)
+    if size < COMFORTABLE_IMAGES:
+        notices.append(
+            Notice("few_images", f"Only {size} images: intervals are wide and their coverage approximate below 200.")
+        )
+    on_test = [m.name for m in methods if m.checkpoint_chosen_on == "test"]
+    if on_test:
+        notices.append(
+            Notice(
+                "chosen_on_test",
+                f"The checkpoints of {listing(on_test)} were chosen on test data: scores are biased up.",
+            )
+        )
+    counts = np.unique(np.bincount(first.caption_image, minlength=size))
+    if len(counts) > 1:
+        notices.append(
+            Notice(
+                "unequal_captions",
+                f"Images have {counts.min()} to {counts.max()} captions: the ratio estimator is used for t2i and rSum.",
+            )
+        )
+    return notices
