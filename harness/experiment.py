@@ -235,7 +235,7 @@ def _open_dataset(component: str) -> Dataset:
 
 
 def _check_input(image: Component, test: Any) -> None:
-    needed = backbones.image_class(image.name).input
+    needed = backbones.encoder_class("image", image.name).input
     if needed not in test.images.inputs:
         raise InvalidDataset(
             f"image backbone '{image.name}' takes {needed}, but the dataset offers "

@@ -59,7 +59,7 @@ def build_image(
         InvalidCheckpoint: pretrained weights that are missing, unsafe to read, or do not fit.
     """
     component = Component.model_validate(component)
-    return _encoder_class("image", component.name)(
+    return encoder_class("image", component.name)(
         _config("image", component), region_width, load_pretrained=load_pretrained
     )
 
@@ -86,7 +86,7 @@ def build_text(
         InvalidCheckpoint: pretrained weights or a state that do not fit.
     """
     component = Component.model_validate(component)
-    config, cls = _config("text", component), _encoder_class("text", component.name)
+    config, cls = _config("text", component), encoder_class("text", component.name)
     if state is not None:
         return cls.restored(config, state)
     if isinstance(vocabulary, (str, Path)):
@@ -125,10 +125,15 @@ def check_widths(image: ImageEncoder, text: TextEncoder) -> None:
 
 
 def _config(kind: Kind, component: Component) -> Any:
-    return build(_encoder_class(kind, component.name).Config, component.options, f"{kind} backbone {component.name}")
+    return build(encoder_class(kind, component.name).Config, component.options, f"{kind} backbone {component.name}")
 
 
-def _encoder_class(kind: Kind, name: str) -> Any:
+def encoder_class(kind: Kind, name: str) -> Any:
+    """The class behind a name; imports its module.
+
+    Raises:
+        UnknownName: with near matches and the list of valid names.
+    """
     names = _BACKBONES[kind]
     if name not in names:
         raise UnknownName(f"{kind} backbone", name, names)
