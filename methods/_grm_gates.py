@@ -1,0 +1,128 @@
+"""GRM's adapters: one keep gate in [0, 1] for each fragment of a side, and how the gate enters the similarity.
+
+Shape letters: N items, F fragments, D width.
+
+Source: GRM, AAAI 2026, eq. 1. The two-way Gumbel-softmax there equals a gate with logistic noise, which is what this
+computes: the difference of two Gumbel variables is logistic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Generator = torch.Generator | None
+
+_SMALLEST = 1e-6  # of a gate in a denominator: a closed gate stays closed instead of becoming NaN
+
+
+def logistic_noise(like: Tensor, generator: Generator = None) -> Tensor:
+    """Draws of Logistic(0, 1), the law of the difference of two Gumbel(0, 1), in the shape and dtype of `like`."""
+    uniform = torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+    return torch.logit(uniform, eps=1e-7)  # the guard keeps a draw of exactly 0 from becoming -inf
+
+
+def no_noise(like: Tensor, generator: Generator = None) -> Tensor:
+    """Zeros, for a gate that is not sampled."""
+    return torch.zeros_like(like)
+
+
+class SoftGate(nn.Module):
+    """A two-layer adapter whose gate is sampled in training and is its mode's sigmoid at evaluation.
+
+    Args:
+        width: D.
+        hidden_width: units of the hidden layer.
+        temperature: tau; small values push the gates to 0 or 1.
+        noise: drawn in training, `logistic_noise` or `no_noise`.
+        keep_bias: initial value of the logit of keeping.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        hidden_width: int,
+        temperature: float = 1.0,
+        noise: Callable[[Tensor, Generator], Tensor] = logistic_noise,
+        keep_bias: float = 0.0,
+    ):
+        super().__init__()
+        self.hidden = nn.Linear(width, hidden_width)
+        self.down = nn.Linear(hidden_width, 2)
+        self.temperature, self.noise = temperature, noise
+        with torch.no_grad():
+            self.down.bias.copy_(torch.tensor([0.0, keep_bias]))
+
+    def forward(self, features: Tensor, mask: Tensor, generator: Generator = None) -> Tensor:
+        """Gates of every fragment.
+
+        Args:
+            features: (N, F, D), finite, also at padded positions.
+            mask: (N, F) bool.
+            generator: of the noise; None = torch's own.
+
+        Returns:
+            (N, F) in [0, 1], 0 at padded positions.
+        """
+        decision = self.down(nn.functional.gelu(self.hidden(features.to(self.hidden.weight.dtype))))
+        logit = at_least_float32(decision[..., 1] - decision[..., 0])
+        if self.training:
+            logit = logit + self.noise(logit, generator)
+        return self.shape_gate(torch.sigmoid(logit / self.temperature)).masked_fill(~mask, 0)
+
+    def shape_gate(self, soft: Tensor) -> Tensor:
+        return soft
+
+
+class HardGate(SoftGate):
+    """A gate that is 0 or 1, with the gradient of the soft one (straight-through)."""
+
+    def shape_gate(self, soft: Tensor) -> Tensor:
+        return (soft > 0.5).to(soft.dtype) + (soft - soft.detach())
+
+
+class OpenGate(nn.Module):
+    """No adapter: keeps every fragment whole. Owns no parameters."""
+
+    def forward(self, features: Tensor, mask: Tensor, generator: Generator = None) -> Tensor:
+        """1 for each real fragment (N, F)."""
+        return mask.to(at_least_float32(features[:1, :1, :1]).dtype)
+
+
+def norm_then_gate(gates: Tensor) -> Tensor:
+    """The gate scales the unit token: what enters the similarity is the gate itself."""
+    return gates
+
+
+def gate_then_norm(gates: Tensor) -> Tensor:
+    """Normalising a gated token undoes its gate: 1 wherever the gate is open at all, without a gradient."""
+    return gates / gates.clamp(min=_SMALLEST)
+
+
+def ungated(gates: Tensor) -> Tensor:
+    """Gates that stay out of the similarity."""
+    return torch.ones_like(gates)
+
+
+def mean_over_length(gates: Tensor, mask: Tensor) -> Tensor:
+    """Weights (N, F) of a mean over an item's real fragments, suppressed ones counted in the denominator."""
+    return gates * mask / mask.sum(1, keepdim=True)
+
+
+def mean_over_gates(gates: Tensor, mask: Tensor) -> Tensor:
+    """Weights (N, F) of a mean whose denominator is the sum of the gates; all 0 if every gate is closed."""
+    kept = gates * mask
+    return kept / kept.sum(1, keepdim=True).clamp(min=_SMALLEST)
+
+
+GATES = {"soft": SoftGate, "hard": HardGate}
+NOISES = {True: logistic_noise, False: no_noise}
+ORDERS = {"norm_then_gate": norm_then_gate, "gate_then_norm": gate_then_norm, "none": ungated}
+MEANS = {"length": mean_over_length, "gates": mean_over_gates}
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half-precision values as float32; float32 and float64 as they are."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -1,0 +1,283 @@
+"""GRM's three similarity levels from one product of all tokens: words x (patches + regions).
+
+For gated unit tokens a_t·t and a_v·v the product is a_t·a_v·<t, v>, so gates scale a tile of plain similarities instead
+of asking for a product of their own. A gate is >= 0, so the gate of the side that a maximum does not run over leaves
+the maximum and joins the weights of the mean; that of the side it runs over has to stay inside. Every level is then
+
+    sum_t word_weight[t] · max_v g_v·S[t, v]  +  sum_v row_weight[v] · max_t g_t·S[t, v]
+
+Padding: a padded position repeats its item's first real one and has weight 0 in the mean. That leaves every maximum
+as -inf at the padding would, spares a pass over the tile, and its gradient goes to the repeated token, as with a tie.
+
+Shape letters: I images, T captions, R patches, K regions, W words, D width.
+
+Source: GRM, AAAI 2026, eq. 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from methods._grm_gates import at_least_float32
+
+Mean = Callable[[Tensor, Tensor], Tensor]
+Order = Callable[[Tensor], Tensor]
+
+# Elements of one tile. On a CPU a tile and its gated copy should stay near the caches; a GPU wants large products.
+_TILE = {"cpu": 2**20, "cuda": 2**26}
+_TILE_TRAINING = 2**24  # above it a step is recomputed tile by tile in backward instead of being kept
+_WORDS = 1024  # columns of a tile before further images are added
+
+
+@dataclass(frozen=True)
+class ImageSide:
+    """What the levels need of I images.
+
+    Args:
+        rows: (I, R + K, D) unit vectors: patches, then regions; K = 0 if no level reads them.
+        gates: (I, R) of the patches.
+        patch_mean: (I, R) weights of the mean over patches.
+        salient_mean: (I, R) the same over gated patches, the gate included.
+        region_mean: (I, K) weights of the mean over regions.
+    """
+
+    rows: Tensor
+    gates: Tensor
+    patch_mean: Tensor
+    salient_mean: Tensor
+    region_mean: Tensor
+
+
+@dataclass(frozen=True)
+class TextSide:
+    """What the levels need of T captions.
+
+    Args:
+        words: (T, W, D) unit vectors.
+        gates: (T, W).
+        word_mean: (T, W) weights of the mean over words.
+        salient_mean: (T, W) the same over gated words, the gate included.
+        extent: (T,) int64, one more than the last real position.
+    """
+
+    words: Tensor
+    gates: Tensor
+    word_mean: Tensor
+    salient_mean: Tensor
+    extent: Tensor
+
+
+def image_side(
+    patches: Tensor, mask: Tensor, gates: Tensor, regions: Tensor, region_mask: Tensor, order: Order, mean: Mean
+) -> ImageSide:
+    """The image side of the levels.
+
+    Args:
+        patches: (I, R, D).
+        mask: (I, R) bool, True = takes part.
+        gates: (I, R) in [0, 1].
+        regions: (I, K, D).
+        region_mask: (I, K) bool.
+        order: from `_grm_gates.ORDERS`.
+        mean: from `_grm_gates.MEANS`.
+    """
+    scale = order(gates)
+    first = _first_real(mask)
+    rows = [_repeat_real(F.normalize(at_least_float32(patches), dim=-1), first)]
+    if regions.shape[1]:
+        rows.append(_repeat_real(F.normalize(at_least_float32(regions), dim=-1), _first_real(region_mask)))
+    return ImageSide(
+        torch.cat(rows, 1),
+        scale.gather(1, first),
+        _plain_mean(mask, scale),
+        mean(scale, mask),
+        _plain_mean(region_mask, scale),
+    )
+
+
+def text_side(words: Tensor, mask: Tensor, gates: Tensor, order: Order, mean: Mean) -> TextSide:
+    """The caption side of the levels: words (T, W, D), mask and gates (T, W); the rest as in `image_side`."""
+    scale = order(gates)
+    first = _first_real(mask)
+    positions = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    return TextSide(
+        _repeat_real(F.normalize(at_least_float32(words), dim=-1), first),
+        scale.gather(1, first),
+        _plain_mean(mask, scale),
+        mean(scale, mask),
+        (mask * positions).amax(1),
+    )
+
+
+Side = TypeVar("Side", ImageSide, TextSide)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Similarities of a block and its sides, as a level reads them.
+
+    Args:
+        patches: (I, R, W, T) similarity of patches and words.
+        regions: (I, K, W, T) similarity of regions and words.
+        images: the image side.
+        gates: (W, T) of the words.
+        word_mean: (W, T).
+        salient_mean: (W, T).
+    """
+
+    patches: Tensor
+    regions: Tensor
+    images: ImageSide
+    gates: Tensor
+    word_mean: Tensor
+    salient_mean: Tensor
+
+
+def original_level(tile: Tile) -> Tensor:
+    """S_ori (I, T): plain tokens."""
+    to_patch = (tile.patches.amax(1) * tile.word_mean).sum(1)
+    return to_patch + (tile.patches.amax(2) * tile.images.patch_mean[..., None]).sum(1)
+
+
+def salient_level(tile: Tile) -> Tensor:
+    """S_key (I, T): gated tokens."""
+    to_patch = ((tile.patches * tile.images.gates[:, :, None, None]).amax(1) * tile.salient_mean).sum(1)
+    to_word = (tile.patches * tile.gates).amax(2)
+    return to_patch + (to_word * tile.images.salient_mean[..., None]).sum(1)
+
+
+def uncertain_level(tile: Tile) -> Tensor:
+    """S_unc (I, T): gated words against regions."""
+    to_region = (tile.regions.amax(1) * tile.salient_mean).sum(1)
+    to_word = (tile.regions * tile.gates).amax(2)
+    return to_region + (to_word * tile.images.region_mean[..., None]).sum(1)
+
+
+LEVELS: dict[str, Callable[[Tile], Tensor]] = {
+    "original": original_level,
+    "salient": salient_level,
+    "uncertain": uncertain_level,
+}
+
+
+def reduce_tile(similarity: Tensor, images: ImageSide, texts: TextSide, levels: Sequence[str]) -> Tensor:
+    """The levels of a block from its token similarities, whoever computed them.
+
+    Args:
+        similarity: (I, R + K, W, T), words by position first, so that both maxima run over contiguous captions.
+        images: of the block's I images.
+        texts: of its T captions, W words each.
+        levels: names from `LEVELS`.
+
+    Returns:
+        (levels, I, T).
+    """
+    patches, regions = similarity.split((images.gates.shape[1], images.region_mean.shape[1]), 1)
+    tile = Tile(patches, regions, images, texts.gates.T, texts.word_mean.T, texts.salient_mean.T)
+    return torch.stack([LEVELS[level](tile) for level in levels])
+
+
+def pairwise_levels(
+    images: ImageSide,
+    texts: TextSide,
+    levels: Sequence[str],
+    activation: Callable[[Tensor], Tensor],
+    tile_elements: int | None = None,
+) -> Tensor:
+    """The levels of every image and caption, tile by tile.
+
+    Args:
+        images: I images.
+        texts: T captions.
+        levels: names from `LEVELS`.
+        activation: applied to the token similarities; must commute with a scale >= 0, as leaky ReLU does.
+        tile_elements: largest number of token similarities held at once (in training: above which tiles are
+            recomputed in backward); None = by device.
+
+    Returns:
+        (levels, I, T).
+    """
+    if not len(images.rows) or not len(texts.words):
+        return images.rows.new_zeros(len(levels), len(images.rows), len(texts.words))
+    training = torch.is_grad_enabled() and (images.rows.requires_grad or texts.words.requires_grad)
+    budget = tile_elements or (_TILE_TRAINING if training else _TILE.get(images.rows.device.type, _TILE["cuda"]))
+    order = texts.extent.argsort(stable=True)
+    texts = _rows(texts, order)
+    blocks = list(_blocks(texts.extent.tolist(), len(images.rows), images.rows.shape[1], budget))
+    recompute = training and sum(len(starts) for *_, starts in blocks) > 1
+
+    columns = []
+    for first, last, longest, starts in blocks:
+        block = _trim(_rows(texts, slice(first, last)), longest)
+        words = block.words.transpose(0, 1).flatten(0, 1)
+        parts = []
+        for start, stop in starts:
+            arguments = (_rows(images, slice(start, stop)), block, words, levels, activation)
+            if recompute:
+                parts.append(checkpoint(_block_levels, *arguments, use_reentrant=False, preserve_rng_state=False))
+            else:
+                parts.append(_block_levels(*arguments))
+        columns.append(torch.cat(parts, 1))
+    return torch.cat(columns, 2)[:, :, order.argsort()]
+
+
+def _block_levels(
+    images: ImageSide, texts: TextSide, words: Tensor, levels: Sequence[str], activation: Callable[[Tensor], Tensor]
+) -> Tensor:
+    count, rows, _ = images.rows.shape
+    similarity = images.rows.flatten(0, 1) @ words.to(images.rows.dtype).T
+    similarity = activation(similarity).view(count, rows, texts.words.shape[1], texts.words.shape[0])
+    return reduce_tile(similarity, images, texts, levels)
+
+
+def _blocks(
+    extents: Sequence[int], images: int, rows: int, budget: int
+) -> Iterator[tuple[int, int, int, list[tuple[int, int]]]]:
+    """Cut captions of rising extent, and the images for each cut: (first, last, longest, image ranges)."""
+    widest = (
+        max(1, min(_WORDS, budget // rows)) if budget < images * rows * _WORDS else max(1, budget // (images * rows))
+    )
+    first = 0
+    while first < len(extents):
+        last = first + 1
+        while last < len(extents) and (last + 1 - first) * extents[last] <= widest:
+            last += 1
+        longest = extents[last - 1]
+        step = max(1, budget // (rows * longest * (last - first)))
+        yield first, last, longest, [(start, min(start + step, images)) for start in range(0, images, step)]
+        first = last
+
+
+def _first_real(mask: Tensor) -> Tensor:
+    """(N, F) int64: each real position itself, and for a padded one the item's first real position."""
+    positions = torch.arange(mask.shape[1], device=mask.device)
+    return torch.where(mask, positions, mask.to(torch.uint8).argmax(1, keepdim=True))
+
+
+def _repeat_real(features: Tensor, index: Tensor) -> Tensor:
+    return features.gather(1, index[..., None].expand(-1, -1, features.shape[-1]))
+
+
+def _plain_mean(mask: Tensor, like: Tensor) -> Tensor:
+    return mask.to(like.dtype) / mask.sum(1, keepdim=True)
+
+
+def _rows(side: Side, index: slice | Tensor) -> Side:
+    return type(side)(*(getattr(side, field.name)[index] for field in fields(side)))
+
+
+def _trim(texts: TextSide, longest: int) -> TextSide:
+    return TextSide(
+        texts.words[:, :longest],
+        texts.gates[:, :longest],
+        texts.word_mean[:, :longest],
+        texts.salient_mean[:, :longest],
+        texts.extent,
+    )
