@@ -1,0 +1,395 @@
+"""The contract suite on every registered scorer and variant, and on doubles that break one rule each on purpose."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from harness import contract, registry
+from harness.errors import InvalidPlugin, UnknownName
+from harness.fragments import Fragments
+from harness.scorer import Scorer
+
+RULES = [check.name for check in contract.checks()]
+
+
+@pytest.mark.parametrize("name", contract.subjects())
+def test_every_scorer_keeps_the_contract(name):
+    results = contract.run_contract(name)
+    assert [result.name for result in results] == RULES
+    assert [f"{result.name}: {result.detail}" for result in results if not result.passed] == []
+
+
+# Doubles ------------------------------------------------------------------------------------------------------------
+
+
+class Good(Scorer):
+    """Mean over words of the best region, after a projection that is made at first sight and a gate that starts shut."""
+
+    def __init__(self):
+        super().__init__()
+        self.project = nn.LazyLinear(16, bias=False)
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def prepare_images(self, images):
+        return images.normalized()
+
+    def prepare_texts(self, texts):
+        texts = texts.normalized()
+        return Fragments(texts.features, texts.mask, {"length": texts.lengths.to(texts.features.dtype)})
+
+    def best(self, images, texts):
+        """(I, T, W) similarity of each word with its best region."""
+        regions, words = self.project(images.features), self.project(texts.features)
+        similarity = torch.einsum("ird,twd->itrw", regions, words)
+        return similarity.masked_fill(~images.mask[:, None, :, None], -torch.inf).amax(2)
+
+    def score(self, images, texts):
+        best = self.best(images, texts).masked_fill(~texts.mask, 0)
+        pooled = best.sum(2) / texts.extras["length"]
+        strongest = (images.features.norm(dim=2) * images.mask).amax(1)[:, None]
+        return pooled * (1 + self.gate * strongest)
+
+
+def test_a_scorer_that_keeps_every_rule_passes():
+    assert contract.run_checks(Good) == [contract.CheckResult(rule, True) for rule in RULES]
+
+
+BROKEN: dict[str, list[type[Scorer]]] = {}
+
+
+def breaks(rule):
+    """Registers a double that the check `rule` must catch."""
+
+    def register(cls):
+        BROKEN.setdefault(rule, []).append(cls)
+        return cls
+
+    return register
+
+
+@breaks("shape")
+class Transposed(Good):
+    def score(self, images, texts):
+        return super().score(images, texts).T
+
+
+@breaks("shape")
+class Rounded(Good):
+    def score(self, images, texts):
+        return (100 * super().score(images, texts)).long()
+
+
+@breaks("finite")
+class NotANumber(Good):
+    def score(self, images, texts):
+        scores = super().score(images, texts)
+        scores[-1, -1] = torch.nan
+        return scores
+
+
+@breaks("finite")
+class LogarithmOfACosine(Good):
+    """Finite as long as some region of each image is similar to the caption."""
+
+    def score(self, images, texts):
+        return super().score(images, texts).log()
+
+
+@breaks("finite")
+class DividesByTheSpreadOfTheRegions(Good):
+    def score(self, images, texts):
+        spread = (images.features.square().mean(1) - images.features.mean(1).square()).clamp(min=0).sum(1)
+        return super().score(images, texts) / spread.round(decimals=3)[:, None]
+
+
+@breaks("not_constant")
+class Constant(Good):
+    def score(self, images, texts):
+        return 0 * super().score(images, texts) + 1
+
+
+@breaks("not_constant")
+class ImagePrior(Good):
+    """The same score for every caption: ranks captions by chance."""
+
+    def score(self, images, texts):
+        return images.features.sum((1, 2))[:, None].expand(-1, len(texts)) * self.gate
+
+
+@breaks("single")
+class Squeezes(Good):
+    def score(self, images, texts):
+        return super().score(images, texts).squeeze()
+
+
+@breaks("single")
+class StandardDeviationOfOneWord(Good):
+    def score(self, images, texts):
+        return super().score(images, texts) - images.features.std(1).mean(1)[:, None]
+
+
+@breaks("deterministic")
+class DropoutInEvaluation(Good):
+    def score(self, images, texts):
+        return super().score(images, texts) * F.dropout(torch.ones(len(images), 1), 0.5, training=True)
+
+
+@breaks("inputs_kept")
+class NormalisesInPlace(Good):
+    def prepare_images(self, images):
+        images.features.div_(2 * images.features.norm(dim=2, keepdim=True).clamp(min=1e-6))
+        return images
+
+
+@breaks("inputs_kept")
+class ChangesTheMask(Good):
+    def score(self, images, texts):
+        scores = super().score(images, texts)
+        texts.mask[:, -1] = True
+        return scores
+
+
+@breaks("inputs_kept")
+class WritesIntoExtras(Good):
+    def score(self, images, texts):
+        scores = super().score(images, texts)
+        texts.extras["length"].add_(1)
+        return scores
+
+
+@breaks("inputs_kept")
+class DropsWordsInPlaceWhileTraining(Good):
+    def losses(self, images, texts, image_ids):
+        losses = super().losses(images, texts, image_ids)
+        texts.mask[0, 1:] = False
+        return losses
+
+
+@breaks("padding")
+class MeanOverPadding(Good):
+    def score(self, images, texts):
+        return super().score(images, texts) + images.features.mean(1).sum(1)[:, None]
+
+
+@breaks("padding")
+class MasksWithZeroBeforeAMaximum(Good):
+    """Right as long as each word has a region that is similar to it."""
+
+    def best(self, images, texts):
+        regions, words = self.project(images.features), self.project(texts.features)
+        similarity = torch.einsum("ird,twd->itrw", regions, words)
+        return (similarity * images.mask[:, None, :, None]).amax(2)
+
+
+@breaks("padding")
+class LeaksBehindAGateThatStartsShut(Good):
+    def score(self, images, texts):
+        return super().score(images, texts) + self.gate * images.features.sum((1, 2))[:, None]
+
+
+@breaks("padding")
+class DividesByThePaddedLength(Good):
+    def score(self, images, texts):
+        return super().score(images, texts) / texts.mask.shape[1]
+
+
+@breaks("other_items")
+class BatchNormalisation(Good):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(contract.WIDTH, track_running_stats=False)
+
+    def score(self, images, texts):
+        pooled = images.features.sum(1) / images.lengths[:, None]
+        if len(images) > 1:
+            pooled = self.norm(pooled)
+        return super().score(images, texts) + pooled.mean(1)[:, None]
+
+
+@breaks("other_items")
+class SoftmaxOverCaptions(Good):
+    def score(self, images, texts):
+        return super().score(images, texts).softmax(1)
+
+
+@breaks("permutation")
+class FavoursTheFirst(Good):
+    def score(self, images, texts):
+        return super().score(images, texts) - 0.01 * torch.arange(len(images))[:, None]
+
+
+@breaks("blocks")
+class CentresTheBlock(Good):
+    def score(self, images, texts):
+        scores = super().score(images, texts)
+        return scores - scores.mean()
+
+
+@breaks("prepared_once")
+class ShiftsAtEachPreparation(Good):
+    def prepare_texts(self, texts):
+        return super().prepare_texts(Fragments(texts.features + 0.1, texts.mask))
+
+
+@breaks("prepared_once")
+class AddsAFragmentAtEachPreparation(Good):
+    def prepare_images(self, images):
+        mean = images.features.sum(1, keepdim=True) / images.lengths[:, None, None]
+        return Fragments(torch.cat([images.features, mean], 1), F.pad(images.mask, (0, 1), value=True))
+
+
+@breaks("batches")
+class ExtraThatDependsOnTheBatch(Good):
+    def prepare_texts(self, texts):
+        texts = super().prepare_texts(texts)
+        share = texts.extras["length"] * texts.mask.shape[1]
+        return Fragments(texts.features, texts.mask, {"length": share})
+
+
+@breaks("gradients")
+class UnusedParameter(Good):
+    def __init__(self):
+        super().__init__()
+        self.forgotten = nn.Parameter(torch.ones(3))
+
+
+@breaks("gradients")
+class RootOfZero(Good):
+    """Padded fragments are zero vectors; the norm's derivative there is 0 / 0."""
+
+    def score(self, images, texts):
+        lengths = (images.features.square().sum(2)).sqrt() * images.mask
+        return super().score(images, texts) * lengths.sum(1)[:, None]
+
+
+@breaks("gradients")
+class DetachesTheImages(Good):
+    def prepare_images(self, images):
+        return images.normalized().detach()
+
+
+@breaks("gradients")
+class LossWithoutAGraph(Good):
+    def losses(self, images, texts, image_ids):
+        return {"matching": super().losses(images, texts, image_ids)["matching"].detach()}
+
+
+@breaks("gradients")
+class LossOfEachPair(Good):
+    def losses(self, images, texts, image_ids):
+        return {"matching": -self.score(images, texts).diagonal()}
+
+
+@breaks("gradients")
+class InfiniteLoss(Good):
+    def losses(self, images, texts, image_ids):
+        return {"matching": (self.score(images, texts) * torch.inf).sum()}
+
+
+@breaks("state_dict")
+class KeepsAWeightOutsideItsState(Good):
+    def __init__(self):
+        super().__init__()
+        self.hidden = torch.randn(contract.WIDTH)
+
+    def score(self, images, texts):
+        return (
+            super().score(images, texts) + (images.features @ self.hidden).masked_fill(~images.mask, 0).sum(1)[:, None]
+        )
+
+
+@pytest.mark.parametrize(
+    ("rule", "double"),
+    [pytest.param(rule, cls, id=f"{rule}-{cls.__name__}") for rule in BROKEN for cls in BROKEN[rule]],
+)
+def test_a_broken_rule_is_caught_and_explained(rule, double):
+    found = {result.name: result for result in contract.run_checks(double)}
+    assert not found[rule].passed
+    assert ("expected" in found[rule].detail and "found" in found[rule].detail) or "raised" in found[rule].detail
+    assert "\n" not in found[rule].detail
+
+
+def test_every_rule_has_a_double_that_breaks_it():
+    assert sorted(BROKEN) == sorted(RULES)
+
+
+def test_most_doubles_break_their_own_rule_alone():
+    """The checks are told apart: a scorer that only mishandles one thing fails only where that shows."""
+    alone = {
+        "deterministic": [DropoutInEvaluation],
+        "gradients": [UnusedParameter, RootOfZero, DetachesTheImages, LossWithoutAGraph, LossOfEachPair, InfiniteLoss],
+        "inputs_kept": [DropsWordsInPlaceWhileTraining],
+        "state_dict": [KeepsAWeightOutsideItsState],
+        "finite": [LogarithmOfACosine],
+    }
+    for rule in ("gradients", "state_dict", "inputs_kept"):
+        for double in alone[rule]:
+            assert [r.name for r in contract.run_checks(double) if not r.passed] == [rule], double.__name__
+
+
+def test_a_scorer_that_raises_fails_with_what_it_raised():
+    class Raises(Scorer):
+        def score(self, images, texts):
+            raise RuntimeError("of no\nuse")
+
+    assert {(r.passed, r.detail) for r in contract.run_checks(Raises)} == {(False, "raised RuntimeError: of no use")}
+
+
+def test_checking_leaves_the_global_random_state_alone():
+    before = torch.get_rng_state()
+    contract.run_checks(Good)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# By name ------------------------------------------------------------------------------------------------------------
+
+PLUGIN = """
+import torch
+from harness.scorer import Scorer
+
+class Means(Scorer):
+    variants = {"same": {}}
+
+    def score(self, images, texts):
+        sides = [(s.features * s.mask[..., None]).sum(1) / s.lengths[:, None] for s in (images, texts)]
+        return {result}
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Writes a plug-in file and registers it for one test."""
+    monkeypatch.setattr(registry, "_plugins", {})
+
+    def write(name, result):
+        path = tmp_path / f"{name}.py"
+        path.write_text(PLUGIN.replace("{result}", result))
+        return registry.add_plugin(path)
+
+    return write
+
+
+def test_a_plugin_is_checked_by_name_with_its_variants(plugin):
+    name = plugin("contract_means", "sides[0] @ sides[1].T")
+    assert {name, f"{name}.same"} <= set(contract.subjects())
+    assert all(result.passed for result in contract.run_contract(f"{name}.same"))
+
+
+def test_a_plugin_that_returns_nan_is_caught_by_name(plugin):
+    name = plugin("contract_nan", "sides[0] @ sides[1].T * torch.nan")
+    finite = next(result for result in contract.run_contract(name) if result.name == "finite")
+    assert (
+        finite.detail == "expected scores of random fragments to be finite, found 30 of 30 that are not, nan at [0, 0]"
+    )
+
+
+def test_what_is_not_a_scorer_is_refused_and_not_checked(plugin):
+    with pytest.raises(UnknownName, match="did you mean 'scan'"):
+        contract.run_contract("scam")
+    with pytest.raises(UnknownName, match="variant of scan"):
+        contract.run_contract("scan.t2i_median")
+    name = plugin("contract_broken", "(")
+    with pytest.raises(InvalidPlugin):
+        contract.run_contract(name)
+    assert name in contract.subjects()
