@@ -1,0 +1,91 @@
+"""Several datasets: win counts always, a test only where one could reject.
+
+A test over datasets asks about new datasets, and the dataset is its unit: with 5 the smallest two-sided p is .0625.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.statistics.errors import DuplicateQueries, TooFewDatasets
+from reports.statistics.permutation import flip_test
+
+MINIMUM_DATASETS = 6
+_UNITS_A_POINT = 10**6  # the sign flip counts in whole numbers; a millionth of a point is none to a reader
+
+
+@dataclass(frozen=True)
+class DatasetDifference:
+    """Method a minus method b on one dataset.
+
+    Attributes:
+        dataset: its name.
+        images: what images it shows; COCO 1K and 5K show the same ones and count once.
+        difference: points.
+        significant: after the correction within the dataset.
+    """
+
+    dataset: str
+    images: str
+    difference: float
+    significant: bool
+
+
+@dataclass(frozen=True)
+class WinCounts:
+    """Datasets on which a scores more, as much, less than b, and how many of the wins and losses are significant."""
+
+    wins: int
+    ties: int
+    losses: int
+    significant_wins: int
+    significant_losses: int
+
+
+def smallest_p(pairs: int) -> float:
+    """The smallest two-sided sign-flip p that so many pairs can give: 2 / 2^pairs."""
+    return 2.0 / 2.0**pairs
+
+
+def win_counts(differences: Sequence[DatasetDifference]) -> WinCounts:
+    """Count datasets by who wins them."""
+    values = np.asarray([d.difference for d in differences], dtype=np.float64)
+    significant = np.asarray([d.significant for d in differences], dtype=bool)
+    return WinCounts(
+        wins=int((values > 0).sum()),
+        ties=int((values == 0).sum()),
+        losses=int((values < 0).sum()),
+        significant_wins=int(((values > 0) & significant).sum()),
+        significant_losses=int(((values < 0) & significant).sum()),
+    )
+
+
+def across_datasets(differences: Sequence[DatasetDifference], *, resamples: int = 10_000, seed: int = 0) -> float:
+    """Two-sided sign-flip p over datasets.
+
+    Args:
+        differences: one for each dataset.
+        resamples: drawn when there are more than 16 datasets.
+        seed: of the signs.
+
+    Returns:
+        p for the claim about new datasets.
+
+    Raises:
+        DuplicateQueries: two entries show the same images.
+        TooFewDatasets: fewer than 6.
+    """
+    images = [d.images for d in differences]
+    shared = [d.dataset for d in differences if images.count(d.images) > 1]
+    if shared:
+        raise DuplicateQueries(f"datasets with the same images are one dataset: {', '.join(shared)}; keep one of them")
+    if len(differences) < MINIMUM_DATASETS:
+        raise TooFewDatasets(
+            f"{len(differences)} datasets cannot give a p below {smallest_p(len(differences)):g}, at least "
+            f"{MINIMUM_DATASETS} are needed; report the table and the win counts"
+        )
+    units = np.rint(np.asarray([d.difference for d in differences]) * _UNITS_A_POINT)
+    return float(flip_test(units, resamples=resamples, seed=seed).p[0])
