@@ -72,12 +72,13 @@ def forms_of(scene: Scene, draws: Draws) -> tuple[Form, ...]:
 
 
 def wording(form: Form, draws: Draws) -> str:
-    """An English sentence for a form; synonyms and openings are drawn."""
+    """An English phrase for a form; synonyms and openings are drawn. The long forms, which give places, open plainly."""
     phrases = [_noun_phrase(obj, draws) for obj in form.objects]
+    opening = _pick(_OPENINGS, draws) if form.objects[0].cell == ANY else ""
     if form.relation:
-        return f"{_opening(draws)}{phrases[0]} {_pick(RELATIONS[form.relation], draws)} {phrases[1]}"
+        return f"{opening}{phrases[0]} {_pick(RELATIONS[form.relation], draws)} {phrases[1]}"
     listed = f"{', '.join(phrases[:-1])} and {phrases[-1]}" if len(phrases) > 1 else phrases[0]
-    return f"{_opening(draws)}{listed}"
+    return f"{opening}{listed}"
 
 
 def holds(relation: str, first: Object, second: Object) -> bool:
@@ -143,10 +144,6 @@ def _noun_phrase(obj: Object, draws: Draws) -> str:
     article = "an" if words[0][0] in "aeiou" else "a"
     place = f" {_pick(_PLACES[obj.cell], draws)}" if obj.cell != ANY else ""
     return f"{article} {' '.join(words)}{place}"
-
-
-def _opening(draws: Draws) -> str:
-    return _pick(_OPENINGS, draws)
 
 
 def _pick(options: Sequence[str], draws: Draws) -> str:

@@ -43,7 +43,7 @@ Scene = tuple[Object, ...]
 class Draws:
     """Random numbers that are the same on every machine and with every numpy.
 
-    Of PCG64 only the raw 64-bit stream is guaranteed between numpy's versions (NEP 19), so numbers are made from it here.
+    Of PCG64 only the raw 64-bit stream is guaranteed between numpy's versions (NEP 19), so they are made from it here.
 
     Args:
         key: non-negative integers that name the stream.

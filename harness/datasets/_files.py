@@ -1,0 +1,128 @@
+"""Reading a dataset's files: every failure is one line that names the file, and no path leaves the dataset's root."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.datasets.base import DatasetConfig
+from harness.errors import InvalidDataset
+
+SplitName = Literal["train", "val", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+
+
+class FolderConfig(DatasetConfig):
+    """What datasets in a folder have in common."""
+
+    root: str = Field(min_length=1, description="the dataset's folder")
+    max_train_images: int | None = Field(
+        None, ge=1, description="take the first images only, in file order; null = all"
+    )
+    max_val_images: int | None = Field(None, ge=1, description="as max_train_images")
+    max_test_images: int | None = Field(None, ge=1, description="as max_train_images")
+
+    def limit(self, split: str) -> int | None:
+        """The largest number of images of a split; None = no limit."""
+        return {"train": self.max_train_images, "val": self.max_val_images, "test": self.max_test_images}[split]
+
+
+def dataset_root(root: str) -> Path:
+    """The dataset's folder.
+
+    Raises:
+        InvalidDataset: it is not one.
+    """
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        problem = "is not a folder" if folder.exists() else "does not exist"
+        raise InvalidDataset(
+            f"dataset folder {folder} {problem}; set dataset.root to the folder that holds the dataset"
+        )
+    return folder
+
+
+def within(root: Path, relative: str, told_by: str) -> Path:
+    """A path below `root`.
+
+    Args:
+        root: the dataset's folder.
+        relative: a path with forward slashes, as a spec or a dataset's file gives it.
+        told_by: who gives it, for the message.
+
+    Raises:
+        InvalidDataset: it is absolute, climbs with `..`, or is no path.
+    """
+    path = PurePosixPath(relative)
+    # A drive letter or a backslash would climb on Windows only, so it is refused everywhere.
+    if (
+        path.is_absolute()
+        or ".." in path.parts
+        or not path.parts
+        or any(c in relative for c in "\\\0")
+        or ":" in path.parts[0]
+    ):
+        raise InvalidDataset(
+            f"{told_by} names the path {relative!r}, which leaves {root}; paths must lie below the root"
+        )
+    return root / path
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        InvalidDataset: missing or unreadable.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidDataset(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 text file, stripped; blank lines at its end do not count.
+
+    Raises:
+        InvalidDataset: missing, unreadable or not UTF-8.
+    """
+    try:
+        # Not splitlines(): a caption may hold a separator that only Unicode takes for the end of a line.
+        lines = [line.strip() for line in read_bytes(path).decode("utf-8").split("\n")]
+    except UnicodeDecodeError as error:
+        raise InvalidDataset(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def parse_json(content: bytes, path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Args:
+        content: the file's bytes.
+        path: the file, for the message.
+
+    Raises:
+        InvalidDataset: malformed, truncated, or not an object.
+    """
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:  # ValueError: also bytes that are not UTF-8
+        raise InvalidDataset(f"{path} is not valid JSON (truncated?): {error}") from None
+    if not isinstance(value, dict):
+        raise InvalidDataset(f"{path} must hold a JSON object, got {type(value).__name__}")
+    return value
+
+
+def require_split(name: str, dataset: str) -> None:
+    """Refuse a split name that no dataset has.
+
+    Raises:
+        InvalidDataset: `name` is not train, val or test.
+    """
+    if name not in SPLITS:
+        raise InvalidDataset(f"dataset {dataset} has no split '{name}'; it has {', '.join(SPLITS)}")
