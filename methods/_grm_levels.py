@@ -88,11 +88,11 @@ def image_side(
         order: from `_grm_gates.ORDERS`.
         mean: from `_grm_gates.MEANS`.
     """
-    scale = order(gates)
+    scale = order(at_least_float32(gates))
     first = _first_real(mask)
-    rows = [_repeat_real(F.normalize(at_least_float32(patches), dim=-1), first)]
+    rows = [_repeat_real(_unit(patches), first)]
     if regions.shape[1]:
-        rows.append(_repeat_real(F.normalize(at_least_float32(regions), dim=-1), _first_real(region_mask)))
+        rows.append(_repeat_real(_unit(regions).to(patches.dtype), _first_real(region_mask)))
     return ImageSide(
         torch.cat(rows, 1),
         scale.gather(1, first),
@@ -104,11 +104,11 @@ def image_side(
 
 def text_side(words: Tensor, mask: Tensor, gates: Tensor, order: Order, mean: Mean) -> TextSide:
     """The caption side of the levels: words (T, W, D), mask and gates (T, W); the rest as in `image_side`."""
-    scale = order(gates)
+    scale = order(at_least_float32(gates))
     first = _first_real(mask)
     positions = torch.arange(1, mask.shape[1] + 1, device=mask.device)
     return TextSide(
-        _repeat_real(F.normalize(at_least_float32(words), dim=-1), first),
+        _repeat_real(_unit(words), first),
         scale.gather(1, first),
         _plain_mean(mask, scale),
         mean(scale, mask),
@@ -259,6 +259,11 @@ def _first_real(mask: Tensor) -> Tensor:
     """(N, F) int64: each real position itself, and for a padded one the item's first real position."""
     positions = torch.arange(mask.shape[1], device=mask.device)
     return torch.where(mask, positions, mask.to(torch.uint8).argmax(1, keepdim=True))
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Unit vectors in the dtype of the features, which is that of the product: half precision stays half."""
+    return F.normalize(at_least_float32(features), dim=-1).to(features.dtype)
 
 
 def _repeat_real(features: Tensor, index: Tensor) -> Tensor:

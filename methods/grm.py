@@ -35,7 +35,7 @@ class Grm(Scorer):
 
     Args:
         config: a `GrmConfig`.
-        image_encoder: its `width` gives D; a true attribute `class_token` says that the first fragment is a [CLS].
+        image_encoder: its `width` gives D; its `class_tokens` = 1 says that the first fragment is a [CLS].
         text_encoder: of the same width.
 
     Raises:
@@ -82,8 +82,8 @@ class Grm(Scorer):
         self.activation: Callable[[Tensor], Tensor] = (
             nn.LeakyReLU(self.config.leaky_slope) if self.config.leaky_slope else nn.Identity()
         )
-        has_class_token = {"auto": getattr(image_encoder, "class_token", False), "present": True, "absent": False}
-        self._class_token = bool(has_class_token[self.config.class_token])
+        has_class_token = {"auto": getattr(image_encoder, "class_tokens", 0) > 0, "present": True, "absent": False}
+        self._class_token = has_class_token[self.config.class_token]
         self._unscored_class_token = self._class_token and not self.config.keep_class_token
         width = _common_width(self.config, image_encoder, text_encoder)
         if width is not None:
@@ -243,7 +243,8 @@ def _without_first(mask: Tensor) -> Tensor:
 
 
 def _weighted(levels: Tensor, weights: Mapping[str, float]) -> Tensor:
-    return torch.tensordot(levels.new_tensor(list(weights.values())), levels, dims=1)
+    scale = levels.new_tensor(list(weights.values()))
+    return (levels * scale[:, None, None]).sum(0)  # no matrix product, which autocast would round
 
 
 def _common_width(config: GrmConfig, image_encoder: nn.Module | None, text_encoder: nn.Module | None) -> int | None:
