@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -36,6 +36,8 @@ class Scorer(nn.Module):
     Config: ClassVar[type[ScorerConfig]] = ScorerConfig
     #: Named overrides of the config: `{"no_uncertainty": {"uncertainty": "off"}}` is written `grm.no_uncertainty`.
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    #: The variants that each take one component away, for an ablation; none named = all variants.
+    components: ClassVar[Sequence[str]] = ()
     #: Overrides of the training settings that the method's paper or code gives.
     recipe: ClassVar[Mapping[str, Any]] = {}
     #: What a table says of the code: "re-implementation" or "official weights".

@@ -1,0 +1,141 @@
+"""Training: schedules, batches and selection against hand-made cases, and resuming against never having stopped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from harness import training
+from harness.errors import CannotEncode, TrainingDiverged
+from harness.experiment import build_scorer, open_dataset, plan
+from harness.losses import InfoNCE, TripletLoss
+from harness.spec import RunSpec, TrainingSpec, load_experiment
+from harness.training import fit, learning_rate_factor, objective_of_epoch, pair_batches, parameter_groups
+
+
+@pytest.fixture
+def cell(tiny) -> RunSpec:
+    return plan(load_experiment(tiny))[0]
+
+
+def _fit(cell: RunSpec, spec: TrainingSpec, **options):
+    dataset = open_dataset(cell.dataset)
+    scorer = build_scorer(cell, dataset)
+    result = fit(scorer, dataset.split("train"), dataset.split("val"), spec, seed=cell.seed, **options)
+    return scorer, result
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps", "expected"),
+    [
+        ({"decay_epochs": (2, 3), "decay_factor": 0.1}, [0, 19, 20, 29, 30], [1, 1, 0.1, 0.1, 0.01]),
+        ({"schedule": "constant"}, [0, 1000], [1, 1]),
+        ({"schedule": "cosine", "epochs": 2}, [0, 10, 20], [1, 0.5, 0]),
+        ({"schedule": "constant", "warmup_steps": 4}, [0, 1, 3, 4], [0.25, 0.5, 1, 1]),
+    ],
+)
+def test_learning_rate(settings, steps, expected):
+    spec = TrainingSpec(**settings)
+    assert [learning_rate_factor(step, 10, spec) for step in steps] == pytest.approx(expected)
+
+
+def test_objective_starts_with_all_negatives():
+    spec = TrainingSpec(margin=0.1, all_negatives_epochs=1)
+    assert objective_of_epoch(0, spec) == TripletLoss(0.1, "all")
+    assert objective_of_epoch(1, spec) == TripletLoss(0.1, "hardest")
+    assert objective_of_epoch(0, TrainingSpec(objective="infonce", temperature=0.2)) == InfoNCE(0.2)
+
+
+def test_an_epoch_is_every_caption_once_or_one_an_image(cell):
+    split = open_dataset(cell.dataset).split("train")
+    captions = len(split.captions)
+    order = np.concatenate(list(pair_batches(split, TrainingSpec(batch_size=32), np.random.default_rng(0))))
+    assert sorted(order) == list(range(captions))
+    one = [np.concatenate(list(pair_batches(split, TrainingSpec(batch_size=32, pairs="one_per_image"), rng)))
+           for rng in (np.random.default_rng(0), np.random.default_rng(1))]
+    for rows in one:
+        assert sorted(split.caption_image[rows]) == list(range(len(split.image_ids)))
+    assert sorted(one[0]) != sorted(one[1])
+
+
+def test_a_last_batch_of_one_pair_is_left_out(cell):
+    split = open_dataset(cell.dataset).split("train")
+    size = len(split.captions) - 1
+    batches = list(pair_batches(split, TrainingSpec(batch_size=size), np.random.default_rng(0)))
+    assert [len(batch) for batch in batches] == [size]
+
+
+def test_the_best_epoch_is_kept_and_its_weights_restored(cell):
+    spec = cell.training.model_copy(update={"epochs": 4})
+    dataset = open_dataset(cell.dataset)
+    scorer, result = _fit(cell, spec)
+    sums = [epoch.validation["rsum"] for epoch in result.history]
+    assert result.best_epoch == int(np.argmax(sums))
+    assert training.validate(scorer, dataset.split("val"))["rsum"] == pytest.approx(max(sums))
+    assert result.steps == 4 * 7  # 200 captions in batches of 32, the last one of 8
+    assert set(result.step_ms) >= {"train_step_ms_p50"}
+    assert result.history[-1].losses["matching"] < result.history[1].losses["matching"]
+
+
+@pytest.mark.parametrize("noise", [{}, {"region_drop": 0.3, "word_masking": 0.3}])
+def test_resumed_training_ends_in_the_same_weights(cell, tmp_path, noise):
+    spec = cell.training.model_copy(update={"epochs": 3, **noise})
+    straight, whole = _fit(cell, spec)
+
+    class Killed(Exception):
+        pass
+
+    def kill(epoch):
+        if epoch.epoch == 1:
+            raise Killed
+
+    checkpoint = tmp_path / "checkpoint.pt"
+    with pytest.raises(Killed):
+        _fit(cell, spec, checkpoint=checkpoint, on_epoch=kill)
+    resumed, rest = _fit(cell, spec, checkpoint=checkpoint)
+    assert [e.validation for e in rest.history] == [e.validation for e in whole.history]
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("content", [b"", b"half a file"])
+def test_a_damaged_checkpoint_starts_anew(cell, tmp_path, content):
+    checkpoint = tmp_path / "checkpoint.pt"
+    checkpoint.write_bytes(content)
+    _, result = _fit(cell, cell.training, checkpoint=checkpoint)
+    assert len(result.history) == cell.training.epochs
+
+
+def test_divergence_is_named(cell):
+    spec = cell.training.model_copy(update={"learning_rate": 1e30, "gradient_clip": 1e30})
+    with pytest.raises((TrainingDiverged, Exception), match=r"non-finite|NaN|finite"):
+        _fit(cell, spec)
+
+
+def test_no_epochs_is_no_training(cell):
+    dataset = open_dataset(cell.dataset)
+    before = build_scorer(cell, dataset).state_dict()
+    scorer, result = _fit(cell, cell.training.model_copy(update={"epochs": 0}))
+    assert (result.history, result.best_epoch, result.best) == ([], -1, {})
+    assert all(torch.equal(before[name], value) for name, value in scorer.state_dict().items())
+
+
+def test_a_scorer_without_backbones_cannot_be_trained(cell):
+    from harness import registry
+
+    dataset = open_dataset(cell.dataset)
+    with pytest.raises(CannotEncode, match="cannot be trained"):
+        fit(registry.create("scan"), dataset.split("train"), dataset.split("val"), cell.training, seed=0)
+
+
+def test_pretrained_parameters_learn_slower_or_not_at_all(cell, monkeypatch):
+    scorer = build_scorer(cell, open_dataset(cell.dataset))
+    old = list(scorer.image_encoder.parameters())
+    monkeypatch.setattr(scorer.image_encoder, "pretrained_parameters", lambda: old)
+    new_group, old_group = parameter_groups(scorer, TrainingSpec(learning_rate=1.0, backbone_learning_rate_scale=0.1))
+    assert (new_group["lr"], old_group["lr"]) == (1.0, 0.1)
+    assert {id(p) for p in old_group["params"]} == {id(p) for p in old}
+    (only,) = parameter_groups(scorer, TrainingSpec(backbone_learning_rate_scale=0))
+    assert not {id(p) for p in only["params"]} & {id(p) for p in old}
+    assert not any(p.requires_grad for p in old)
