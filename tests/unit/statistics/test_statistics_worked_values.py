@@ -1,0 +1,186 @@
+"""The worked values of the statistics page, each against our function; scipy and statsmodels stand beside them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+
+from harness.errors import ItmError
+from reports.statistics.across import smallest_p
+from reports.statistics.corrections import adjust
+from reports.statistics.equivalence import tost
+from reports.statistics.friedman import critical_difference, friedman
+from reports.statistics.hits import image_columns
+from reports.statistics.intervals import clustered_variance, t_p_value
+from reports.statistics.joint import Hypotheses
+from reports.statistics.method_claim import combine
+from reports.statistics.permutation import flip_test, root_sum_squares
+from reports.statistics.power import (
+    design_effect,
+    detection_factor,
+    icc,
+    images_needed,
+    minimum_detectable,
+    planned_detectable,
+)
+
+DARWIN = [6, 8, 14, 16, 23, 24, 28, 29, 41, -48, 49, 56, 60, -67, 75]
+
+
+def t_test(values):
+    values = np.asarray(values, dtype=float)
+    return t_p_value(values.mean(), values.std(ddof=1) / math.sqrt(len(values)), len(values) - 1)
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [
+        (DARWIN, 1726 / 32768),
+        ([5, 4, 3, 2, 1, -1], 6 / 64),
+        ([5, 5, 5, 5, 5], 0.0625),
+        ([3, 2, 2, 1, 0, -1], 0.1875),
+        ([1] * 8 + [-1] * 2, 0.109375),  # McNemar b = 2, c = 8
+        ([1, 1, 1], 0.25),
+        ([1, 1, 1, 1], 0.125),
+        ([1, 1, 1, 1, 1], 0.0625),
+        ([1, 1, 1, 1, 1, 1], 0.03125),
+    ],
+)
+def test_exact_sign_flip(differences, p):
+    result = flip_test(differences)
+    assert result.exact
+    assert result.resamples == 2 ** len(differences)
+    assert result.p[0] == pytest.approx(p, abs=1e-12)
+
+
+def test_darwin_by_t():
+    assert t_test(DARWIN) == pytest.approx(0.0497029, abs=5e-8)
+
+
+@pytest.mark.parametrize("pairs", [3, 4, 5, 6])
+def test_smallest_p_is_that_of_unanimous_pairs(pairs):
+    assert smallest_p(pairs) == flip_test([1] * pairs).p[0]
+
+
+def caption_runs(make_runs, name, hits):
+    """Runs whose t2i R@1 hits an image are given and whose i2t queries all miss."""
+    ranks = [0 if caption < n else 9 for n in hits for caption in range(5)]
+    return make_runs(name, images=len(hits), i2t_ranks=[9] * len(hits), t2i_ranks=ranks)
+
+
+def test_cluster_t_on_captions(make_runs):
+    a, b = caption_runs(make_runs, "a", [5, 4, 3, 2, 1, 0]), caption_runs(make_runs, "b", [0, 0, 0, 0, 0, 1])
+    columns = image_columns([a, b], ["t2i_r1"])
+    pair = Hypotheses(np.array([0]), np.array([1]), np.array([0]))
+    numerators = pair.numerators(columns)[0]
+    assert numerators.tolist() == [5, 4, 3, 2, 1, -1]
+    difference = numerators.sum() * columns.scale[0]
+    se = math.sqrt(clustered_variance(pair.influence(columns)[0], columns.fold))
+    assert difference == pytest.approx(46.667, abs=5e-4)
+    assert se == pytest.approx(17.6383, abs=5e-5)
+    assert difference / se == pytest.approx(math.sqrt(7))
+    assert t_p_value(difference, se, 5) == pytest.approx(0.0456591, abs=5e-8)
+
+
+def test_naive_trap_is_what_the_cluster_test_avoids():
+    assert stats.binomtest(1, 16).pvalue == pytest.approx(0.00051880, abs=5e-9)
+    assert stats.binomtest(0, 25).pvalue == pytest.approx(5.96e-8, rel=1e-3)
+    assert flip_test([5, 4, 3, 2, 1, -1]).p[0] > 100 * stats.binomtest(1, 16).pvalue
+
+
+def test_single_step_maxt():
+    result = flip_test([[3, 1], [2, 2], [2, 0], [1, -1], [1, 3], [1, 1]])
+    assert (result.p * 64).tolist() == [2, 16]
+    assert (result.p_single_step * 64).tolist() == [2, 20]
+    assert (result.p_step_down * 64).tolist() == [2, 16]  # alone in the last step, the second column keeps its own p
+
+
+def test_statistic_is_mcnemars():
+    differences = np.asarray([1] * 150 + [-1] * 86)[:, None]
+    chi_square = (differences.sum() / root_sum_squares(differences)[0]) ** 2
+    table = [[794, 86], [150, 570]]
+    assert chi_square == pytest.approx(mcnemar(table, exact=False, correction=False).statistic)
+    assert chi_square == pytest.approx(17.3559, abs=5e-5)
+    assert mcnemar(table, exact=False, correction=True).statistic == pytest.approx(16.8178, abs=5e-5)
+    exact = mcnemar(table, exact=True).pvalue
+    assert exact == pytest.approx(3.71594e-5, rel=1e-5)
+    sampled = flip_test(differences, resamples=200_000, seed=1).p[0]
+    assert abs(sampled - exact) < 4 * math.sqrt(exact / 200_000)
+
+
+@pytest.mark.parametrize(
+    ("p_values", "correction", "expected"),
+    [
+        ([0.01, 0.04, 0.03, 0.005], "holm", [0.03, 0.06, 0.06, 0.02]),
+        ([0.01, 0.04, 0.03, 0.005], "bh", [0.02, 0.04, 0.04, 0.02]),
+        ([0.01, 0.02, 0.03, 0.04, 0.05], "holm", [0.05, 0.08, 0.09, 0.09, 0.09]),
+        ([0.03, 0.01, 0.02], "holm", [0.04, 0.03, 0.04]),
+    ],
+)
+def test_corrections(p_values, correction, expected):
+    np.testing.assert_allclose(adjust(p_values, correction), expected, atol=1e-12)
+
+
+def test_friedman_and_nemenyi_of_demsar():
+    result = friedman([3.143, 2.000, 2.893, 1.964], 14)
+    assert result.chi_square == pytest.approx(9.28, abs=5e-3)
+    # The page's digits come from unrounded ranks: sums of 44, 28, 40.5 and 27.5 over 14 datasets.
+    exact = friedman(np.array([44, 28, 40.5, 27.5]) / 14, 14)
+    assert exact.chi_square == pytest.approx(9.2786, abs=5e-5)
+    assert exact.f == pytest.approx(3.6863, abs=5e-5)
+    assert exact.p == pytest.approx(0.019823, abs=5e-7)
+    assert critical_difference(4, 14) == pytest.approx(1.25356, abs=5e-6)
+    assert critical_difference(4, 14) / math.sqrt(4 * 5 / (6 * 14)) == pytest.approx(2.5690, abs=5e-5)
+
+
+def test_nemenyi_is_blocked_where_it_cannot_reject():
+    with pytest.raises(ItmError, match=r"5 methods on 2 datasets cannot reject.* 4\.31 exceeds the largest possible 4"):
+        critical_difference(5, 2)
+
+
+def test_friedman_against_scipy():
+    scores = np.random.default_rng(3).random((9, 4))
+    ranks = stats.rankdata(-scores, axis=1)
+    assert friedman(ranks.mean(axis=0), 9).chi_square == pytest.approx(stats.friedmanchisquare(*scores.T).statistic)
+
+
+def test_tost():
+    values = np.array([0.5, 1, 1.5, 2, -0.5, -1, -1.5, -2])
+    se = values.std(ddof=1) / math.sqrt(8)
+    assert tost(0.0, se, 7, 1.5).p == pytest.approx(0.0115213, abs=5e-8)
+
+
+def test_method_claim():
+    split = combine(25.0, 999, [[500, 502, 504], [495, 497, 499]])
+    assert split.se == pytest.approx(5.25991, abs=5e-6)
+    assert split.df == pytest.approx(318.484, abs=5e-4)
+    assert 5 / split.se == pytest.approx(0.950586, abs=5e-7)
+    assert t_p_value(5.0, split.se, split.df) == pytest.approx(0.342535, abs=5e-7)
+    assert stats.ttest_ind([500, 502, 504], [495, 497, 499], equal_var=False).pvalue == pytest.approx(0.0376, abs=5e-5)
+    assert split.seed_share == pytest.approx((8 / 3) / (25 + 8 / 3))
+
+
+def test_icc():
+    rows = ["11110", "00000", "11011", "01000"]
+    values = [int(c) for row in rows for c in row]
+    assert icc(values, np.repeat(np.arange(4), 5)) == pytest.approx(0.482759, abs=5e-7)
+
+
+def test_power_formulas():
+    assert detection_factor() == pytest.approx(2.80, abs=5e-3)
+    assert minimum_detectable(2.0) == pytest.approx(5.60, abs=5e-3)
+    assert design_effect(0.25) == 2.0
+    assert planned_detectable(0.1, 0.25, 1000) == pytest.approx(280 * math.sqrt(0.1 * 2 / 5000), rel=1e-3)
+    assert minimum_detectable(1.0, comparisons=10) == pytest.approx(stats.norm.isf(0.0025) + stats.norm.isf(0.2))
+
+
+def test_images_needed_make_the_target_detectable():
+    split = combine(25.0, 999, [[500, 501, 502], [495, 496, 497]])
+    needed = images_needed(split, 1000, 5.0)
+    variance = 25.0 * 1000 / needed + sum(split.seeds)
+    assert minimum_detectable(math.sqrt(variance)) == pytest.approx(5.0, rel=1e-3)
+    assert images_needed(split, 1000, 2.0) == math.inf  # 2.80 standard errors of the seeds alone are 2.29 points
