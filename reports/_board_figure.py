@@ -1,0 +1,94 @@
+"""The leaderboard's figure: rSum with its interval, and rSum against scoring speed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from reports import figures
+from reports._board import Board
+from reports._board_text import listed
+from reports.document import Figure
+
+_MOST_METHODS = 30
+_MOST_LABELS = 8
+_AND_SPEED = (
+    ", and rSum against the pairs scored in a second (logarithmic; up and to the right is better). A method has the same "
+    "mark on both sides"
+)
+
+
+def board_figure(board: Board) -> Figure | None:
+    """Draw the measured methods of a board, the best ones if they are many; None if there is no rSum to draw."""
+    rows = [row for row in board.rows if row["rsum"] is not None and row["origin"] != "published"][:_MOST_METHODS]
+    if not rows:
+        return None
+    timed = [row for row in rows if row["pairs_per_second"]]
+    with figures.style():
+        drawing = figures.new(9.5 if timed else 5.5, max(2.6, 1.1 + 0.34 * len(rows)))
+        if timed:
+            left, right = drawing.subplots(1, 2, width_ratios=(1.15, 1))
+            _speed(right, rows)
+        else:
+            left = drawing.subplots()
+        _intervals(left, rows)
+    best = rows[0]
+    return Figure(
+        drawing=drawing,
+        key=f"{board.gallery.dataset}-{board.gallery.split}-{board.gallery.protocol}",
+        caption=f"{board.gallery.title}: rSum with its 95 % interval{_AND_SPEED if timed else ''}.",
+        alt=(
+            f"rSum of {listed([str(row['label']) for row in rows])} with 95 % intervals; "
+            f"{best['label']} is highest at {best['rsum']:.1f}."
+        ),
+    )
+
+
+def _mark(number: int) -> dict[str, Any]:
+    """Colour and marker of a method; pairs repeat after 49 methods only."""
+    size = len(figures.COLOURS)
+    return {"color": figures.COLOURS[number % size], "marker": figures.MARKERS[(number + number // size) % size]}
+
+
+def _intervals(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
+    for number, row in enumerate(rows):
+        mark = _mark(number)
+        if row["rsum_low"] is not None:
+            axes.plot([row["rsum_low"], row["rsum_high"]], [number, number], color=mark["color"], linewidth=1.8)
+        axes.plot([row["rsum"]], [number], markersize=6.5, linestyle="none", markeredgecolor="white", **mark)
+    axes.set_yticks(range(len(rows)), [figures.label(str(row["label"]), 36) for row in rows])
+    axes.tick_params(axis="y", length=0, labelcolor="black")
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("rSum (0 to 600), 95 % interval")
+
+
+def _speed(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
+    taken: list[tuple[float, float]] = []
+    axes.set_xscale("log")
+    for number, row in enumerate(rows):
+        if not row["pairs_per_second"]:
+            continue
+        mark = _mark(number)
+        x, y = row["pairs_per_second"], row["rsum"]
+        if row["rsum_low"] is not None:
+            axes.plot([x, x], [row["rsum_low"], row["rsum_high"]], color=mark["color"], linewidth=1.2, alpha=0.6)
+        axes.plot([x], [y], markersize=6.5, linestyle="none", markeredgecolor="white", **mark)
+        taken.append((x, y))
+    axes.margins(x=0.18, y=0.12)
+    axes.set_xlabel("pairs scored a second")
+    axes.set_ylabel("rSum")
+    axes.grid(which="minor", visible=False)
+    if len(taken) > _MOST_LABELS:
+        return
+    for row in rows:
+        if row["pairs_per_second"]:
+            axes.annotate(
+                figures.label(str(row["label"]), 24),
+                (row["pairs_per_second"], row["rsum"]),
+                xytext=(6, 5),
+                textcoords="offset points",
+                fontsize=8,
+            )
