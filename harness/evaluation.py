@@ -67,9 +67,7 @@ def evaluate(similarity: Tensor, split: Split, names: Sequence[str], spec: Evalu
         InvalidProtocol: a protocol does not fit the split.
     """
     results = {
-        name: protocols.evaluate(
-            name, similarity, split.caption_image, split.image_ids, split.caption_ids, spec.ties
-        )
+        name: protocols.evaluate(name, similarity, split.caption_image, split.image_ids, split.caption_ids, spec.ties)
         for name in names
     }
     return Results({n: r.metrics for n, r in results.items()}, {n: r.ranks for n, r in results.items()})

@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -264,7 +263,9 @@ def _run_guarded(
         message, code = f"{type(error).__name__}: {' '.join(str(error).split())}", 1
         with atomic_path(store.folder(spec.run_id) / "traceback.txt") as path:
             path.write_text(traceback.format_exc(), encoding="utf-8")
-    record = RunRecord(**_identity(spec, spec.dataset.name), status="failed", error=message, started=started, finished=_now())
+    record = RunRecord(
+        **_identity(spec, spec.dataset.name), status="failed", error=message, started=started, finished=_now()
+    )
     store.write(record)
     return record, code
 

@@ -123,9 +123,7 @@ def metrics_from_ranks(i2t_ranks: np.ndarray, t2i_ranks: np.ndarray, tie_rate: f
     return metrics
 
 
-def count_ranks(
-    similarity: Tensor | np.ndarray, caption_image: Sequence[int] | np.ndarray | Tensor
-) -> RankCounts:
+def count_ranks(similarity: Tensor | np.ndarray, caption_image: Sequence[int] | np.ndarray | Tensor) -> RankCounts:
     """Count, for every query, the negatives above its best positive and those tied with it.
 
     Args:

@@ -109,7 +109,9 @@ def evaluate(
     protocol.check(similarity.shape[0])
     image_fold = protocol.image_fold(similarity.shape[0])
     parts = [
-        _evaluate_fold(fold, similarity, caption_image, image_fold, np.asarray(image_ids), np.asarray(caption_ids), ties)
+        _evaluate_fold(
+            fold, similarity, caption_image, image_fold, np.asarray(image_ids), np.asarray(caption_ids), ties
+        )
         for fold in range(protocol.folds)
     ]
     keys = parts[0].metrics

@@ -56,7 +56,9 @@ class TrainingSpec(Spec):
 
     epochs: int = Field(25, ge=0, description="passes over the training pairs; 0 = evaluate without training")
     batch_size: int = Field(128, ge=2)
-    pairs: Literal["all", "one_per_image"] = Field("all", description="captions of an image an epoch: all, or one drawn")
+    pairs: Literal["all", "one_per_image"] = Field(
+        "all", description="captions of an image an epoch: all, or one drawn"
+    )
     optimizer: Literal["adam", "adamw"] = "adamw"
     learning_rate: float = Field(5e-4, gt=0)
     backbone_learning_rate_scale: float = Field(0.1, ge=0, description="for pretrained backbones; 0 freezes them")

@@ -173,7 +173,9 @@ def pair_batches(split: Split, spec: TrainingSpec, generator: np.random.Generato
 def parameter_groups(scorer: Scorer, spec: TrainingSpec) -> list[dict[str, Any]]:
     """Optimiser groups: new parameters at the full rate, pretrained ones at the scaled rate or frozen."""
     pretrained = {
-        id(p) for side in (scorer.image_encoder, scorer.text_encoder) for p in side.pretrained_parameters()  # type: ignore[union-attr]
+        id(p)
+        for side in (scorer.image_encoder, scorer.text_encoder)
+        for p in side.pretrained_parameters()  # type: ignore[union-attr]
     }
     new, old = [], []
     for parameter in scorer.parameters():

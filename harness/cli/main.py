@@ -16,6 +16,7 @@ from harness.errors import ItmError, did_you_mean
 #: name -> (module:attribute, one line for the list)
 COMMANDS = {
     "leaderboard": ("harness.cli.leaderboard:leaderboard", "Train, evaluate and rank the scorers of an experiment."),
+    "ablate": ("harness.cli.ablate:ablate", "Measure what each component of a scorer contributes."),
     "report": ("harness.cli.report:report", "Write the leaderboards of all runs in a results folder."),
     "ls": ("harness.cli.ls:ls", "List scorers, variants, datasets, backbones, protocols, experiments or runs."),
     "check": ("harness.cli.check:check", "Run the contract suite on a scorer or a plug-in file."),

@@ -21,7 +21,9 @@ def report(results: Path, published: bool) -> None:
     store = RunStore(results)
     finished = [record for record in store.records() if record.status == "finished"]
     if not finished:
-        raise InvalidRecord(f"no finished run below {results}/runs; run `itm leaderboard EXP --results {results}` first")
+        raise InvalidRecord(
+            f"no finished run below {results}/runs; run `itm leaderboard EXP --results {results}` first"
+        )
     console = Console(highlight=False)
     by_data: dict[tuple[str, str], list[str]] = {}
     for record in finished:

@@ -61,7 +61,9 @@ def one_line(err: str) -> str:
 
 def test_help_imports_nothing_heavy():
     code = "import sys; sys.argv = ['itm', '--help']; from harness.cli.main import main\ntry: main()\nexcept SystemExit: pass\n"
-    check = code + "heavy = {'torch', 'pandas', 'mlflow', 'numpy', 'pydantic'} & set(sys.modules); assert not heavy, heavy"
+    check = (
+        code + "heavy = {'torch', 'pandas', 'mlflow', 'numpy', 'pydantic'} & set(sys.modules); assert not heavy, heavy"
+    )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "leaderboard" in done.stdout
@@ -139,9 +141,7 @@ def test_one_failing_scorer_does_not_stop_the_others(itm, experiment, tmp_path):
     }
 
 
-@pytest.mark.parametrize(
-    ("tail", "message"), [("* float('nan')", "nan"), (".T.repeat(2, 1)", "expected shape")]
-)
+@pytest.mark.parametrize(("tail", "message"), [("* float('nan')", "nan"), (".T.repeat(2, 1)", "expected shape")])
 def test_a_scorer_that_breaks_the_contract_is_bad_input(itm, experiment, tmp_path, tail, message):
     plugin = tmp_path / "broken.py"
     plugin.write_text(NAN_SCORER.format(tail=tail))
@@ -246,6 +246,8 @@ def test_a_killed_leaderboard_continues_to_the_same_result(tiny, tmp_path):
     assert len(list(Path(killed).glob("runs/*/record.json"))) < 2
     for results in (killed, straight):
         subprocess.run(command(results), check=True, capture_output=True)
-    results = [{r.run_id: (r.metrics, r.validation) for r in RunStore(folder).records()} for folder in (killed, straight)]
+    results = [
+        {r.run_id: (r.metrics, r.validation) for r in RunStore(folder).records()} for folder in (killed, straight)
+    ]
     assert len(results[0]) == 2
     assert json.dumps(results[0], sort_keys=True) == json.dumps(results[1], sort_keys=True)

@@ -80,8 +80,12 @@ def test_mistakes():
     with pytest.raises(InvalidSpec, match="depth to different values"):
         plan_ablation(EXPERIMENT, "toy", "add_one_in", ["flat", "deep"])
     with pytest.raises(InvalidSpec, match="not its variant"):
-        plan_ablation(EXPERIMENT.model_copy(update={"scorers": load_experiment(
-            {"name": "e", "dataset": "scenes", "scorers": ["toy.no_a"]}).scorers}), "toy.no_a")
+        plan_ablation(
+            EXPERIMENT.model_copy(
+                update={"scorers": load_experiment({"name": "e", "dataset": "scenes", "scorers": ["toy.no_a"]}).scorers}
+            ),
+            "toy.no_a",
+        )
 
 
 def test_a_grid_has_a_limit(monkeypatch):

@@ -38,8 +38,7 @@ def test_full_is_the_metrics_of_the_whole_matrix():
 def test_coco_1k_is_the_mean_of_five_blocks_of_a_thousand(coco):
     got = protocols.evaluate("coco_1k", **coco)
     folds = [
-        retrieval_metrics(coco["similarity"][s : s + 1000, s : s + 1000], np.arange(1000))
-        for s in range(0, 5000, 1000)
+        retrieval_metrics(coco["similarity"][s : s + 1000, s : s + 1000], np.arange(1000)) for s in range(0, 5000, 1000)
     ]
     for key, value in got.metrics.items():
         assert value == pytest.approx(np.mean([fold[key] for fold in folds]), abs=1e-9)

@@ -12,7 +12,7 @@ from harness import registry
 from harness.errors import DuplicateName, InvalidPlugin, InvalidSpec, UnknownName
 from harness.fragments import Fragments
 
-PLUGIN = '''
+PLUGIN = """
 import torch
 from harness.scorer import Scorer, ScorerConfig
 
@@ -25,7 +25,7 @@ class Mine(Scorer):
 
     def score(self, images, texts):
         return self.config.scale * images.features.sum((1, 2))[:, None] * texts.features.sum((1, 2))[None]
-'''
+"""
 
 
 @pytest.fixture(autouse=True)

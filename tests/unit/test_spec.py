@@ -7,7 +7,12 @@ import pytest
 from harness.errors import InvalidSpec, UnknownName
 from harness.spec import Component, Experiment, RunSpec, TrainingSpec, build, builtin_experiments, load_experiment
 
-MINIMAL = {"name": "e", "seeds": 3, "dataset": "scenes", "scorers": ["scan", {"name": "chan", "config": {"coding": "tha"}}]}
+MINIMAL = {
+    "name": "e",
+    "seeds": 3,
+    "dataset": "scenes",
+    "scorers": ["scan", {"name": "chan", "config": {"coding": "tha"}}],
+}
 
 
 def _run(**changes) -> RunSpec:

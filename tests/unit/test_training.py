@@ -52,8 +52,10 @@ def test_an_epoch_is_every_caption_once_or_one_an_image(cell):
     captions = len(split.captions)
     order = np.concatenate(list(pair_batches(split, TrainingSpec(batch_size=32), np.random.default_rng(0))))
     assert sorted(order) == list(range(captions))
-    one = [np.concatenate(list(pair_batches(split, TrainingSpec(batch_size=32, pairs="one_per_image"), rng)))
-           for rng in (np.random.default_rng(0), np.random.default_rng(1))]
+    one = [
+        np.concatenate(list(pair_batches(split, TrainingSpec(batch_size=32, pairs="one_per_image"), rng)))
+        for rng in (np.random.default_rng(0), np.random.default_rng(1))
+    ]
     for rows in one:
         assert sorted(split.caption_image[rows]) == list(range(len(split.image_ids)))
     assert sorted(one[0]) != sorted(one[1])

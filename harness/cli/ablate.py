@@ -1,0 +1,103 @@
+"""`itm ablate`: what each component of a scorer contributes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.options import add_plugins, device_option, plugin_option, results_option, set_option, torch_device
+
+
+@click.command()
+@click.argument("experiment", metavar="EXP")
+@click.option("--scorer", required=True, metavar="NAME", help="Scorer to take apart: any that declares variants.")
+@click.option(
+    "--plan",
+    "kind",
+    default="one-at-a-time",
+    show_default=True,
+    type=click.Choice(["one-at-a-time", "add-one-in", "grid"]),
+    help="Remove each component from the full model, add each to the bare one, or all subsets.",
+)
+@click.option("--variants", default="", metavar="A,B,...", help="Variants to use; default the scorer's components.")
+@set_option
+@results_option
+@plugin_option
+@device_option
+@click.option("--no-mlflow", is_flag=True, help="Do not mirror the runs to MLflow.")
+def ablate(
+    experiment: str,
+    scorer: str,
+    kind: str,
+    variants: str,
+    overrides: tuple[str, ...],
+    results: Path,
+    plugins: tuple[Path, ...],
+    device: str,
+    no_mlflow: bool,
+) -> int:
+    """Ablate a scorer on the data, backbones, training and seeds of EXP; runs that are recorded are not repeated.
+
+    Writes ablation.md, .html, .csv, .json, .tex and a figure below RESULTS/ablations/.
+    """
+    from harness.spec import load_experiment
+
+    add_plugins(plugins)
+    spec = load_experiment(experiment, overrides)
+
+    from harness import registry
+    from harness.ablation import plan_ablation
+    from harness.cli.progress import ConsoleObserver
+    from harness.experiment import plan, run_cells
+    from harness.record import RunStore
+    from harness.tracking import create_tracker
+
+    names = tuple(filter(None, (part.strip() for part in variants.split(","))))
+    ablation = plan_ablation(spec, scorer, kind.replace("-", "_"), names)  # type: ignore[arg-type]
+    store = RunStore(results)
+    store.prepare()
+    cells = plan(ablation.experiment)
+    tracker = create_tracker(results, enabled=not no_mlflow)
+    name = ablation.experiment.name
+    with ConsoleObserver() as observer:
+        outcome = run_cells(
+            cells, store, device=torch_device(device), tracker=tracker, observer=observer, experiment=name
+        )
+    _write(ablation, cells, outcome, store, registry.scorer_class(scorer))
+    for failure in outcome.failures:
+        click.echo(f"itm: error: {failure.label} seed {failure.seed} failed: {failure.error}", err=True)
+    return outcome.exit_code
+
+
+def _write(ablation, cells, outcome, store, cls) -> None:  # type: ignore[no-untyped-def]
+    from rich.console import Console
+
+    from harness.errors import RunFailed
+    from reports import ablation as report
+
+    finished = {record.run_id for record in outcome.records}
+    models = []
+    for position, model in enumerate(ablation.models):
+        # A plan lists all entries of a seed, then those of the next: entry p is every len(models)-th cell.
+        run_ids = [cell.run_id for cell in cells[position :: len(ablation.models)]]
+        kept = tuple(run_id for run_id in run_ids if run_id in finished)
+        if kept:
+            models.append(report.Ablated(model.key, model.removed, kept))
+    reference = ablation.reference.key
+    if reference not in {model.label for model in models} or len(models) < 2:
+        raise RunFailed(f"the reference {reference} and at least one other model must finish; see the errors above")
+    effects = getattr(cls, "published_ablation", None)
+    built = report.build(
+        store,
+        models,
+        reference,
+        title=f"Ablation of {ablation.scorer}: {ablation.kind.replace('_', ' ')}",
+        published=report.Published(effects, cls.published_ablation_source) if effects else None,
+        failures=outcome.failures,
+    )
+    folder = store.results / "ablations" / ablation.experiment.name
+    report.write(built, folder)
+    console = Console(highlight=False)
+    console.print(report.terminal_table(built))
+    console.print(f"written: {folder}/ablation.md, .html, .csv, .json, .tex", soft_wrap=True)
