@@ -1,0 +1,58 @@
+"""open_clip's tokenizers behind the harness's interface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from harness.fragments import Tokens
+
+BLANK = "_"  #: stands for a masked word, since CLIP's word pieces hold no mask
+
+
+class PieceTokenizer:
+    """CLIP's byte-pair encoding: ids and a mask up to and including the end of the text.
+
+    Args:
+        pieces: open_clip's `SimpleTokenizer`.
+    """
+
+    def __init__(self, pieces: Any):
+        self.pieces = pieces
+        self.vocabulary_size = int(pieces.vocab_size)
+        self.special_ids: tuple[int, ...] = (int(pieces.sot_token_id), int(pieces.eot_token_id))
+        self.mask_id = int(pieces.encode(BLANK)[0])
+
+    def __call__(self, captions: Sequence[str]) -> Tokens:
+        """Ids (N, W), W the longest caption; longer ones than the context are cut, with the end kept."""
+        ids = self.pieces(list(captions))
+        # The end has the highest id, and 0, which pads, is a real piece: only the end tells where the text stops.
+        lengths = ids.argmax(dim=1) + 1
+        ids = ids[:, : int(lengths.max()) if len(ids) else 1]
+        return Tokens(ids, torch.arange(ids.shape[1]) < lengths[:, None])
+
+
+class PaddedTokenizer:
+    """Any other tokenizer of open_clip: ids at the full context, padding marked by its own id.
+
+    Args:
+        pieces: open_clip's `HFTokenizer` or `SigLipTokenizer`.
+    """
+
+    def __init__(self, pieces: Any):
+        self.pieces = pieces
+        inner = pieces.tokenizer
+        self.vocabulary_size = len(inner)
+        self.padding_id = int(inner.pad_token_id or 0)
+        self.special_ids = tuple(int(i) for i in inner.all_special_ids)
+        mask_id = inner.mask_token_id if inner.mask_token_id is not None else inner.unk_token_id
+        self.mask_id = int(mask_id if mask_id is not None else self.padding_id)
+
+    def __call__(self, captions: Sequence[str]) -> Tokens:
+        """Ids (N, context) and their mask: everything up to the last id that is no padding."""
+        ids = self.pieces(list(captions))
+        real = ids != self.padding_id
+        last = (real * torch.arange(ids.shape[1])).amax(dim=1)
+        return Tokens(ids, torch.arange(ids.shape[1]) <= last[:, None])

@@ -1,0 +1,215 @@
+"""open_clip's towers: built by name, with weights from a tag, a local file or a local folder, never executing a pickle.
+
+open_clip's own factory reads a checkpoint for both towers at once, only warns of a wrong activation, and lets every
+kind of exception through; here each tower is filled by itself, and what does not fit is refused.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import open_clip
+from open_clip.convert import convert_state_dict
+from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
+from open_clip.pretrained import download_pretrained_from_hf
+from torch import Tensor, nn
+
+from harness.backbones.base import DEFAULT_WIDTH
+from harness.backbones.weights import load_strictly, one_line, read_state_dict
+from harness.errors import InvalidCheckpoint, InvalidSpec
+
+SMALL = "small"
+#: A CLIP to train from scratch on small images; its vocabulary is that of the training captions.
+SMALL_CONFIG: dict[str, Any] = {
+    "embed_dim": DEFAULT_WIDTH,
+    "vision_cfg": {"image_size": 64, "patch_size": 16, "width": 128, "layers": 4, "head_width": 32},
+    "text_cfg": {"context_length": 32, "width": 128, "heads": 4, "layers": 4, "pool_type": "eos", "eos_id": 2},
+}
+_LOCAL, _HUB = "local-dir:", "hf-hub:"  #: prefixes of a model whose name says where both config and weights are
+_WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
+
+
+class Tower(NamedTuple):
+    """One tower of a CLIP and what an encoder must know of it."""
+
+    module: nn.Module
+    width: int  #: of the joint embedding
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    trained: bool  #: whether the weights came trained
+
+
+def build_tower(
+    side: Literal["visual", "text"],
+    name: str,
+    pretrained: str | None,
+    *,
+    image_size: int | None = None,
+    quick_gelu: bool | None = None,
+    vocabulary_size: int = 3,
+    load_pretrained: bool = True,
+) -> Tower:
+    """One tower of a model.
+
+    Args:
+        side: which.
+        name: "small", a name of `open_clip.list_models()`, `local-dir:/folder` with open_clip's config and weights, or
+            `hf-hub:owner/name`.
+        pretrained: one of open_clip's tags, the path of a safetensors or PyTorch file, or None for random weights.
+        image_size: pixels a side; None = the model's own.
+        quick_gelu: the activation of OpenAI's models; None = what the tag was trained with, else the model's own.
+        vocabulary_size: of the small model's word embedding.
+        load_pretrained: False builds the same modules with random weights.
+
+    Raises:
+        InvalidSpec: no such model or tag, or an image size that does not fit.
+        InvalidCheckpoint: the weights cannot be fetched or read, are unsafe, or do not fit.
+    """
+    config, preprocess = _config(name, pretrained)
+    tag = _tag(name, pretrained)
+    config["quick_gelu"] = _quick_gelu(name, tag, quick_gelu, bool(config.get("quick_gelu", False)))
+    if name == SMALL:
+        config["text_cfg"]["vocab_size"] = vocabulary_size
+    if image_size is not None:
+        patch = config["vision_cfg"].get("patch_size", 1)
+        if image_size % patch:
+            raise InvalidSpec(
+                f"image_size {image_size} is not a multiple of the patch size {patch} of open_clip model {name}"
+            )
+        config["vision_cfg"]["image_size"] = image_size
+    model = _build(name, config)
+    if load_pretrained and (pretrained or name.startswith((_LOCAL, _HUB))):
+        _fill(model, side, _weights_file(name, pretrained, tag))
+    if image_size is not None and hasattr(model.visual, "set_input_size"):
+        model.visual.set_input_size(image_size)
+    return Tower(
+        getattr(model, side),
+        int(config["embed_dim"]),
+        tuple(preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN),
+        tuple(preprocess.get("std") or open_clip.OPENAI_DATASET_STD),
+        trained=bool(pretrained) or name.startswith((_LOCAL, _HUB)),
+    )
+
+
+def piece_tokenizer(name: str) -> Any:
+    """open_clip's tokenizer of a model.
+
+    Raises:
+        InvalidSpec: no such model.
+        InvalidCheckpoint: the tokenizer's files cannot be fetched.
+    """
+    _config(name, None)
+    try:
+        return open_clip.get_tokenizer(name)
+    except Exception as error:  # the tokenizers of some models come from the hub, with errors of many kinds
+        raise InvalidCheckpoint(f"cannot get the tokenizer of open_clip model {name}: {one_line(error)}") from None
+
+
+def _config(name: str, pretrained: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The model's config, and how its images are prepared."""
+    if name == SMALL:
+        if pretrained:
+            raise InvalidSpec(
+                "open_clip model 'small' has no pretrained weights; leave 'pretrained' out or name a model"
+            )
+        return copy.deepcopy(SMALL_CONFIG), {}
+    try:
+        if name.startswith(_LOCAL):
+            stored = json.loads((Path(name.removeprefix(_LOCAL)) / "open_clip_config.json").read_text(encoding="utf-8"))
+            return dict(stored["model_cfg"]), dict(stored.get("preprocess_cfg", {}))
+        config = open_clip.get_model_config(name if name.startswith(_HUB) else _clean(name))
+    except Exception as error:  # a folder or hub entry that is missing or malformed, in many ways
+        raise InvalidSpec(f"cannot read the config of open_clip model '{name}': {one_line(error)}") from None
+    if config is None:
+        near = _near(name, [SMALL, *open_clip.list_models()])
+        raise InvalidSpec(
+            f"unknown open_clip model '{name}'{near}; "
+            "valid: small, local-dir:/folder, or a name of open_clip.list_models()"
+        )
+    return config, open_clip.get_pretrained_cfg(_clean(name), pretrained or "") or {}
+
+
+def _tag(name: str, pretrained: str | None) -> str | None:
+    """`pretrained` where it is one of open_clip's tags; None where it is a path or nothing."""
+    if not pretrained:
+        return None
+    if name.startswith((_LOCAL, _HUB)):
+        raise InvalidSpec(f"open_clip model '{name}' comes with its own weights; leave 'pretrained' out")
+    tags = open_clip.list_pretrained_tags_by_model(_clean(name))
+    if pretrained in tags:
+        return pretrained
+    path = Path(pretrained)
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return None
+    raise InvalidSpec(
+        f"open_clip has no weights '{pretrained}' of {name}{_near(pretrained, tags)}; "
+        f"valid: {', '.join(tags) or 'no tag'}, or the path of a local file"
+    )
+
+
+def _quick_gelu(name: str, tag: str | None, asked: bool | None, own: bool) -> bool:
+    """The activation to build with: with another one than in training, the scores are silently wrong."""
+    if asked is not None:
+        return asked
+    if tag is None:
+        return own
+    return bool((open_clip.get_pretrained_cfg(_clean(name), tag) or {}).get("quick_gelu", False))
+
+
+def _build(name: str, config: dict[str, Any]) -> Any:
+    config = {key: value for key, value in config.items() if key not in ("custom_text", "multimodal_cfg")}
+    for cfg, flag in (("vision_cfg", "timm_model_pretrained"), ("text_cfg", "hf_model_pretrained")):
+        config[cfg] = {**config[cfg], flag: False}  # one source of weights, filled in afterwards
+    try:
+        return open_clip.CustomTextCLIP(**config)
+    except Exception as error:  # open_clip asserts, and parts of some models come from the hub
+        raise InvalidSpec(f"open_clip cannot build {name}: {one_line(error) or type(error).__name__}") from None
+
+
+def _weights_file(name: str, pretrained: str | None, tag: str | None) -> Path:
+    if name.startswith(_LOCAL):
+        folder = Path(name.removeprefix(_LOCAL))
+        found = [folder / file for file in _WEIGHTS if (folder / file).is_file()]
+        if not found:
+            raise InvalidCheckpoint(f"no weights in {folder}; expected one of {', '.join(_WEIGHTS)}")
+        return found[0]
+    if tag is None and not name.startswith(_HUB):
+        return Path(str(pretrained))
+    try:
+        if name.startswith(_HUB):
+            return Path(download_pretrained_from_hf(name.removeprefix(_HUB)))
+        return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(_clean(name), tag)))
+    except Exception as error:  # the hub's client raises many kinds
+        raise InvalidCheckpoint(
+            f"cannot fetch the weights {f'{tag!r} ' if tag else ''}of open_clip model {name}: {one_line(error)}; "
+            "without a connection, give the path of a local file as 'pretrained'"
+        ) from None
+
+
+def _fill(model: nn.Module, side: str, path: Path) -> None:
+    state: dict[str, Tensor] = read_state_dict(path)
+    try:  # older layouts, and another image size or context length
+        state = convert_to_custom_text_state_dict(convert_state_dict(model, state))
+        resize_pos_embed(state, model)
+        resize_text_pos_embed(state, model)
+    except Exception as error:  # the converters assume the right model and fail in many ways on another
+        raise InvalidCheckpoint(f"{path} does not hold weights of this open_clip model: {one_line(error)}") from None
+    prefix = f"{side}."
+    tower = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    # A buffer that transformers kept in state dicts until 4.31.
+    tower = {name: tensor for name, tensor in tower.items() if not name.endswith("embeddings.position_ids")}
+    load_strictly(getattr(model, side), tower, f"{path}, {side} tower")
+
+
+def _clean(name: str) -> str:
+    return name.replace("/", "-")  # OpenAI writes ViT-B/32
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

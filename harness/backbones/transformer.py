@@ -1,0 +1,261 @@
+"""Text backbone `transformer`: any Hugging Face encoder by name or local folder, or a tiny BERT to train from scratch.
+
+Shape letters: N captions, W word pieces, D width.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from pydantic import Field
+from torch import nn
+
+from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, TextEncoder, Tokenizer
+from harness.backbones.bigru import checked_lengths
+from harness.backbones.vocabulary import Vocabulary, make_tokenizer, pad_rows
+from harness.backbones.vocabulary import restore_tokenizer as restore_words
+from harness.backbones.weights import one_line
+from harness.errors import InvalidCheckpoint, InvalidSpec
+from harness.fragments import Fragments, Tokens
+
+SMALL = "small"
+SMALL_CONFIG: dict[str, Any] = {
+    "model_type": "bert",
+    "hidden_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 256,
+}
+
+
+class TransformerConfig(BackboneConfig):
+    """Settings of `transformer`."""
+
+    model: str = Field(SMALL, description="small, a name on the Hugging Face hub, or a local folder")
+    pretrained: bool = Field(True, description="false: the same architecture from random weights")
+    width: int = Field(DEFAULT_WIDTH, ge=1, description="D of the fragments")
+    max_words: int = Field(64, ge=3, description="longest caption in word pieces, special ones included")
+    min_count: int = Field(1, ge=1, description="small: a training word that is rarer becomes <unk>")
+
+
+class TransformerEncoder(TextEncoder):
+    """One fragment a word piece: the last hidden states, projected to the common width where it differs.
+
+    Args:
+        config: settings.
+        tokenizer: of the model.
+        model_config: the architecture, as Hugging Face's config dictionary.
+        model: with its weights; None builds it from `model_config` with random ones.
+
+    Source:
+        Devlin et al., BERT, NAACL 2019; the linear layer on top as in CHAN and VSE-infinity.
+    """
+
+    Config = TransformerConfig
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        tokenizer: Tokenizer,
+        model_config: Mapping[str, Any],
+        model: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.config = config
+        self.width = config.width
+        self.tokenizer = tokenizer
+        self._model_config = dict(model_config)
+        self._trained = model is not None
+        self.model = cast(Any, model if model is not None else _from_config(self._model_config))
+        positions = getattr(self.model.config, "max_position_embeddings", config.max_words)
+        if config.max_words > positions:
+            raise InvalidSpec(
+                f"max_words {config.max_words} is more than the {positions} positions of transformer '{config.model}'"
+            )
+        hidden = int(self.model.config.hidden_size)
+        self.project = nn.Identity() if hidden == config.width else nn.Linear(hidden, config.width)
+
+    @classmethod
+    def fresh(
+        cls, config: TransformerConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None
+    ) -> TransformerEncoder:
+        """See `TextEncoder.fresh`; only the small model reads captions or a vocabulary.
+
+        Raises:
+            InvalidSpec: the model or its tokenizer is neither in the folder nor in the local cache nor on the hub.
+        """
+        if config.model == SMALL:
+            what = "text backbone transformer with model 'small'"
+            words = make_tokenizer(what, captions, vocabulary, config.min_count, config.max_words)
+            sizes = {"vocab_size": words.vocabulary_size, "max_position_embeddings": config.max_words}
+            return cls(config, words, {**SMALL_CONFIG, **sizes, "pad_token_id": 0})
+        model = _load_model(config) if config.pretrained else None
+        model_config = model.config if model is not None else _load_config(config.model)
+        return cls(config, PieceTokenizer.load(config), json.loads(model_config.to_json_string(use_diff=False)), model)
+
+    @classmethod
+    def restored(cls, config: TransformerConfig, state: Mapping[str, Any]) -> TransformerEncoder:
+        """See `TextEncoder.restored`; everything is in the state, so neither the hub nor the folder is needed.
+
+        Raises:
+            InvalidCheckpoint: the state is of another kind of encoder.
+        """
+        if not isinstance(state.get("tokenizer"), Mapping) or not isinstance(state.get("architecture"), Mapping):
+            raise InvalidCheckpoint(
+                "the saved state of text backbone transformer lacks its tokenizer or its architecture"
+            )
+        inner = state["tokenizer"]
+        tokenizer = PieceTokenizer.from_state(inner) if inner.get("kind") == "pieces" else restore_words(inner)
+        encoder = cls(config, tokenizer, state["architecture"])
+        encoder._trained = config.model != SMALL and config.pretrained
+        return encoder
+
+    def tokenizer_state(self) -> dict[str, Any]:
+        """See `TextEncoder.tokenizer_state`."""
+        words: Any = self.tokenizer
+        return {"kind": "transformer", "tokenizer": words.state(), "architecture": self._model_config}
+
+    def forward(self, tokens: Tokens) -> Fragments:
+        """Fragments (N, W, D), [CLS] and [SEP] or <start> and <end> among them.
+
+        Raises:
+            InvalidFragments: an empty caption, or padding before a real piece.
+        """
+        checked_lengths(tokens)
+        out = self.model(input_ids=tokens.ids, attention_mask=tokens.mask.long())
+        return Fragments(self.project(out.last_hidden_state), tokens.mask)
+
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        """The model's parameters where they came trained; the projection is new."""
+        return list(self.model.parameters()) if self._trained else []
+
+
+class PieceTokenizer:
+    """A word-piece tokenizer of Hugging Face, kept as the one JSON text that describes it.
+
+    Args:
+        definition: `tokenizer.json`.
+        special_ids, mask_id, padding_id: see `Tokenizer`.
+        max_words: longest sequence, special pieces included.
+    """
+
+    def __init__(self, definition: str, special_ids: Sequence[int], mask_id: int, padding_id: int, max_words: int):
+        from tokenizers import Tokenizer as Definition
+
+        self._definition = Definition.from_str(definition)
+        self._definition.no_padding()
+        self._definition.enable_truncation(max_words)
+        self.vocabulary_size = int(self._definition.get_vocab_size())
+        self.special_ids = tuple(special_ids)
+        self.mask_id = mask_id
+        self.padding_id = padding_id
+        self.max_words = max_words
+
+    @classmethod
+    def load(cls, config: TransformerConfig) -> PieceTokenizer:
+        """The tokenizer of a model by name or folder.
+
+        Raises:
+            InvalidSpec: it cannot be found, or exists in the slow form only.
+        """
+        from transformers import AutoTokenizer
+
+        try:
+            loaded = AutoTokenizer.from_pretrained(config.model, use_fast=True)
+        except Exception as error:  # transformers raises many kinds for files that are missing or malformed
+            raise InvalidSpec(_missing("tokenizer", config.model, error)) from None
+        backend = getattr(loaded, "backend_tokenizer", None)
+        if backend is None:
+            raise InvalidSpec(
+                f"the tokenizer of {config.model} has no tokenizer.json; choose a model with a fast tokenizer"
+            )
+        padding = loaded.pad_token_id if loaded.pad_token_id is not None else 0
+        unknown = loaded.unk_token_id if loaded.unk_token_id is not None else padding
+        mask = loaded.mask_token_id if loaded.mask_token_id is not None else unknown
+        return cls(backend.to_str(), loaded.all_special_ids, mask, padding, config.max_words)
+
+    def __call__(self, captions: Sequence[str]) -> Tokens:
+        """Ids (N, W) and their mask, W the longest caption of the batch."""
+        return pad_rows([encoding.ids for encoding in self._definition.encode_batch(list(captions))], self.padding_id)
+
+    def state(self) -> dict[str, Any]:
+        """What `from_state` needs."""
+        return {
+            "kind": "pieces",
+            "definition": json.loads(self._definition.to_str()),
+            "special_ids": list(self.special_ids),
+            "mask_id": self.mask_id,
+            "padding_id": self.padding_id,
+            "max_words": self.max_words,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> PieceTokenizer:
+        """The tokenizer that `state` describes.
+
+        Raises:
+            InvalidCheckpoint: it describes none.
+        """
+        names = ("special_ids", "mask_id", "padding_id", "max_words")
+        try:
+            return cls(json.dumps(state["definition"]), *(state[name] for name in names))
+        except Exception as error:  # the tokenizers library raises bare Exception for a bad definition
+            raise InvalidCheckpoint(f"the saved tokenizer cannot be rebuilt: {one_line(error)}") from None
+
+
+def _load_model(config: TransformerConfig) -> Any:
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    bar = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        # safetensors only: a .bin file is a pickle
+        model = AutoModel.from_pretrained(config.model, use_safetensors=True, trust_remote_code=False)
+    except Exception as error:  # transformers raises many kinds for files that are missing or malformed
+        raise InvalidSpec(_missing("model", config.model, error)) from None
+    finally:
+        if bar:
+            logging.enable_progress_bar()
+    return _encoder_only(model).float()
+
+
+def _from_config(values: Mapping[str, Any]) -> Any:
+    from transformers import AutoConfig, AutoModel
+
+    options = {key: value for key, value in values.items() if key != "model_type"}
+    try:
+        return _encoder_only(AutoModel.from_config(AutoConfig.for_model(values["model_type"], **options))).float()
+    except (KeyError, ValueError, TypeError) as error:
+        raise InvalidCheckpoint(
+            f"cannot rebuild the transformer from its saved architecture: {one_line(error)}"
+        ) from None
+
+
+def _encoder_only(model: Any) -> Any:
+    """Refuses a decoder, and leaves out the pooling layer, which no fragment comes from."""
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise InvalidSpec(
+            f"text backbone transformer takes encoders such as BERT, not the encoder-decoder {model.config.model_type}"
+        )
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model
+
+
+def _load_config(name: str) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:
+        raise InvalidSpec(_missing("configuration", name, error)) from None
+
+
+def _missing(what: str, name: str, error: Exception) -> str:
+    return (
+        f"cannot load the {what} of text backbone transformer '{name}': {one_line(error)}; give the name of a model on "
+        "the Hugging Face hub (with a connection) or a local folder with config.json, tokenizer.json, model.safetensors"
+    )
