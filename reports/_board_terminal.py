@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 from rich import box
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -22,10 +22,25 @@ _COLUMNS = (
     Column(key="encode_image_ms_p50", title="Image ms", kind="significant", digits=3),
     Column(key="pairs_per_second", title="Pairs/s", kind="significant", digits=3),
 )
+_WIDE = 96  # columns of a terminal below which the seeds, the SD and the encoding time are left to the files
 _LONGEST_NAME = 34
 
 
-def tables(frame: pd.DataFrame) -> Group:
+class Tables:
+    """The tables of a leaderboard, which leave columns out on a narrow terminal.
+
+    Args:
+        frame: the leaderboard's flat frame.
+    """
+
+    def __init__(self, frame: pd.DataFrame):
+        self.frame = frame
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield tables(self.frame, narrow=options.max_width < _WIDE)
+
+
+def tables(frame: pd.DataFrame, *, narrow: bool = False) -> Group:
     """One table a dataset and protocol of a leaderboard's flat frame; published rows are counted, not listed.
 
     Names are untrusted and never read as rich's markup.
@@ -36,7 +51,7 @@ def tables(frame: pd.DataFrame) -> Group:
     measured = frame[frame["origin"] != "published"]
     made: list[Any] = []
     for (dataset, split, protocol, _), part in measured.groupby(keys, sort=False, dropna=False):
-        made.append(_table(f"{dataset} {split}, {protocol}", part))
+        made.append(_table(f"{dataset} {split}, {protocol}", part, narrow))
         joined = frame[
             (frame["dataset"] == dataset) & (frame["protocol"] == protocol) & (frame["origin"] == "published")
         ]
@@ -45,14 +60,25 @@ def tables(frame: pd.DataFrame) -> Group:
     return Group(*made)
 
 
-def _table(title: str, frame: pd.DataFrame) -> Table:
+def _table(title: str, frame: pd.DataFrame, narrow: bool) -> Table:
     table = Table(title=Text(single_line(title)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in _COLUMNS:
-        table.add_column(Text(column.title), justify="right" if column.numeric else "left", no_wrap=column.numeric)
+    columns = [c for c in _COLUMNS if not narrow or c.key not in ("seeds", "encode_image_ms_p50")]
+    for column in columns:
+        title = column.title.replace(" ± SD", "") if narrow else column.title
+        width = 8 if column.key == "label" else None
+        table.add_column(
+            Text(title),
+            justify="right" if column.numeric else "left",
+            no_wrap=True,
+            min_width=width,
+            overflow="ellipsis",
+        )
+    if narrow:
+        frame = frame.assign(rsum_sd=None)
     records = frame.to_dict("records")
     for number, record in enumerate(records):
         last = number + 1 == len(records) or not _same_tier(record["tier"], records[number + 1]["tier"])
-        table.add_row(*(_text(cell(column, record)) for column in _COLUMNS), end_section=last)
+        table.add_row(*(_text(cell(column, record)) for column in columns), end_section=last)
     return table
 
 

@@ -12,9 +12,15 @@ from reports.statistics.refusals import MINIMUM_SEEDS
 _BUSY_PERCENT = 6.0
 _TIES = {
     "pessimistic": "a wrong item with the same score counts as ranked above the correct one",
-    "optimistic": "a wrong item with the same score counts as ranked below the correct one, which flatters constant scores",
+    "optimistic": "a wrong item with the same score counts as ranked below it, which flatters constant scores",
     "expected": "items with the same score count with their mean rank over all orders",
 }
+
+_HIT_RATE = (
+    "R@K is the percentage of queries with at least one correct item among the first K, information retrieval's "
+    "success or hit rate; rSum is the sum of the six, at most 600. Only the dataset's own pairs count as correct: a "
+    "caption that also fits another image is wrong there."
+)
 
 
 def headline(board: Board) -> str:
@@ -36,9 +42,21 @@ def headline(board: Board) -> str:
     return f"On {board.gallery.title}, {best['label']} leads with {score}: the others are significantly worse {claim}."
 
 
-def sentences(board: Board) -> list[str]:
-    """What a reader must know to read the tables of a board."""
-    return [*_what(board), *_uncertainty(board), *_limits(board), *_cost(board)]
+def subject(board: Board) -> str:
+    """What the tables of a board are about, in a sentence."""
+    count = len(board.rows)
+    low, high = board.captions_an_image
+    each = f"{low}" if low == high else f"{low} to {high}"
+    return (
+        f"{count} method{'' if count == 1 else 's'}, {_seeds(board)}, on {board.images:,} images and "
+        f"{board.captions:,} captions ({each} an image) of the {board.gallery.split} split of {board.gallery.dataset}, "
+        f"protocol {board.gallery.protocol}: captions are searched for an image (i2t) and images for a caption (t2i)."
+    )
+
+
+def reading(board: Board) -> list[str]:
+    """How to read the tables of a board: what the numbers are, what they rest on, what they do not show."""
+    return [_HIT_RATE, *_uncertainty(board), *_limits(board), *_cost(board)]
 
 
 def listed(names: Sequence[str]) -> str:
@@ -50,22 +68,6 @@ def _range(row: dict) -> str:
     if row["rsum_low"] is None:
         return ""
     return f" (95 % interval {fixed(row['rsum_low'], 1)} to {fixed(row['rsum_high'], 1)})"
-
-
-def _what(board: Board) -> Iterator[str]:
-    count = len(board.rows)
-    low, high = board.captions_an_image
-    each = f"{low}" if low == high else f"{low} to {high}"
-    yield (
-        f"{count} method{'' if count == 1 else 's'}, {_seeds(board)}, on {board.images:,} images and {board.captions:,} "
-        f"captions ({each} an image) of the {board.gallery.split} split of {board.gallery.dataset}, protocol "
-        f"{board.gallery.protocol}: captions are searched for an image (i2t) and images for a caption (t2i)."
-    )
-    yield (
-        "R@K is the percentage of queries with at least one correct item among the first K, information retrieval's "
-        "success or hit rate; rSum is the sum of the six, at most 600. Only the dataset's own pairs count as correct: "
-        "a caption that also fits another image is wrong there."
-    )
 
 
 def _seeds(board: Board) -> str:
@@ -85,8 +87,8 @@ def _uncertainty(board: Board) -> Iterator[str]:
     if 1 in counts:
         whose = "The" if counts == {1} else "For methods with one seed the"
         yield (
-            f"{whose} 95 % interval in brackets covers new images only, with the image as the unit; one seed says nothing "
-            "about retraining."
+            f"{whose} 95 % interval in brackets covers new images only, with the image as the unit; one seed says "
+            "nothing about retraining."
         )
     if board.comparison is None:
         if board.refusal and len(board.rows) > 1:
@@ -108,11 +110,14 @@ def _limits(board: Board) -> Iterator[str]:
     yield from _tie_rule(board)
     trials = {row["tuning_trials"] for row in board.rows if row["tuning_trials"] is not None}
     if trials == {0}:
-        yield "No method was tuned for this table (0 trials each): settings are each method's own defaults or the experiment's."
+        yield (
+            "No method was tuned for this table (0 trials each): settings are each method's own defaults or the "
+            "experiment's."
+        )
     elif len(trials) > 1:
         yield (
-            f"Tuning budgets differ ({min(trials)} to {max(trials)} trials): a method that was tuned more has an advantage "
-            "that is not its own."
+            f"Tuning budgets differ ({min(trials)} to {max(trials)} trials): a method that was tuned more has an "
+            "advantage that is not its own."
         )
     if board.gallery.dataset.startswith("scenes"):
         yield "The images are generated: these numbers compare methods, they do not predict recalls on photographs."
@@ -156,6 +161,6 @@ def _cost(board: Board) -> Iterator[str]:
     load = max((record.cost.get("other_cpu_percent", 0.0) for record in records), default=0.0)
     if load > _BUSY_PERCENT:
         yield (
-            f"While a run was timed, other processes took up to {fixed(load, 0)} % of the CPUs: its latencies are not to be "
-            "trusted to better than that."
+            f"While a run was timed, other processes took up to {fixed(load, 0)} % of the CPUs: its latencies are "
+            "not to be trusted to better than that."
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from reports.document import MISSING, Cell, Report, Table, single_line
+from reports.document import MISSING, Cell, Column, Report, Table, single_line
 
 _ESCAPES = str.maketrans(
     {
@@ -17,10 +17,14 @@ _ESCAPES = str.maketrans(
 )  # fmt: skip
 
 
+_MANY_COLUMNS = 10
+_LONG_TEXT = 40
+
+
 def render(report: Report) -> str:
     """Every table of the report as a `table*` float, for a document with `\\usepackage{booktabs}`."""
     head = f"% {_comment(report.title)}\n% Needs \\usepackage[T1]{{fontenc}} and \\usepackage{{booktabs}}.\n"
-    return head + "\n".join(_table(table) for table in report.tables)
+    return head + "\n".join(_table(table) for table in report.tables if table.for_paper)
 
 
 def escape(text: str) -> str:
@@ -33,19 +37,30 @@ def _comment(text: str) -> str:
 
 
 def _table(table: Table) -> str:
+    rows = table.rows()
+    size, gap = (r"\scriptsize", "2pt") if len(table.columns) > _MANY_COLUMNS else (r"\footnotesize", "3pt")
+    alignment = "".join(_alignment(column, [row[i].main for row in rows]) for i, column in enumerate(table.columns))
     return "\n".join(
         (
             r"\begin{table*}[t]",
-            r"  \centering\footnotesize\setlength{\tabcolsep}{3pt}",
+            rf"  \centering{size}\setlength{{\tabcolsep}}{{{gap}}}",
             f"  \\caption{{{escape(table.caption)}}}",
             f"  \\label{{tab:{''.join(c if c.isascii() and c.isalnum() else '-' for c in table.key)}}}",
-            f"  \\begin{{tabular}}{{@{{}}{''.join('r' if c.numeric else 'l' for c in table.columns)}@{{}}}}",
+            f"  \\begin{{tabular}}{{@{{}}{alignment}@{{}}}}",
             *(f"    {line}" for line in _body(table)),
             r"  \end{tabular}",
             r"\end{table*}",
             "",
         )
     )
+
+
+def _alignment(column: Column, texts: Sequence[str]) -> str:
+    """Numbers to the right; texts to the left, in a paragraph where some are long."""
+    if column.numeric:
+        return "r"
+    longest = max(map(len, texts), default=0)
+    return r"p{0.2\textwidth}" if longest > _LONG_TEXT else "l"
 
 
 def _body(table: Table) -> Iterator[str]:
@@ -82,4 +97,5 @@ def _cell(cell: Cell) -> str:
     top = f"${cell.main}_{{\\pm {cell.spread}}}$" if cell.spread else main
     if not cell.interval:
         return top
+    # The same size of type on both lines would not let seven estimates fit on a page.
     return f"\\shortstack[r]{{{top}\\\\{{\\tiny {escape(cell.interval)}}}}}"

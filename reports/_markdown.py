@@ -41,7 +41,8 @@ def _paragraph(text: str) -> str:
 def _section(section: Section, figure_files: dict[str, str]) -> Iterator[str]:
     yield f"## {escape(section.title)}"
     if section.sentences:
-        yield "\n".join(f"- {_paragraph(sentence)}" for sentence in section.sentences)
+        mark = "- " if len(section.sentences) > 1 else ""
+        yield "\n".join(f"{mark}{_paragraph(sentence)}" for sentence in section.sentences)
     for table in section.tables:
         grid = f"**{escape(table.caption)}**\n\n{_grid(table)}"
         if table.collapsed:
@@ -49,6 +50,9 @@ def _section(section: Section, figure_files: dict[str, str]) -> Iterator[str]:
         yield grid
     for figure in section.figures:
         yield f"![{escape(figure.alt)}]({figure_files[figure.key]})\n\n{_paragraph(figure.caption)}"
+    if section.reading:
+        yield "### How to read this"
+        yield "\n".join(f"- {_paragraph(sentence)}" for sentence in section.reading)
     if section.footnotes:
         yield "\n".join(f"{number}. {_paragraph(note)}" for number, note in enumerate(section.footnotes, 1))
 

@@ -25,11 +25,12 @@ class Column:
     Args:
         key: column of the table's frame.
         title: heading.
-        kind: `text`; `number` with `digits` decimals; `significant` with `digits` significant digits; `estimate`, a number
-            whose frame may also hold `<key>_sd`, `<key>_low` and `<key>_high`.
+        kind: `text`; `number` with `digits` decimals; `significant` with `digits` significant digits; `estimate`, a
+            number whose frame may also hold `<key>_sd`, `<key>_low` and `<key>_high`.
         digits: see kind.
         group: heading that spans neighbouring columns of the same group.
         help: one line that explains the column, for HTML.
+        pinned: stays in sight while a wide table is scrolled sideways, for HTML.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Column:
     digits: int = 1
     group: str = ""
     help: str = ""
+    pinned: bool = False
 
     @property
     def numeric(self) -> bool:
@@ -57,6 +59,7 @@ class Table:
         muted: row numbers to be shown less prominently.
         collapsed: show only its caption until it is opened, where the format can.
         rules: row numbers above which a thin rule is drawn (between tiers).
+        for_paper: whether it goes into the LaTeX file.
     """
 
     frame: pd.DataFrame
@@ -66,6 +69,7 @@ class Table:
     muted: Sequence[int] = ()
     collapsed: bool = False
     rules: Sequence[int] = ()
+    for_paper: bool = True
 
     def rows(self) -> list[list[Cell]]:
         """The formatted cells, row by row."""
@@ -102,12 +106,21 @@ class Figure:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Section:
-    """A part of a report: sentences, then tables, then figures, then footnotes."""
+    """A part of a report, shown in this order.
+
+    Args:
+        title: heading.
+        sentences: what comes first.
+        tables, figures: the evidence.
+        reading: how to read it: what the numbers rest on and what they do not show.
+        footnotes: sources and small print.
+    """
 
     title: str
     sentences: Sequence[str] = ()
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
+    reading: Sequence[str] = ()
     footnotes: Sequence[str] = ()
 
 

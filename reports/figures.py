@@ -41,8 +41,8 @@ _STYLE: dict[str, Any] = {
 @contextmanager
 def style() -> Iterator[None]:
     """The style in which figures are drawn and saved; matplotlib's settings are as before afterwards."""
-    with matplotlib.rc_context(rc=matplotlib.rcParamsDefault):
-        matplotlib.rcParams.update(_STYLE)
+    settings: Any = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"} | _STYLE
+    with matplotlib.rc_context(rc=settings):
         yield
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Group as Rendering
 
 from harness.record import RunRecord, RunStore
-from reports import _board_terminal, published as printed, render
+from reports import _board_terminal, render
+from reports import published as printed
 from reports._board import COSTS, Board, empty_row, make_board
 from reports._board_figure import board_figure
-from reports._board_text import headline, sentences
+from reports._board_text import headline, reading, subject
 from reports.document import Column, Report, Section, Table, single_line
 from reports.loading import finished_records, groups
 from reports.statistics.hits import RECALLS
@@ -82,9 +82,9 @@ def write(report: Report, folder: Path | str) -> list[Path]:
     return render.write(report, folder, STEM)
 
 
-def terminal_table(report: Report) -> Rendering:
-    """The leaderboard for a terminal of 100 columns, to be printed by rich."""
-    return _board_terminal.tables(report.main)
+def terminal_table(report: Report) -> _board_terminal.Tables:
+    """The leaderboard for a terminal of 80 columns or more, to be printed by rich."""
+    return _board_terminal.Tables(report.main)
 
 
 def _frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -93,7 +93,7 @@ def _frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=columns)
     for name in ("tier", "rank", "rank_low", "rank_high", "seeds", "images", "captions", "tuning_trials"):
         if name in frame:
-            frame[name] = pd.array(frame[name], dtype="Int64")
+            frame[name] = frame[name].astype("Int64")
     return frame
 
 
@@ -117,9 +117,10 @@ def _section(board: Board, published: Sequence[dict[str, Any]], remarks: Sequenc
     figure = board_figure(board)
     return Section(
         title=board.gallery.title,
-        sentences=[*sentences(board), *remarks],
+        sentences=[subject(board)],
         tables=tables,
         figures=[figure] if figure else [],
+        reading=[*reading(board), *remarks],
         footnotes=_footnotes(board),
     )
 
@@ -138,11 +139,7 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _naming_columns() -> list[Column]:
-    return [
-        Column(key="shown_scorer", title="Scorer"),
-        Column(key="variant", title="Variant"),
-        Column(key="backbone", title="Backbone"),
-    ]
+    return [Column(key="shown_scorer", title="Scorer", pinned=True), Column(key="variant", title="Variant")]
 
 
 def _recall_columns() -> list[Column]:
@@ -164,17 +161,18 @@ def _accuracy_columns() -> list[Column]:
         Column(key="tier", title="Tier", kind="number", digits=0, help="significantly worse than the tier above"),
         Column(key="shown_rank", title="Rank", help="ranks that the tests leave open"),
         *_naming_columns(),
-        Column(key="origin", title="Origin"),
-        Column(key="seeds", title="Seeds", kind="number", digits=0),
         *_recall_columns(),
         Column(key="rsum", title="rSum", kind="estimate", help="sum of the six recalls"),
+        Column(key="seeds", title="Seeds", kind="number", digits=0),
         Column(key="tuning_trials", title="Trials", kind="number", digits=0, help="tuning trials before these runs"),
+        Column(key="backbone", title="Backbone"),
+        Column(key="origin", title="Origin"),
     ]
 
 
 def _cost_columns() -> list[Column]:
     costs = [Column(key=k, title=t, kind="significant", digits=digits, help=what) for k, t, digits, what in COSTS]
-    return [*_naming_columns(), *costs]
+    return [*_naming_columns(), *costs, Column(key="backbone", title="Backbone"), Column(key="device", title="Device")]
 
 
 def _footnotes(board: Board) -> list[str]:
@@ -204,11 +202,13 @@ def _published(board: Board, wanted: bool | Sequence[str] | None) -> tuple[list[
     size = int(found["images"].iloc[0])
     if size and board.images != size:
         return [], [
-            f"Published figures for {place} are about {size:,} images, this table about {board.images:,}: they are not joined."
+            f"Published figures for {place} are about {size:,} images, this table about {board.images:,}: they are not "
+            "joined."
         ]
     return [_published_row(board, row) for row in found.to_dict("records")], [
-        f"{len(found)} published rows are shown as printed, in tables of their own. There is no per-query data behind them: "
-        "they cannot be tested, so they have no interval and no tier, and their training, backbones and ties are not ours."
+        f"{len(found)} published rows are shown as printed, in tables of their own. There is no per-query data behind "
+        "them: they cannot be tested, so they have no interval and no tier; their training, backbones and tie rule are "
+        "their own."
     ]
 
 
@@ -242,18 +242,18 @@ def _published_tables(board: Board, rows: Sequence[dict[str, Any]]) -> list[Tabl
                 Table(
                     frame=_frame(part),
                     columns=[
-                        Column(key="scorer", title="Method"),
-                        Column(key="backbone", title="Backbone"),
-                        Column(key="origin", title="Origin"),
+                        Column(key="scorer", title="Method", pinned=True),
                         *_recall_columns(),
                         Column(key="rsum", title="rSum", kind="number"),
+                        Column(key="backbone", title="Backbone"),
+                        Column(key="origin", title="Origin"),
                         Column(key="note", title="Note"),
                         Column(key="source", title="Source"),
                     ],
                     caption=f"Published figures {what} on {board.gallery.title}, as printed ({len(part)} rows)",
                     key=f"published-{key}-{board.gallery.dataset}-{board.gallery.protocol}",
                     muted=range(len(part)),
-                    collapsed=len(part) > _LONGEST_OPEN_TABLE,
+                    collapsed=key == "other" and len(part) > _LONGEST_OPEN_TABLE,
                 )
             )
     return tables
@@ -288,7 +288,8 @@ def _failures(records: Sequence[RunRecord]) -> Section:
         Column(key="run_id", title="Run"),
     ]
     caption = "Runs that failed; the same command tries them again"
-    return Section(title="Failures", tables=[Table(frame=frame, columns=columns, caption=caption, key="failures")])
+    table = Table(frame=frame, columns=columns, caption=caption, key="failures", for_paper=False)
+    return Section(title="Failures", tables=[table])
 
 
 def _data(board: Board) -> dict[str, Any]:

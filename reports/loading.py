@@ -210,7 +210,7 @@ def _check_metrics(store: RunStore, record: RunRecord, protocol: str, runs: Meth
         stated = record.metrics[protocol].get(name)
         if stated is None or abs(stated - of_ranks) > _TOLERANCE:
             raise InvalidRecord(
-                f"run {record.run_id}: record.json says {name} = {stated} on {protocol}, ranks.npz gives {of_ranks:.4f}; "
+                f"run {record.run_id}: record.json says {name} = {stated} on {protocol}, ranks.npz {of_ranks:.4f}; "
                 f"delete {store.folder(record.run_id)} to run it again"
             )
 

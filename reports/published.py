@@ -19,7 +19,7 @@ RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
 _TEXTS = ("method", "variant", "visual_backbone", "text_encoder", "dataset", "protocol", "source")
 #: Papers round six recalls to one decimal each; a printed rSum further off than this is an error in print.
 RSUM_TOLERANCE = 0.15
-# (dataset, protocol) as printed to the names that records use, and the number of test images that the figures are about.
+# (dataset, protocol) as printed to the names that records use, and the number of test images they are about.
 _PLACES = {
     ("flickr8k", "1K test"): ("flickr8k", "full", 1000),
     ("flickr30k", "1K test"): ("flickr30k", "full", 1000),
@@ -83,9 +83,9 @@ def read(path: Path) -> pd.DataFrame:
     places = [_PLACES.get((d, p), (d, p, 0)) for d, p in zip(frame["dataset"], frame["protocol"], strict=True)]
     frame["dataset"], frame["protocol"], frame["images"] = (list(column) for column in zip(*places, strict=True))
     total = frame[list(RECALLS)].sum(axis=1, skipna=False)
-    error = frame["rsum"] - total
+    excess = frame["rsum"] - total
     frame["rsum_printed"] = frame["rsum"].notna()
-    frame["rsum_error"] = error.where(error.abs() > RSUM_TOLERANCE + 1e-9)
+    frame["rsum_error"] = excess.where(excess.abs() > RSUM_TOLERANCE + 1e-9)
     frame["rsum"] = frame["rsum"].fillna(total)
     frame["kind"] = [kind(variant) for variant in frame["variant"]]
     frame["note"] = [

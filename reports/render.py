@@ -117,6 +117,7 @@ def _json(report: Report) -> str:
                     {"key": t.key, "caption": t.caption, "rows": t.frame.to_dict("records")} for t in section.tables
                 ],
                 "figures": [{"key": f.key, "caption": f.caption, "alt": f.alt} for f in section.figures],
+                "reading": list(section.reading),
                 "footnotes": list(section.footnotes),
             }
             for section in report.sections
