@@ -273,7 +273,8 @@ def _run_guarded(
 def _measure(scorer: Scorer, scored: Scored, dataset: Dataset, spec: RunSpec, device: torch.device) -> dict[str, float]:
     test = dataset.split(TEST_SPLIT)
     rows = range(min(len(test.images), spec.evaluation.batch_size))
-    assert scorer.image_encoder is not None and scorer.text_encoder is not None
+    assert scorer.image_encoder is not None
+    assert scorer.text_encoder is not None
     pixels_or_regions = image_batch(test, scorer.image_encoder, rows).to(device)
     tokens = scorer.text_encoder.tokenizer(test.captions[: spec.evaluation.batch_size]).to(device)
     return measure_cost(

@@ -226,7 +226,7 @@ def load_experiment(source: str | Path | Mapping[str, Any], overrides: tuple[str
         entries = [{"name": e} if isinstance(e, str) else dict(e) for e in values["scorers"]]
         keys = [e.get("key") or e.get("name") for e in entries]
         if len(set(keys)) == len(keys):  # addressed by key from here on; repeated keys are refused by the model
-            values["scorers"] = {key: entry for key, entry in zip(keys, entries, strict=True)}
+            values["scorers"] = dict(zip(keys, entries, strict=True))
     for text in overrides:
         _override(values, text)
     return build(Experiment, values, f"experiment '{values.get('name', source)}'")

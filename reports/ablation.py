@@ -1,4 +1,4 @@
-"""The ablation report: what each component contributes, with its interval, its corrected p, its cost, and the published effect."""
+"""The ablation report: what each component contributes, with interval, corrected p, cost and the published effect."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from harness import registry
@@ -19,7 +21,7 @@ class Config(ScorerConfig):
 
 class Toy(Scorer):
     Config = Config
-    variants = {"no_a": {"a": False}, "no_b": {"b": False}, "flat": {"depth": 1}, "deep": {"depth": 9}}
+    variants: ClassVar = {"no_a": {"a": False}, "no_b": {"b": False}, "flat": {"depth": 1}, "deep": {"depth": 9}}
     components = ("no_a", "no_b")
 
 

@@ -65,5 +65,5 @@ def test_a_dataset_that_does_not_fit_is_refused(name):
 
 
 def test_unknown_protocol():
-    with pytest.raises(UnknownName, match="did you mean .*coco_1k"):
+    with pytest.raises(UnknownName, match=r"did you mean .*coco_1k"):
         protocols.get("coco_k1")
