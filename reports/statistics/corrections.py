@@ -37,7 +37,9 @@ def adjust(p_values: ArrayLike, correction: Correction) -> NDArray[np.float64]:
     if correction not in _STATSMODELS:
         raise InvalidSetting(f"correction must be holm or bh here, got '{correction}'")
     values = np.asarray(p_values, dtype=np.float64)
-    return np.asarray(multipletests(values, method=_STATSMODELS[correction])[1]) if len(values) else values
+    if len(values) < 2:  # nothing to correct; and statsmodels collects the interpreter's garbage at every call
+        return values
+    return np.asarray(multipletests(values, method=_STATSMODELS[correction])[1])
 
 
 def needed_resamples(m: int, alpha: float, correction: Correction) -> int:

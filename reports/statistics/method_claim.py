@@ -34,7 +34,7 @@ class VarianceSplit:
     @property
     def total(self) -> float:
         """The variance of the difference."""
-        return self.images + sum(self.seeds)
+        return math.fsum([self.images, *self.seeds])
 
     @property
     def se(self) -> float:
@@ -73,15 +73,16 @@ def combine(images: float, df_images: float, seed_scores: Sequence[ArrayLike]) -
     Raises:
         TooFewSeeds: a group of one seed, whose variance is unknown.
     """
-    terms, denominator = [], images**2 / df_images
+    terms, shares = [], [images**2 / df_images]
     for group in seed_scores:
         scores = np.asarray(group, dtype=np.float64)
         if len(scores) < 2:
             raise TooFewSeeds("the variance between seeds needs at least 2 seeds, got 1; train more seeds")
         term = float(scores.var(ddof=1)) / len(scores)
         terms.append(term)
-        denominator += term**2 / (len(scores) - 1)
-    total = images + sum(terms)
+        shares.append(term**2 / (len(scores) - 1))
+    # fsum: exact in any order, so that swapping two methods changes no bit.
+    total, denominator = math.fsum([images, *terms]), math.fsum(shares)
     return VarianceSplit(images, tuple(terms), total**2 / denominator if denominator > 0 else float(df_images))
 
 

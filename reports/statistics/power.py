@@ -6,10 +6,10 @@ Planning only: the power at the observed difference says nothing that its p-valu
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from reports.statistics.method_claim import VarianceSplit
 
@@ -50,7 +50,8 @@ def design_effect(correlation: float, captions_an_image: float = 5.0) -> float:
 
 def detection_factor(alpha: float = 0.05, power: float = 0.8) -> float:
     """Standard errors between zero and a difference found with that power: 2.80 for 80 % at a two-sided 5 %."""
-    return float(stats.norm.ppf(1.0 - alpha / 2.0) + stats.norm.ppf(power))
+    normal = NormalDist()
+    return normal.inv_cdf(1.0 - alpha / 2.0) + normal.inv_cdf(power)
 
 
 def minimum_detectable(se: float, *, alpha: float = 0.05, power: float = 0.8, comparisons: int = 1) -> float:

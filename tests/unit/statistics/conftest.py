@@ -15,14 +15,14 @@ from reports.statistics.simulation import World
 def make_runs() -> Callable[..., MethodRuns]:
     """Runs of 40 images x 5 captions with random ranks 0 to 19; any argument of MethodRuns can be replaced."""
 
-    def make(name: str = "a", *, draw: int = 0, seeds: int = 1, images: int = 40, captions: int = 5, **changes):
+    def make(name: str = "a", *, draw: int = 0, size: int = 1, images: int = 40, captions: int = 5, **changes):
         generator = np.random.default_rng(draw)
         total = images * captions
         arguments = {
             "name": name,
-            "seeds": range(seeds),
-            "i2t_ranks": generator.integers(0, 20, (seeds, images)),
-            "t2i_ranks": generator.integers(0, 20, (seeds, total)),
+            "seeds": list(range(size)),
+            "i2t_ranks": generator.integers(0, 20, (size, images)),
+            "t2i_ranks": generator.integers(0, 20, (size, total)),
             "caption_image": np.repeat(np.arange(images), captions),
             "image_ids": [f"i{n:03}" for n in range(images)],
             "caption_ids": [f"c{n:03}" for n in range(total)],

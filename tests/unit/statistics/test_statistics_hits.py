@@ -34,10 +34,10 @@ def score(runs, metric, seed):
 UNEQUAL = np.repeat(np.arange(40), np.resize([3, 5, 7, 5, 6], 40))[:200]
 SHAPES = {
     "five captions": {},
-    "three seeds": {"seeds": 3},
+    "three seeds": {"size": 3},
     "unequal captions": {"caption_image": UNEQUAL},
     "five folds": {"fold": np.repeat(np.arange(5), 8)},
-    "unequal folds": {"fold": np.repeat(np.arange(3), [7, 13, 20]), "seeds": 2},
+    "unequal folds": {"fold": np.repeat(np.arange(3), [7, 13, 20]), "size": 2},
     "unequal both": {"fold": np.repeat(np.arange(3), [7, 13, 20]), "caption_image": UNEQUAL},
     "images not asked": {"image_queried": np.arange(40) % 3 > 0},
 }
@@ -65,7 +65,7 @@ def test_rsum_numerator_is_five_to_one(make_runs):
 
 
 def test_unequal_seed_numbers_share_a_denominator(make_runs):
-    few, many = make_runs("few", seeds=2), make_runs("many", seeds=3, draw=1)
+    few, many = make_runs("few", size=2), make_runs("many", size=3, draw=1)
     columns = image_columns([few, many], ["t2i_r5"])
     np.testing.assert_allclose(columns.scores[:, 0], [s.mean() for s in columns.seed_scores], rtol=1e-12)
 
@@ -122,7 +122,7 @@ def test_single_interval_of_one_and_of_many_seeds(make_runs):
     expected = stats.ttest_1samp(hits, 0).confidence_interval(0.95)
     assert (one.low, one.high) == pytest.approx((max(expected.low, 0.0), expected.high))
     assert one.sd is None
-    runs = make_runs(seeds=4)
+    runs = make_runs(size=4)
     many = single_interval(runs, "i2t_r5")
     scores = [score(runs, "i2t_r5", s) for s in range(4)]
     images = ((runs.i2t_ranks < 5).mean(axis=0) * 100).var(ddof=1) / 40
