@@ -13,7 +13,7 @@ from harness.fragments import Fragments
 
 
 def clean(fragments: Fragments) -> Tensor:
-    """Features (N, F, D), at least float32, with zeros at the padding, whose values are arbitrary and could overflow."""
+    """Features (N, F, D), at least float32, with 0 at the padding, whose values are arbitrary and could overflow."""
     features = fragments.features.masked_fill(~fragments.mask[..., None], 0)
     return features.to(torch.promote_types(features.dtype, torch.float32))
 

@@ -1,7 +1,7 @@
 """Scorers with parameters whose shape depends on the width D of the fragments, which may be known late.
 
-D is the config's, else the backbones', else that of the first fragments that are prepared or of the first weights that are
-loaded. A training knows it from the backbones, before its optimiser collects the parameters.
+D is the config's, else the backbones', else that of the first fragments that are prepared or of the first weights that
+are loaded. A training knows it from the backbones, before its optimiser collects the parameters.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ class GeneralizedPooling(nn.Module):
     The weights depend on the size of the set alone: a GRU reads the codes of the ranks 0..F-1 in both directions.
 
     Source:
-        Chen et al., VSE-infinity, CVPR 2021, eq. 3-6 and the authors' code. Differs: padding is -inf in the sort and in
-        the softmax, where the code writes -10000; the weights are computed once for each size that occurs.
+        Chen et al., VSE-infinity, CVPR 2021, section 3, and the authors' code. Differs: padding is -inf in the sort and
+        in the softmax, where the code writes -10000; the weights are computed once for each size that occurs.
     """
 
     def __init__(self, code_width: int = 32, hidden_width: int = 32, temperature: float = 0.1):
@@ -76,7 +76,7 @@ class GeneralizedPooling(nn.Module):
 
 
 def position_codes(length: int, width: int) -> Tensor:
-    """Sines (even columns) and cosines (odd columns) of the positions 0..length-1 at falling frequencies, (length, width)."""
+    """Sines (even columns) and cosines (odd) of the positions 0..length-1 at falling frequencies, (length, width)."""
     frequency = torch.exp(torch.arange(0, width, 2) * (-math.log(LONGEST_WAVE) / width))
     angle = torch.arange(length)[:, None] * frequency
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
@@ -86,8 +86,8 @@ class ResidualMlp(nn.Module):
     """Adds to each fragment a network of two layers with batch normalisation between them, over real fragments only.
 
     Source:
-        Chen et al., VSE-infinity, the authors' code. Differs: there it reads the raw region features beside their linear
-        projection; here it reads the fragments that the backbone has projected.
+        Chen et al., VSE-infinity, the authors' code. Differs: there it reads the raw region features beside their
+        linear projection; here it reads the fragments that the backbone has projected.
     """
 
     def __init__(self, width: int, hidden_width: int):

@@ -1,0 +1,142 @@
+"""The pairwise half of LAPS: what each caption distils from each image, and how well they match.
+
+What the authors compute pair by pair as vectors is a linear combination of the image's own patches,
+A_m = sum_l w_ml v_l: its product with a word is sum_l w_ml <v_l, t>, and its norm comes from the image's Gram matrix.
+So a pair needs its weights and no vectors of width D.
+
+Shape letters: I images, T captions (i, t of a tile), L spatial patches, W words, D width, N aggregated tokens,
+C class tokens (0 or 1), M = N + 1 + C tokens that are matched: aggregated, fused, class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from harness.similarity import Mean
+
+#: Smallest norm that a cosine is divided by.
+EPSILON = 1e-8
+#: Elements of the largest tensor of a tile of pairs: near the caches of a CPU; a GPU wants large products.
+TILE_ELEMENTS = {"cpu": 2**22, "cuda": 2**26}
+
+
+@dataclass(frozen=True)
+class ImageSide:
+    """What the pairs need of I images; padding is 0.
+
+    Args:
+        patches: (I, L, D).
+        mask: (I, L) bool.
+        logits: (I, N, L) of the aggregation.
+        kept: (I,) int64, the patches that a caption keeps.
+        centrality: (I, L) cosine of each patch with the image's mean.
+        gram: (I, L, L).
+        class_tokens: (I, C, D) unit vectors.
+        token_mask: (I, M) bool, the tokens that an image has.
+    """
+
+    patches: Tensor
+    mask: Tensor
+    logits: Tensor
+    kept: Tensor
+    centrality: Tensor
+    gram: Tensor
+    class_tokens: Tensor
+    token_mask: Tensor
+
+
+@dataclass(frozen=True)
+class TextSide:
+    """What the pairs need of T captions.
+
+    Args:
+        words: (T, W, D) unit vectors, 0 at the padding.
+        mask: (T, W) bool.
+        means: (T, D) the mean of the words as they came, as a unit vector.
+    """
+
+    words: Tensor
+    mask: Tensor
+    means: Tensor
+
+
+def pairwise_scores(images: ImageSide, texts: TextSide, leaky_slope: float, tile_elements: int | None = None) -> Tensor:
+    """Scores (I, T) in tiles of pairs; while training, tiles after the first are recomputed in backward, not kept.
+
+    Args:
+        images: I images.
+        texts: T captions.
+        leaky_slope: of the leaky ReLU on the cosines.
+        tile_elements: largest number of elements of a tile's tensors; None = by device.
+    """
+    tokens, patches = images.token_mask.shape[1], images.mask.shape[1]
+    budget = tile_elements or TILE_ELEMENTS.get(images.patches.device.type, TILE_ELEMENTS["cuda"])
+    pairs = max(1, budget // (patches * max(tokens, texts.mask.shape[1])))
+    columns = min(len(texts.mask), pairs)
+    rows = max(1, pairs // max(columns, 1))
+    recompute = torch.is_grad_enabled() and pairs < len(images.mask) * len(texts.mask)
+    result = []
+    for start in range(0, len(images.mask), rows):
+        some = _items(images, slice(start, start + rows))
+        tiles = [_items(texts, slice(at, at + columns)) for at in range(0, len(texts.mask), columns)]
+        parts = [
+            checkpoint(_tile_scores, some, tile, leaky_slope, use_reentrant=False, preserve_rng_state=False)
+            if recompute
+            else _tile_scores(some, tile, leaky_slope)
+            for tile in tiles
+        ]
+        result.append(torch.cat(parts, 1))
+    return torch.cat(result)
+
+
+def _tile_scores(images: ImageSide, texts: TextSide, leaky_slope: float) -> Tensor:
+    """(i, t) from one tile of pairs."""
+    cosine = torch.cat([_distilled_cosines(images, texts), _products(images.class_tokens, texts.words)], 2)
+    cosine = F.leaky_relu(cosine, leaky_slope)
+    tokens, words = images.token_mask[:, None, :, None], texts.mask[None, :, None]
+    best_token = cosine.masked_fill(~tokens, -torch.inf).amax(2)
+    best_word = cosine.masked_fill(~words, -torch.inf).amax(3)
+    return Mean()(best_token, 2, texts.mask[None]) + Mean()(best_word, 2, images.token_mask[:, None])
+
+
+def _distilled_cosines(images: ImageSide, texts: TextSide) -> Tensor:
+    """Cosines (i, t, N + 1, W) of the aggregated and the fused tokens with the words."""
+    weights = _token_weights(images, texts.means)
+    products = weights @ _products(images.patches, texts.words)
+    squares = ((weights.flatten(1, 2) @ images.gram).view_as(weights) * weights).sum(-1)
+    return products / squares.clamp_min(EPSILON**2).sqrt()[..., None]
+
+
+def _token_weights(images: ImageSide, caption_means: Tensor) -> Tensor:
+    """Weights (i, t, N + 1, L) by which a caption's tokens are averaged from the patches; each row sums to 1."""
+    with torch.no_grad():  # as the authors do: the choice is not learned through the score
+        relevance = images.centrality[:, None] + F.normalize(images.patches, dim=-1).matmul(caption_means.T).mT
+        order = relevance.masked_fill(~images.mask[:, None], -torch.inf).argsort(dim=-1, descending=True, stable=True)
+        place = torch.arange(order.shape[-1], device=order.device)
+        chosen = (place < images.kept[:, None, None]).expand_as(order)
+        kept = torch.zeros_like(order, dtype=torch.bool).scatter(-1, order, chosen)
+        rest = images.mask[:, None] & ~kept
+        # Of nothing left over any weights will do, since no such token is scored; but they must be finite.
+        candidates = torch.where(rest.any(-1, keepdim=True), rest, kept)
+        fusing = relevance.masked_fill(~candidates, -torch.inf).softmax(-1)
+    aggregating = images.logits[:, None].masked_fill(~kept[:, :, None], -torch.inf).softmax(-1)
+    return torch.cat([aggregating, fusing[:, :, None]], 2)
+
+
+def _products(rows: Tensor, words: Tensor) -> Tensor:
+    """Dot products (i, t, F, W) of rows (i, F, D) and words (t, W, D), in one matrix product."""
+    flat = rows.flatten(0, 1) @ words.flatten(0, 1).T
+    return flat.view(*rows.shape[:2], *words.shape[:2]).transpose(1, 2)
+
+
+Side = TypeVar("Side", ImageSide, TextSide)
+
+
+def _items(side: Side, index: slice) -> Side:
+    return type(side)(*(getattr(side, field.name)[index] for field in fields(side)))

@@ -1,0 +1,219 @@
+"""Late interaction: each token takes its best match on the other side, as FILIP does on CLIP's tokens.
+
+Shape letters: I images, T captions, B pairs, R regions or patches, W words, D width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from harness.fragments import Fragments
+from harness.scorer import Objective, Scorer, ScorerConfig
+from harness.similarity import Mean, PackedForm, max_sim
+from harness.similarity.packing import Bucket
+
+#: Weights of s_i2t and s_t2i in the score; those that are 0 are neither computed nor trained.
+COMBINATIONS: dict[str, dict[str, float]] = {
+    "mean": {"i2t": 0.5, "t2i": 0.5},
+    "sum": {"i2t": 1.0, "t2i": 1.0},
+    "i2t": {"i2t": 1.0},
+    "t2i": {"t2i": 1.0},
+}
+#: Largest 1 / temperature, as in CLIP: beyond it training becomes unstable.
+LARGEST_SCALE = 100.0
+
+
+class LateInteractionConfig(ScorerConfig):
+    """Settings of late interaction; the defaults are FILIP's."""
+
+    combination: Literal["mean", "sum", "t2i", "i2t"] = Field(
+        "mean", description="of s_i2t (best word of each image token) and s_t2i (best image token of each word)"
+    )
+    objective: Literal["contrastive", "triplet"] = Field(
+        "contrastive",
+        description="contrastive: each direction's own, with a learned temperature, whatever training.objective says; "
+        "triplet: training.objective on the combined score",
+    )
+    initial_temperature: float = Field(0.07, ge=1 / LARGEST_SCALE, description="of the contrastive objective")
+
+
+class LateInteraction(Scorer):
+    """Mean over the tokens of one side of their best cosine on the other side.
+
+    With frozen CLIP towers this is a probe and no reproduction: their tokens were never trained for it.
+
+    Source:
+        Yao et al., FILIP, ICLR 2022, section 3. Differs: the published model is pre-trained on a large collection; only
+        its similarity and objective are taken. No token is dropped to save memory. Other pairs of the same image are
+        left out of the denominators.
+    """
+
+    Config = LateInteractionConfig
+    config: LateInteractionConfig
+    variants: ClassVar = {
+        "sum": {"combination": "sum"},
+        "t2i": {"combination": "t2i"},
+        "i2t": {"combination": "i2t"},
+        "triplet": {"objective": "triplet"},
+    }
+    #: FILIP gives settings of a large pre-training only; these are those of the other baselines, for like with like.
+    recipe: ClassVar = {
+        "epochs": 25,
+        "batch_size": 128,
+        "optimizer": "adamw",
+        "learning_rate": 5e-4,
+        "weight_decay": 1e-4,
+        "schedule": "step",
+        "decay_epochs": (15,),
+        "decay_factor": 0.1,
+        "gradient_clip": 2.0,
+        "objective": "triplet",
+        "margin": 0.2,
+        "all_negatives_epochs": 1,
+    }
+    citation = "Yao et al., FILIP: Fine-grained Interactive Language-Image Pre-Training, ICLR 2022"
+
+    def __init__(
+        self,
+        config: LateInteractionConfig | None = None,
+        image_encoder: nn.Module | None = None,
+        text_encoder: nn.Module | None = None,
+    ):
+        super().__init__(config, image_encoder, text_encoder)
+        self._weights = COMBINATIONS[self.config.combination]
+        self.direction_losses = OBJECTIVES[self.config.objective](self.config)
+
+    def prepare_images(self, images: Fragments) -> Fragments:
+        """Image tokens as unit vectors."""
+        return images.normalized()
+
+    def prepare_texts(self, texts: Fragments) -> Fragments:
+        """Words as unit vectors."""
+        return texts.normalized()
+
+    def directions(self, images: Fragments, texts: Fragments) -> dict[str, Tensor]:
+        """Those of s_i2t (I, T) and s_t2i (I, T) that the combination weighs, by name."""
+        left, right = self.prepare_images(images), self.prepare_texts(texts)
+        return {
+            direction: max_sim(left.features, left.mask, right.features, right.mask, direction=direction)
+            for direction in self._weights
+        }
+
+    def score(self, images: Fragments, texts: Fragments) -> Tensor:
+        """Score every image against every caption.
+
+        Args:
+            images: I images, features (I, R, D), prepared or not.
+            texts: T captions, features (T, W, D), prepared or not.
+
+        Returns:
+            Similarity (I, T): a mean cosine in [-1, 1], in [-2, 2] for the combination `sum`.
+
+        Raises:
+            InvalidFragments: the two sides differ in D.
+        """
+        return self._combined(self.directions(images, texts))
+
+    def losses(self, images: Fragments, texts: Fragments, image_ids: Tensor) -> dict[str, Tensor]:
+        """The configured objective on a batch of B pairs; arguments as `Scorer.losses`.
+
+        Returns:
+            Contrastive: `i2t` and `t2i`, those that the combination weighs. Triplet: `matching`.
+        """
+        directions = self.directions(images, texts)
+        return self.direction_losses(directions, self._combined(directions), image_ids, self.objective)
+
+    def packed_form(self) -> PackedForm:
+        """The same scores for the scoring engine."""
+        return PackedForm(
+            ((1.0, BestMatches(self._weights)),), image_rows=self.prepare_images, text_rows=self.prepare_texts
+        )
+
+    def _combined(self, directions: dict[str, Tensor]) -> Tensor:
+        return torch.stack([self._weights[name] * value for name, value in directions.items()]).sum(0)
+
+
+class DirectionalContrast(nn.Module):
+    """Each image against all captions by s_i2t, each caption against all images by s_t2i, at one learned temperature.
+
+    Source:
+        Yao et al., FILIP, section 3; the limit of the learned temperature is CLIP's. The halves are two terms whose sum
+        is FILIP's mean of both directions.
+    """
+
+    def __init__(self, config: LateInteractionConfig):
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(config.initial_temperature)))
+        self._share = 1 / len(COMBINATIONS[config.combination])
+
+    def forward(
+        self, directions: dict[str, Tensor], combined: Tensor, image_ids: Tensor, objective: Objective
+    ) -> dict[str, Tensor]:
+        """Loss of each direction's similarities (B, B); `image_ids` (B,). The other two arguments are not read."""
+        with torch.no_grad():  # a clamp inside the graph would have no gradient beyond the limit, and never come back
+            self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
+        scale = self.log_scale.exp()
+        queries_first = {name: value.T if name == "t2i" else value for name, value in directions.items()}
+        return {name: self._share * one_way_contrast(scale * value, image_ids) for name, value in queries_first.items()}
+
+
+class CombinedScoreObjective(nn.Module):
+    """The training's objective on the combined score; owns no parameter."""
+
+    def __init__(self, config: LateInteractionConfig):
+        super().__init__()
+
+    def forward(
+        self, directions: dict[str, Tensor], combined: Tensor, image_ids: Tensor, objective: Objective
+    ) -> dict[str, Tensor]:
+        """`objective` of the score `combined` (B, B); `image_ids` (B,)."""
+        return {"matching": objective(combined, image_ids)}
+
+
+OBJECTIVES: dict[str, Callable[[LateInteractionConfig], nn.Module]] = {
+    "contrastive": DirectionalContrast,
+    "triplet": CombinedScoreObjective,
+}
+
+
+def one_way_contrast(logits: Tensor, image_ids: Tensor) -> Tensor:
+    """Mean cross-entropy of the rows of logits (B, B) with the diagonal; other pairs of the same image are left out."""
+    other_positive = (image_ids[:, None] == image_ids).fill_diagonal_(False)
+    target = torch.arange(len(logits), device=logits.device)
+    return F.cross_entropy(logits.masked_fill(other_positive, -torch.inf), target)
+
+
+@dataclass(frozen=True)
+class BestMatches:
+    """Both directions from one tile of token similarities; a `harness.similarity.Kernel` with images on the left.
+
+    Args:
+        weights: of `i2t` and `t2i`, a value of `COMBINATIONS`.
+    """
+
+    weights: dict[str, float]
+    swapped: bool = False
+    tiles_in_use: int = 1
+
+    def left_side(self, items: Bucket) -> None:
+        """Nothing."""
+
+    def right_side(self, items: Bucket) -> None:
+        """Nothing."""
+
+    def reduce(self, similarity: Tensor, left: None, right: None) -> Tensor:
+        """(c, R, W, q) -> (c, q): over the words for i2t, over the image tokens for t2i."""
+        best_over = {"i2t": 2, "t2i": 1}
+        means = [
+            weight * Mean()(similarity.amax(best_over[direction]).float(), 1)
+            for direction, weight in self.weights.items()
+        ]
+        return torch.stack(means).sum(0)
