@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import UnknownName
-from reports.statistics.corrections import CORRECTIONS, Correction, adjust, checked_resamples
-from reports.statistics.equivalence import checked_bound, tost
-from reports.statistics.errors import InvalidSetting
-from reports.statistics.hits import METRICS, ImageColumns, components, image_columns
+from reports.statistics.corrections import Correction, adjust, checked_resamples
+from reports.statistics.equivalence import tost
+from reports.statistics.hits import METRICS, ImageColumns, image_columns
 from reports.statistics.intervals import clustered_variance, t_interval, t_p_value
 from reports.statistics.joint import Hypotheses, resample
 from reports.statistics.method_claim import SeedDraws, VarianceSplit, combine
@@ -23,23 +20,16 @@ from reports.statistics.queries import QueryHits
 from reports.statistics.refusals import Claim, Notice, aligned, check_images, check_seeds, warnings_for
 from reports.statistics.results import Comparison, Family, PairRow
 from reports.statistics.runs import MethodRuns
-
-# Differences, in points, for which the images needed are stated unless the caller declares others.
-DEFAULT_RSUM_TARGET, DEFAULT_RECALL_TARGET = 5.0, 1.0
-Pairs = Literal["all"] | str | Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The declared part of a comparison; see `compare` for the meaning of each field."""
-
-    claim: Claim
-    correction: Correction
-    alpha: float
-    seed: int
-    margins: Mapping[str, float]
-    targets: Mapping[str, float]
-    paired_seeds: bool
+from reports.statistics.settings import (
+    Pairs,
+    Settings,
+    check_choices,
+    checked_margins,
+    checked_metrics,
+    checked_targets,
+    declared_families,
+    pair_hypotheses,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,20 +85,20 @@ def compare(
         InvalidComparison: one of its subclasses, see `errors` and `refusals`.
         UnknownName: a metric or a method that does not exist.
     """
-    names = _checked_metrics(metrics)
-    _check_choices(claim, correction, alpha, resamples, seed)
+    names = checked_metrics(metrics)
+    check_choices(claim, correction, alpha, resamples, seed)
     ordered = aligned(methods)
     check_images(ordered)
     check_seeds(ordered, claim, allow_unequal_seeds=allow_unequal_seeds, paired_seeds=paired_seeds)
-    hypotheses = _hypotheses([m.name for m in ordered], pairs, len(names))
-    families = _families(names, correction, len(hypotheses.metric) // len(names))
+    hypotheses = pair_hypotheses([m.name for m in ordered], pairs, len(names))
+    families = declared_families(names, correction, len(hypotheses.metric) // len(names))
     settings = Settings(
         claim=claim,
         correction=correction,
         alpha=alpha,
         seed=seed,
-        margins=_margins(equivalence, names, families[0].metrics[0]),
-        targets=_targets(targets, names),
+        margins=checked_margins(equivalence, names, families[0].metrics[0]),
+        targets=checked_targets(targets, names),
         paired_seeds=paired_seeds,
     )
     for family in families:
@@ -132,81 +122,6 @@ def compare(
         families=families,
         notices=(*warnings_for(ordered), *_concordance(rows)),
     )
-
-
-def _checked_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
-    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
-    if not names or len(set(names)) < len(names):
-        raise InvalidSetting(f"metrics must name at least one metric and each once, got {list(names)}")
-    for name in names:
-        components(name)
-    return names
-
-
-def _check_choices(claim: str, correction: str, alpha: float, resamples: int, seed: int) -> None:
-    if claim not in get_args(Claim):
-        raise InvalidSetting(f"claim must be checkpoint or method, got '{claim}'")
-    if correction not in CORRECTIONS:
-        raise InvalidSetting(f"correction must be one of {', '.join(CORRECTIONS)}, got '{correction}'")
-    if not 0 < alpha < 0.5:
-        raise InvalidSetting(f"alpha must lie between 0 and 0.5, got {alpha!r}")
-    if resamples < 1 or seed < 0:
-        raise InvalidSetting(f"resamples must be at least 1 and the seed 0 or more, got {resamples} and {seed}")
-
-
-def _hypotheses(names: Sequence[str], pairs: Pairs, metrics: int) -> Hypotheses:
-    """Index the pairs: metric by metric, pair by pair within."""
-    place = {name: i for i, name in enumerate(names)}
-    if isinstance(pairs, str) and pairs == "all":
-        chosen = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
-    elif isinstance(pairs, str):
-        reference = _place(place, pairs)
-        chosen = [(i, reference) for i in range(len(names)) if i != reference]
-    else:
-        chosen = [(_place(place, a), _place(place, b)) for a, b in pairs]
-    unordered = {frozenset(pair) for pair in chosen}
-    if not chosen or len(unordered) < len(chosen) or any(len(pair) < 2 for pair in unordered):
-        raise InvalidSetting("pairs must name at least one pair, each of two different methods and each pair once")
-    first, second = np.asarray(chosen, dtype=np.int64).T
-    return Hypotheses(
-        np.tile(first, metrics), np.tile(second, metrics), np.repeat(np.arange(metrics, dtype=np.int64), len(chosen))
-    )
-
-
-def _place(place: Mapping[str, int], name: str) -> int:
-    if name not in place:
-        raise UnknownName("method", name, place)
-    return place[name]
-
-
-def _families(metrics: tuple[str, ...], correction: Correction, pairs: int) -> tuple[Family, ...]:
-    if correction == "bh":
-        return (Family("exploratory", metrics, "bh", pairs * len(metrics)),)
-    primary = "rsum" if "rsum" in metrics else metrics[0]
-    rest = tuple(name for name in metrics if name != primary)
-    secondary = (Family("secondary", rest, "maxt", pairs * len(rest)),) if rest else ()
-    return (Family("primary", (primary,), correction, pairs), *secondary)
-
-
-def _margins(equivalence: float | Mapping[str, float] | None, metrics: Sequence[str], primary: str) -> dict[str, float]:
-    if equivalence is None:
-        return {}
-    given = dict(equivalence) if isinstance(equivalence, Mapping) else {primary: equivalence}
-    for name in given:
-        if name not in metrics:
-            raise UnknownName("metric", name, metrics)
-    return {name: checked_bound(delta, name) for name, delta in given.items()}
-
-
-def _targets(targets: Mapping[str, float] | None, metrics: Sequence[str]) -> dict[str, float]:
-    merged = {name: DEFAULT_RSUM_TARGET if name == "rsum" else DEFAULT_RECALL_TARGET for name in metrics}
-    for name, points in (targets or {}).items():
-        if name not in merged:
-            raise UnknownName("metric", name, metrics)
-        if not (math.isfinite(points) and points > 0):
-            raise InvalidSetting(f"the target of {name} must be a positive number of points, got {points!r}")
-        merged[name] = float(points)
-    return merged
 
 
 def _estimate(columns: ImageColumns, hypotheses: Hypotheses, settings: Settings) -> Estimates:
@@ -244,7 +159,7 @@ def _test(
         columns,
         estimates.hypotheses,
         members,
-        t_observed=np.asarray([abs(d) / s.se if s.se > 0 else 0.0 for d, s in zip(differences, splits, strict=True)]),
+        t_observed=np.asarray([_t(float(d), split.se) for d, split in zip(differences, splits, strict=True)]),
         alpha=settings.alpha,
         resamples=resamples,
         seed=settings.seed,
@@ -262,6 +177,12 @@ def _test(
                 methods, estimates, h, names[h], family, settings, queries, critical, float(raw[h]), p_adjusted
             )
     return tuple(rows[h] for h in range(len(names)))
+
+
+def _t(difference: float, se: float) -> float:
+    if se > 0:
+        return abs(difference) / se
+    return math.inf if difference else 0.0
 
 
 def _row(

@@ -6,7 +6,7 @@ centred contributions follows from that and the signs' sums over the query group
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from reports.statistics.hits import ImageColumns
 from reports.statistics.method_claim import SeedDraws
 from reports.statistics.permutation import (
+    BLOCK_BYTES,
     MaxT,
     critical_value,
     flip_count,
@@ -117,14 +118,18 @@ def resample(
     return JointResult(tail_probability(counts, rows, exact), p_maxt, critical, rows)
 
 
-def _pair_sums(columns: ImageColumns, hypotheses: Hypotheses, resamples: int, seed: int):
+def _pair_sums(
+    columns: ImageColumns, hypotheses: Hypotheses, resamples: int, seed: int
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Yield blocks (rows, H): flipped sums of whole differences, and of centred contributions in points."""
     methods, metrics, size = columns.numerators.shape
     flat = columns.numerators.reshape(methods * metrics, size)
     first = hypotheses.first * metrics + hypotheses.metric
     second = hypotheses.second * metrics + hypotheses.metric
+    # A block holds a row of signs an image and about eight temporary rows a hypothesis.
+    rows = max(1, BLOCK_BYTES // (8 * max(size, 8 * len(first))))
     means, scale = hypotheses.group_means(columns), columns.scale[hypotheses.metric]
-    for block in sign_sums(np.concatenate([flat, columns.groups]).T, resamples, seed):
+    for block in sign_sums(np.concatenate([flat, columns.groups]).T, resamples, seed, rows):
         sums = block[:, first] - block[:, second]
         # einsum, not a BLAS product: its order of summation does not depend on the number of threads.
         yield sums, sums * scale - np.einsum("rg,hg->rh", block[:, len(flat) :], means)

@@ -103,7 +103,9 @@ class SeedDraws:
         self.paired = paired
         self.generator = np.random.default_rng(seed)
 
-    def block(self, rows: int, first: NDArray[np.int64], second: NDArray[np.int64], metric: NDArray[np.int64]):
+    def block(
+        self, rows: int, first: NDArray[np.int64], second: NDArray[np.int64], metric: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Draw for H hypotheses: method `first` minus method `second` on `metric`, (H,) indices each.
 
         Returns:

@@ -62,6 +62,12 @@ class MethodRuns:
                 f"'{self.name}' has no per-query ranks: published averages cannot be tested; run the method here "
                 "or import its rank file"
             )
+        for field, given, known in (
+            ("seed_selection", self.seed_selection, ("all", "best")),
+            ("checkpoint_chosen_on", self.checkpoint_chosen_on, ("validation", "test")),
+        ):
+            if given not in known:
+                raise InvalidSetting(f"'{self.name}': {field} must be {' or '.join(known)}, got {given!r}")
         images, captions = _ids(self.name, "image", self.image_ids), _ids(self.name, "caption", self.caption_ids)
         seeds = tuple(int(s) for s in self.seeds)
         if len(set(seeds)) < len(seeds) or not seeds:

@@ -105,6 +105,15 @@ def test_a_against_itself(world):
     assert [n.code for n in result.notices] == ["few_images", "no_discordance"]
 
 
+def test_a_difference_without_any_variance_is_found(make_runs):
+    every, none = (make_runs(n, size=3, i2t_ranks=np.full((3, 40), r)) for n, r in (("every", 0), ("none", 9)))
+    for claim in ("checkpoint", "method"):
+        for correction in ("holm", "maxt"):
+            row = compare([every, none], metrics=["i2t_r1"], claim=claim, correction=correction).rows[0]
+            assert (row.difference, row.low, row.high) == (100.0, 100.0, 100.0)
+            assert row.significant
+
+
 def test_duplicating_captions_leaves_p_unchanged(world):
     def doubled(runs):
         return replace(

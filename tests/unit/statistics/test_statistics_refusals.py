@@ -100,6 +100,7 @@ SINGLE = {
     "no seed": ({"seeds": []}, errors.DuplicateQueries, r"at least one seed and each once, got \[\]"),
     "seed twice": ({"seeds": [1, 1]}, errors.DuplicateQueries, r"got \[1, 1\]"),
     "aggregates": ({"t2i_ranks": None}, errors.AggregateOnlyResults, "'a' has no per-query ranks.*run the method here"),
+    "selection": ({"seed_selection": "bst"}, errors.InvalidSetting, "seed_selection must be all or best, got 'bst'"),
     "flags": ({"image_queried": np.zeros(40, bool)}, errors.InvalidRanks, "at least one true"),
 }  # fmt: skip
 

@@ -1,0 +1,118 @@
+"""What a caller of `compare` declares before the data are looked at, checked and spelled out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from harness.errors import UnknownName
+from reports.statistics.corrections import CORRECTIONS, Correction
+from reports.statistics.equivalence import checked_bound
+from reports.statistics.errors import InvalidSetting
+from reports.statistics.hits import components
+from reports.statistics.joint import Hypotheses
+from reports.statistics.refusals import Claim
+from reports.statistics.results import Family
+
+# Differences, in points, for which the images needed are stated unless the caller declares others.
+DEFAULT_RSUM_TARGET, DEFAULT_RECALL_TARGET = 5.0, 1.0
+Pairs = Literal["all"] | str | Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The declared part of a comparison; see `compare` for the meaning of each field."""
+
+    claim: Claim
+    correction: Correction
+    alpha: float
+    seed: int
+    margins: Mapping[str, float]
+    targets: Mapping[str, float]
+    paired_seeds: bool
+
+
+def checked_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
+    """The metrics as a tuple, each known and named once."""
+    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    if not names or len(set(names)) < len(names):
+        raise InvalidSetting(f"metrics must name at least one metric and each once, got {list(names)}")
+    for name in names:
+        components(name)
+    return names
+
+
+def check_choices(claim: str, correction: str, alpha: float, resamples: int, seed: int) -> None:
+    """Refuse a setting outside its range."""
+    if claim not in get_args(Claim):
+        raise InvalidSetting(f"claim must be checkpoint or method, got '{claim}'")
+    if correction not in CORRECTIONS:
+        raise InvalidSetting(f"correction must be one of {', '.join(CORRECTIONS)}, got '{correction}'")
+    if not 0 < alpha < 0.5:
+        raise InvalidSetting(f"alpha must lie between 0 and 0.5, got {alpha!r}")
+    if resamples < 1 or seed < 0:
+        raise InvalidSetting(f"resamples must be at least 1 and the seed 0 or more, got {resamples} and {seed}")
+
+
+def pair_hypotheses(names: Sequence[str], pairs: Pairs, metrics: int) -> Hypotheses:
+    """Index the pairs: metric by metric, pair by pair within."""
+    place = {name: i for i, name in enumerate(names)}
+    if isinstance(pairs, str) and pairs == "all":
+        chosen = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
+    elif isinstance(pairs, str):
+        reference = _place(place, pairs)
+        chosen = [(i, reference) for i in range(len(names)) if i != reference]
+    else:
+        chosen = [(_place(place, a), _place(place, b)) for a, b in pairs]
+    unordered = {frozenset(pair) for pair in chosen}
+    if not chosen or len(unordered) < len(chosen) or any(len(pair) < 2 for pair in unordered):
+        raise InvalidSetting("pairs must name at least one pair, each of two different methods and each pair once")
+    first, second = np.asarray(chosen, dtype=np.int64).T
+    return Hypotheses(
+        np.tile(first, metrics), np.tile(second, metrics), np.repeat(np.arange(metrics, dtype=np.int64), len(chosen))
+    )
+
+
+def _place(place: Mapping[str, int], name: str) -> int:
+    if name not in place:
+        raise UnknownName("method", name, place)
+    return place[name]
+
+
+def declared_families(metrics: tuple[str, ...], correction: Correction, pairs: int) -> tuple[Family, ...]:
+    """Primary and secondary family, or one exploratory family for Benjamini-Hochberg."""
+    if correction == "bh":
+        return (Family("exploratory", metrics, "bh", pairs * len(metrics)),)
+    primary = "rsum" if "rsum" in metrics else metrics[0]
+    rest = tuple(name for name in metrics if name != primary)
+    secondary = (Family("secondary", rest, "maxt", pairs * len(rest)),) if rest else ()
+    return (Family("primary", (primary,), correction, pairs), *secondary)
+
+
+def checked_margins(
+    equivalence: float | Mapping[str, float] | None, metrics: Sequence[str], primary: str
+) -> dict[str, float]:
+    """Equivalence margins by metric; a bare number is the primary metric's."""
+    if equivalence is None:
+        return {}
+    given = dict(equivalence) if isinstance(equivalence, Mapping) else {primary: equivalence}
+    for name in given:
+        if name not in metrics:
+            raise UnknownName("metric", name, metrics)
+    return {name: checked_bound(delta, name) for name, delta in given.items()}
+
+
+def checked_targets(targets: Mapping[str, float] | None, metrics: Sequence[str]) -> dict[str, float]:
+    """Differences worth finding by metric, the declared ones over the defaults."""
+    merged = {name: DEFAULT_RSUM_TARGET if name == "rsum" else DEFAULT_RECALL_TARGET for name in metrics}
+    for name, points in (targets or {}).items():
+        if name not in merged:
+            raise UnknownName("metric", name, metrics)
+        if not (math.isfinite(points) and points > 0):
+            raise InvalidSetting(f"the target of {name} must be a positive number of points, got {points!r}")
+        merged[name] = float(points)
+    return merged
