@@ -1,0 +1,417 @@
+"""Tracking: a mirror of the records that people browse. The files are the source of truth: nothing here may lose a run.
+
+`Tracker` does nothing; `MlflowTracker` writes to MLflow through a client with explicit run ids, never through MLflow's
+global "active run". Whatever goes wrong there costs one warning line and a few seconds, and turns the tracker off.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import posixpath
+import queue
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import datetime
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from harness.record import RunRecord
+from harness.spec import sha256_json
+
+Status = Literal["finished", "failed", "killed"]
+Answer = TypeVar("Answer")
+
+logger = logging.getLogger(__name__)
+
+MLFLOW_EXPERIMENT = "itm-harness"
+ARTIFACTS = ("record.json", "config.yaml", "ranks.npz")
+#: MLflow's own limits on the length of a name and of a parameter, and on the entries of one batch.
+LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
+PARAMS_A_BATCH, METRICS_A_BATCH = 100, 900
+#: One attempt of a few seconds, where MLflow would try for minutes. What a user sets in the environment stays.
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+#: Seconds until an operation counts as stuck (a name server that does not answer, a locked file): over the network, and
+#: on the local store, where a first call migrates a new database.
+REMOTE_DEADLINE, LOCAL_DEADLINE = 8.0, 120.0
+
+
+class Tracker:
+    """What can be told to a tracker; this base listens to nothing.
+
+    The order is `start_experiment`, then for each run `start_run`, any number of parameters, metrics and artifacts, and
+    `end_run`, then `close`. No method raises.
+    """
+
+    def start_experiment(self, name: str, tags: Mapping[str, str] | None = None) -> None:
+        """Open the parent under which the runs are kept.
+
+        Args:
+            name: of the experiment.
+            tags: of the parent; `itm.experiment_hash` says which experiment it is, by default name and tags do.
+        """
+
+    def start_run(
+        self,
+        name: str,
+        run_id: str,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        started: datetime | None = None,
+    ) -> bool:
+        """Open a run.
+
+        Args:
+            name: for people.
+            run_id: the harness's id of the run.
+            params: its settings, nested as they are.
+            tags: labels to search by.
+            started: when it began; default now.
+
+        Returns:
+            Whether the tracker wants to hear of it: not if it is off, or has that run with the same tags already.
+        """
+        return False
+
+    def metric(self, key: str, value: float, step: int = 0) -> None:
+        """One figure of the open run."""
+        self.metrics({key: value}, step)
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Several figures of the open run at one step."""
+
+    def artifact(self, path: Path) -> None:
+        """A file of the open run."""
+
+    def end_run(self, status: Status = "finished", finished: datetime | None = None) -> None:
+        """Close the open run.
+
+        Args:
+            status: how it ended.
+            finished: when; default now.
+        """
+
+    def close(self) -> None:
+        """Close what is open; the tracker hears nothing more."""
+
+
+def create_tracker(results: str | Path, enabled: bool = True) -> Tracker:
+    """The tracker of a results folder.
+
+    Args:
+        results: the folder; without `MLFLOW_TRACKING_URI` in the environment its `mlflow.db` is the store.
+        enabled: False gives the tracker that does nothing.
+    """
+    return MlflowTracker(results) if enabled else Tracker()
+
+
+def mirror_record(tracker: Tracker, record: RunRecord, folder: Path) -> None:
+    """Tell a tracker all of a run that has ended; one that it has already is left alone.
+
+    Args:
+        tracker: with an experiment started.
+        record: of the run; nothing is done for one that is still running.
+        folder: where its files lie; those of `ARTIFACTS` that exist are attached.
+    """
+    if record.status == "running":
+        return
+    name = f"{record.label} seed {record.seed}"
+    if not tracker.start_run(name, record.run_id, record.spec, _tags(record), _time(record.started)):
+        return
+    for prefix, values in [*record.metrics.items(), ("validation", record.validation), ("cost", record.cost)]:
+        tracker.metrics(_numbers(values, prefix))
+    tracker.metrics(_numbers({k: v for k, v in record.training.items() if k != "history"}, "training"))
+    for epoch in record.training.get("history", ()):
+        # step n = after n epochs, as in `validation/epoch`
+        tracker.metrics(_numbers({k: v for k, v in epoch.items() if k != "epoch"}, "epoch"), epoch.get("epoch", 0) + 1)
+    for file in ARTIFACTS:
+        if (folder / file).is_file():
+            tracker.artifact(folder / file)
+    tracker.end_run(record.status, _time(record.finished))
+
+
+class MlflowTracker(Tracker):
+    """Writes to MLflow: the experiment is a parent run, each cell a run nested in it.
+
+    An experiment that is started again finds its parent by its tag. A run that is there already with the same tags is
+    not written twice; one that differs, or that was cut off, is replaced.
+
+    Args:
+        results: the results folder; holds the SQLite store and the artifacts unless a server is named.
+        uri: where to track; default `MLFLOW_TRACKING_URI`, else `mlflow.db` in the results folder.
+    """
+
+    def __init__(self, results: str | Path, uri: str | None = None):
+        self._results = Path(results).resolve()
+        named = uri or os.environ.get("MLFLOW_TRACKING_URI")
+        self.uri = named or f"sqlite:///{(self._results / 'mlflow.db').as_posix()}"
+        self._default = not named
+        self._deadline = LOCAL_DEADLINE if self.uri.startswith(("sqlite:", "file:")) else REMOTE_DEADLINE
+        self._client: Any = None
+        self._experiment = ""  # MLflow's id of the experiment that holds all of ours
+        self._parent = ""  # MLflow's id of the parent run
+        self._known: dict[str, Any] = {}  # runs below the parent by the harness's id
+        self._run = ""  # MLflow's id of the open run
+        self._waiting: list[tuple[str, float, int, int]] = []  # metrics: key, value, ms since 1970, step
+        self._off = False
+
+    def start_experiment(self, name: str, tags: Mapping[str, str] | None = None) -> None:
+        tags = dict(tags or {})
+        tags.setdefault("itm.experiment_hash", sha256_json({"name": name, **tags}))
+        self._attempt(self._connect)  # apart from what follows: importing MLflow sets up its logging
+        self._attempt(lambda: self._open(name, tags))
+
+    def start_run(
+        self,
+        name: str,
+        run_id: str,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        started: datetime | None = None,
+    ) -> bool:
+        if not self._parent:
+            return False
+        self.end_run("killed")  # one that was left open
+        all_tags = {_legal(k): str(v)[:LONGEST_TAG] for k, v in (tags or {}).items() if str(v)} | {"itm.run_id": run_id}
+        self._attempt(lambda: self._begin(name, run_id, _flat(params or {}), all_tags, started))
+        return bool(self._run)
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        if not self._run:
+            return
+        now = _ms(None)
+        self._waiting += [(_legal(key), float(value), now, step) for key, value in values.items()]
+        if len(self._waiting) >= METRICS_A_BATCH:
+            self._attempt(lambda: self._flush({}))
+
+    def artifact(self, path: Path) -> None:
+        if self._run:
+            self._attempt(lambda: self._client.log_artifact(self._run, str(path)))
+
+    def end_run(self, status: Status = "finished", finished: datetime | None = None) -> None:
+        if self._run:
+            self._attempt(lambda: self._end(status, finished))
+        self._run, self._waiting = "", []
+
+    def close(self) -> None:
+        self.end_run("killed")
+        if self._parent:
+            self._attempt(lambda: self._client.set_terminated(self._parent, "FINISHED"))
+        self._parent, self._off = "", True
+
+    # What each of them asks of MLflow; `_attempt` runs it.
+
+    def _connect(self) -> None:
+        if self._default:
+            _prove_writable(self._results / "mlflow.db")
+        import mlflow.tracking  # noqa: F401  here, not above: it takes seconds
+
+    def _open(self, name: str, tags: dict[str, str]) -> None:
+        from mlflow.tracking import MlflowClient
+
+        self._client = client = MlflowClient(self.uri)
+        found = client.get_experiment_by_name(MLFLOW_EXPERIMENT)
+        location = (self._results / "mlartifacts").as_uri() if self._default else None  # None: as the server has it
+        self._experiment = found.experiment_id if found else client.create_experiment(MLFLOW_EXPERIMENT, location)
+        same = f"tags.`itm.experiment_hash` = '{tags['itm.experiment_hash']}'"
+        parents = client.search_runs([self._experiment], same, max_results=1, order_by=["attributes.start_time"])
+        if parents:
+            parent = parents[0].info.run_id
+            client.update_run(parent, status="RUNNING")
+            self._known = {run.data.tags.get("itm.run_id", ""): run for run in self._children(parent)}
+        else:
+            parent = client.create_run(self._experiment, run_name=name, tags=tags).info.run_id
+        self._parent = parent
+
+    def _children(self, parent: str) -> Iterator[Any]:
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=1000, page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _begin(
+        self, name: str, run_id: str, params: dict[str, str], tags: dict[str, str], started: datetime | None
+    ) -> None:
+        there = self._known.pop(run_id, None)
+        if there is not None:
+            if there.info.status != "RUNNING" and tags.items() <= there.data.tags.items():
+                self._known[run_id] = there
+                return
+            self._client.delete_run(there.info.run_id)
+        run = self._client.create_run(
+            self._experiment, _ms(started), {**tags, "mlflow.parentRunId": self._parent}, run_name=name
+        )
+        self._run = run.info.run_id
+        self._flush(params)
+
+    def _flush(self, params: dict[str, str]) -> None:
+        from mlflow.entities import Metric, Param
+
+        waiting, self._waiting = self._waiting, []
+        batches: Iterator[tuple[list, list]] = zip_longest(
+            _chunks(list(params.items()), PARAMS_A_BATCH), _chunks(waiting, METRICS_A_BATCH), fillvalue=[]
+        )
+        for some_params, some_metrics in batches:
+            self._client.log_batch(
+                self._run,
+                metrics=[Metric(*metric) for metric in some_metrics],
+                params=[Param(*param) for param in some_params],
+                synchronous=True,
+            )
+
+    def _end(self, status: Status, finished: datetime | None) -> None:
+        self._flush({})
+        self._client.set_terminated(self._run, status.upper(), _ms(finished))
+        # so that the same run, told again to this tracker, is known
+        run = self._client.get_run(self._run)
+        self._known[run.data.tags["itm.run_id"]] = run
+
+    def _attempt(self, call: Callable[[], object]) -> None:
+        """Run a call; on any failure say so once and be silent from then on."""
+        if self._off:
+            return
+        try:
+            with _considerate():
+                _within(self._deadline, call)
+        except Exception as error:  # whatever it is, the run's own files are complete
+            self._off, self._parent, self._run, self._waiting = True, "", "", []
+            logger.warning(
+                "MLflow at %s failed and is left alone from here on; the results are complete without it: %s",
+                _without_password(self.uri),
+                _without_password(f"{type(error).__name__}: {' '.join(str(error).split()):.200}"),
+            )
+
+
+@contextmanager
+def _considerate() -> Iterator[None]:
+    """MLflow without its long patience, its telemetry and its news of database migrations, for the time of a call."""
+    missing = [key for key in PATIENCE if key not in os.environ]
+    talkers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
+    levels = [talker.level for talker in talkers]
+    os.environ.update({key: PATIENCE[key] for key in missing})
+    for talker in talkers:
+        talker.setLevel(logging.ERROR)  # of a failure we tell ourselves
+    try:
+        yield
+    finally:
+        for key in missing:
+            os.environ.pop(key, None)
+        for talker, level in zip(talkers, levels, strict=True):
+            if talker.level == logging.ERROR:  # else MLflow was imported meanwhile and chose its own
+                talker.setLevel(level)
+
+
+def _within(seconds: float, call: Callable[[], Answer]) -> Answer:
+    """The answer of a call, or a `TimeoutError`; the call is then left behind in its thread.
+
+    The time limits of HTTP requests do not cover everything that can hang: name resolution, cloud storage, file locks.
+    """
+    answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            answers.put((call(), None))
+        except BaseException as error:
+            answers.put((None, error))
+
+    threading.Thread(target=work, name="itm-tracking", daemon=True).start()
+    try:
+        answer, error = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
+    if error is not None:
+        raise error
+    return answer
+
+
+def _prove_writable(database: Path) -> None:
+    """Raise at once if the local store cannot be used; MLflow would try for minutes."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(database, timeout=5, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+
+
+def _without_password(text: str) -> str:
+    """The text with `user:password@` taken out of addresses."""
+    return re.sub(r"//[^/@\s]+@", "//", text)
+
+
+def _tags(record: RunRecord) -> dict[str, str]:
+    """Labels to search by, and the record's hash, which tells a changed record from the same one."""
+    dump = json.dumps(record.model_dump(mode="json"), sort_keys=True, default=str)
+    return {
+        "scorer": record.scorer,
+        "variant": record.variant,
+        "code_origin": record.code_origin,
+        "backbone": record.backbone,
+        "dataset": record.dataset,
+        "seed": str(record.seed),
+        "run_id": record.run_id,
+        "data_sha256": record.data_sha256,
+        "revision": str(record.code.get("revision", "unknown")),
+        "dirty": str(record.code.get("dirty", "unknown")),
+        "device": str(record.environment.get("gpu") or record.environment.get("processor", "unknown")),
+        "error": record.error,
+        "itm.record_sha256": sha256_json(dump),
+    }
+
+
+def _numbers(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    """The numbers among nested values, by `prefix/key/key`."""
+    found: dict[str, float] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _numbers(value, f"{prefix}/{key}")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            found[f"{prefix}/{key}"] = float(value)
+    return found
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as texts by `key.key`; a list is written as JSON, a long text is cut."""
+    found: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            found[_legal(f"{prefix}{key}")] = text if len(text) <= LONGEST_PARAM else text[: LONGEST_PARAM - 1] + "…"
+    return found
+
+
+def _legal(key: str) -> str:
+    """A name that MLflow accepts: its characters only, no path that leads elsewhere, not too long."""
+    legal = posixpath.normpath(re.sub(r"[^\w.\-/ ]", "_", key)).lstrip("./") or "_"
+    return legal[:LONGEST_KEY]
+
+
+def _chunks(values: list[Any], size: int) -> list[list[Any]]:
+    return [values[start : start + size] for start in range(0, len(values), size)]
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _ms(moment: datetime | None) -> int:
+    """Milliseconds since 1970, of now by default."""
+    return int((moment.timestamp() if moment else time.time()) * 1000)
