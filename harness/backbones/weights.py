@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,23 +43,21 @@ def read_safe_pickle(path: Path, allowed: Sequence[Any] = ()) -> Any:
     """What a PyTorch file holds, by PyTorch's restricted unpickler.
 
     Args:
-        path: local file.
-        allowed: classes and functions that may be rebuilt besides tensors and plain values; each must be harmless.
+        path: local file; also one that Python 2 wrote.
+        allowed: classes and functions that may be rebuilt besides tensors and plain values, or pairs of one and the name
+            that it stands in for; each must be harmless.
 
     Raises:
         InvalidCheckpoint: missing, truncated, or asking for anything that is not allowed.
     """
     if not path.is_file():
         raise InvalidCheckpoint(f"no checkpoint at {path}; expected a PyTorch file")
-    try:
-        with torch.serialization.safe_globals(list(allowed)):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError) as error:
-        raise InvalidCheckpoint(_refusal(path, error)) from None
-    except Exception as error:  # the unpickler meets arbitrary bytes here: whatever it stumbles over, the file is bad
-        raise InvalidCheckpoint(
-            f"{path} is not a readable checkpoint: {type(error).__name__}: {one_line(error)}"
-        ) from None
+    with torch.serialization.safe_globals(list(allowed)), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the encoding is unusual, and that the protocol is not the default
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")  # Python 2's text
+        except Exception as error:  # the unpickler meets arbitrary bytes: whatever it stumbles over, the file is bad
+            raise InvalidCheckpoint(_refusal(path, error)) from None
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
@@ -102,21 +100,23 @@ def one_line(error: BaseException) -> str:
 
 
 def _refusal(path: Path, error: Exception) -> str:
-    unsafe = _unsafe_globals(path)
+    unsafe = _unsafe_globals(path, str(error))
     if unsafe:
         return (
-            f"{path} is refused: its pickle asks to run {', '.join(unsafe[:3])}, and no pickled code is ever executed; "
+            f"{path} is refused: its pickle asks for {', '.join(unsafe[:3])}, and no pickled code is ever executed; "
             "convert the weights to safetensors with the program that made them"
         )
-    return f"{path} is not a readable checkpoint (truncated or another format): {one_line(error)}"
+    return (
+        f"{path} is not a readable checkpoint (truncated or another format): {type(error).__name__}: {one_line(error)}"
+    )
 
 
-def _unsafe_globals(path: Path) -> list[str]:
-    """What the pickle would import beyond tensors; empty where that cannot be told (old formats, damaged files)."""
+def _unsafe_globals(path: Path, message: str) -> list[str]:
+    """What the pickle would import beyond what is allowed; empty where it is damaged rather than unsafe."""
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
-    except Exception:
-        return []
+    except Exception:  # formats before PyTorch 1.6, which that function does not read
+        return re.findall(r"GLOBAL ([\w.]+)", message)
 
 
 def _named_tensors(value: Any, path: Path) -> dict[str, Tensor]:
