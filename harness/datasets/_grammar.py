@@ -72,7 +72,7 @@ def forms_of(scene: Scene, draws: Draws) -> tuple[Form, ...]:
 
 
 def wording(form: Form, draws: Draws) -> str:
-    """An English phrase for a form; synonyms and openings are drawn. The long forms, which give places, open plainly."""
+    """An English phrase for a form; synonyms and openings are drawn. Long forms, which give places, open plainly."""
     phrases = [_noun_phrase(obj, draws) for obj in form.objects]
     opening = _pick(_OPENINGS, draws) if form.objects[0].cell == ANY else ""
     if form.relation:

@@ -18,7 +18,7 @@ SAMPLES = 4  # a pixel's side, in samples
 _RADII = {"small": (0.25, 0.30), "large": (0.41, 0.47)}  # in cells
 _MARGIN = 0.49  # an object's edge stays this near its cell's centre, so that the cell is never in doubt
 _ROTATIONS = ((1.0, 0.0), (0.9903, 0.1392), (0.9903, -0.1392))  # cosine and sine of 0 and +-8 degrees
-_RGB = {
+RGB = {
     "red": (214, 39, 40),
     "orange": (255, 140, 20),
     "yellow": (250, 220, 40),
@@ -116,7 +116,7 @@ def _stroke(canvas: np.ndarray, clutter: Clutter, draws: Draws, width: float) ->
     x0, y0 = draws.between(0, size), draws.between(0, size)
     x1, y1 = x0 + draws.between(-0.3, 0.3) * size, y0 + draws.between(-0.3, 0.3) * size
     grey = 40 + draws.below(176)
-    colour = _RGB[COLOURS[draws.below(len(COLOURS))]] if draws.chance(0.5) and clutter.vivid else (grey, grey, grey)
+    colour = RGB[COLOURS[draws.below(len(COLOURS))]] if draws.chance(0.5) and clutter.vivid else (grey, grey, grey)
     rows, columns = (
         _window(min(y0, y1) - width, max(y0, y1) + width, size),
         _window(min(x0, x1) - width, max(x0, x1) + width, size),
@@ -141,7 +141,7 @@ def _draw(canvas: np.ndarray, placed: Placed) -> None:
     u, v = cosine * dx + sine * dy, cosine * dy - sine * dx
     inside = _SHAPES[SHAPES[placed.object.shape]](u, v)
     marked = inside & _TEXTURES[TEXTURES[placed.object.texture]](u, v)
-    colour = tuple(channel + placed.shade for channel in _RGB[COLOURS[placed.object.colour]])
+    colour = tuple(channel + placed.shade for channel in RGB[COLOURS[placed.object.colour]])
     # Marks are darker than their object, and lighter on black.
     dark = sum(colour) < 150
     mark = tuple((channel + 200) // 2 if dark else channel // 4 for channel in colour)

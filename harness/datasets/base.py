@@ -48,7 +48,8 @@ class Split:
         relevance: (I, T) bool, the exact many-to-many relevance where it is known; None = caption_image alone.
 
     Raises:
-        InvalidDataset: empty, counts that disagree, a caption of no image, an image without captions, or repeated ids.
+        InvalidDataset: empty, counts that disagree, a caption of no image, an image without captions, repeated ids, or a
+            relevance of the wrong shape or type, or that denies a caption its own image.
     """
 
     name: str
@@ -86,11 +87,29 @@ class Split:
                 f"split '{self.name}': {int(without.sum())} images have no caption "
                 f"(first: '{self.image_ids[int(np.flatnonzero(without)[0])]}')"
             )
+        self._check_relevance()
         for kind, ids in (("image", self.image_ids), ("caption", self.caption_ids)):
             if len(set(ids)) < len(ids):
                 raise InvalidDataset(
                     f"split '{self.name}': {len(ids) - len(set(ids))} {kind} ids appear more than once"
                 )
+
+    def _check_relevance(self) -> None:
+        if self.relevance is None:
+            return
+        shape = (len(self.image_ids), len(self.captions))
+        if self.relevance.dtype != np.bool_ or self.relevance.shape != shape:
+            raise InvalidDataset(
+                f"split '{self.name}': relevance must be bool of shape (I, T) = {shape}, "
+                f"got {self.relevance.dtype} of shape {self.relevance.shape}"
+            )
+        own = self.relevance[self.caption_image, np.arange(shape[1])]
+        if not own.all():
+            first = int(np.argmin(own))
+            raise InvalidDataset(
+                f"split '{self.name}': caption '{self.caption_ids[first]}' is not relevant to its own image "
+                f"'{self.image_ids[int(self.caption_image[first])]}'"
+            )
 
 
 class Dataset:

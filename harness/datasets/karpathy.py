@@ -51,8 +51,8 @@ class Entry:
 class Karpathy(Dataset):
     """Photographs with captions in Karpathy's JSON. `inputs` is pixels only; image ids are file names.
 
-    Caption ids are COCO's annotation ids where the JSON has them (the images have a `cocoid`), else `<file>#k`, k from 0,
-    as in Flickr's own files and judgements.
+    Caption ids are COCO's annotation ids where the images have a `cocoid`, else `<file>#k`, k from 0, as in Flickr's own
+    files and judgements.
     """
 
     Config: ClassVar[type[DatasetConfig]] = KarpathyConfig

@@ -1,0 +1,298 @@
+"""Karpathy's splits: what is read, what is cached, and the one line for everything that can be wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.datasets import open_dataset
+from harness.datasets.karpathy import Karpathy
+from harness.errors import InvalidDataset, InvalidSpec
+from harness.spec import Component
+
+FLICKR8K = Path(os.environ.get("ITM_FLICKR8K", Path(__file__).parents[4] / "shared" / "flickr8k"))
+
+
+def photograph(path: Path, seed: int, size: tuple[int, int] = (30, 20)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def annotation(**more: Any) -> dict[str, Any]:
+    """Two training images, one for validation, two for testing, with 5, 6, 5, 1 and 5 captions."""
+    images = []
+    for number, (split, captions) in enumerate((("train", 5), ("restval", 6), ("val", 5), ("test", 1), ("test", 5))):
+        sentences = [{"raw": f" Picture {number}, caption {k}.\n", "sentid": 100 * number + k} for k in range(captions)]
+        images.append({"filename": f"{number}.png", "split": split, "sentences": sentences})
+    return {"dataset": "flickr30k", "images": images, **more}
+
+
+def write(root: Path, values: dict[str, Any], name: str = "dataset_flickr30k.json") -> Path:
+    (root / name).write_text(json.dumps(values))
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for number in range(5):
+        photograph(tmp_path / "images" / f"{number}.png", number)
+    return write(tmp_path, annotation())
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("ITM_CACHE", str(folder))
+    return folder
+
+
+def karpathy(root: Path, **options: Any) -> Karpathy:
+    dataset = open_dataset(Component(name="karpathy", options={"root": str(root), **options}))
+    assert isinstance(dataset, Karpathy)
+    return dataset
+
+
+def test_splits_captions_and_ids(root):
+    dataset = karpathy(root)
+    train, val, test = (dataset.split(name) for name in ("train", "val", "test"))
+    assert dataset.title == "flickr30k"
+    assert train.image_ids == ("0.png", "1.png")  # restval is training data
+    assert len(train.captions) == 10  # the first five of six
+    assert val.image_ids == ("2.png",)
+    assert test.captions[0] == "Picture 3, caption 0."  # the raw text, on one line
+    assert test.caption_image.tolist() == [0, 1, 1, 1, 1, 1]
+    assert test.caption_ids[:2] == ("3.png#0", "4.png#0")
+    assert test.relevance is None
+    assert test.images.inputs == {"pixels"}
+
+
+def test_coco_has_subfolders_its_own_caption_ids_and_the_name_of_published_tables(tmp_path):
+    values = annotation(dataset="coco")
+    for number, image in enumerate(values["images"]):
+        image.update(cocoid=number, filepath="val2014")
+        photograph(tmp_path / "images" / "val2014" / image["filename"], number)
+    dataset = karpathy(write(tmp_path, values, "dataset_coco.json"))
+    assert dataset.title == "mscoco"
+    assert dataset.split("test").caption_ids == ("300", "400", "401", "402", "403", "404")
+    assert dataset.split("test").images.pixels([1], 8).shape == (1, 3, 8, 8)
+
+
+def test_how_much_is_used_is_configured(root):
+    limited = karpathy(root, captions_per_image=None, max_test_images=1, restval=False)
+    assert limited.split("train").image_ids == ("0.png",)
+    assert limited.split("test").image_ids == ("3.png",)
+    assert len(karpathy(root, captions_per_image=None).split("train").captions) == 11
+    assert len(karpathy(root, captions_per_image=2).split("train").captions) == 4
+
+
+# --- pixels -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gib", ["8", "0"])
+def test_pixels_are_the_plainly_resized_photographs_cached_or_not(root, cache, monkeypatch, gib):
+    monkeypatch.setenv("ITM_CACHE_GIB", gib)
+    images = karpathy(root).split("test").images
+    pixels = images.pixels(np.array([1, 0, 1]), 12)
+    assert pixels.dtype == np.uint8
+    for row, number in zip(pixels, (4, 3, 4), strict=True):
+        with Image.open(root / "images" / f"{number}.png") as image:
+            np.testing.assert_array_equal(
+                row, np.moveaxis(np.asarray(image.resize((12, 12), Image.Resampling.BICUBIC)), -1, 0)
+            )
+    assert len(list(cache.rglob("*.npy"))) == (gib == "8")
+
+
+def test_a_photograph_of_the_asked_size_is_not_changed(root):
+    photograph(root / "images" / "3.png", 9, (16, 16))
+    with Image.open(root / "images" / "3.png") as image:
+        np.testing.assert_array_equal(np.moveaxis(karpathy(root).split("test").images.pixels([0], 16)[0], 0, -1), image)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK"])
+def test_photographs_of_other_modes_become_rgb(root, mode):
+    with Image.open(root / "images" / "3.png") as image:
+        converted = image.convert(mode)
+    converted.save(root / "images" / "3.png", format="TIFF" if mode == "CMYK" else "PNG")
+    pixels = karpathy(root).split("test").images.pixels([0], 20)
+    assert pixels.shape == (1, 3, 20, 20)
+    if mode == "L":
+        assert (pixels[0, 0] == pixels[0, 1]).all()
+
+
+def test_decoded_pixels_are_kept_until_a_file_changes(root, monkeypatch):
+    first = karpathy(root).split("test").images.pixels([0], 12)
+    photograph(root / "images" / "3.png", 77)
+    os.utime(root / "images" / "3.png", (time.time() + 5, time.time() + 5))
+    changed = karpathy(root).split("test").images.pixels([0], 12)
+    assert (first != changed).any()
+    monkeypatch.setattr("harness.datasets._photographs.decode", lambda *_: pytest.fail("decoded again"))
+    np.testing.assert_array_equal(karpathy(root).split("test").images.pixels([0], 12), changed)
+
+
+def test_a_truncated_cache_is_decoded_anew(root, cache):
+    before = karpathy(root).split("test").images.pixels([0, 1], 12)
+    file = next(cache.rglob("*.npy"))
+    os.truncate(file, file.stat().st_size - 10)
+    np.testing.assert_array_equal(karpathy(root).split("test").images.pixels([0, 1], 12), before)
+
+
+def test_regions_are_refused_with_a_way_out(root):
+    with pytest.raises(InvalidDataset, match="no region features; choose an image backbone that takes pixels"):
+        karpathy(root).split("test").images.regions([0])
+
+
+# --- identity -----------------------------------------------------------------------------------------------------
+
+
+def test_the_hash_follows_the_files_and_not_the_folder(root, tmp_path_factory):
+    whole = karpathy(root).sha256
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for file in (p for p in root.rglob("*") if p.is_file()):
+        (elsewhere / file.relative_to(root)).parent.mkdir(exist_ok=True)
+        (elsewhere / file.relative_to(root)).write_bytes(file.read_bytes())
+    assert karpathy(elsewhere).sha256 == whole
+    assert karpathy(root, max_train_images=1).sha256 != whole
+    assert karpathy(root, captions_per_image=1).sha256 != whole
+    photograph(root / "images" / "2.png", 2, (31, 20))
+    assert karpathy(root).sha256 != whole
+
+
+# --- bad input ----------------------------------------------------------------------------------------------------
+
+
+def refused(root: Path, match: str, split: str = "test", **options: Any) -> None:
+    """The dataset is refused, at the latest when pixels are read, by one line."""
+    with pytest.raises(InvalidDataset, match=match) as caught:
+        karpathy(root, **options).split(split).images.pixels([0], 8)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_root(tmp_path):
+    refused(tmp_path / "nowhere", "nowhere does not exist; set dataset.root")
+
+
+def test_a_root_that_is_a_file(root):
+    refused(root / "dataset_flickr30k.json", "is not a folder")
+
+
+def test_no_annotation_and_several(root):
+    write(root, annotation(), "dataset_other.json")
+    refused(root, "found dataset_flickr30k.json, dataset_other.json; set dataset.annotation")
+    assert len(karpathy(root, annotation="dataset_other.json").split("test").image_ids) == 2
+    for file in root.glob("*.json"):
+        file.unlink()
+    refused(root, "found none; set dataset.annotation")
+
+
+def test_an_annotation_that_is_missing(root):
+    refused(root, "cannot read .*gone.json: No such file", annotation="gone.json")
+
+
+@pytest.mark.parametrize("content", [b'{"images": [', b"", b"\xff\xfe", b"[" * 100_000])
+def test_malformed_json(root, content):
+    (root / "dataset_flickr30k.json").write_bytes(content)
+    refused(root, r"dataset_flickr30k\.json is not valid JSON")
+
+
+def test_json_that_is_no_object(root):
+    (root / "dataset_flickr30k.json").write_text("[]")
+    refused(root, "must hold a JSON object, got list")
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda v: v.pop("images"), "field 'images' is missing"),
+        (lambda v: v.update(images={}), "field 'images' must be a list, got dict"),
+        (lambda v: v["images"].insert(0, 3), "image 0 must be a JSON object, got int"),
+        (lambda v: v["images"][4].pop("filename"), "image 4: field 'filename' is missing"),
+        (lambda v: v["images"][4].pop("split"), "image 4: field 'split' is missing"),
+        (lambda v: v["images"][4].update(split="tset"), "image 4: split 'tset' is none of train, restval, val, test"),
+        (lambda v: v["images"][4].update(filename=7), "image 4: field 'filename' must be a str, got int"),
+        (lambda v: v["images"][4].update(filepath=7), "image 4: 'filepath' must be a str"),
+        (lambda v: v["images"][4].pop("sentences"), "image 4: field 'sentences' is missing"),
+        (lambda v: v["images"][4].update(sentences=[]), r"image 4 \('4.png'\) has no caption"),
+        (lambda v: v["images"][4]["sentences"].insert(1, "x"), "image 4: sentence 1 must be a JSON object"),
+        (lambda v: v["images"][4]["sentences"][2].pop("raw"), "image 4: sentence 2: field 'raw' is missing"),
+        (lambda v: v["images"][4].update(filename="3.png"), "1 image ids appear more than once"),
+        (lambda v: v["images"].__delitem__(slice(3, 5)), "split 'test' is empty"),
+        (lambda v: v["images"][4].update(filename="../secret.png"), "image 4 names the path .* leaves"),
+        (lambda v: v["images"][4].update(filepath="a/../../.."), "image 4 names the path .* leaves"),
+        (lambda v: v["images"][4].update(filename="..\\secret.png"), "image 4 names the path .* leaves"),
+        (lambda v: v["images"][4].update(filename="gone.png"), "1 of 2 images are missing .*gone.png"),
+    ],
+)
+def test_an_annotation_that_breaks_the_schema(root, harm, message):
+    values = annotation()
+    harm(values)
+    write(root, values)
+    refused(root, message)
+
+
+@pytest.mark.parametrize("options", [{"images": "/etc"}, {"images": ".."}, {"annotation": "../x.json"}])
+def test_configured_paths_do_not_leave_the_root(root, options):
+    refused(root, "leaves .*; paths must lie below the root", **options)
+
+
+@pytest.mark.parametrize("gib", ["8", "0"])
+@pytest.mark.parametrize("harm", ["truncate", "empty", "text", "remove"])
+def test_an_image_that_cannot_be_read_is_named(root, cache, harm, gib, monkeypatch):
+    monkeypatch.setenv("ITM_CACHE_GIB", gib)
+    photograph(root / "images" / "3.png", 5, (200, 200))
+    dataset = karpathy(root)
+    test = dataset.split("test")
+    path = root / "images" / "3.png"
+    if harm == "truncate":
+        os.truncate(path, path.stat().st_size // 2)
+    elif harm == "empty":
+        os.truncate(path, 0)
+    elif harm == "text":
+        path.write_text("not an image")
+    else:
+        path.unlink()
+    with pytest.raises(InvalidDataset, match=r"image .*3\.png (is missing|is not an image|cannot be decoded)"):
+        test.images.pixels([0], 8)
+    assert not [file for file in cache.rglob("*") if file.is_file()]
+
+
+def test_an_impossible_cache_limit(root, monkeypatch):
+    monkeypatch.setenv("ITM_CACHE_GIB", "lots")
+    with pytest.raises(InvalidSpec, match="ITM_CACHE_GIB must be a number of GiB, got 'lots'"):
+        karpathy(root).split("test").images.pixels([0], 8)
+
+
+# --- the real thing -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not FLICKR8K.is_dir(), reason=f"Flickr8k is not at {FLICKR8K}; set ITM_FLICKR8K")
+class TestFlickr8k:
+    def test_the_official_splits(self):
+        dataset = karpathy(FLICKR8K)
+        assert dataset.title == "flickr8k"
+        for name, images in (("train", 6000), ("val", 1000), ("test", 1000)):
+            split = dataset.split(name)
+            assert len(split.image_ids) == images
+            assert np.bincount(split.caption_image).tolist() == [5] * images
+        assert (
+            dataset.split("train").captions[0]
+            == "A child in a pink dress is climbing up a set of stairs in an entry way ."
+        )
+        assert dataset.split("train").caption_ids[0] == "1000268201_693b08cb0e.jpg#0"
+
+    def test_photographs_decode_at_a_usable_rate(self):
+        dataset = karpathy(FLICKR8K, max_test_images=200)
+        images = dataset.split("test").images
+        started = time.perf_counter()
+        pixels = images.pixels(range(200), 64)
+        assert time.perf_counter() - started < 10  # about 0.2 s on an idle machine
+        assert len({hashlib.sha256(image.tobytes()).hexdigest() for image in pixels}) == 200
+        assert 60 < pixels.mean() < 180

@@ -1,0 +1,250 @@
+"""SCAN's layout: rows and captions, both ways of storing images, and the one line for everything that can be wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.datasets import open_dataset
+from harness.datasets.precomp import Precomp
+from harness.errors import InvalidDataset
+from harness.spec import Component
+
+IMAGES, REGIONS, WIDTH = 4, 3, 8
+
+
+def features(images: int = IMAGES, dtype: str = "float32") -> np.ndarray:
+    return np.random.default_rng(images).standard_normal((images, REGIONS, WIDTH)).astype(dtype)
+
+
+def write(root: Path, split: str, rows: np.ndarray, captions: int) -> None:
+    np.save(root / f"{split}_ims.npy", rows)
+    (root / f"{split}_caps.txt").write_text("".join(f"Caption {k} of {split} .\n" for k in range(captions)))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "f30k_precomp"
+    folder.mkdir()
+    for split in ("train", "dev", "test"):
+        write(folder, split, features(), 5 * IMAGES)
+    return folder
+
+
+def precomp(root: Path, **options: Any) -> Precomp:
+    dataset = open_dataset(Component(name="precomp", options={"root": str(root), **options}))
+    assert isinstance(dataset, Precomp)
+    return dataset
+
+
+def test_images_stored_once(root):
+    dataset = precomp(root)
+    split = dataset.split("test")
+    assert dataset.title == "flickr30k"
+    assert split.images.inputs == {"regions"}
+    assert split.images.region_width == WIDTH
+    assert split.caption_image.tolist() == [i for i in range(IMAGES) for _ in range(5)]
+    assert split.captions[7] == "Caption 7 of test ."
+    assert len(set(split.caption_ids)) == 5 * IMAGES
+    regions = split.images.regions([2, 0])
+    np.testing.assert_array_equal(regions.features, features()[[2, 0]])
+    assert regions.mask.all()
+
+
+def test_images_repeated_for_each_caption_are_the_same_images(root):
+    write(root, "test", features().repeat(5, axis=0), 5 * IMAGES)
+    split = precomp(root).split("test")
+    assert len(split.images) == IMAGES
+    assert split.caption_image.tolist() == [i for i in range(IMAGES) for _ in range(5)]
+    np.testing.assert_array_equal(split.images.regions(range(IMAGES)).features, features())
+
+
+@pytest.mark.parametrize("images", [10, 12])
+def test_as_many_different_images_as_captions_have_one_each(root, images):
+    write(root, "test", features(images), images)
+    assert precomp(root).split("test").caption_image.tolist() == list(range(images))
+
+
+def test_another_number_of_captions_is_configured_or_found(root):
+    write(root, "test", features(), 3 * IMAGES)
+    assert precomp(root).split("test").caption_image.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    write(root, "test", features().repeat(3, axis=0), 3 * IMAGES)
+    assert len(precomp(root, captions_per_image=3).split("test").images) == IMAGES
+
+
+def test_dev_is_the_validation_split_unless_there_is_a_val(root):
+    assert precomp(root).split("val").captions[0] == "Caption 0 of dev ."
+    write(root, "val", features(), 5 * IMAGES)
+    assert precomp(root).split("val").captions[0] == "Caption 0 of val ."
+
+
+def test_another_test_set_and_limits(root):
+    write(root, "testall", features(6), 30)
+    assert len(precomp(root, test_name="testall").split("test").images) == 6
+    limited = precomp(root, max_test_images=2).split("test")
+    assert (len(limited.images), len(limited.captions)) == (2, 10)
+
+
+@pytest.mark.parametrize("lines", [IMAGES, 5 * IMAGES])
+def test_ids_an_image_or_a_caption(root, lines):
+    each = lines // IMAGES
+    (root / "test_ids.txt").write_text("".join(f"id{k // each}\n" for k in range(lines)))
+    split = precomp(root).split("test")
+    assert split.image_ids == ("id0", "id1", "id2", "id3")
+    assert split.caption_ids[6] == "id1#1"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_other_precisions_become_float32(root, dtype):
+    write(root, "test", features(dtype=dtype), 5 * IMAGES)
+    regions = precomp(root).split("test").images.regions([1])
+    assert str(regions.features.dtype) == "torch.float32"
+    np.testing.assert_array_equal(regions.features[0], features(dtype=dtype)[1].astype(np.float32))
+
+
+def test_one_vector_an_image_is_one_region(root):
+    write(root, "test", features()[:, 0], 5 * IMAGES)
+    assert precomp(root).split("test").images.regions([0]).features.shape == (1, 1, WIDTH)
+
+
+def test_a_caption_keeps_characters_that_only_unicode_takes_for_a_line_end(root):
+    text = "\n".join(["two\u2028parts\x0c", *["x"] * (5 * IMAGES - 1), "", ""])
+    (root / "test_caps.txt").write_text(text, encoding="utf-8")
+    assert precomp(root).split("test").captions[0].startswith("two\u2028parts")
+
+
+def test_features_are_mapped_and_handed_out_as_copies(root):
+    split = precomp(root).split("test")
+    split.images.regions([0]).features.zero_()
+    np.testing.assert_array_equal(split.images.regions([0]).features[0], features()[0])
+    assert (np.load(root / "test_ims.npy") == features()).all()
+
+
+def test_the_vocabulary_is_found_and_configured(root):
+    assert precomp(root).vocabulary_path is None
+    words = {"word2idx": {"<pad>": 0}, "idx2word": {"0": "<pad>"}, "idx": 1}
+    (root / "f30k_precomp_vocab.json").write_text(json.dumps(words))
+    assert precomp(root).vocabulary_path == root / "f30k_precomp_vocab.json"
+    (root / "words.json").write_text(json.dumps(words))
+    assert precomp(root, vocabulary="words.json").vocabulary_path == root / "words.json"
+
+
+@pytest.mark.parametrize("file", ["train_ims.npy", "dev_caps.txt", "test_ims.npy", "test_ids.txt", "x_vocab.json"])
+def test_the_hash_follows_every_file(root, file):
+    (root / "test_ids.txt").write_text("a\nb\nc\nd\n")
+    (root / "x_vocab.json").write_text('{"word2idx": {}}')
+    before = precomp(root).sha256
+    assert precomp(root).sha256 == before
+    content = bytearray((root / file).read_bytes())
+    content[-2 if file.endswith(".json") else -3] ^= 1
+    if file.endswith(".json"):
+        content = bytearray(b'{"word2idx": {"a": 0}}')
+    (root / file).write_bytes(bytes(content))
+    assert precomp(root).sha256 != before
+
+
+# --- bad input ----------------------------------------------------------------------------------------------------
+
+
+def refused(root: Path, match: str, **options: Any) -> None:
+    with pytest.raises(InvalidDataset, match=match) as caught:
+        precomp(root, **options).split("test")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files(root):
+    (root / "test_caps.txt").unlink()
+    refused(root, "cannot read .*test_caps.txt: No such file")
+    (root / "test_ims.npy").unlink()
+    refused(root, "test_ims.npy is missing")
+    refused(root / "gone", "gone does not exist; set dataset.root")
+
+
+@pytest.mark.parametrize("keep", [0, 40, 200])
+def test_truncated_features(root, keep):
+    os.truncate(root / "test_ims.npy", keep)
+    refused(root, r"test_ims\.npy cannot be read as an array \(truncated\?\)")
+
+
+def test_features_that_would_execute_a_pickle(root):
+    np.save(root / "test_ims.npy", np.array([print], dtype=object), allow_pickle=True)
+    refused(root, "test_ims.npy cannot be read as an array")
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((IMAGES, REGIONS, WIDTH), dtype=np.int64), "floating-point features .* got int64"),
+        (np.zeros(IMAGES), r"features \(N, R, D\), got float64 of shape \(4,\)"),
+        (np.zeros((IMAGES, 0, WIDTH)), "without regions or without features"),
+        (np.zeros((0, REGIONS, WIDTH)), "holds 0 rows"),
+    ],
+)
+def test_arrays_that_are_no_features(root, array, message):
+    np.save(root / "test_ims.npy", array)
+    refused(root, message)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_found_wherever_they_are(root, value, monkeypatch):
+    monkeypatch.setattr("harness.datasets.precomp._BLOCK_BYTES", 2 * REGIONS * WIDTH * 4)  # several blocks
+    rows = features()
+    rows[3, 2, 7] = value
+    write(root, "test", rows, 5 * IMAGES)
+    refused(root, "test_ims.npy: row 3 holds NaN or inf")
+    assert len(precomp(root, max_test_images=3).split("test").images) == 3  # the others are usable
+
+
+@pytest.mark.parametrize(
+    ("rows", "captions", "configured", "message"),
+    [
+        (4, 19, None, "4 rows and .* 19 captions; expected the same number of captions an image"),
+        (4, 20, 4, "4 rows and .* 20 captions; expected 4 captions an image"),
+        (4, 3, None, "4 rows and .* 3 captions"),
+        (10, 10, 5, "must be repeated captions_per_image = 5 times, but row 1 differs"),
+        (12, 12, 5, "12 rows and .* 12 captions; expected 5 captions an image"),
+        (4, 0, None, "4 rows and .* 0 captions"),
+    ],
+)
+def test_counts_that_disagree(root, rows, captions, configured, message):
+    write(root, "test", features(rows), captions)
+    refused(root, message, captions_per_image=configured)
+
+
+def test_repetition_is_checked_over_every_row(root):
+    rows = features().repeat(5, axis=0)
+    rows[17] += 1
+    write(root, "test", rows, 5 * IMAGES)
+    refused(root, "row 17 differs", captions_per_image=5)
+
+
+def test_ids_that_disagree(root):
+    (root / "test_ids.txt").write_text("a\nb\n")
+    refused(root, "test_ids.txt has 2 ids for 4 images with 5 captions each")
+    (root / "test_ids.txt").write_text("a\nb\na\nc\n")
+    refused(root, "1 image ids appear more than once")
+
+
+def test_captions_that_are_not_text(root):
+    (root / "test_caps.txt").write_bytes(b"fine\n\xff\n")
+    refused(root, "test_caps.txt is not UTF-8 text: .* at byte 5")
+
+
+@pytest.mark.parametrize("content", ['{"word2idx": ', "[]", "{}", '{"word2idx": 3}'])
+def test_a_malformed_vocabulary(root, content):
+    (root / "a_vocab.json").write_text(content)
+    refused(root, "a_vocab.json (is not valid JSON|must )")
+
+
+def test_a_vocabulary_outside_the_root(root):
+    refused(root, "leaves .*; paths must lie below the root", vocabulary="../vocab.json")
+
+
+def test_pixels_are_refused_with_a_way_out(root):
+    with pytest.raises(InvalidDataset, match="no pixels; choose the image backbone 'regions'"):
+        precomp(root).split("test").images.pixels([0], 64)
