@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from harness.record import RunStore
+from reports.document import Column, Kind
 from reports.loading import Gallery, Group, method_runs
 from reports.statistics.comparison import compare
 from reports.statistics.errors import InvalidComparison, TooFewImages
-from reports.statistics.hits import METRICS
+from reports.statistics.hits import METRICS, RECALLS
 from reports.statistics.intervals import Interval, single_interval
 from reports.statistics.ranking import RankedMethod, tiers
 from reports.statistics.refusals import MINIMUM_SEEDS, Claim
@@ -34,6 +38,7 @@ COSTS: tuple[tuple[str, str, int, str], ...] = (
 )
 # Beside the recalls, from the records: median and mean rank, and the share of queries that tie with a wrong item.
 EXTRA_METRICS = ("i2t_medr", "i2t_meanr", "t2i_medr", "t2i_meanr", "tie_rate")
+_DIRECTIONS = {"i2t": "Image to text", "t2i": "Text to image"}
 _MEMORY = (
     ("peak_gpu_allocated_mib", "GPU allocated"),
     ("peak_rss_mib", "process resident"),
@@ -110,6 +115,31 @@ def empty_row(gallery: Gallery) -> dict[str, Any]:
     return row | dict.fromkeys(("peak_memory_kind", "device", "data_sha256", "citation", "note", "source", "run_ids"))
 
 
+def board_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Rows as a frame whose whole numbers stay whole where some are missing."""
+    columns = list(rows[0]) if rows else []
+    frame = pd.DataFrame(rows, columns=columns)
+    for name in ("tier", "rank", "rank_low", "rank_high", "seeds", "images", "captions", "tuning_trials"):
+        if name in frame:
+            frame[name] = frame[name].astype("Int64")
+    return frame
+
+
+def recall_columns(kind: Kind = "estimate") -> list[Column]:
+    """The six recalls as columns of a table, as estimates or as plain numbers."""
+    return [
+        Column(
+            key=recall,
+            title=f"R@{recall.partition('_r')[2]}",
+            kind=kind,
+            group=_DIRECTIONS[recall[:3]],
+            help=f"{_DIRECTIONS[recall[:3]].lower()}: percent of queries with a correct item among the first "
+            f"{recall.partition('_r')[2]}",
+        )
+        for recall in RECALLS
+    ]
+
+
 def device(group: Group) -> str:
     """What the runs of a group were computed and timed on; several where the seeds differ."""
     return "; ".join(dict.fromkeys(describe_device(record.environment) for record in group.records))
@@ -142,10 +172,8 @@ def _score(row: Mapping[str, Any]) -> float:
 def _captions_an_image(runs: MethodRuns | None) -> tuple[int, int]:
     if runs is None:
         return 0, 0
-    counts = [0] * len(runs.image_ids)
-    for row in runs.caption_image.tolist():
-        counts[row] += 1
-    return min(counts), max(counts)
+    counts = np.bincount(runs.caption_image, minlength=len(runs.image_ids))
+    return int(counts.min()), int(counts.max())
 
 
 def _row(group: Group, runs: MethodRuns | None, place: RankedMethod | None) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def board_figure(board: Board) -> Figure | None:
     best = rows[0]
     return Figure(
         drawing=drawing,
-        key=f"{board.gallery.dataset}-{board.gallery.split}-{board.gallery.protocol}",
+        key=board.gallery.slug,
         caption=f"{board.gallery.title}: rSum with its 95 % interval{_AND_SPEED if timed else ''}.",
         alt=(
             f"rSum of {listed([str(row['label']) for row in rows])} with 95 % intervals; "

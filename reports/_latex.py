@@ -1,10 +1,11 @@
-"""The tables of a report as LaTeX: booktabs, and nothing else beyond the standard classes."""
+"""The tables of a report as LaTeX, by booktabs and graphicx."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 
-from reports.document import MISSING, Cell, Column, Report, Table, single_line
+from reports.document import MISSING, Cell, Report, Table, single_line
 
 _ESCAPES = str.maketrans(
     {
@@ -17,13 +18,9 @@ _ESCAPES = str.maketrans(
 )  # fmt: skip
 
 
-_MANY_COLUMNS = 10
-_LONG_TEXT = 40
-
-
 def render(report: Report) -> str:
-    """Every table of the report as a `table*` float, for a document with `\\usepackage{booktabs}`."""
-    head = f"% {_comment(report.title)}\n% Needs \\usepackage[T1]{{fontenc}} and \\usepackage{{booktabs}}.\n"
+    """The tables of the report that are meant for papers, each a `table*` float."""
+    head = f"% {_comment(report.title)}\n% Needs \\usepackage[T1]{{fontenc}} and \\usepackage{{booktabs,graphicx}}.\n"
     return head + "\n".join(_table(table) for table in report.tables if table.for_paper)
 
 
@@ -37,44 +34,37 @@ def _comment(text: str) -> str:
 
 
 def _table(table: Table) -> str:
-    rows = table.rows()
-    size, gap = (r"\scriptsize", "2pt") if len(table.columns) > _MANY_COLUMNS else (r"\footnotesize", "3pt")
-    alignment = "".join(_alignment(column, [row[i].main for row in rows]) for i, column in enumerate(table.columns))
+    table = replace(table, columns=[column for column in table.columns if not column.prose])
     return "\n".join(
         (
             r"\begin{table*}[t]",
-            rf"  \centering{size}\setlength{{\tabcolsep}}{{{gap}}}",
+            r"  \centering\footnotesize\setlength{\tabcolsep}{3pt}",
             f"  \\caption{{{escape(table.caption)}}}",
             f"  \\label{{tab:{''.join(c if c.isascii() and c.isalnum() else '-' for c in table.key)}}}",
-            f"  \\begin{{tabular}}{{@{{}}{alignment}@{{}}}}",
+            # Shrunk to the width of the text where it is wider, never enlarged.
+            r"  \resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
+            f"  \\begin{{tabular}}{{@{{}}{''.join('r' if c.numeric else 'l' for c in table.columns)}@{{}}}}",
             *(f"    {line}" for line in _body(table)),
-            r"  \end{tabular}",
+            r"  \end{tabular}}",
             r"\end{table*}",
             "",
         )
     )
 
 
-def _alignment(column: Column, texts: Sequence[str]) -> str:
-    """Numbers to the right; texts to the left, in a paragraph where some are long."""
-    if column.numeric:
-        return "r"
-    longest = max(map(len, texts), default=0)
-    return r"p{0.2\textwidth}" if longest > _LONG_TEXT else "l"
-
-
 def _body(table: Table) -> Iterator[str]:
     yield r"\toprule"
     if any(name for name, _ in table.groups()):
         yield from _spanning(table)
-    yield (
-        " & ".join(f"\\multicolumn{{1}}{{{'c' if c.numeric else 'l'}}}{{{escape(c.title)}}}" for c in table.columns)
-        + r" \\"
-    )
+    titles = (f"\\multicolumn{{1}}{{{'c' if c.numeric else 'l'}}}{{{escape(c.title)}}}" for c in table.columns)
+    yield " & ".join(titles) + r" \\"
     yield r"\midrule"
+    two_lines = any(column.kind == "estimate" for column in table.columns)
     for number, row in enumerate(table.rows()):
         if number in table.rules:
             yield r"\midrule"
+        elif number and two_lines:
+            yield r"\addlinespace"
         yield " & ".join(_cell(cell) for cell in row) + r" \\"
     yield r"\bottomrule"
 

@@ -31,6 +31,7 @@ class Column:
         group: heading that spans neighbouring columns of the same group.
         help: one line that explains the column, for HTML.
         pinned: stays in sight while a wide table is scrolled sideways, for HTML.
+        prose: long text, which the LaTeX file leaves out.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Column:
     group: str = ""
     help: str = ""
     pinned: bool = False
+    prose: bool = False
 
     @property
     def numeric(self) -> bool:

@@ -10,18 +10,14 @@ import pandas as pd
 
 from harness.record import RunRecord, RunStore
 from reports import _board_terminal, render
-from reports import published as printed
-from reports._board import COSTS, Board, empty_row, make_board
+from reports._board import COSTS, Board, board_frame, make_board, recall_columns
 from reports._board_figure import board_figure
+from reports._board_published import published_rows, published_tables
 from reports._board_text import headline, reading, subject
 from reports.document import Column, Report, Section, Table, single_line
 from reports.loading import finished_records, groups
-from reports.statistics.hits import RECALLS
 
 STEM = "leaderboard"
-# A longer list of printed figures is folded away below the measured ones.
-_LONGEST_OPEN_TABLE = 20
-_DIRECTIONS = {"i2t": "Image to text", "t2i": "Text to image"}
 
 
 def build(
@@ -51,7 +47,7 @@ def build(
     """
     galleries = groups(finished_records(store, run_ids))
     boards = [make_board(store, gallery, members) for gallery, members in galleries.items()]
-    joined = [_published(board, published) for board in boards]
+    joined = [published_rows(board, published) for board in boards]
     sections = [_section(board, *rows) for board, rows in zip(boards, joined, strict=True)]
     if failures:
         sections.append(_failures(failures))
@@ -60,7 +56,7 @@ def build(
         title=title,
         sentences=[*(headline(board) for board in boards), *_failure_count(failures)],
         sections=sections,
-        main=_frame(rows),
+        main=board_frame(rows),
         data={
             "run_ids": [record_id for board in boards for group in board.groups for record_id in group.run_ids],
             "boards": [_data(board) for board in boards],
@@ -87,19 +83,9 @@ def terminal_table(report: Report) -> _board_terminal.Tables:
     return _board_terminal.Tables(report.main)
 
 
-def _frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Rows as a frame whose whole numbers stay whole where some are missing."""
-    columns = list(rows[0]) if rows else []
-    frame = pd.DataFrame(rows, columns=columns)
-    for name in ("tier", "rank", "rank_low", "rank_high", "seeds", "images", "captions", "tuning_trials"):
-        if name in frame:
-            frame[name] = frame[name].astype("Int64")
-    return frame
-
-
 def _section(board: Board, published: Sequence[dict[str, Any]], remarks: Sequence[str]) -> Section:
-    frame = _frame([{**row, **_shown(row)} for row in board.rows])
-    slug = f"{board.gallery.dataset}-{board.gallery.protocol}"
+    frame = board_frame([{**row, **_shown(row)} for row in board.rows])
+    slug = board.gallery.slug
     starts = [i for i in range(1, len(frame)) if not _same(frame["tier"].iloc[i], frame["tier"].iloc[i - 1])]
     tables = [
         Table(
@@ -113,7 +99,7 @@ def _section(board: Board, published: Sequence[dict[str, Any]], remarks: Sequenc
     if any(row[key] is not None for row in board.rows for key, *_ in COSTS):
         caption = f"Cost on {board.gallery.title}, in the same order"
         tables.append(Table(frame=frame, columns=_cost_columns(), caption=caption, key=f"cost-{slug}"))
-    tables += _published_tables(board, published)
+    tables += published_tables(board, published)
     figure = board_figure(board)
     return Section(
         title=board.gallery.title,
@@ -142,26 +128,12 @@ def _naming_columns() -> list[Column]:
     return [Column(key="shown_scorer", title="Scorer", pinned=True), Column(key="variant", title="Variant")]
 
 
-def _recall_columns() -> list[Column]:
-    return [
-        Column(
-            key=recall,
-            title=f"R@{recall.partition('_r')[2]}",
-            kind="estimate",
-            group=_DIRECTIONS[recall[:3]],
-            help=f"{_DIRECTIONS[recall[:3]].lower()}: percent of queries with a correct item among the first "
-            f"{recall.partition('_r')[2]}",
-        )
-        for recall in RECALLS
-    ]
-
-
 def _accuracy_columns() -> list[Column]:
     return [
         Column(key="tier", title="Tier", kind="number", digits=0, help="significantly worse than the tier above"),
         Column(key="shown_rank", title="Rank", help="ranks that the tests leave open"),
         *_naming_columns(),
-        *_recall_columns(),
+        *recall_columns(),
         Column(key="rsum", title="rSum", kind="estimate", help="sum of the six recalls"),
         Column(key="seeds", title="Seeds", kind="number", digits=0),
         Column(key="tuning_trials", title="Trials", kind="number", digits=0, help="tuning trials before these runs"),
@@ -172,7 +144,12 @@ def _accuracy_columns() -> list[Column]:
 
 def _cost_columns() -> list[Column]:
     costs = [Column(key=k, title=t, kind="significant", digits=digits, help=what) for k, t, digits, what in COSTS]
-    return [*_naming_columns(), *costs, Column(key="backbone", title="Backbone"), Column(key="device", title="Device")]
+    return [
+        *_naming_columns(),
+        *costs,
+        Column(key="backbone", title="Backbone"),
+        Column(key="device", title="Device", prose=True),
+    ]
 
 
 def _footnotes(board: Board) -> list[str]:
@@ -184,79 +161,6 @@ def _footnotes(board: Board) -> list[str]:
     ]
     citations = {group.label: group.first.citation for group in board.groups if group.first.citation}
     return notes + [f"{label}: {single_line(citation)}" for label, citation in citations.items()]
-
-
-def _published(board: Board, wanted: bool | Sequence[str] | None) -> tuple[list[dict[str, Any]], list[str]]:
-    """Flat rows of the printed figures for a board, and what to say of them."""
-    if not wanted:
-        return [], []
-    found = printed.rows_for(board.gallery.dataset, board.gallery.protocol)
-    if wanted is True:
-        found = found[found["kind"] != "ablation"]
-    else:
-        names = [wanted] if isinstance(wanted, str) else wanted
-        found = found[found["method"].map(printed.method_key).isin({printed.method_key(name) for name in names})]
-    place = f"{board.gallery.dataset}, {board.gallery.protocol}"
-    if found.empty:
-        return [], [f"No published figures for {place} are known."]
-    size = int(found["images"].iloc[0])
-    if size and board.images != size:
-        return [], [
-            f"Published figures for {place} are about {size:,} images, this table about {board.images:,}: they are not "
-            "joined."
-        ]
-    return [_published_row(board, row) for row in found.to_dict("records")], [
-        f"{len(found)} published rows are shown as printed, in tables of their own. There is no per-query data behind "
-        "them: they cannot be tested, so they have no interval and no tier; their training, backbones and tie rule are "
-        "their own."
-    ]
-
-
-def _published_row(board: Board, row: dict[Any, Any]) -> dict[str, Any]:
-    values = {key: None if pd.isna(row[key]) else float(row[key]) for key in (*RECALLS, "rsum")}
-    return empty_row(board.gallery) | {
-        "label": row["method"],
-        "scorer": row["method"],
-        "variant": row["variant"],
-        "backbone": " + ".join(filter(None, (row["visual_backbone"], row["text_encoder"]))),
-        "origin": "published",
-        "kind": row["kind"],
-        "images": row["images"] or None,
-        **values,
-        "note": row["note"]
-        if row["rsum_printed"]
-        else "; ".join(filter(None, (row["note"], "rSum not printed: summed"))),
-        "source": row["source"],
-    }
-
-
-def _published_tables(board: Board, rows: Sequence[dict[str, Any]]) -> list[Table]:
-    """The figures of the methods that are on the board, then those of all others."""
-    ours = {printed.method_key(group.first.scorer) for group in board.groups}
-    same = [row for row in rows if printed.method_key(row["scorer"]) in ours]
-    others = [row for row in rows if printed.method_key(row["scorer"]) not in ours]
-    tables = []
-    for key, what, part in (("same", "of the methods above", same), ("other", "of other methods", others)):
-        if part:
-            tables.append(
-                Table(
-                    frame=_frame(part),
-                    columns=[
-                        Column(key="scorer", title="Method", pinned=True),
-                        *_recall_columns(),
-                        Column(key="rsum", title="rSum", kind="number"),
-                        Column(key="backbone", title="Backbone"),
-                        Column(key="origin", title="Origin"),
-                        Column(key="note", title="Note"),
-                        Column(key="source", title="Source"),
-                    ],
-                    caption=f"Published figures {what} on {board.gallery.title}, as printed ({len(part)} rows)",
-                    key=f"published-{key}-{board.gallery.dataset}-{board.gallery.protocol}",
-                    muted=range(len(part)),
-                    collapsed=key == "other" and len(part) > _LONGEST_OPEN_TABLE,
-                )
-            )
-    return tables
 
 
 def _failure_count(failures: Sequence[RunRecord]) -> list[str]:

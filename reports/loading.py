@@ -33,17 +33,29 @@ _LONGEST_LABEL_KEYS = 3
 
 @dataclass(frozen=True, order=True)
 class Gallery:
-    """What makes numbers comparable: one dataset (by content), split and protocol."""
+    """What makes numbers comparable: one dataset (by content), split and protocol.
+
+    Args:
+        dataset, split, data_sha256, protocol: as in the records.
+        version: part of the hash where two contents of one dataset are reported together, else empty.
+    """
 
     dataset: str
     split: str
     data_sha256: str
     protocol: str
+    version: str = ""
 
     @property
     def title(self) -> str:
         """For headings: `scenes test, full`."""
-        return f"{self.dataset} {self.split}, {self.protocol}"
+        version = f" (data {self.version})" if self.version else ""
+        return f"{self.dataset} {self.split}, {self.protocol}{version}"
+
+    @property
+    def slug(self) -> str:
+        """For the keys of tables and figures: `scenes-test-full`."""
+        return "-".join(filter(None, (self.dataset, self.split, self.protocol, self.version)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +136,12 @@ def groups(records: Sequence[RunRecord]) -> dict[Gallery, list[Group]]:
             if protocol in record.metrics:
                 gallery = Gallery(record.dataset, record.split, record.data_sha256, protocol)
                 by_gallery.setdefault(gallery, {}).setdefault(identity(record), []).append(record)
-    return {gallery: _labelled(gallery, parts) for gallery, parts in by_gallery.items()}
+    titles = [gallery.title for gallery in by_gallery]
+    return {
+        named: _labelled(named, parts)
+        for gallery, parts in by_gallery.items()
+        for named in [replace(gallery, version=gallery.data_sha256[:8]) if titles.count(gallery.title) > 1 else gallery]
+    }
 
 
 def identity(record: RunRecord) -> str:

@@ -1,0 +1,112 @@
+"""Made-up runs: records and rank files as the harness writes them, from ranks that a test chooses or draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from harness.record import RankTable, RunRecord, RunStore
+
+
+def rank_table(i2t: Sequence[int], t2i: Sequence[int], owner: Sequence[int], folds: int = 1) -> RankTable:
+    """A rank table; `owner` (T,) is the image row of each caption."""
+    owner = np.asarray(owner)
+    images = np.array([f"image{i}" for i in range(len(i2t))])
+    captions = np.array([f"caption{i}" for i in range(len(t2i))])
+    first = np.array([int(np.flatnonzero(owner == i)[0]) for i in range(len(i2t))])
+    image_fold = np.arange(len(i2t)) * folds // len(i2t)
+    return RankTable(
+        i2t_rank=np.asarray(i2t),
+        i2t_ties=np.zeros(len(i2t), dtype=int),
+        i2t_image_id=images,
+        i2t_caption_id=captions[first],
+        t2i_rank=np.asarray(t2i),
+        t2i_ties=np.zeros(len(t2i), dtype=int),
+        t2i_caption_id=captions,
+        t2i_image_id=images[owner],
+        i2t_fold=image_fold,
+        t2i_fold=image_fold[owner],
+    )
+
+
+def naive_metrics(table: RankTable) -> dict[str, float]:
+    """The metrics of a record, query by query: the mean over folds of the share of hits."""
+    metrics: dict[str, float] = {}
+    for direction in ("i2t", "t2i"):
+        ranks = getattr(table, f"{direction}_rank").tolist()
+        folds = getattr(table, f"{direction}_fold").tolist()
+        for k in (1, 5, 10):
+            shares = []
+            for fold in sorted(set(folds)):
+                hits = [rank < k for rank, of in zip(ranks, folds, strict=True) if of == fold]
+                shares.append(100.0 * sum(hits) / len(hits))
+            metrics[f"{direction}_r{k}"] = sum(shares) / len(shares)
+    metrics["rsum"] = sum(metrics.values())
+    return metrics | {f"{d}_{m}": 1.0 for d in ("i2t", "t2i") for m in ("medr", "meanr")} | {"tie_rate": 0.0}
+
+
+class Runs:
+    """Writes runs below a folder and remembers their ids."""
+
+    def __init__(self, folder):
+        self.store = RunStore(folder)
+        self.ids: list[str] = []
+
+    def add(self, table: RankTable, *, scorer: str = "scan", seed: int = 0, protocol: str = "full", **changes) -> str:
+        run_id = changes.pop("run_id", f"{len(self.ids):016x}")
+        values = {
+            "run_id": run_id,
+            "scorer": scorer,
+            "backbone": "regions+bigru",
+            "dataset": "scenes",
+            "protocols": (protocol,),
+            "seed": seed,
+            "metrics": {protocol: naive_metrics(table)},
+            "cost": {
+                "pairs_per_second": 1000.0,
+                "encode_image_ms_p50": 1.5,
+                "peak_rss_mib": 800.0,
+                "params_millions": 2.0,
+            },
+            "data_sha256": "a" * 64,
+            "environment": {"processor": "Test CPU", "threads": 2, "gpu": None},
+            "spec": {"scorer": scorer, "seed": seed, "evaluation": {"ties": "pessimistic"}},
+            "status": "finished",
+            "started": "2026-01-01T00:00:00+00:00",
+        }
+        self.store.write_ranks(run_id, {protocol: table})
+        self.store.write(RunRecord(**{**values, **changes}))
+        self.ids.append(run_id)
+        return run_id
+
+    def add_drawn(
+        self, skill: float, *, scorer: str, seeds: int = 3, images: int = 60, captions: int = 2, **changes
+    ) -> None:
+        """Add runs whose ranks are drawn: `skill` 0..1 is the chance of rank 0, hard images are hard for all methods."""
+        owner = np.repeat(np.arange(images), captions)
+        hard = np.random.default_rng(99).random(images)
+        for seed in range(seeds):
+            draw = np.random.default_rng([seed, *scorer.encode()])
+            i2t = np.where(draw.random(images) * (0.5 + hard) < skill, 0, draw.integers(1, 20, images))
+            t2i = np.where(draw.random(len(owner)) * (0.5 + hard[owner]) < skill, 0, draw.integers(1, 20, len(owner)))
+            self.add(rank_table(i2t, t2i, owner), scorer=scorer, seed=seed, **changes)
+
+
+@pytest.fixture
+def runs(tmp_path) -> Runs:
+    return Runs(tmp_path / "results")
+
+
+@pytest.fixture
+def three_scorers(runs: Runs) -> Runs:
+    """Three scorers x three seeds, far enough apart for `chan` and `clip` to be told apart."""
+    for scorer, skill in (("scan", 0.5), ("chan", 0.8), ("clip", 0.1)):
+        runs.add_drawn(skill, scorer=scorer)
+    return runs
+
+
+@pytest.fixture
+def table() -> Callable[..., RankTable]:
+    return rank_table

@@ -1,0 +1,220 @@
+"""Rendering: hostile texts stay texts in every format, numbers read as printed numbers, bytes repeat."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.errors import ResultsNotWritable, UnknownName
+from reports import figures
+from reports._latex import escape as latex
+from reports._markdown import escape as markdown
+from reports.document import MISSING, Column, Figure, Report, Section, Table, cell, fixed, significant, single_line
+from reports.render import FORMATS, render, write
+
+HOSTILE = (
+    '<script>alert("1")</script> & | $x_{ \\input{/etc/passwd} % # ~ ^ `code` **b** [a](javascript:x) {{ 7*7 }} {% x %}'
+)
+
+
+def drawing(name: str) -> Figure:
+    with figures.style():
+        canvas = figures.new(3, 2)
+        axes = canvas.subplots()
+        axes.plot([1, 2], [3, 4], marker="o")
+        axes.set_title(figures.label(name, 200))
+    return Figure(drawing=canvas, key=name, caption=name, alt=name)
+
+
+def report(name: str = HOSTILE) -> Report:
+    frame = pd.DataFrame({"name": [name, "plain"], "x": [61.24, np.nan], "x_sd": [0.4, None], "x_low": [59.0, None],
+                          "x_high": [63.26, None]})  # fmt: skip
+    columns = [Column(key="name", title=name, help=name), Column(key="x", title="X", kind="estimate", group=name)]
+    table = Table(frame=frame, columns=columns, caption=name, key=name)
+    folded = Table(frame=frame, columns=columns, caption=name, key="folded", collapsed=True, muted=[0], rules=[1])
+    section = Section(
+        title=name,
+        sentences=[name, name],
+        tables=[table, folded],
+        figures=[drawing(name)],
+        reading=[name],
+        footnotes=[name],
+    )
+    return Report(
+        title=name, sentences=[name], sections=[section], main=frame, data={name: np.float64(1.5), "nan": np.nan}
+    )
+
+
+class Page(HTMLParser):
+    """Collects the tags, attributes and visible text of a page."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_html_shows_hostile_names_and_executes_none():
+    page = Page(render(report(), "html"))
+    assert "script" not in page.tags
+    assert page.text.count(HOSTILE) >= 8  # title, headings, sentences, captions, cells, notes
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    images = [value for name, value in page.attributes if name == "src"]
+    assert len(images) == 1
+    assert images[0].startswith("data:image/svg+xml;base64,")
+
+
+def test_html_loads_nothing_from_elsewhere():
+    text = render(report("plain"), "html")
+    assert not re.search(r"(?:src|href)=[\"'](?!data:)", text)
+    assert "url(" not in text
+    assert "default-src 'none'" in text
+
+
+def test_markdown_tables_keep_their_shape():
+    lines = render(report(), "md").splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == 2 * 4
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {3}
+    assert not any("<script" in line for line in lines)
+    assert f"{MISSING} |" in rows[3]
+    assert "61.2 ± 0.4 [59.0, 63.3]" in rows[2]
+
+
+@pytest.mark.parametrize(
+    ("raw", "escaped"),
+    [
+        ("a|b", r"a\|b"),
+        ("<b>", "&lt;b&gt;"),
+        ("[x](y)", r"\[x](y)"),
+        ("*a* `b` $c$", r"\*a\* \`b\` \$c\$"),
+        ("grm.no_uncertainty", "grm.no_uncertainty"),
+        ("_a_", r"\_a\_"),
+        ("a\n# b", "a # b"),
+        ("a\\", "a\\\\"),
+    ],
+)
+def test_markdown_escapes(raw, escaped):
+    assert markdown(raw) == escaped
+
+
+@pytest.mark.parametrize(
+    ("raw", "escaped"),
+    [
+        ("50 % & $x_1^2$ #1", r"50 \% \& \$x\_1\textasciicircum{}2\$ \#1"),
+        (r"\input{a}", r"\textbackslash{}input\{a\}"),
+        ("a–b ± 1", r"a--b $\pm$ 1"),
+        ("~<>|", r"\textasciitilde{}\textless{}\textgreater{}\textbar{}"),
+        ("Müller 日本", "Müller ??"),
+        ("a\nb", "a b"),
+    ],
+)
+def test_latex_escapes(raw, escaped):
+    assert latex(raw) == escaped
+
+
+def test_latex_tables_have_equal_rows_and_no_open_group():
+    text = render(report(), "tex")
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    bare = re.sub(r"\\[{}]", "", body.replace(r"\\", ""))  # neither line breaks nor escaped braces
+    assert bare.count("{") == bare.count("}")
+    assert "\\input" not in body
+    cells = [re.sub(r"\\shortstack.*", "x", line) for line in body.splitlines() if line.strip().endswith(r"\\")]
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in cells} == {1}
+    assert r"$61.2_{\pm 0.4}$" in body
+
+
+def test_latex_leaves_out_prose_and_tables_that_are_not_for_papers():
+    frame = pd.DataFrame({"a": ["kept"], "b": ["long story"]})
+    columns = [Column(key="a", title="A"), Column(key="b", title="B", prose=True)]
+    tables = [
+        Table(frame=frame, columns=columns, caption="in", key="t1"),
+        Table(frame=frame, columns=columns, caption="not-in", key="t2", for_paper=False),
+    ]
+    text = render(Report(title="t", sections=[Section(title="s", tables=tables)]), "tex")
+    assert "kept" in text
+    assert "long story" not in text
+    assert "not-in" not in text
+    assert text.count(r"\begin{table*}") == 1
+
+
+def test_json_is_strict_and_whole():
+    content = json.loads(render(report(), "json"), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert content["title"] == HOSTILE
+    assert content["data"] == {HOSTILE: 1.5, "nan": None}
+    assert content["sections"][0]["tables"][0]["rows"][1]["x"] is None
+
+
+def test_csv_reads_back(tmp_path):
+    write(report(), tmp_path, "r", formats=["csv"])
+    back = pd.read_csv(tmp_path / "r.csv")
+    assert back["name"].tolist() == [HOSTILE, "plain"]
+    assert back["x"].iloc[0] == 61.24
+
+
+def test_figures_are_files_beside_the_markdown_and_repeat_to_the_byte(tmp_path):
+    first, second = (write(report(), tmp_path / name, "r") for name in "ab")
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    assert {path.suffix for path in first} == {f".{f}" for f in FORMATS} | {".svg", ".png"}
+    (link,) = re.findall(r"\]\(([\w.-]+\.svg)\)", (tmp_path / "a" / "r.md").read_text())
+    ElementTree.fromstring((tmp_path / "a" / link).read_bytes())
+    assert (tmp_path / "a" / link).with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_drawing_leaves_matplotlib_as_it_was():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    figures.svg(drawing("a").drawing)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_unknown_formats_and_unwritable_folders_say_so(tmp_path):
+    with pytest.raises(UnknownName, match="report format 'docx'"):
+        render(report(), "docx")
+    (tmp_path / "file").touch()
+    with pytest.raises(ResultsNotWritable):
+        write(report("plain"), tmp_path / "file", "r", formats=["md"])
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (0.01234, 3, "0.0123"), (1.235, 3, "1.24"), (99.96, 3, "100"), (9.996, 3, "10.0"), (12345.6, 3, "12,346"),
+        (0.0, 3, "0"), (-1.5, 2, "\N{MINUS SIGN}1.5"),
+    ],
+)  # fmt: skip
+def test_significant_digits(value, digits, text):
+    assert significant(value, digits) == text
+
+
+def test_fixed_digits():
+    assert fixed(-0.04, 1) == "0.0"
+    assert fixed(-3.25, 1) == "\N{MINUS SIGN}3.2"
+    assert fixed(1234.5, 0) == "1,234"
+
+
+def test_a_cell_without_a_deviation_or_interval_shows_only_what_it_has():
+    column = Column(key="x", title="X", kind="estimate")
+    assert cell(column, {"x": 1.0}).join() == "1.0"
+    assert cell(column, {"x": 1.0, "x_low": 0.5, "x_high": 1.5}).join() == "1.0 [0.5, 1.5]"
+    assert cell(column, {"x": pd.NA}).join() == MISSING
+
+
+def test_texts_lose_control_and_direction_characters():
+    assert single_line("a\u202eb\x1b[31m\r\nc\u2028d") == "ab[31m c d"
