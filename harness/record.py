@@ -11,7 +11,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -209,4 +209,5 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise ResultsNotWritable(f"cannot write {path}: {error.strerror or error}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a complaint about the leftover must not hide the reason
+            temporary.unlink()
