@@ -148,18 +148,31 @@ class Scenes(Dataset):
         arrays = {key: load_array(paths[key], *layout[key]) for key in layout}
         if any(array is None for array in arrays.values()):
             started = time.perf_counter()
-            pictures = [self._picture(name, index, scene) for index, scene in enumerate(scenes)]
-            truth = Truth(scenes)
-            made = {
-                "pixels": (np.moveaxis(image, -1, 0)[None] for image, _ in pictures),
-                "regions": (_padded(features, regions)[None] for _, features in pictures),
-                "counts": (np.array([len(features)]) for _, features in pictures),
-                "relevance": (truth.of(form)[None] for form in forms),
-            }
+            made = self._generated(name, scenes, forms, regions)
             arrays = {key: write_array(paths[key], *layout[key], _gathered(rows)) for key, rows in made.items()}
             log.info("scenes: %d %s images generated in %.1f s", count, name, time.perf_counter() - started)
-        loaded = {key: array for key, array in arrays.items() if array is not None}
-        return ArrayImages(loaded["pixels"], loaded["regions"], np.array(loaded["counts"])), loaded["relevance"].T
+        loaded = {key: np.asarray(array) for key, array in arrays.items()}
+        return ArrayImages(loaded["pixels"], loaded["regions"], loaded["counts"]), loaded["relevance"].T
+
+    def _generated(
+        self, name: str, scenes: tuple[Scene, ...], forms: list[Form], regions: int
+    ) -> dict[str, Iterator[np.ndarray]]:
+        """The rows of each array, made as they are taken; in the dict's order, as the regions come with the pictures."""
+        described: list[np.ndarray] = []
+
+        def pictures() -> Iterator[np.ndarray]:
+            for index, scene in enumerate(scenes):
+                image, features = self._picture(name, index, scene)
+                described.append(features)
+                yield np.moveaxis(image, -1, 0)[None]
+
+        truth = Truth(scenes)
+        return {
+            "pixels": pictures(),
+            "regions": (_padded(features, regions)[None] for features in described),
+            "counts": (np.array([len(features)]) for features in described),
+            "relevance": (truth.of(form)[None] for form in forms),
+        }
 
     def _picture(self, name: str, index: int, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         """Pixels (S, S, 3) and region features (R, D) of one image."""

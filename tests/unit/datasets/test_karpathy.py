@@ -94,6 +94,19 @@ def test_how_much_is_used_is_configured(root):
     assert len(karpathy(root, captions_per_image=2).split("train").captions) == 4
 
 
+def test_a_blank_caption_is_kept_and_told(root, caplog):
+    values = annotation()
+    values["images"][4]["sentences"][1]["raw"] = " \n"
+    assert karpathy(write(root, values)).split("test").captions[2] == ""
+    assert "1 captions of split 'test' are blank" in caplog.text
+
+
+def test_without_a_name_in_the_json_the_file_gives_it(root):
+    values = annotation()
+    del values["dataset"]
+    assert karpathy(write(root, values)).title == "flickr30k"
+
+
 # --- pixels -------------------------------------------------------------------------------------------------------
 
 
@@ -136,6 +149,15 @@ def test_decoded_pixels_are_kept_until_a_file_changes(root, monkeypatch):
     assert (first != changed).any()
     monkeypatch.setattr("harness.datasets._photographs.decode", lambda *_: pytest.fail("decoded again"))
     np.testing.assert_array_equal(karpathy(root).split("test").images.pixels([0], 12), changed)
+
+
+def test_a_long_decoding_says_how_far_it_is(root, monkeypatch, caplog):
+    monkeypatch.setattr("harness.datasets._photographs._BLOCK", 1)
+    monkeypatch.setattr("harness.datasets._photographs._REPORT_SECONDS", 0)
+    caplog.set_level("INFO")
+    karpathy(root).split("test").images.pixels([0], 12)
+    assert "decoding images to 12 px: 1 of 2" in caplog.text
+    assert "decoded 2 images to 12 px" in caplog.text
 
 
 def test_a_truncated_cache_is_decoded_anew(root, cache):

@@ -118,6 +118,15 @@ def test_a_caption_keeps_characters_that_only_unicode_takes_for_a_line_end(root)
     assert precomp(root).split("test").captions[0].startswith("two\u2028parts")
 
 
+def test_a_blank_line_is_the_caption_of_its_place(root, caplog):
+    lines = [f"caption {k}" for k in range(5 * IMAGES)]
+    lines[6] = " "
+    (root / "test_caps.txt").write_text("\n".join(lines))
+    split = precomp(root).split("test")
+    assert (split.captions[6], split.captions[7], split.caption_image[7]) == ("", "caption 7", 1)
+    assert "1 captions are blank" in caplog.text
+
+
 def test_features_are_mapped_and_handed_out_as_copies(root):
     split = precomp(root).split("test")
     split.images.regions([0]).features.zero_()
