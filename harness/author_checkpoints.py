@@ -163,9 +163,10 @@ def _image_encoder(state: State, path: Path) -> RegionEncoder:
     attention = any(name.startswith("feedforward.") for name in state)
     if attention and width % 8:
         raise InvalidCheckpoint(f"{path}: its self-attention of width {width} cannot have CHAN's 8 heads")
-    encoder = RegionEncoder(
-        RegionConfig(width=width, self_attention=attention, attend_to_padding=attention), region_width
+    config = RegionConfig.model_validate(
+        {"width": width, "self_attention": attention, "attend_to_padding": attention}  # as the authors' code does
     )
+    encoder = RegionEncoder(config, region_width)
     names = {"fc.": "linear.", "feedforward.ln.": "context.norm.", "feedforward.attn.": "context.attention."}
     load_strictly(encoder, _renamed(state, names), f"{path}, image encoder")
     return encoder

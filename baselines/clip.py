@@ -1,0 +1,137 @@
+"""CLIP: the cosine of one image and one text embedding, zero-shot or trained contrastively (Radford et al., ICML 2021)."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from baselines._features import clean, dot_products, global_fragment, mean_of_real
+from harness import backbones
+from harness.errors import InvalidSpec
+from harness.fragments import Fragments
+from harness.losses import contrastive
+from harness.scorer import Scorer, ScorerConfig
+from harness.spec import Component
+
+#: Largest factor on the cosines, as in the authors' training.
+LARGEST_SCALE = 100.0
+
+
+class ClipScorerConfig(ScorerConfig):
+    """Settings of CLIP."""
+
+    model: str | None = Field(
+        None, description="without backbones: builds both towers of this name of open_clip.list_models()"
+    )
+    pretrained: str | None = Field(None, description="of that model: a tag of open_clip, or the path of a local file")
+    initial_temperature: float = Field(
+        0.07, ge=1 / LARGEST_SCALE, description="of the contrastive loss; learned from there on"
+    )
+
+    @model_validator(mode="after")
+    def _weights_need_a_model(self) -> ClipScorerConfig:
+        if self.pretrained and not self.model:
+            raise ValueError("pretrained names weights of a model; name the model too, for example ViT-B-32")
+        return self
+
+
+class Clip(Scorer):
+    """The cosine of global embeddings; several fragments of an item are averaged, so any pair of backbones fits.
+
+    Args:
+        config: settings; `model` builds both towers.
+        image_encoder, text_encoder: see `Scorer`; not together with `model`.
+
+    Raises:
+        InvalidSpec: `model` together with encoders; or as `harness.backbones.build_image`.
+        InvalidCheckpoint: as `harness.backbones.build_image`.
+    """
+
+    Config = ClipScorerConfig
+    config: ClipScorerConfig
+    recipe: ClassVar = {
+        "optimizer": "adamw",
+        "learning_rate": 5e-4,
+        "weight_decay": 0.2,
+        "schedule": "cosine",
+        "warmup_steps": 50,
+        "gradient_clip": 1.0,
+        "objective": "infonce",
+        "temperature": 0.07,
+    }
+    citation = "Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021"
+    default_image: ClassVar = Component(name="open_clip", options={"model": "small"})
+    default_text: ClassVar = Component(name="open_clip", options={"model": "small"})
+
+    def __init__(
+        self,
+        config: ClipScorerConfig | None = None,
+        image_encoder: nn.Module | None = None,
+        text_encoder: nn.Module | None = None,
+    ):
+        super().__init__(config, image_encoder, text_encoder)
+        if self.config.model:
+            self.image_encoder, self.text_encoder = _towers(self.config, image_encoder, text_encoder)
+            # The towers now say which model it is; a saved config that said it too would be built twice.
+            self.config = self.config.model_copy(update={"model": None, "pretrained": None})
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(self.config.initial_temperature)))
+
+    def prepare_images(self, images: Fragments) -> Fragments:
+        """One unit vector an image."""
+        return _unit_mean(images)
+
+    def prepare_texts(self, texts: Fragments) -> Fragments:
+        """One unit vector a caption."""
+        return _unit_mean(texts)
+
+    def score(self, images: Fragments, texts: Fragments) -> Tensor:
+        """Score every image against every caption.
+
+        Args:
+            images: I images, features (I, R, D); R = 1 is a global embedding.
+            texts: T captions, features (T, W, D).
+
+        Returns:
+            Cosine (I, T), in [-1, 1].
+
+        Raises:
+            InvalidFragments: the two sides differ in D.
+        """
+        return dot_products(_unit_mean(images), _unit_mean(texts))
+
+    def losses(self, images: Fragments, texts: Fragments, image_ids: Tensor) -> dict[str, Tensor]:
+        """The symmetric contrastive loss with a learned temperature.
+
+        Args:
+            images: B images, row b belongs to caption b.
+            texts: B captions.
+            image_ids: (B,) int64; other pairs with equal ids are left out of the denominators.
+
+        Source:
+            Radford et al., figure 3. Differs: pairs of the same image are no negatives.
+        """
+        with torch.no_grad():  # the bound is on the parameter, as in the authors' training: it can come back from there
+            self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
+        return {"contrastive": contrastive(self.log_scale.exp() * self.score(images, texts), image_ids)}
+
+
+def _unit_mean(items: Fragments) -> Fragments:
+    """The mean of the real fragments as a unit vector, (N, 1, D)."""
+    return global_fragment(F.normalize(mean_of_real(clean(items), items.mask), dim=-1))
+
+
+def _towers(
+    config: ClipScorerConfig, image_encoder: nn.Module | None, text_encoder: nn.Module | None
+) -> tuple[nn.Module, nn.Module]:
+    if image_encoder is not None or text_encoder is not None:
+        raise InvalidSpec(
+            f"scorer clip: model '{config.model}' would replace the backbones that it was given; leave 'model' out and "
+            f"set both backbones to {{name: open_clip, model: {config.model}}}"
+        )
+    tower = {"name": "open_clip", "model": config.model, "pretrained": config.pretrained}
+    return backbones.build_image(tower), backbones.build_text(tower)
