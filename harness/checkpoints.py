@@ -116,7 +116,9 @@ def _description(path: Path) -> dict[str, Any]:
             "only files written by this version of itm-harness can be rebuilt"
         )
     try:
-        described = json.loads(metadata["itm_model"])
-    except (KeyError, ValueError) as error:
-        raise InvalidCheckpoint(f"the description in {path} is damaged: {one_line(error)}") from None
-    return dict(described)
+        described = json.loads(metadata.get("itm_model", ""))
+    except ValueError:
+        described = None
+    if not isinstance(described, dict):
+        raise InvalidCheckpoint(f"the description in {path} is damaged; expected a JSON object under 'itm_model'")
+    return described

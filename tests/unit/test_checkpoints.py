@@ -1,0 +1,380 @@
+"""Saved models, and the authors' checkpoints: what they rebuild, and what is refused."""
+
+import argparse
+import json
+import pickle
+import struct
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from harness import backbones
+from harness.author_checkpoints import _ALLOWED
+from harness.backbones.vocabulary import Vocabulary
+from harness.backbones.weights import read_safe_pickle
+from harness.checkpoints import import_checkpoint, load_model, load_weights, save_model
+from harness.errors import CannotEncode, InvalidCheckpoint, InvalidDataset, InvalidSpec
+from harness.fragments import Fragments
+from harness.registry import create
+from harness.scorer import Scorer
+
+CAPTIONS = ["a red dog runs", "two cats"]
+WORDS = ["<pad>", "<start>", "<end>", "<unk>", "a", "dog"]
+
+
+def regions(width=6):
+    generator = torch.Generator().manual_seed(0)
+    return Fragments(torch.randn(2, 3, width, generator=generator), torch.ones(2, 3, dtype=torch.bool))
+
+
+# Saved models -------------------------------------------------------------------------------------------------------
+
+PAIRS = {
+    "regions+bigru": (
+        {"name": "regions", "width": 8, "self_attention": True, "heads": 2},
+        {"name": "bigru", "width": 8},
+    ),
+    "patches+transformer": ({"name": "patches", "image_size": 32}, {"name": "transformer"}),
+    "open_clip+open_clip": ({"name": "open_clip", "output": "tokens"}, {"name": "open_clip", "output": "tokens"}),
+}
+
+
+def batch(image):
+    generator = torch.Generator().manual_seed(0)
+    side = image.image_size
+    return (
+        regions()
+        if image.input == "regions"
+        else torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8, generator=generator)
+    )
+
+
+def build(pair="regions+bigru", name="scan.t2i_avg", **config):
+    torch.manual_seed(0)
+    image = backbones.build_image(PAIRS[pair][0], region_width=6)
+    text = backbones.build_text(PAIRS[pair][1], captions=CAPTIONS)
+    return create(name, image_encoder=image, text_encoder=text, **config).eval()
+
+
+def scores(scorer):
+    with torch.no_grad():
+        images = scorer.encode_images(batch(scorer.image_encoder))
+        return scorer.score(images, scorer.encode_texts(scorer.text_encoder.tokenizer(CAPTIONS)))
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_file_rebuilds_the_scorer_without_data(pair, tmp_path):
+    scorer = build(pair, inverse_temperature=7.0)
+    save_model(scorer, tmp_path / "m.safetensors")
+    loaded = load_model(tmp_path / "m.safetensors")
+    assert torch.equal(scores(loaded), scores(scorer))
+    assert loaded.config == scorer.config
+    assert not loaded.training
+
+
+def test_a_scorer_without_backbones_is_saved_too(tmp_path):
+    save_model(create("clip", initial_temperature=0.5), tmp_path / "m.safetensors")
+    loaded = load_model(tmp_path / "m.safetensors")
+    assert loaded.log_scale.exp().item() == pytest.approx(2)
+    assert loaded.image_encoder is None
+
+
+def test_the_file_holds_plain_tensors_under_their_names(tmp_path):
+    scorer = build()
+    save_model(scorer, tmp_path / "m.safetensors")
+    assert load_file(tmp_path / "m.safetensors").keys() == scorer.state_dict().keys()
+    assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_an_unregistered_scorer_cannot_be_saved(tmp_path):
+    class Unknown(Scorer):
+        pass
+
+    with pytest.raises(InvalidSpec, match="not a registered scorer"):
+        save_model(Unknown(), tmp_path / "m.safetensors")
+
+
+def rewrite(path, change_state=lambda state: state, change_description=lambda described: described):
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    metadata["itm_model"] = json.dumps(change_description(json.loads(metadata["itm_model"])))
+    save_file(change_state(load_file(path)), path, metadata=metadata)
+
+
+def without_bias(state):
+    return {name: tensor for name, tensor in state.items() if name != "image_encoder.linear.bias"}
+
+
+def wider(state):
+    return {**state, "image_encoder.linear.bias": torch.zeros(9)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"change_state": without_bias}, r"1 missing \(first: 'image_encoder.linear.bias'\)"),
+        ({"change_state": wider}, r"shape \(9,\) but the model expects \(8,\)"),
+        ({"change_state": lambda s: {**s, "new": torch.zeros(1)}}, r"1 surplus \(first: 'new'\)"),
+        ({"change_description": lambda d: {**d, "config": {"pooling": "median"}}}, "cannot build"),
+        ({"change_description": lambda d: {k: v for k, v in d.items() if k != "text"}}, "cannot build"),
+        ({"change_description": lambda d: {**d, "tokenizer": {}}}, "tokenizer"),
+        ({"change_description": lambda d: [d]}, "damaged"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path, changes, complaint):
+    path = tmp_path / "m.safetensors"
+    save_model(build(), path)
+    rewrite(path, **changes)
+    with pytest.raises(InvalidCheckpoint, match=complaint) as caught:
+        load_model(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"), [(None, "no model at"), (b"", "not a readable"), (b"\x80" * 99, "not a readable")]
+)
+def test_files_that_are_missing_or_damaged_are_refused(tmp_path, content, complaint):
+    path = tmp_path / "m.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InvalidCheckpoint, match=complaint):
+        load_model(path)
+
+
+def test_foreign_safetensors_are_refused(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "m.safetensors")
+    with pytest.raises(InvalidCheckpoint, match="does not say which model"):
+        load_model(tmp_path / "m.safetensors")
+
+
+def test_loading_weights_that_do_not_fit_leaves_the_scorer_as_it_was(tmp_path):
+    scorer = build()
+    before = {name: tensor.clone() for name, tensor in scorer.state_dict().items()}
+    path = tmp_path / "m.safetensors"
+    save_file(wider({name: torch.ones_like(tensor) for name, tensor in before.items()}), path)
+    with pytest.raises(InvalidCheckpoint):
+        load_weights(scorer, path)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in scorer.state_dict().items())
+
+
+# Authors' checkpoints -----------------------------------------------------------------------------------------------
+
+
+def author_states(width=8, region_width=6, word_width=5):
+    """State dicts in the layout of SCAN's and CHAN's encoders, with random weights."""
+    torch.manual_seed(0)
+    linear, gru = nn.Linear(region_width, width), nn.GRU(word_width, width, batch_first=True, bidirectional=True)
+    image = {f"fc.{name}": tensor for name, tensor in linear.state_dict().items()}
+    text = {"embed.weight": torch.randn(len(WORDS), word_width)}
+    text |= {f"rnn.{name}": tensor for name, tensor in gru.state_dict().items()}
+    return [image, text]
+
+
+def write(path, states=None, **options):
+    torch.save({"model": states or author_states(), "opt": argparse.Namespace(**options), "epoch": 1}, path)
+    return path
+
+
+def test_the_authors_options_become_our_config(tmp_path):
+    path = write(
+        tmp_path / "c.pth.tar",
+        cross_attn="i2t",
+        raw_feature_norm="no_norm",
+        agg_func="Mean",
+        lambda_softmax=4.0,
+        lambda_lse=5.0,
+    )
+    config = import_checkpoint(path, "scan").config
+    assert config.model_dump() == {
+        "direction": "i2t",
+        "attention_norm": "none",
+        "pooling": "mean",
+        "inverse_temperature": 4.0,
+        "lse_scale": 5.0,
+    }
+    path = write(tmp_path / "c.pth", coding_type="THACoding", pooling_type="MaxPooling", belta=0.2)
+    assert import_checkpoint(path, "chan").config.model_dump() == {
+        "coding": "tha",
+        "pooling": "max",
+        "temperature": 0.2,
+    }
+
+
+def test_options_that_are_not_there_keep_the_defaults_and_the_caller_overrides(tmp_path):
+    path = write(tmp_path / "c.pth.tar", agg_func="Mean")
+    assert import_checkpoint(path, "scan").config == create("scan", pooling="mean").config
+    assert import_checkpoint(path, "scan", pooling="sum").config.pooling == "sum"
+
+
+def test_a_vocabulary_file_or_the_checkpoints_own_words_make_captions_work(tmp_path):
+    ids = {word: number for number, word in enumerate(WORDS)}
+    own = import_checkpoint(write(tmp_path / "own.pth", word2idx=ids), "chan")
+    Vocabulary(tuple(WORDS)).save(tmp_path / "v.json")
+    given = import_checkpoint(write(tmp_path / "given.pth"), "chan", vocabulary=tmp_path / "v.json")
+    for scorer in (own, given):
+        assert scorer.text_encoder.tokenizer(["a dog barks"]).ids.tolist() == [[1, 4, 5, 3, 2]]
+    without = import_checkpoint(write(tmp_path / "without.pth"), "chan")
+    with pytest.raises(CannotEncode, match="vocabulary"):
+        without.text_encoder.tokenizer(["a dog"])
+
+
+def test_another_vocabulary_is_refused(tmp_path):
+    Vocabulary((*WORDS, "more")).save(tmp_path / "v.json")
+    with pytest.raises(InvalidCheckpoint, match="embeds 6 words but the vocabulary has 7"):
+        import_checkpoint(write(tmp_path / "c.pth"), "scan", vocabulary=tmp_path / "v.json")
+    with pytest.raises(InvalidDataset, match="cannot read"):
+        import_checkpoint(write(tmp_path / "c.pth"), "scan", vocabulary=tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize("dim", [None, 0])
+def test_weight_normalisation_is_folded_in(tmp_path, dim):
+    torch.manual_seed(0)
+    linear = nn.utils.weight_norm(nn.Linear(6, 8), dim=dim)
+    linear.weight_g.data *= 1.7
+    states = author_states()
+    states[0] = {f"fc.{name}": tensor for name, tensor in linear.state_dict().items()}
+    encoder = import_checkpoint(write(tmp_path / "c.pth", states), "scan").image_encoder
+    with torch.no_grad():
+        assert torch.allclose(encoder(regions()).features, linear(regions().features), atol=1e-6)
+
+
+def test_a_bert_text_side(tmp_path):
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    bert = BertModel(
+        BertConfig(vocab_size=20, hidden_size=64, num_hidden_layers=2, num_attention_heads=1, intermediate_size=32)
+    ).eval()
+    linear = nn.Linear(64, 8)
+    states = author_states()
+    states[1] = {f"bert.{name}": tensor for name, tensor in bert.state_dict().items()}
+    states[1]["bert.embeddings.position_ids"] = torch.arange(512)[None]  # as older transformers saved it
+    states[1] |= {f"linear.{name}": tensor for name, tensor in linear.state_dict().items()}
+    scorer = import_checkpoint(write(tmp_path / "c.pth", states, pooling_type="MeanPooling"), "chan")
+    ids = torch.tensor([[2, 7, 9, 3], [2, 5, 3, 0]])
+    from harness.fragments import Tokens
+
+    with torch.no_grad():
+        got = scorer.text_encoder(Tokens(ids, ids != 0))
+        expected = linear(bert(ids, (ids != 0).float())[0])
+    assert torch.allclose(got.features[got.mask], expected[got.mask], atol=1e-5)
+    save_model(scorer, tmp_path / "m.safetensors")
+    with torch.no_grad():
+        again = load_model(tmp_path / "m.safetensors").text_encoder(Tokens(ids, ids != 0))
+    assert torch.equal(again.features, got.features)
+
+
+class Malicious:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def changed(side, name, tensor):
+    states = author_states()
+    states[side][name] = tensor
+    return {"model": states}
+
+
+UNFIT = {
+    "malicious": ({"model": author_states(), "opt": Malicious()}, "ever executed"),
+    "no_model": ({"state_dict": {}}, "not a checkpoint of SCAN's or CHAN's"),
+    "a_list": ([1, 2], "not a checkpoint of SCAN's or CHAN's"),
+    "one_side": ({"model": author_states()[:1]}, "list of state dicts"),
+    "no_tensors": ({"model": [{"fc.weight": 1}, {"embed.weight": 2}]}, "named tensors, got fc.weight"),
+    "other_names": ({"model": [{"cnn.weight": torch.zeros(2, 2)}, author_states()[1]]}, "'fc.weight'"),
+    "surplus": (changed(0, "feedforward.mlp.weight", torch.zeros(8, 8)), r"missing.*surplus|surplus"),
+    "wrong_shape": (
+        changed(0, "fc.bias", torch.zeros(3)),
+        r"'linear.bias' has shape \(3,\) but the model expects \(8,\)",
+    ),
+    "wrong_gru": (changed(1, "rnn.bias_hh_l0", torch.zeros(3)), r"'gru.bias_hh_l0' has shape"),
+    "no_matrix": (changed(0, "fc.weight", torch.zeros(8)), r"expected a matrix 'fc.weight', got shape \(8,\)"),
+    "other_widths": ({"model": [author_states(4)[0], author_states(8)[1]]}, "width 4 but its text side 8"),
+    "more_weights": ({"model": [*author_states(), {"gate.weight": torch.zeros(1)}]}, "beyond its two encoders"),
+    "odd_heads": (
+        {"model": [{**author_states(12)[0], "feedforward.ln.weight": torch.ones(12)}, author_states(12)[1]]},
+        "8 heads",
+    ),
+    "no_norm": ({"model": author_states(), "opt": argparse.Namespace(no_imgnorm=True)}, "--no_imgnorm"),
+    "strange_option": (
+        {"model": author_states(), "opt": argparse.Namespace(agg_func="Median")},
+        "agg_func=Median; supported: LogSumExp",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_what_is_unsafe_or_does_not_fit_is_refused_in_one_line(tmp_path, capfd, case, zipped):
+    content, complaint = UNFIT[case]
+    torch.save(content, tmp_path / "c.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(InvalidCheckpoint, match=complaint) as caught:
+        import_checkpoint(tmp_path / "c.pth", "scan")
+    assert "\n" not in str(caught.value)
+    assert "executed" not in capfd.readouterr().out
+
+
+def test_a_truncated_or_missing_file_is_refused(tmp_path):
+    path = write(tmp_path / "c.pth")
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(InvalidCheckpoint, match="not a readable checkpoint"):
+        import_checkpoint(path, "scan")
+    with pytest.raises(InvalidCheckpoint, match="no checkpoint at"):
+        import_checkpoint(tmp_path / "gone.pth", "scan")
+
+
+def test_other_scorers_have_no_authors_checkpoints(tmp_path):
+    with pytest.raises(InvalidCheckpoint, match="valid: scan, chan"):
+        import_checkpoint(write(tmp_path / "c.pth"), "clip")
+
+
+def test_numpy_numbers_in_the_options_are_read_as_numbers(tmp_path):
+    path = write(tmp_path / "c.pth", lambda_softmax=np.float64(3.5), lambda_lse=np.float32(2.5), margin=np.int64(1))
+    config = import_checkpoint(path, "scan").config
+    assert (config.inverse_temperature, config.lse_scale) == (3.5, 2.5)
+
+
+def test_a_numpy_object_scalar_is_refused(tmp_path):
+    path = write(tmp_path / "c.pth", harmless=np.float64(1.0))
+    torch.save({"x": _ObjectScalar()}, path)
+    with pytest.raises(InvalidCheckpoint, match="numpy scalar of type 'O8'"):
+        read_safe_pickle(path, _ALLOWED)
+
+
+class _ObjectScalar:
+    """Pickles as numpy's scalar constructor on an object type, which older numpy took for a pointer."""
+
+    def __reduce__(self):
+        return (np.float64(1).__reduce__()[0], (np.dtype(object), b"\x00" * 8))
+
+
+class _Python2Pickler(pickle._Pickler):
+    """Writes text and bytes as Python 2 did: one kind of string, of any bytes."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+
+    def save_text(self, text):
+        data = text if isinstance(text, bytes) else text.encode()
+        self.write(pickle.SHORT_BINSTRING + bytes([len(data)]) + data)
+
+    dispatch[str] = dispatch[bytes] = save_text
+
+
+def test_files_of_python_2_are_read(tmp_path):
+    path = tmp_path / "c.pth.tar"
+    with path.open("wb") as file:
+        # PyTorch's format before 1.6: magic number, version, machine, content, storages
+        for value in (torch.serialization.MAGIC_NUMBER, torch.serialization.PROTOCOL_VERSION, {"little_endian": True}):
+            pickle.dump(value, file, protocol=2)
+        _Python2Pickler(file, protocol=2).dump({"best_rsum": np.float64(-431.7), "opt": argparse.Namespace(x="t2i")})
+        pickle.dump([], file, protocol=2)
+    content = read_safe_pickle(path, _ALLOWED)
+    assert content["best_rsum"] == -431.7
+    assert content["opt"].x == "t2i"
+    assert max(struct.pack("<d", -431.7)) > 127  # the number's bytes are no ASCII, which is what Python 2 makes hard
