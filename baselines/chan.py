@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from harness.fragments import Fragments
 from harness.scorer import Scorer, ScorerConfig
-from harness.similarity import LogSumExp, Max, Mean, Pooling, SoftmaxMean, Sum, max_sim
+from harness.similarity import LogSumExp, Max, MaxSimKernel, Mean, PackedForm, Pooling, SoftmaxMean, Sum, max_sim
 
 #: Visual hard assignment gives one similarity a word (its best region), textual one a region (its best word).
 DIRECTIONS = {"vha": "t2i", "tha": "i2t"}
@@ -108,3 +108,7 @@ class Chan(Scorer):
             direction=self._direction,
             pooling=self._pooling,
         )
+
+    def packed_form(self) -> PackedForm:
+        """The same scores for the scoring engine."""
+        return PackedForm(((1.0, MaxSimKernel(self._pooling, swapped=self._direction == "i2t")),))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from harness.fragments import Fragments
 from harness.scorer import Scorer, ScorerConfig
-from harness.similarity import LogSumExp, Max, Mean, Pooling, Sum, cross_attention
+from harness.similarity import CrossAttentionKernel, LogSumExp, Max, Mean, PackedForm, Pooling, Sum, cross_attention
 
 #: The authors' Flickr30K values: lambda1 and lambda2 of each direction.
 INVERSE_TEMPERATURE = {"t2i": 9.0, "i2t": 4.0}
 LSE_SCALE = {"t2i": 6.0, "i2t": 5.0}
+#: Words attend to regions, or regions to words.
+SWAPPED = {"t2i": False, "i2t": True}
 DIRECTIONS = {"t2i": ("t2i",), "i2t": ("i2t",), "both": ("t2i", "i2t")}
 POOLINGS: dict[str, Callable[[float], Pooling]] = {
     "lse": lambda sharpness: LogSumExp(sharpness, 1 / sharpness),
@@ -75,7 +78,7 @@ class Scan(Scorer):
         text_encoder: nn.Module | None = None,
     ):
         super().__init__(config, image_encoder, text_encoder)
-        self._heads = [_Head(direction, self.config) for direction in DIRECTIONS[self.config.direction]]
+        self._heads = [_attention(direction, self.config) for direction in DIRECTIONS[self.config.direction]]
 
     def prepare_images(self, images: Fragments) -> Fragments:
         """Regions as unit vectors."""
@@ -101,22 +104,44 @@ class Scan(Scorer):
         Source:
             Lee et al., SCAN, eq. 1-9. Differs: padding is masked on both sides.
         """
-        scores = [head(images, texts) for head in self._heads]
+        scores = [head.score(images, texts) for head in self._heads]
         return sum(scores[1:], start=scores[0]) / len(scores)
 
+    def packed_form(self) -> PackedForm:
+        """The same scores for the scoring engine."""
+        return PackedForm(tuple((1 / len(self._heads), head.kernel()) for head in self._heads))
 
-class _Head:
+
+@dataclass(frozen=True)
+class _Attention:
     """One direction of the attention with its temperatures."""
 
-    def __init__(self, direction: str, config: ScanConfig):
-        self.attends_to_images = direction == "t2i"
-        self.options: dict[str, Any] = {
-            "attention_norm": config.attention_norm,
-            "inverse_temperature": config.inverse_temperature or INVERSE_TEMPERATURE[direction],
-            "pooling": POOLINGS[config.pooling](config.lse_scale or LSE_SCALE[direction]),
-        }
+    swapped: bool
+    attention_norm: str
+    inverse_temperature: float
+    pooling: Pooling
 
-    def __call__(self, images: Fragments, texts: Fragments) -> Tensor:
-        if self.attends_to_images:
-            return cross_attention(images.features, images.mask, texts.features, texts.mask, **self.options)
-        return cross_attention(texts.features, texts.mask, images.features, images.mask, **self.options).T
+    def score(self, images: Fragments, texts: Fragments) -> Tensor:
+        context, queries = (texts, images) if self.swapped else (images, texts)
+        scores = cross_attention(
+            context.features,
+            context.mask,
+            queries.features,
+            queries.mask,
+            pooling=self.pooling,
+            attention_norm=self.attention_norm,
+            inverse_temperature=self.inverse_temperature,
+        )
+        return scores.T if self.swapped else scores
+
+    def kernel(self) -> CrossAttentionKernel:
+        return CrossAttentionKernel(self.pooling, self.attention_norm, self.inverse_temperature, self.swapped)
+
+
+def _attention(direction: str, config: ScanConfig) -> _Attention:
+    return _Attention(
+        SWAPPED[direction],
+        config.attention_norm,
+        config.inverse_temperature or INVERSE_TEMPERATURE[direction],
+        POOLINGS[config.pooling](config.lse_scale or LSE_SCALE[direction]),
+    )

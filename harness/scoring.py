@@ -1,9 +1,15 @@
-"""Scoring many images against many captions in blocks, under a memory budget."""
+"""Scoring many images against many captions in blocks, under a memory budget.
+
+Two routes lead to the same numbers. A scorer that offers a `packed_form` is scored by `harness.similarity.packed`:
+ragged captions in exact-length buckets, one matrix product a tile. Any other scorer's `score` is called on padded blocks.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,11 +18,33 @@ from harness.errors import InvalidFragments, InvalidSimilarity
 from harness.fragments import Fragments
 from harness.memory import default_budget
 from harness.scorer import Scorer
+from harness.similarity import products
+from harness.similarity.kernels import PackedForm, RowTransform
+from harness.similarity.packed import TileSize, packed_scores
 
 #: Called with the number of finished pairs and the number of all pairs.
 Progress = Callable[[int, int], None]
 #: Token-similarity-sized float32 tensors that a scorer's plain `score` is expected to hold at once.
 WORKING_COPIES = 8
+#: Fragments of a tile's two sides. A processor wants tiles that stay in its cache, a GPU large products.
+TILES = {"cpu": TileSize(288, 4096, 1024), "cuda": TileSize(8192, 65536, 65536)}
+#: Largest block of the similarity matrix that is computed at once.
+LARGEST_BLOCK = (1024, 4096)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreBlock:
+    """Scores of some images with some captions.
+
+    Args:
+        images: (i,) int64 image rows.
+        texts: (t,) int64 caption columns.
+        scores: (i, t) float32, finite, on the scorer's device.
+    """
+
+    images: Tensor
+    texts: Tensor
+    scores: Tensor
 
 
 def similarity_matrix(
@@ -27,6 +55,7 @@ def similarity_matrix(
     memory_budget: int | None = None,
     image_block: int | None = None,
     text_block: int | None = None,
+    dtype: torch.dtype | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
     """Similarity of every image with every caption: the same numbers as one `scorer.score` call, in blocks.
@@ -40,6 +69,8 @@ def similarity_matrix(
         memory_budget: bytes that a block's intermediate results may take; default a quarter of the free memory.
         image_block: images a block; default from the budget.
         text_block: captions a block; default from the budget.
+        dtype: of the operands of a packed scorer's product (float32, bfloat16, float16; sums stay in float32); None =
+            that of the features. The plain route ignores it.
         progress: called after each block with the finished and the total number of pairs.
 
     Returns:
@@ -51,12 +82,20 @@ def similarity_matrix(
     """
     result = torch.empty(len(images), len(texts), dtype=torch.float32)
     done = 0
-    with evaluating(scorer):
-        for rows, columns, block in score_blocks(scorer, images, texts, memory_budget, image_block, text_block):
-            result[rows, columns] = block
-            done += block.numel()
-            if progress is not None:
-                progress(done, result.numel())
+    blocks = score_blocks(
+        scorer,
+        images,
+        texts,
+        memory_budget=memory_budget,
+        image_block=image_block,
+        text_block=text_block,
+        dtype=dtype,
+    )
+    for block in blocks:
+        result[block.images[:, None], block.texts] = block.scores.to(result.device)
+        done += block.scores.numel()
+        if progress is not None:
+            progress(done, result.numel())
     return result
 
 
@@ -64,22 +103,40 @@ def score_blocks(
     scorer: Scorer,
     images: Fragments,
     texts: Fragments,
+    *,
     memory_budget: int | None = None,
     image_block: int | None = None,
     text_block: int | None = None,
-) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Blocks of the similarity matrix as (image rows, caption columns, scores (i, t) float32), each checked."""
+    dtype: torch.dtype | None = None,
+) -> Iterator[ScoreBlock]:
+    """The similarity matrix in blocks that cover every pair once; arguments and errors as `similarity_matrix`."""
     _check_sides(images, texts)
-    device = scorer.device
-    default_rows, default_columns = _block_sizes(images, texts, memory_budget or default_budget(device))
-    rows_a_block, columns_a_block = image_block or default_rows, text_block or default_columns
-    for columns in _slices(len(texts), columns_a_block):
-        some_texts = texts[columns].trimmed().to(device)
-        for rows in _slices(len(images), rows_a_block):
-            some_images = images[rows].to(device)
-            block = scorer.score(some_images, some_texts)
-            _check_block(scorer, block, rows, columns)
-            yield rows, columns, block.to("cpu", torch.float32)
+    _check_positive(memory_budget=memory_budget, image_block=image_block, text_block=text_block)
+    budget = memory_budget or default_budget(_device(scorer, images))
+    form = packed_form(scorer)
+    with evaluating(scorer):
+        if form is None:
+            yield from _plain_blocks(scorer, images, texts, budget, image_block, text_block)
+        else:
+            yield from _packed_blocks(scorer, form, images, texts, budget, image_block, text_block, dtype)
+
+
+def packed_form(scorer: Any) -> PackedForm | None:
+    """The packed form that a scorer offers by a method of this name, unless a subclass has overridden `score` alone."""
+    offer = getattr(scorer, "packed_form", None)
+    if offer is None or "score" in vars(scorer):
+        return None
+    for cls in type(scorer).__mro__:
+        if "packed_form" in vars(cls):
+            return offer()
+        if "score" in vars(cls):  # a more special `score` than the packed form: the form would give other numbers
+            return None
+    return None
+
+
+def product_backends() -> dict[str, dict[str, Any]]:
+    """Which matrix-product backend this process has taken for each kind of operand, and what was measured."""
+    return products.chosen()
 
 
 @contextmanager
@@ -95,6 +152,73 @@ def evaluating(scorer: Scorer) -> Iterator[None]:
             module.training = mode
 
 
+def _packed_blocks(
+    scorer: Scorer,
+    form: PackedForm,
+    images: Fragments,
+    texts: Fragments,
+    budget: int,
+    image_block: int | None,
+    text_block: int | None,
+    dtype: torch.dtype | None,
+) -> Iterator[ScoreBlock]:
+    device = _device(scorer, images)
+    tile = _tile_size(form, budget, device)
+    rows, columns = _packed_block_sizes(images, texts, budget)
+    work = 2.0 * float(images.lengths.sum()) * float(texts.lengths.sum()) * images.width
+    # Captions of similar length share a block, so that its buckets are full.
+    for some_texts in texts.lengths.argsort(stable=True).split(text_block or columns):
+        right = _side(texts, some_texts, form.text_rows, device)
+        for some_images in images.lengths.argsort(stable=True).split(image_block or rows):
+            left = _side(images, some_images, form.image_rows, device)
+            packed = packed_scores(form, left.source, left.items, right.source, right.items, tile, dtype, work)
+            block = ScoreBlock(left.original(packed.images), right.original(packed.texts), packed.scores)
+            _check_finite(scorer, block)
+            yield block
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """Items of one side where the product takes them from: the given fragments, or a transformed or moved copy."""
+
+    source: Fragments
+    items: Tensor
+    copied: Tensor | None
+
+    def original(self, items: Tensor) -> Tensor:
+        """Rows of the fragments that the caller gave, on the CPU."""
+        return items.cpu() if self.copied is None else self.copied[items.cpu()]
+
+
+def _side(fragments: Fragments, items: Tensor, rows: RowTransform | None, device: torch.device) -> _Side:
+    if rows is None and fragments.device == device:
+        return _Side(fragments, items, None)
+    copy = fragments[items].to(device)
+    copy = copy if rows is None else rows(copy)
+    return _Side(copy, torch.arange(len(items), device=device), items.cpu())
+
+
+def _plain_blocks(
+    scorer: Scorer,
+    images: Fragments,
+    texts: Fragments,
+    budget: int,
+    image_block: int | None,
+    text_block: int | None,
+) -> Iterator[ScoreBlock]:
+    device = _device(scorer, images)
+    rows, columns = _plain_block_sizes(images, texts, budget)
+    image_indices, text_indices = torch.arange(len(images)), torch.arange(len(texts))
+    for some_texts in text_indices.split(text_block or columns):
+        right = texts[_as_slice(some_texts)].trimmed().to(device)
+        for some_images in image_indices.split(image_block or rows):
+            scores = scorer.score(images[_as_slice(some_images)].to(device), right)
+            _check_shape(scorer, scores, len(some_images), len(some_texts))
+            block = ScoreBlock(some_images, some_texts, scores.float())
+            _check_finite(scorer, block)
+            yield block
+
+
 def _check_sides(images: Fragments, texts: Fragments) -> None:
     for what, side in (("images", images), ("captions", texts)):
         if not len(side):
@@ -105,23 +229,38 @@ def _check_sides(images: Fragments, texts: Fragments) -> None:
         )
 
 
-def _check_block(scorer: Scorer, block: Tensor, rows: slice, columns: slice) -> None:
-    name, expected = type(scorer).__name__, (rows.stop - rows.start, columns.stop - columns.start)
-    if not isinstance(block, Tensor) or tuple(block.shape) != expected:
-        got = tuple(block.shape) if isinstance(block, Tensor) else type(block).__name__
+def _check_positive(**limits: int | None) -> None:
+    for name, value in limits.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}; leave it out for the default")
+
+
+def _check_shape(scorer: Scorer, scores: Any, images: int, texts: int) -> None:
+    if not isinstance(scores, Tensor) or tuple(scores.shape) != (images, texts):
+        got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise InvalidSimilarity(
-            f"{name}.score returned {got} for {expected[0]} images and {expected[1]} captions; "
-            f"expected shape {expected}"
-        )
-    if not bool(torch.isfinite(block).all()):
-        row, column = (int(i) for i in (~torch.isfinite(block)).nonzero()[0])
-        raise InvalidSimilarity(
-            f"{name}.score returned {float(block[row, column])} for image {rows.start + row} and caption "
-            f"{columns.start + column}; scores must be finite, mend the scorer or its inputs"
+            f"{type(scorer).__name__}.score returned {got} for {images} images and {texts} captions; "
+            f"expected a tensor of shape {(images, texts)}"
         )
 
 
-def _block_sizes(images: Fragments, texts: Fragments, budget: int) -> tuple[int, int]:
+def _check_finite(scorer: Scorer, block: ScoreBlock) -> None:
+    finite = torch.isfinite(block.scores)
+    if bool(finite.all()):
+        return
+    row, column = (int(i) for i in (~finite).nonzero()[0])
+    raise InvalidSimilarity(
+        f"{type(scorer).__name__}.score returned {float(block.scores[row, column])} for image {int(block.images[row])} "
+        f"and caption {int(block.texts[column])}; scores must be finite, mend the scorer or its inputs"
+    )
+
+
+def _device(scorer: Scorer, images: Fragments) -> torch.device:
+    """The scorer's device; for a scorer without parameters, that of the fragments."""
+    return scorer.device if next(scorer.parameters(), None) is not None else images.device
+
+
+def _plain_block_sizes(images: Fragments, texts: Fragments, budget: int) -> tuple[int, int]:
     """Images and captions a block, so that `WORKING_COPIES` float32 token similarities stay within the budget."""
     pair = 4 * WORKING_COPIES * images.features.shape[1] * texts.features.shape[1]
     pairs = max(1, budget // pair)
@@ -129,6 +268,26 @@ def _block_sizes(images: Fragments, texts: Fragments, budget: int) -> tuple[int,
     return rows, max(1, min(len(texts), 1024, pairs // rows))
 
 
-def _slices(total: int, size: int) -> Iterator[slice]:
-    for start in range(0, total, size):
-        yield slice(start, min(start + size, total))
+def _packed_block_sizes(images: Fragments, texts: Fragments, budget: int) -> tuple[int, int]:
+    """Images and captions a block: the packed copy of each side and the scores take a third of the budget each."""
+    third = budget // 3
+
+    def items(side: Fragments, largest: int) -> int:
+        return max(1, min(len(side), largest, third // (4 * side.features.shape[1] * side.width)))
+
+    rows, columns = items(images, LARGEST_BLOCK[0]), items(texts, LARGEST_BLOCK[1])
+    return rows, max(1, min(columns, third // (4 * rows)))
+
+
+def _tile_size(form: PackedForm, budget: int, device: torch.device) -> TileSize:
+    """The device's usual tile, halved until a kernel's working tensors fit a third of the budget."""
+    usual = TILES.get(device.type, TILES["cuda"])
+    rows, columns = usual.rows, usual.columns
+    copies = max(kernel.tiles_in_use for _, kernel in form.terms)
+    while 4 * copies * rows * columns > budget // 3 and max(rows, columns) > 1:
+        rows, columns = (rows, columns // 2) if columns >= rows else (rows // 2, columns)
+    return TileSize(rows, columns, min(columns, usual.widest))
+
+
+def _as_slice(indices: Tensor) -> slice:
+    return slice(int(indices[0]), int(indices[-1]) + 1)

@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.similarity.cross_attention import ATTENTION_NORMS, cross_attention
+    from harness.similarity.kernels import CrossAttentionKernel, Kernel, MaxSimKernel, PackedForm
     from harness.similarity.max_sim import max_sim
     from harness.similarity.pooling import LogSumExp, Max, Mean, Pooling, SoftmaxMean, Sum
 
 __all__ = [
     "ATTENTION_NORMS",
+    "CrossAttentionKernel",
+    "Kernel",
     "LogSumExp",
     "Max",
+    "MaxSimKernel",
     "Mean",
+    "PackedForm",
     "Pooling",
     "SoftmaxMean",
     "Sum",
@@ -28,6 +33,10 @@ __all__ = [
 
 _MODULES = {
     "ATTENTION_NORMS": "cross_attention",
+    "CrossAttentionKernel": "kernels",
+    "Kernel": "kernels",
+    "MaxSimKernel": "kernels",
+    "PackedForm": "kernels",
     "cross_attention": "cross_attention",
     "max_sim": "max_sim",
 }

@@ -1,0 +1,131 @@
+"""Ragged fragments without padding: items grouped by their exact number of real fragments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.fragments import Fragments
+
+
+@dataclass(frozen=True, eq=False)
+class Bucket:
+    """Items that all have exactly F real fragments; the vectors are gathered when asked for.
+
+    Args:
+        source: where the items come from.
+        items: (n,) int64 rows of `source`.
+        fragments: (n, F) int64 positions of the real fragments in the flattened `source.mask`, in their order.
+        start: position of the first item among all packed items.
+    """
+
+    source: Fragments
+    items: Tensor
+    fragments: Tensor
+    start: int
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def length(self) -> int:
+        """F."""
+        return self.fragments.shape[1]
+
+    @property
+    def size(self) -> int:
+        """n * F."""
+        return self.fragments.numel()
+
+    @property
+    def span(self) -> slice:
+        """Positions of the items among all packed items."""
+        return slice(self.start, self.start + len(self))
+
+    def __getitem__(self, part: slice) -> Bucket:
+        """Some of the items."""
+        first, _, _ = part.indices(len(self))
+        return Bucket(self.source, self.items[part], self.fragments[part], self.start + first)
+
+    def rows(self) -> Tensor:
+        """(n, F, D) real fragment vectors."""
+        return _take(self.source.features.flatten(0, 1), self.fragments.flatten()).view(*self.fragments.shape, -1)
+
+    def extras(self) -> Mapping[str, Tensor]:
+        """The items' extras; one that has an entry for every fragment (N, F padded) is packed to (n, F)."""
+        return {name: self._extra(values) for name, values in self.source.extras.items()}
+
+    def _extra(self, values: Tensor) -> Tensor:
+        if values.shape == self.source.mask.shape:
+            return values.flatten()[self.fragments]
+        return values[self.items]
+
+
+def pack(source: Fragments, items: Tensor) -> list[Bucket]:
+    """Buckets of rising length that hold each of `items` once.
+
+    Args:
+        source: any fragments.
+        items: (n,) int64 rows of `source`.
+
+    Returns:
+        The buckets; items of one length keep their order.
+    """
+    mask = source.mask[items]
+    lengths, order = mask.sum(1).sort(stable=True)
+    values, counts = torch.unique_consecutive(lengths, return_counts=True)
+    buckets, start = [], 0
+    for length, count in zip(values.tolist(), counts.tolist(), strict=True):
+        rows = order[start : start + count]
+        position = mask[rows].nonzero()[:, 1].view(count, length)
+        fragments = position + items[rows, None] * mask.shape[1]
+        buckets.append(Bucket(source, items[rows], fragments, start))
+        start += count
+    return buckets
+
+
+def group(buckets: Sequence[Bucket], size: int, widest: int) -> Iterator[list[Bucket]]:
+    """Parts of the buckets, joined to groups for one matrix product each.
+
+    Args:
+        buckets: from `pack`.
+        size: largest number of fragments a group (a single item may have more).
+        widest: largest number of fragments a part, which a kernel reduces at once (likewise).
+    """
+    current: list[Bucket] = []
+    room = size
+    for bucket in buckets:
+        first = 0
+        while first < len(bucket):
+            if current and room < bucket.length:
+                yield current
+                current, room = [], size
+            part = bucket[first : first + max(1, min(room, widest) // bucket.length)]
+            current.append(part)
+            first += len(part)
+            room -= part.size
+    if current:
+        yield current
+
+
+def rows_of(parts: Sequence[Bucket]) -> Tensor:
+    """(sum of n * F, D) by item first."""
+    index = torch.cat([part.fragments.flatten() for part in parts])
+    return _take(parts[0].source.features.flatten(0, 1), index)
+
+
+def columns_of(parts: Sequence[Bucket]) -> Tensor:
+    """(sum of F * n, D) by position first, so that reductions over an item's fragments run over contiguous items."""
+    index = torch.cat([part.fragments.T.flatten() for part in parts])
+    return _take(parts[0].source.features.flatten(0, 1), index)
+
+
+def _take(vectors: Tensor, index: Tensor) -> Tensor:
+    """`vectors[index]`; a view where the index is a range, as for images that all have every region."""
+    first, last = int(index[0]), int(index[-1])
+    if last - first + 1 == len(index) and bool((index.diff() == 1).all()):
+        return vectors[first : last + 1]
+    return vectors.index_select(0, index)

@@ -1,0 +1,142 @@
+"""The matrix product under all fine-grained scores: several backends, of which the fastest on this machine is taken.
+
+Scoring multiplies the same right-hand matrix (many words) with many small left-hand ones, so a backend may reorder the
+right-hand one once. Which is fastest depends on the processor: for enough work the candidates are timed on one tile,
+and the choice is kept for the process, recorded in `chosen()` and pinned by the environment variable ITM_PRODUCT.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.errors import UnknownName
+
+#: (m, D) -> (m, n)
+Product = Callable[[Tensor], Tensor]
+
+ENVIRONMENT = "ITM_PRODUCT"
+DEFAULT = "torch_mm"
+#: Below this many floating-point operations (a fraction of a second) timing costs more than it saves.
+WORTH_TIMING = 5e10
+#: Another backend replaces the default only when it is faster by this factor: noise should not change the numbers.
+ADVANTAGE = 1.08
+_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which backend was taken, and the rates of the candidates that were timed (GFLOP/s; empty = not timed)."""
+
+    name: str
+    gflops: dict[str, float]
+
+
+_choices: dict[tuple[str, str, int], Choice] = {}
+
+
+def chosen() -> dict[str, dict[str, Any]]:
+    """The choices of this process: `{"cpu float32, 2 threads": {"backend": ..., "gflops": {...}}}`."""
+    return {
+        f"{device} {dtype}, {threads} threads": {"backend": choice.name, "gflops": dict(choice.gflops)}
+        for (device, dtype, threads), choice in _choices.items()
+    }
+
+
+def _torch_mm(right: Tensor, rows: int) -> Product:
+    transposed = right.T
+    return lambda left: torch.mm(left, transposed)
+
+
+def _float32_mm(right: Tensor, rows: int) -> Product:
+    """Half-precision operands multiplied in float32: exact products, for processors without half-precision units."""
+    transposed = right.float().T
+    return lambda left: torch.mm(left.float(), transposed)
+
+
+def _onednn_prepacked(right: Tensor, rows: int) -> Product:
+    operations = torch.ops.mkldnn
+    packed = operations._reorder_linear_weight(right.contiguous(), rows)
+    return lambda left: operations._linear_pointwise(left.contiguous(), packed, None, "none", [], "")
+
+
+def _mkl_prepacked(right: Tensor, rows: int) -> Product:
+    operations, right = torch.ops.mkl, right.contiguous()
+    packed = operations._mkl_reorder_linear_weight(right, rows)
+    # The packed form fits `rows` rows; with any other number the operation itself takes the plain right-hand matrix.
+    return lambda left: operations._mkl_linear(left.contiguous(), packed, right, None, rows)
+
+
+BACKENDS: dict[str, Callable[[Tensor, int], Product]] = {
+    "torch_mm": _torch_mm,
+    "float32_mm": _float32_mm,
+    "onednn_prepacked": _onednn_prepacked,
+    "mkl_prepacked": _mkl_prepacked,
+}
+#: By device type and dtype, the safe choice first.
+CANDIDATES: dict[tuple[str, torch.dtype], tuple[str, ...]] = {
+    ("cpu", torch.float32): (DEFAULT, "onednn_prepacked", "mkl_prepacked"),
+    ("cpu", torch.bfloat16): ("float32_mm", "torch_mm", "onednn_prepacked"),
+    ("cpu", torch.float16): ("float32_mm",),  # the half-precision product of a CPU is a thousand times slower
+}
+
+
+def prepare(right: Tensor, rows: int, work: float = 0.0) -> Product:
+    """The product with `right` by the best backend.
+
+    Args:
+        right: (n, D).
+        rows: the usual number of rows of the left-hand side.
+        work: floating-point operations of the whole computation; decides whether timing is worth its cost.
+
+    Returns:
+        A function from (m, D) to (m, n) `left @ right.T`, accumulated in float32, returned in the operands' dtype or in
+        float32.
+
+    Raises:
+        UnknownName: ITM_PRODUCT names no backend.
+    """
+    return BACKENDS[_choose(right, rows, work)](right, rows)
+
+
+def _choose(right: Tensor, rows: int, work: float) -> str:
+    candidates = CANDIDATES.get((right.device.type, right.dtype), (DEFAULT,))
+    pinned = os.environ.get(ENVIRONMENT, "")
+    if pinned and pinned not in BACKENDS:
+        raise UnknownName(f"product backend in {ENVIRONMENT}", pinned, BACKENDS)
+    if pinned in candidates:
+        return pinned
+    key = (right.device.type, str(right.dtype).removeprefix("torch."), torch.get_num_threads())
+    if key not in _choices or (not _choices[key].gflops and work >= WORTH_TIMING):
+        timed = len(candidates) > 1 and work >= WORTH_TIMING
+        _choices[key] = _fastest(candidates, right, rows) if timed else Choice(candidates[0], {})
+    return _choices[key].name
+
+
+def _fastest(candidates: tuple[str, ...], right: Tensor, rows: int) -> Choice:
+    left = torch.rand(rows, right.shape[1], device=right.device).to(right.dtype)
+    products: dict[str, Product] = {}
+    for name in candidates:
+        try:  # an operation that this build of torch lacks is no candidate
+            product = BACKENDS[name](right, rows)
+            product(left)
+        except (AttributeError, RuntimeError, NotImplementedError):
+            continue
+        products[name] = product
+    seconds = {name: float("inf") for name in products}
+    for _ in range(_REPEATS):  # interleaved: a passing load hits all candidates
+        for name, product in products.items():
+            started = time.perf_counter()
+            product(left)
+            seconds[name] = min(seconds[name], time.perf_counter() - started)
+    best = min(seconds, key=lambda name: seconds[name])
+    safe = next(iter(products))
+    taken = best if seconds[safe] > ADVANTAGE * seconds[best] else safe
+    operations = 2.0 * rows * right.numel()
+    return Choice(taken, {name: round(operations / value / 1e9, 1) for name, value in seconds.items()})
