@@ -10,7 +10,7 @@ import argparse
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -22,7 +22,7 @@ from harness.backbones.regions import RegionConfig, RegionEncoder
 from harness.backbones.transformer import PieceTokenizer, TransformerConfig, TransformerEncoder
 from harness.backbones.vocabulary import NoTokenizer, Vocabulary, WordTokenizer
 from harness.backbones.weights import load_strictly, read_safe_pickle
-from harness.errors import InvalidCheckpoint
+from harness.errors import InvalidCheckpoint, UnknownName
 from harness.scorer import Scorer
 
 State = Mapping[str, Tensor]
@@ -67,7 +67,7 @@ UNNORMALISED = ("no_imgnorm", "no_txtnorm")
 
 def import_checkpoint(
     path: str | Path,
-    scorer: Literal["scan", "chan"],
+    scorer: str,
     *,
     vocabulary: str | Path | None = None,
     **config: Any,
@@ -76,7 +76,7 @@ def import_checkpoint(
 
     Args:
         path: the file that the authors' training script saved.
-        scorer: whose checkpoint it is.
+        scorer: whose checkpoint it is: scan or chan.
         vocabulary: the vocabulary JSON that it was trained with (for BERT: a folder with its tokenizer). CHAN's
             checkpoints may hold it themselves. Without one, token ids can be scored but not captions.
         config: overrides of the settings that are read from the checkpoint.
@@ -85,6 +85,7 @@ def import_checkpoint(
         The scorer in evaluation mode; it scores as the authors' code does, attention to padded regions included.
 
     Raises:
+        UnknownName: another scorer.
         InvalidCheckpoint: missing, damaged, unsafe, or of another layout, shape or setting than this scorer has.
         InvalidDataset: the vocabulary file cannot be read.
         InvalidSpec: an unknown override.
@@ -94,7 +95,7 @@ def import_checkpoint(
     """
     path = Path(path)
     if scorer not in OPTIONS:
-        raise InvalidCheckpoint(f"no authors' checkpoints are known for '{scorer}'; valid: {', '.join(OPTIONS)}")
+        raise UnknownName("scorer with authors' checkpoints", scorer, OPTIONS)
     image_state, text_state, options = _parts(path)
     image = _image_encoder(image_state, path)
     text = _text_encoder(text_state, _tokenizer_source(vocabulary, options), path)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from harness.checkpoints import import_checkpoint, load_model, save_model
+from harness.cli.main import main
 from harness.fragments import Fragments, Tokens
 
 HERE = Path(__file__).parent
@@ -47,3 +48,34 @@ def test_and_still_after_saving_and_loading(name, tmp_path):
     with torch.no_grad():
         scores = scorer.score(scorer.encode_images(regions), scorer.encode_texts(tokens))
     np.testing.assert_allclose(scores.numpy(), expected, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_and_through_the_command_line(name, tmp_path, capsys):
+    file, scorer_name, tolerance = CASES[name]
+    regions, tokens, expected = inputs(name)
+    with pytest.raises(SystemExit) as exit_code:
+        main(["import-checkpoint", scorer_name, str(HERE / file), str(tmp_path / "model.safetensors")])
+    assert exit_code.value.code == 0
+    assert "width 16" in capsys.readouterr().out
+    scorer = load_model(tmp_path / "model.safetensors")
+    with torch.no_grad():
+        scores = scorer.score(scorer.encode_images(regions), scorer.encode_texts(tokens))
+    np.testing.assert_allclose(scores.numpy(), expected, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["scan", "gone.pth", "m.safetensors"], "no checkpoint at gone.pth"),
+        (["scam", "gone.pth", "m.safetensors"], "did you mean 'scan'"),
+        (["scan", "gone.pth", "m.pth"], "m.safetensors"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, complaint, capsys):
+    with pytest.raises(SystemExit) as exit_code:
+        main(["import-checkpoint", *arguments])
+    assert exit_code.value.code == 2
+    message = capsys.readouterr().err
+    assert complaint in message
+    assert message.count("\n") == 1

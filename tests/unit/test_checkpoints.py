@@ -17,7 +17,7 @@ from harness.author_checkpoints import _ALLOWED
 from harness.backbones.vocabulary import Vocabulary
 from harness.backbones.weights import read_safe_pickle
 from harness.checkpoints import import_checkpoint, load_model, load_weights, save_model
-from harness.errors import CannotEncode, InvalidCheckpoint, InvalidDataset, InvalidSpec
+from harness.errors import CannotEncode, InvalidCheckpoint, InvalidDataset, InvalidSpec, UnknownName
 from harness.fragments import Fragments
 from harness.registry import create
 from harness.scorer import Scorer
@@ -330,7 +330,7 @@ def test_a_truncated_or_missing_file_is_refused(tmp_path):
 
 
 def test_other_scorers_have_no_authors_checkpoints(tmp_path):
-    with pytest.raises(InvalidCheckpoint, match="valid: scan, chan"):
+    with pytest.raises(UnknownName, match="valid: chan, scan"):
         import_checkpoint(write(tmp_path / "c.pth"), "clip")
 
 

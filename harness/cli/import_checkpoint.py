@@ -1,0 +1,36 @@
+"""`itm import-checkpoint`: an authors' checkpoint of SCAN or CHAN as a safetensors model of this harness."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("scorer", metavar="SCORER")
+@click.argument("checkpoint", metavar="CHECKPOINT", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUTPUT", type=click.Path(path_type=Path))
+@click.option(
+    "--vocabulary",
+    metavar="PATH",
+    help="Vocabulary JSON that it was trained with, or for BERT the folder with its tokenizer.",
+)
+def import_checkpoint(scorer: str, checkpoint: Path, output: Path, vocabulary: str | None) -> int:
+    """Convert CHECKPOINT, as the authors of SCORER (scan or chan) save it, into the model OUTPUT (.safetensors).
+
+    Its pickle is read by PyTorch's restricted reader: a file that asks for code is refused, never executed. The model
+    scores as the authors' code does, and `harness.checkpoints.load_model` loads it.
+    """
+    from harness import checkpoints
+    from harness.errors import InvalidSpec
+
+    if output.suffix != ".safetensors":
+        raise InvalidSpec(
+            f"models are kept as .safetensors files; name the output {output.stem}.safetensors, got {output}"
+        )
+    model = checkpoints.import_checkpoint(checkpoint, scorer, vocabulary=vocabulary)
+    checkpoints.save_model(model, output)
+    settings = ", ".join(f"{key}={value}" for key, value in model.config.model_dump().items())
+    click.echo(f"{output}: {scorer} ({settings}), width {model.image_encoder.width}")
+    return 0
