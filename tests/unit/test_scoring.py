@@ -1,0 +1,193 @@
+"""The scoring engine: both routes, every block size, what it refuses, and what it leaves as it was."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from harness.errors import InvalidFragments, InvalidSimilarity, UnknownName
+from harness.fragments import Fragments
+from harness.registry import create
+from harness.scorer import Scorer
+from harness.scoring import packed_form, product_backends, score_blocks, similarity_matrix
+from harness.similarity import products
+
+
+def fragments(items: int, longest: int, seed: int, width: int = 8) -> Fragments:
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.nn.functional.normalize(torch.randn(items, longest, width, generator=generator), dim=-1)
+    mask = torch.rand(items, longest, generator=generator) < 0.6
+    mask[:, 0] = True
+    return Fragments(features, mask)
+
+
+IMAGES, TEXTS = fragments(7, 5, 1), fragments(11, 6, 2)
+
+
+class MeanDot(Scorer):
+    """A scorer of the plain route: dot product of the means."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout = torch.nn.Dropout(0.5)
+        self.calls: list[tuple[int, int]] = []
+
+    def score(self, images, texts):
+        self.calls.append((len(images), len(texts)))
+        means = [(side.features * side.mask[..., None]).sum(1) / side.lengths[:, None] for side in (images, texts)]
+        return self.dropout(means[0]) @ means[1].T
+
+
+class Broken(MeanDot):
+    """Returns `value` for image 3 and caption 9, or drops a row."""
+
+    def __init__(self, value: float = 0.0, rows: int = 0):
+        super().__init__()
+        self.value, self.rows = value, rows
+
+    def score(self, images, texts):
+        scores = super().score(images, texts)
+        bad = (images.features == IMAGES.features[3]).all(-1).all(-1)[:, None]
+        bad = bad & (texts.features[:, 0] == TEXTS.features[9, 0]).all(-1)
+        return scores.masked_fill(bad, self.value)[self.rows :]
+
+
+SCORERS = {
+    "plain": MeanDot,
+    "chan": lambda: create("chan"),
+    "scan t2i": lambda: create("scan"),
+    "scan both": lambda: create("scan", direction="both"),
+}
+
+
+@pytest.mark.parametrize("name", SCORERS)
+@pytest.mark.parametrize("image_block", [None, 1, 2, 100])
+@pytest.mark.parametrize("text_block", [None, 1, 4, 100])
+def test_any_block_size_gives_the_scores_of_one_call(name, image_block, text_block):
+    scorer = SCORERS[name]().eval()
+    expected = scorer.score(IMAGES, TEXTS)
+    scores = similarity_matrix(scorer, IMAGES, TEXTS, image_block=image_block, text_block=text_block)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SCORERS)
+@pytest.mark.parametrize("budget", [1, 2_000, 50_000])
+def test_any_memory_budget_gives_the_scores_of_one_call(name, budget):
+    scorer = SCORERS[name]().eval()
+    scores = similarity_matrix(scorer, IMAGES, TEXTS, memory_budget=budget)
+    torch.testing.assert_close(scores, scorer.score(IMAGES, TEXTS), rtol=0, atol=1e-5)
+
+
+def test_the_budget_bounds_the_blocks():
+    scorer = MeanDot()
+    similarity_matrix(scorer, IMAGES, TEXTS, memory_budget=4 * 8 * 5 * 6 * 6)  # six pairs of 5 x 6 fragments, 8 copies
+    assert max(i * t for i, t in scorer.calls) <= 6
+    assert sum(i * t for i, t in scorer.calls) == 7 * 11
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_blocks_cover_every_pair_once(name):
+    seen = torch.zeros(7, 11, dtype=torch.int64)
+    for block in score_blocks(SCORERS[name](), IMAGES, TEXTS, image_block=3, text_block=4):
+        assert len(block.images) <= 3
+        assert len(block.texts) <= 4
+        seen[block.images[:, None], block.texts] += 1
+    assert torch.equal(seen, torch.ones_like(seen))
+
+
+def test_modes_are_restored_and_dropout_is_off():
+    scorer = MeanDot().train()
+    scorer.dropout.eval()
+    first, second = similarity_matrix(scorer, IMAGES, TEXTS), similarity_matrix(scorer, IMAGES, TEXTS)
+    assert torch.equal(first, second)
+    assert (scorer.training, scorer.dropout.training) == (True, False)
+
+
+def test_modes_are_restored_after_an_error():
+    scorer = Broken(float("nan")).train()
+    with pytest.raises(InvalidSimilarity):
+        similarity_matrix(scorer, IMAGES, TEXTS)
+    assert scorer.training
+
+
+def test_progress_reaches_the_total():
+    seen: list[tuple[int, int]] = []
+    similarity_matrix(MeanDot(), IMAGES, TEXTS, image_block=2, text_block=5, progress=lambda *at: seen.append(at))
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+    assert seen[-1] == (77, 77)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("block", [None, 2])
+def test_a_score_that_is_not_finite_is_refused_by_name_and_place(value, block):
+    with pytest.raises(InvalidSimilarity, match=r"Broken\.score returned .* for image 3 and caption 9"):
+        similarity_matrix(Broken(value), IMAGES, TEXTS, image_block=block, text_block=block)
+
+
+def test_a_wrong_shape_is_refused():
+    with pytest.raises(InvalidSimilarity, match=r"Broken\.score returned \(6, 11\) for 7 images and 11 captions"):
+        similarity_matrix(Broken(rows=1), IMAGES, TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("images", "texts", "what"), [(slice(0, 0), slice(None), "images"), (slice(None), slice(0, 0), "captions")]
+)
+def test_an_empty_side_is_refused(images, texts, what):
+    with pytest.raises(InvalidFragments, match=f"there are no {what} to score"):
+        similarity_matrix(create("chan"), IMAGES[images], TEXTS[texts])
+
+
+def test_different_widths_are_refused():
+    with pytest.raises(InvalidFragments, match="width 8 and captions 4"):
+        similarity_matrix(create("chan"), IMAGES, fragments(3, 4, 3, width=4))
+
+
+@pytest.mark.parametrize("argument", ["memory_budget", "image_block", "text_block"])
+def test_a_limit_below_one_is_refused(argument):
+    with pytest.raises(ValueError, match=f"{argument} must be at least 1, got 0"):
+        similarity_matrix(create("chan"), IMAGES, TEXTS, **{argument: 0})
+
+
+def test_inputs_are_not_changed():
+    for name in SCORERS:
+        before = [side.features.clone() for side in (IMAGES, TEXTS)]
+        similarity_matrix(SCORERS[name](), IMAGES, TEXTS)
+        assert all(torch.equal(b, side.features) for b, side in zip(before, (IMAGES, TEXTS), strict=True))
+
+
+def test_overriding_score_alone_leaves_the_packed_route():
+    """A subclass that changes the scores must not be scored by the packed form that it inherited."""
+    chan = type(create("chan"))
+
+    class Doubled(chan):
+        def score(self, images, texts):
+            return 2 * super().score(images, texts)
+
+    plain, doubled = create("chan"), Doubled()
+    assert packed_form(plain) is not None
+    assert packed_form(doubled) is None
+    torch.testing.assert_close(
+        similarity_matrix(doubled, IMAGES, TEXTS), 2 * similarity_matrix(plain, IMAGES, TEXTS), rtol=0, atol=1e-4
+    )
+    plain.score = lambda images, texts: torch.zeros(len(images), len(texts))
+    assert packed_form(plain) is None
+
+
+def test_the_product_backend_is_timed_recorded_and_can_be_pinned(monkeypatch):
+    monkeypatch.setattr(products, "_choices", {})
+    right, left = torch.randn(64, 16), torch.randn(24, 16)
+    products.prepare(right, 24, work=0)
+    (choice,) = product_backends().values()
+    assert choice == {"backend": "torch_mm", "gflops": {}}
+    products.prepare(right, 24, work=1e12)
+    (choice,) = product_backends().values()
+    assert choice["backend"] in choice["gflops"]
+    assert all(rate > 0 for rate in choice["gflops"].values())
+    monkeypatch.setenv("ITM_PRODUCT", "torch_mn")
+    with pytest.raises(UnknownName, match="did you mean 'torch_mm'"):
+        products.prepare(right, 24)
+    for name in choice["gflops"]:
+        monkeypatch.setenv("ITM_PRODUCT", name)
+        for rows in (24, 7):  # also another number of rows than it was prepared for
+            torch.testing.assert_close(products.prepare(right, 24)(left[:rows]), left[:rows] @ right.T)
