@@ -31,6 +31,7 @@ def import_checkpoint(scorer: str, checkpoint: Path, output: Path, vocabulary: s
         )
     model = checkpoints.import_checkpoint(checkpoint, scorer, vocabulary=vocabulary)
     checkpoints.save_model(model, output)
+    width = int(model.image_encoder.width)  # type: ignore[union-attr,arg-type]
     settings = ", ".join(f"{key}={value}" for key, value in model.config.model_dump().items())
-    click.echo(f"{output}: {scorer} ({settings}), width {model.image_encoder.width}")
+    click.echo(f"{output}: {scorer} ({settings}), width {width}")
     return 0
