@@ -35,11 +35,12 @@ ARTIFACTS = ("record.json", "config.yaml", "ranks.npz")
 #: MLflow's own limits on the length of a name and of a parameter, and on the entries of one batch.
 LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
 PARAMS_A_BATCH, METRICS_A_BATCH = 100, 900
-#: One attempt of a few seconds, where MLflow would try for minutes. What a user sets in the environment stays.
-PATIENCE = {
+#: One attempt of a few seconds, where MLflow would try for minutes, and no talk. What a user has set stays.
+SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 #: Seconds until an operation counts as stuck (a name server that does not answer, a locked file): over the network, and
 #: on the local store, where a first call migrates a new database.
@@ -102,7 +103,7 @@ class Tracker:
         """
 
     def close(self) -> None:
-        """Close what is open; the tracker hears nothing more."""
+        """Close what is open; the tracker hears nothing more until another experiment is started."""
 
 
 def create_tracker(results: str | Path, enabled: bool = True) -> Tracker:
@@ -125,6 +126,14 @@ def mirror_record(tracker: Tracker, record: RunRecord, folder: Path) -> None:
     """
     if record.status == "running":
         return
+    try:
+        _mirror(tracker, record, folder)
+    except Exception as error:  # a record that is odd inside, from another version say
+        logger.warning("run %s is not mirrored: %s: %s", record.run_id, type(error).__name__, error)
+        tracker.end_run("failed")
+
+
+def _mirror(tracker: Tracker, record: RunRecord, folder: Path) -> None:
     name = f"{record.label} seed {record.seed}"
     if not tracker.start_run(name, record.run_id, record.spec, _tags(record), _time(record.started)):
         return
@@ -166,9 +175,11 @@ class MlflowTracker(Tracker):
         self._off = False
 
     def start_experiment(self, name: str, tags: Mapping[str, str] | None = None) -> None:
+        self.close()  # one that was left open
         tags = dict(tags or {})
         tags.setdefault("itm.experiment_hash", sha256_json({"name": name, **tags}))
-        self._attempt(self._connect)  # apart from what follows: importing MLflow sets up its logging
+        # apart from what follows, since importing MLflow sets up its logging, and takes long on a busy machine
+        self._attempt(self._connect, LOCAL_DEADLINE)
         self._attempt(lambda: self._open(name, tags))
 
     def start_run(
@@ -207,7 +218,7 @@ class MlflowTracker(Tracker):
         self.end_run("killed")
         if self._parent:
             self._attempt(lambda: self._client.set_terminated(self._parent, "FINISHED"))
-        self._parent, self._off = "", True
+        self._parent, self._known = "", {}
 
     # What each of them asks of MLflow; `_attempt` runs it.
 
@@ -281,13 +292,13 @@ class MlflowTracker(Tracker):
         run = self._client.get_run(self._run)
         self._known[run.data.tags["itm.run_id"]] = run
 
-    def _attempt(self, call: Callable[[], object]) -> None:
+    def _attempt(self, call: Callable[[], object], deadline: float | None = None) -> None:
         """Run a call; on any failure say so once and be silent from then on."""
         if self._off:
             return
         try:
             with _considerate():
-                _within(self._deadline, call)
+                _within(deadline or self._deadline, call)
         except Exception as error:  # whatever it is, the run's own files are complete
             self._off, self._parent, self._run, self._waiting = True, "", "", []
             logger.warning(
@@ -299,11 +310,11 @@ class MlflowTracker(Tracker):
 
 @contextmanager
 def _considerate() -> Iterator[None]:
-    """MLflow without its long patience, its telemetry and its news of database migrations, for the time of a call."""
-    missing = [key for key in PATIENCE if key not in os.environ]
+    """MLflow with `SETTINGS` and without its news of database migrations, for the time of a call."""
+    missing = [key for key in SETTINGS if key not in os.environ]
     talkers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
     levels = [talker.level for talker in talkers]
-    os.environ.update({key: PATIENCE[key] for key in missing})
+    os.environ.update({key: SETTINGS[key] for key in missing})
     for talker in talkers:
         talker.setLevel(logging.ERROR)  # of a failure we tell ourselves
     try:

@@ -256,6 +256,19 @@ def test_another_experiment_has_a_parent_of_its_own(results, folder):
     assert len({run.data.tags["mlflow.parentRunId"] for run in store.children()}) == 2
 
 
+def test_one_tracker_serves_one_experiment_after_the_other(results, folder):
+    tracker = create_tracker(results)
+    for name in ("first", "second"):
+        tracker.start_experiment(name)
+        mirror_record(tracker, record(0), folder)
+    tracker.close()
+    assert tracker.start_run("after the end", "1") is False
+    store = Store(results)
+    names = {run.info.run_id: run.info.run_name for run in store.parents()}
+    assert sorted(names[run.data.tags["mlflow.parentRunId"]] for run in store.children()) == ["first", "second"]
+    assert {run.info.status for run in store.runs()} == {"FINISHED"}
+
+
 # Apart from others --------------------------------------------------------------------------------------------------
 
 
@@ -295,6 +308,17 @@ def test_a_run_left_open_is_closed_as_killed(results):
 def test_mlflows_news_of_migrations_are_not_heard_and_its_loggers_are_as_before(empty_store):
     assert empty_store[1] == []
     assert logging.getLogger("mlflow").level == logging.INFO, "as MLflow itself sets it"
+
+
+def test_mlflow_is_told_to_be_quick_and_quiet_only_while_it_is_called(results, monkeypatch):
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")  # the user's own
+    tracker, seen = create_tracker(results), {}
+    tracker._attempt(lambda: seen.update(os.environ))
+    assert seen["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
+    assert seen["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
 
 
 def test_the_base_listens_to_nothing(tmp_path):
@@ -337,15 +361,15 @@ def expect_one_short_failure(results, folder, caplog, seconds):
 
 def test_a_server_that_is_down(results, folder, monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://someone:secret@127.0.0.1:{closed_port()}")
-    warning = expect_one_short_failure(results, folder, caplog, 3)
+    warning = expect_one_short_failure(results, folder, caplog, 5)
     assert "127.0.0.1" in warning
     assert "secret" not in warning
 
 
 def test_a_server_that_never_answers(results, folder, monkeypatch, caplog, silent_server):
-    monkeypatch.setitem(tracking.PATIENCE, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setitem(tracking.SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", silent_server)
-    expect_one_short_failure(results, folder, caplog, 4)
+    expect_one_short_failure(results, folder, caplog, 6)
 
 
 def test_what_no_request_timeout_covers(results, folder, monkeypatch, caplog):
@@ -365,12 +389,22 @@ def test_what_no_request_timeout_covers(results, folder, monkeypatch, caplog):
 def test_a_results_folder_that_cannot_hold_the_store(tmp_path, monkeypatch, caplog):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "file").write_text("not a folder")
-    expect_one_short_failure(tmp_path / "file", tmp_path, caplog, 3)
+    expect_one_short_failure(tmp_path / "file", tmp_path, caplog, 5)
 
 
 def test_a_database_that_is_none(results, folder, caplog):
     (results / "mlflow.db").write_bytes(b"no database " * 1000)
-    assert "not a database" in expect_one_short_failure(results, folder, caplog, 3)
+    assert "not a database" in expect_one_short_failure(results, folder, caplog, 5)
+
+
+def test_a_record_that_is_odd_inside_costs_only_its_own_mirror(results, folder, caplog):
+    mirror(results, folder, record(0, training={"history": ["lost"]}), record(1))
+    (warning,) = warnings_of(caplog)
+    assert f"run {0:016x} is not mirrored" in warning
+    assert {run.data.tags["seed"]: run.info.status for run in Store(results).children()} == {
+        "0": "FAILED",
+        "1": "FINISHED",
+    }
 
 
 @pytest.mark.parametrize("method", ["create_run", "log_batch", "log_artifact", "set_terminated"])
