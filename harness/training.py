@@ -228,13 +228,7 @@ class _Loop:
                 for name, value in losses.items():
                     totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value
                 count += 1
-        means = {name: float(total) / max(count, 1) for name, total in totals.items()}
-        if not all(math.isfinite(mean) for mean in means.values()):
-            raise TrainingDiverged(
-                f"the loss became non-finite in epoch {number + 1} ({means}); lower training.learning_rate "
-                f"(now {self.spec.learning_rate}) or training.gradient_clip"
-            )
-        return means
+        return {name: float(total) / max(count, 1) for name, total in totals.items()}
 
     def run_step(self, captions: np.ndarray, noise: torch.Generator) -> dict[str, Tensor]:
         spec, scorer = self.spec, self.scorer
@@ -252,8 +246,14 @@ class _Loop:
             texts = scorer.encode_texts(tokens)
             losses = scorer.losses(images, texts, torch.from_numpy(image_rows).to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
-        torch.stack([loss.float() for loss in losses.values()]).sum().backward()
-        nn.utils.clip_grad_norm_(scorer.parameters(), spec.gradient_clip)
+        total = torch.stack([loss.float() for loss in losses.values()]).sum()
+        total.backward()
+        norm = nn.utils.clip_grad_norm_(scorer.parameters(), spec.gradient_clip)
+        if not bool(torch.isfinite(total + norm)):  # before the weights take it in
+            raise TrainingDiverged(
+                f"step {self.step + 1} of the training has loss {float(total.detach()):g} and gradient norm {float(norm):g}; lower "
+                f"training.learning_rate (now {spec.learning_rate:g}) or training.gradient_clip (now {spec.gradient_clip:g})"
+            )
         self.optimizer.step()
         self.step += 1
         return {name: loss.detach().float() for name, loss in losses.items()}

@@ -6,6 +6,7 @@ A subcommand's module is imported when it is called or asked for its help; `itm 
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 
 import click
@@ -60,6 +61,7 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 a run failed (the others are kept), 2 bad input."""
+    _log_to_stderr()
     try:
         code = cli.main(arguments, prog_name="itm", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -75,6 +77,21 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+
+
+class _Lines(logging.Handler):
+    """Each message as one line on whatever is stderr at that moment (a progress display may stand before it)."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        mark = f"itm: {record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        click.echo(mark + " ".join(record.getMessage().split()), err=True)
+
+
+def _log_to_stderr() -> None:
+    logger = logging.getLogger("harness")
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, _Lines) for handler in logger.handlers):
+        logger.addHandler(_Lines())
 
 
 if __name__ == "__main__":
