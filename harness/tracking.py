@@ -146,7 +146,7 @@ def _mirror(tracker: Tracker, record: RunRecord, folder: Path) -> None:
     for file in ARTIFACTS:
         if (folder / file).is_file():
             tracker.artifact(folder / file)
-    tracker.end_run(record.status, _time(record.finished))
+    tracker.end_run("failed" if record.status == "failed" else "finished", _time(record.finished))
 
 
 class MlflowTracker(Tracker):
