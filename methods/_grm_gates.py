@@ -107,14 +107,13 @@ def ungated(gates: Tensor) -> Tensor:
 
 
 def mean_over_length(gates: Tensor, mask: Tensor) -> Tensor:
-    """Weights (N, F) of a mean over an item's real fragments, suppressed ones counted in the denominator."""
-    return gates * mask / mask.sum(1, keepdim=True)
+    """Weights (N, F) of a mean over an item's real fragments, whether suppressed or not."""
+    return mask.to(gates.dtype) / mask.sum(1, keepdim=True)
 
 
 def mean_over_gates(gates: Tensor, mask: Tensor) -> Tensor:
-    """Weights (N, F) of a mean whose denominator is the sum of the gates; all 0 if every gate is closed."""
-    kept = gates * mask
-    return kept / kept.sum(1, keepdim=True).clamp(min=_SMALLEST)
+    """Weights (N, F) of a sum over an item's real fragments whose denominator is the sum of their gates."""
+    return mask / (gates * mask).sum(1, keepdim=True).clamp(min=_SMALLEST)
 
 
 GATES = {"soft": SoftGate, "hard": HardGate}

@@ -73,12 +73,12 @@ def test_the_score_is_the_weighted_sum_of_the_ranking_levels():
 
 
 def test_with_negative_similarities_only_the_gate_cannot_leave_the_maximum():
-    """Gated by 1 and 0.1, similarities -0.5 and -0.9 give maxima -0.5 and -0.09: another patch wins than without gates."""
+    """Gates 1 and 0.1, similarities -0.5 and -0.9: maxima -0.5 and -0.09, so another patch wins than without gates."""
     words = torch.tensor([[[1.0, 0.0]]])
     rows = torch.tensor([[[-0.5, 0.75**0.5], [-0.9, 0.19**0.5]]])
     gates, mask, word_mask = torch.tensor([[1.0, 0.1]]), torch.ones(1, 2).bool(), torch.ones(1, 1).bool()
-    images = _grm_levels.image_side(rows, mask, gates, rows[:, :0], mask[:, :0], lambda g: g, lambda g, m: g * m / 2)
-    texts = _grm_levels.text_side(words, word_mask, torch.ones(1, 1), lambda g: g, lambda g, m: g * m)
+    images = _grm_levels.image_side(rows, mask, gates, rows[:, :0], mask[:, :0], lambda g: g, lambda g, m: m / 2)
+    texts = _grm_levels.text_side(words, word_mask, torch.ones(1, 1), lambda g: g, lambda g, m: m.float())
     found = _grm_levels.pairwise_levels(images, texts, ("original", "salient"), torch.nn.Identity())
     expected = [-0.5 + (-0.5 - 0.9) / 2, -0.09 + (-0.5 - 0.09) / 2]
     assert found.flatten().tolist() == pytest.approx(expected, abs=1e-6)
