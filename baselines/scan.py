@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -16,8 +16,6 @@ from harness.similarity import CrossAttentionKernel, LogSumExp, Max, Mean, Packe
 #: The authors' Flickr30K values: lambda1 and lambda2 of each direction.
 INVERSE_TEMPERATURE = {"t2i": 9.0, "i2t": 4.0}
 LSE_SCALE = {"t2i": 6.0, "i2t": 5.0}
-#: Words attend to regions, or regions to words.
-SWAPPED = {"t2i": False, "i2t": True}
 DIRECTIONS = {"t2i": ("t2i",), "i2t": ("i2t",), "both": ("t2i", "i2t")}
 POOLINGS: dict[str, Callable[[float], Pooling]] = {
     "lse": lambda sharpness: LogSumExp(sharpness, 1 / sharpness),
@@ -25,6 +23,18 @@ POOLINGS: dict[str, Callable[[float], Pooling]] = {
     "max": lambda _: Max(),
     "sum": lambda _: Sum(),
 }
+
+
+def _words_attend(images: Fragments, texts: Fragments, **options: Any) -> Tensor:
+    return cross_attention(images.features, images.mask, texts.features, texts.mask, **options)
+
+
+def _regions_attend(images: Fragments, texts: Fragments, **options: Any) -> Tensor:
+    return cross_attention(texts.features, texts.mask, images.features, images.mask, **options).T
+
+
+#: Who attends, and whether the packed kernel has its sides exchanged.
+ATTENDING = {"t2i": (_words_attend, False), "i2t": (_regions_attend, True)}
 
 
 class ScanConfig(ScorerConfig):
@@ -116,23 +126,20 @@ class Scan(Scorer):
 class _Attention:
     """One direction of the attention with its temperatures."""
 
+    attend: Callable[..., Tensor]
     swapped: bool
     attention_norm: str
     inverse_temperature: float
     pooling: Pooling
 
     def score(self, images: Fragments, texts: Fragments) -> Tensor:
-        context, queries = (texts, images) if self.swapped else (images, texts)
-        scores = cross_attention(
-            context.features,
-            context.mask,
-            queries.features,
-            queries.mask,
+        return self.attend(
+            images,
+            texts,
             pooling=self.pooling,
             attention_norm=self.attention_norm,
             inverse_temperature=self.inverse_temperature,
         )
-        return scores.T if self.swapped else scores
 
     def kernel(self) -> CrossAttentionKernel:
         return CrossAttentionKernel(self.pooling, self.attention_norm, self.inverse_temperature, self.swapped)
@@ -140,7 +147,7 @@ class _Attention:
 
 def _attention(direction: str, config: ScanConfig) -> _Attention:
     return _Attention(
-        SWAPPED[direction],
+        *ATTENDING[direction],
         config.attention_norm,
         config.inverse_temperature or INVERSE_TEMPERATURE[direction],
         POOLINGS[config.pooling](config.lse_scale or LSE_SCALE[direction]),

@@ -10,9 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.similarity.cross_attention import ATTENTION_NORMS, cross_attention
+    from harness.similarity.assignment import max_sim
+    from harness.similarity.attention import ATTENTION_NORMS, cross_attention
     from harness.similarity.kernels import CrossAttentionKernel, Kernel, MaxSimKernel, PackedForm
-    from harness.similarity.max_sim import max_sim
     from harness.similarity.pooling import LogSumExp, Max, Mean, Pooling, SoftmaxMean, Sum
 
 __all__ = [
@@ -32,13 +32,13 @@ __all__ = [
 ]
 
 _MODULES = {
-    "ATTENTION_NORMS": "cross_attention",
+    "ATTENTION_NORMS": "attention",
     "CrossAttentionKernel": "kernels",
     "Kernel": "kernels",
     "MaxSimKernel": "kernels",
     "PackedForm": "kernels",
-    "cross_attention": "cross_attention",
-    "max_sim": "max_sim",
+    "cross_attention": "attention",
+    "max_sim": "assignment",
 }
 
 

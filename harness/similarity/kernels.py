@@ -16,11 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.fragments import Fragments
+from harness.similarity.attention import EPSILON, LEAK
 from harness.similarity.packing import Bucket
 from harness.similarity.pooling import Mean, Pooling
 
-EPSILON = 1e-8
-LEAK = 0.1
 #: exp(x) of |x| up to this stays far from overflow in float32, even squared and summed, so that no maximum is needed.
 SAFE_EXPONENT = 20.0
 

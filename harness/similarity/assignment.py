@@ -1,0 +1,148 @@
+"""Max-sim: each element of one side takes its best match on the other, then the elements are pooled.
+
+The token similarities of a batch are never held whole: they are computed in tiles over real fragments only, and what is
+kept for the gradient is the index of each maximum, one byte of it where that is enough.
+
+Shape letters: I images, T captions, R regions, W words, D width; C items of the side that is searched (left) with F
+fragments, Q items of the searching side (right) with L fragments, P real right fragments of all items together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from harness.errors import InvalidFragments
+from harness.similarity.pooling import Mean, Pooling
+
+#: Similarities of one tile: near the caches of a processor, enough to fill a GPU.
+TILE_ELEMENTS = {"cpu": 2**20, "cuda": 2**27}
+
+
+def max_sim(
+    images: Tensor,
+    image_mask: Tensor,
+    texts: Tensor,
+    text_mask: Tensor,
+    *,
+    direction: str = "t2i",
+    pooling: Pooling | None = None,
+) -> Tensor:
+    """Similarity of every image with every caption by hard assignment.
+
+    Args:
+        images: (I, R, D) region vectors; unit vectors make the token similarity a cosine.
+        image_mask: (I, R) bool, True = real; at least one an image.
+        texts: (T, W, D) word vectors.
+        text_mask: (T, W) bool.
+        direction: "t2i" = the best region of each word, pooled over words; "i2t" = the best word of each region,
+            pooled over regions.
+        pooling: mean by default.
+
+    Returns:
+        (I, T) float32, in the unit of the pooled token similarity. Differentiable once; a maximum that is reached
+        several times sends its gradient to one of them.
+
+    Raises:
+        InvalidFragments: the sides differ in width.
+
+    Source:
+        Pan et al., CHAN, CVPR 2023, eq. 5-9; Yao et al., FILIP, ICLR 2022, eq. 4-5.
+        Differs: padding takes no part, where CHAN writes -1, a legal cosine.
+    """
+    pool = Mean() if pooling is None else pooling
+    return _DIRECTIONS[direction](images, image_mask, texts, text_mask, pool)
+
+
+def _best_region(images: Tensor, image_mask: Tensor, texts: Tensor, text_mask: Tensor, pool: Pooling) -> Tensor:
+    return pool(best_match(images, image_mask, texts, text_mask), 2, text_mask[None])
+
+
+def _best_word(images: Tensor, image_mask: Tensor, texts: Tensor, text_mask: Tensor, pool: Pooling) -> Tensor:
+    return pool(best_match(texts, text_mask, images, image_mask), 2, image_mask[None]).T
+
+
+_DIRECTIONS = {"t2i": _best_region, "i2t": _best_word}
+
+
+def best_match(left: Tensor, left_mask: Tensor, right: Tensor, right_mask: Tensor) -> Tensor:
+    """The largest similarity of each right fragment with the fragments of each left item.
+
+    Args:
+        left: (C, F, D).
+        left_mask: (C, F) bool, True = real; at least one an item.
+        right: (Q, L, D).
+        right_mask: (Q, L) bool.
+
+    Returns:
+        (C, Q, L) float32; 0 at padded right fragments.
+
+    Raises:
+        InvalidFragments: the sides differ in width.
+    """
+    if left.shape[-1] != right.shape[-1]:
+        raise InvalidFragments(
+            f"the sides have widths {left.shape[-1]} and {right.shape[-1]}; both must have one width D"
+        )
+    lengths, order = left_mask.sum(1).sort(stable=True)
+    fragments = left_mask[order].nonzero()
+    rows = left.flatten(0, 1)[order[fragments[:, 0]] * left.shape[1] + fragments[:, 1]]
+    places = right_mask.flatten().nonzero().squeeze(1)
+    words = right.flatten(0, 1)[places]
+    best = _BestMatch.apply(rows, words, lengths.tolist(), torch.is_grad_enabled())
+    unpacked = best.new_zeros(len(best), right_mask.numel()).index_copy(1, places, best)
+    return unpacked[order.argsort()].unflatten(1, right_mask.shape)
+
+
+class _BestMatch(torch.autograd.Function):
+    """(P_left, D), (P, D) -> (C, P): left rows belong to items of the given, rising lengths."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, words: Tensor, lengths: Sequence[int], keep: bool) -> Tensor:
+        best = torch.empty(len(lengths), len(words), device=rows.device)
+        keep = keep and any(ctx.needs_input_grad[:2])
+        # One byte an index where that is enough.
+        kind = torch.uint8 if lengths[-1] <= 256 else torch.int16 if lengths[-1] <= 2**15 else torch.int32
+        index = torch.empty(best.shape if keep else (0,), dtype=kind, device=rows.device)
+        for items, part, length in _tiles(lengths, len(words), rows.device):
+            similarity = (rows[part] @ words.T).view(-1, length, len(words))
+            if keep:
+                values, where = similarity.max(1)
+                best[items], index[items] = values, where
+            else:
+                best[items] = similarity.amax(1)
+        ctx.save_for_backward(rows, words, index)
+        ctx.lengths = lengths
+        return best
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        rows, words, index = ctx.saved_tensors
+        to_rows = torch.empty_like(rows)
+        to_words = torch.zeros_like(words, dtype=torch.float32)
+        for items, part, length in _tiles(ctx.lengths, len(words), rows.device):
+            of_tile = gradient[items, None].to(rows.dtype)
+            spread = of_tile.new_zeros(len(of_tile), length, len(words))
+            spread = spread.scatter_(1, index[items, None].long(), of_tile).flatten(0, 1)
+            to_rows[part] = spread @ words
+            to_words += spread.T @ rows[part]
+        return to_rows, to_words.to(words.dtype), None, None
+
+
+def _tiles(lengths: Sequence[int], columns: int, device: torch.device) -> Iterator[tuple[slice, slice, int]]:
+    """Items of one length, their rows, and the length; as many items as the tile holds, at least one."""
+    limit = TILE_ELEMENTS.get(device.type, TILE_ELEMENTS["cuda"])
+    first, row = 0, 0
+    while first < len(lengths):
+        length = lengths[first]
+        last, fitting = first + 1, max(1, limit // (length * columns))
+        while last < len(lengths) and lengths[last] == length and last - first < fitting:
+            last += 1
+        yield slice(first, last), slice(row, row + (last - first) * length), length
+        row += (last - first) * length
+        first = last

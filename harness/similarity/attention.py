@@ -1,0 +1,162 @@
+"""Cross-attention similarity (SCAN) without the attended vectors, through the Gram matrix of the attended side.
+
+The attended vector of query q is a_q = sum_c w[c, q] C_c. Its product with the query is sum_c w[c, q] s[c, q] and its
+squared norm is w_q' G w_q with G = C C', so the cosine needs no tensor of width D beyond the token similarity s.
+
+The scores are computed in tiles; in training each tile is computed again in backward, so that the memory of a step is
+that of one tile and not of all token similarities.
+
+Shape letters: C items of the attended side (context) with F fragments, Q items of the querying side with L, D width; small
+letters for the items of one tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from harness.errors import InvalidFragments
+from harness.similarity.pooling import NEGATIVE_INFINITY, Pooling
+
+#: Smallest norm that a cosine is divided by, as in the authors' code.
+EPSILON = 1e-8
+LEAK = 0.1
+#: Similarities of one tile, of which about ten copies are alive in backward.
+TILE_ELEMENTS = {"cpu": 2**19, "cuda": 2**25}
+#: Query fragments of a tile before further context items are added.
+WIDEST_GROUP = 1024
+
+#: (similarity (c, F, L, q), mask (L, q)) -> attention logits before the inverse temperature, normalised over L
+AttentionNorm = Callable[[Tensor, Tensor], Tensor]
+
+
+def _leaky(similarity: Tensor) -> Tensor:
+    return F.leaky_relu(similarity, LEAK)
+
+
+def _l2(similarity: Tensor) -> Tensor:
+    # The square root of zero has an infinite slope: a context orthogonal to every query must not yield NaN gradients.
+    squares = (similarity * similarity).sum(-2, keepdim=True)
+    return similarity / (squares.clamp_min(EPSILON**2).sqrt() + EPSILON)
+
+
+def _l1(similarity: Tensor) -> Tensor:
+    return similarity / (similarity.abs().sum(-2, keepdim=True) + EPSILON)
+
+
+#: How the similarities of one context fragment with all queries of an item are normalised. Padded similarities are 0.
+ATTENTION_NORMS: dict[str, AttentionNorm] = {
+    "clipped_l2norm": lambda s, mask: _l2(_leaky(s)),
+    "l2norm": lambda s, mask: _l2(s),
+    "clipped_l1norm": lambda s, mask: _l1(_leaky(s)),
+    "l1norm": lambda s, mask: _l1(s),
+    "softmax": lambda s, mask: torch.softmax(s.masked_fill(~mask, NEGATIVE_INFINITY), -2),
+    "clipped": lambda s, mask: _leaky(s),
+    "none": lambda s, mask: s,
+}
+
+
+def cross_attention(
+    context: Tensor,
+    context_mask: Tensor,
+    queries: Tensor,
+    query_mask: Tensor,
+    *,
+    pooling: Pooling,
+    attention_norm: str = "clipped_l2norm",
+    inverse_temperature: float = 9.0,
+) -> Tensor:
+    """Similarity of every context item with every query item: each query attends to the context, cosines are pooled.
+
+    SCAN's t2i is `cross_attention(images, ..., texts, ...)`, its i2t is `cross_attention(texts, ..., images, ...).T`.
+
+    Args:
+        context: (C, F, D) fragments that are attended to.
+        context_mask: (C, F) bool, True = real; at least one an item.
+        queries: (Q, L, D) fragments that attend.
+        query_mask: (Q, L) bool.
+        pooling: reduces the cosines of an item's queries.
+        attention_norm: key of `ATTENTION_NORMS`; over the queries, for each context fragment.
+        inverse_temperature: SCAN's lambda1 of the softmax over the context.
+
+    Returns:
+        (C, Q).
+
+    Raises:
+        InvalidFragments: the sides differ in width.
+
+    Source:
+        Lee et al., SCAN, ECCV 2018, eq. 1-5 and the authors' code. Differs: padding is masked on both sides; l1norm is
+        the division by the sum of absolute values that the authors' parser offers but their code does not define.
+    """
+    if context.shape[-1] != queries.shape[-1]:
+        raise InvalidFragments(
+            f"the sides have widths {context.shape[-1]} and {queries.shape[-1]}; both must have one width D"
+        )
+    attention = _Attention(ATTENTION_NORMS[attention_norm], inverse_temperature, pooling)
+    recompute = torch.is_grad_enabled() and (context.requires_grad or queries.requires_grad)
+    context = context.masked_fill(~context_mask[..., None], 0)
+    grams = torch.bmm(context, context.transpose(1, 2))
+    limit = TILE_ELEMENTS.get(context.device.type, TILE_ELEMENTS["cuda"])
+    groups = list(_query_groups(query_mask, limit // context.shape[1]))
+
+    columns = []
+    for group, longest in groups:
+        mask = query_mask[group, :longest].T
+        words = queries[group, :longest].transpose(0, 1).masked_fill(~mask[..., None], 0)
+        step = max(1, limit // (context.shape[1] * mask.numel()))
+        rows = []
+        for part in torch.arange(len(context), device=context.device).split(step):
+            items = slice(int(part[0]), int(part[-1]) + 1)
+            tile = (context[items], context_mask[items], grams[items], words, mask)
+            if recompute:
+                rows.append(checkpoint(attention, *tile, use_reentrant=False, preserve_rng_state=False))
+            else:
+                rows.append(attention(*tile))
+        columns.append(torch.cat(rows))
+    return torch.cat(columns, 1)[:, torch.cat([group for group, _ in groups]).argsort()]
+
+
+@dataclass(frozen=True)
+class _Attention:
+    """Scores of one tile of context items and query items."""
+
+    norm: AttentionNorm
+    inverse_temperature: float
+    pooling: Pooling
+
+    def __call__(self, context: Tensor, context_mask: Tensor, gram: Tensor, queries: Tensor, mask: Tensor) -> Tensor:
+        """(c, F, D), (c, F), (c, F, F), (L, q, D) and (L, q) -> (c, q); padded fragments are 0."""
+        similarity = context.flatten(0, 1) @ queries.flatten(0, 1).T
+        similarity = similarity.float().view(*context_mask.shape, *mask.shape)
+        logits = self.norm(similarity, mask) * self.inverse_temperature
+        weights = torch.softmax(logits.masked_fill(~context_mask[:, :, None, None], NEGATIVE_INFINITY), 1)
+        product = (weights * similarity).sum(1)
+        flat = weights.flatten(2)
+        attended = (flat * torch.bmm(gram.float(), flat)).sum(1).view_as(product)
+        norms = attended.clamp_min(EPSILON**2).sqrt() * _safe_norm(queries.float())
+        return self.pooling(product / norms.clamp_min(EPSILON), 1, mask[None])
+
+
+def _query_groups(mask: Tensor, columns: int) -> Iterator[tuple[Tensor, int]]:
+    """Items of similar extent, at most `columns` fragments together (at least one item), and the longest extent."""
+    positions = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    extents, order = (mask * positions).amax(1).sort(stable=True)
+    sizes, first = extents.tolist(), 0
+    widest = max(1, min(columns, WIDEST_GROUP))
+    while first < len(sizes):
+        last = first + 1
+        while last < len(sizes) and (last + 1 - first) * sizes[last] <= widest:
+            last += 1
+        yield order[first:last], sizes[last - 1]
+        first = last
+
+
+def _safe_norm(vectors: Tensor) -> Tensor:
+    """L2 norm along the last axis, with a finite gradient at zero."""
+    return (vectors * vectors).sum(-1).clamp_min(EPSILON**2).sqrt()
