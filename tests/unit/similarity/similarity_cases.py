@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from harness.fragments import Fragments
 
 
-def ragged(seed: int, items: int, longest: int, width: int, *, duplicates: bool = False, junk: float = 50.0) -> Fragments:
+def ragged(
+    seed: int, items: int, longest: int, width: int, *, duplicates: bool = False, junk: float = 50.0
+) -> Fragments:
     """Unit vectors with a random mask (not a prefix) and large finite values at the padding."""
     generator = torch.Generator().manual_seed(seed)
     features = torch.nn.functional.normalize(torch.randn(items, longest, width, generator=generator), dim=-1)

@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 
-def pool(values: Tensor, pooling: str, sharpness: float, scale: float) -> float:
+def pool(values: Tensor, pooling: str, sharpness: float, scale: float) -> Tensor:
     if pooling == "mean":
-        return float(values.mean())
+        return values.mean()
     if pooling == "sum":
-        return float(values.sum())
+        return values.sum()
     if pooling == "max":
-        return float(values.max())
+        return values.max()
     if pooling == "softmax":
         weights = torch.exp(values * sharpness)
-        return float((weights * values).sum() / weights.sum())
-    return float(torch.log(torch.exp(values * sharpness).sum()) * scale)
+        return (weights * values).sum() / weights.sum()
+    return torch.log(torch.exp(values * sharpness).sum()) * scale
 
 
 def attention_logits(similarity: Tensor, norm: str) -> Tensor:
@@ -41,22 +41,23 @@ def attend(context: Tensor, queries: Tensor, norm: str, inverse_temperature: flo
     return (attended * queries).sum(1) / norms
 
 
-def scan_pair(image: Tensor, text: Tensor, direction: str, norm: str, pooling: str, l1: float, l2: float) -> float:
+def scan_pair(image: Tensor, text: Tensor, direction: str, norm: str, pooling: str, l1: float, l2: float) -> Tensor:
     if direction == "both":
         return sum(scan_pair(image, text, d, norm, pooling, l1, l2) for d in ("t2i", "i2t")) / 2
     context, queries = (image, text) if direction == "t2i" else (text, image)
     return pool(attend(context, queries, norm, l1), pooling, l2, 1 / l2)
 
 
-def chan_pair(image: Tensor, text: Tensor, coding: str, pooling: str, temperature: float) -> float:
+def chan_pair(image: Tensor, text: Tensor, coding: str, pooling: str, temperature: float) -> Tensor:
     best = (image @ text.T).max(0 if coding == "vha" else 1).values
     return pool(best, pooling, 1 / temperature, 1.0)
 
 
 def every_pair(pair, images, texts) -> Tensor:
-    """(I, T) float64 of `pair(image (R, D), text (W, D))` on the real fragments."""
+    """(I, T) float64 of `pair(image (R, D), text (W, D))` on the real fragments; differentiable."""
 
     def real(side):
         return [features[mask].double() for features, mask in zip(side.features, side.mask, strict=True)]
 
-    return torch.tensor([[pair(image, text) for text in real(texts)] for image in real(images)], dtype=torch.float64)
+    texts_real = real(texts)
+    return torch.stack([torch.stack([pair(image, text) for text in texts_real]) for image in real(images)])

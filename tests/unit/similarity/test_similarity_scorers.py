@@ -38,7 +38,7 @@ def assert_both_routes(scorer, images, texts, expected, tolerance, **blocks):
         torch.testing.assert_close(scores.double(), expected, rtol=1e-5, atol=tolerance)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(sides(), CHAN, st.sampled_from([None, 1, 3]), st.sampled_from([None, 1, 2]))
 def test_chan_is_the_naive_form(pair, config, image_block, text_block):
     images, texts = pair
@@ -51,7 +51,7 @@ def test_chan_is_the_naive_form(pair, config, image_block, text_block):
     assert_both_routes(scorer, images, texts, expected, 5e-6, image_block=image_block, text_block=text_block)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(sides(), SCAN, st.sampled_from([None, 1, 3]), st.sampled_from([None, 1, 2]))
 def test_scan_is_the_naive_form(pair, config, image_block, text_block):
     images, texts = pair
@@ -78,7 +78,9 @@ def test_realistic_input_is_exact(name):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize(("name", "config"), [("chan", {"pooling": "mean"}), ("scan", {}), ("scan", {"direction": "i2t"})])
+@pytest.mark.parametrize(
+    ("name", "config"), [("chan", {"pooling": "mean"}), ("scan", {}), ("scan", {"direction": "i2t"})]
+)
 def test_reduced_precision_is_close(dtype, name, config):
     images, texts = ragged(3, 8, 12, 64), ragged(4, 16, 9, 64)
     scorer = create(name, **config)
