@@ -203,7 +203,7 @@ def test_training_works_under_bfloat16_autocast():
 
 
 def test_a_few_steps_of_training_separate_matching_pairs():
-    """Eight pairs of noisy copies: after 60 steps every image prefers its own caption, from at or near chance."""
+    """Eight pairs of noisy copies: after 40 steps every image prefers its own caption, from at or near chance."""
     torch.manual_seed(0)
     content = torch.randn(8, 3, WIDTH)
     rotation = torch.linalg.qr(torch.randn(WIDTH, WIDTH))[0]
@@ -211,7 +211,7 @@ def test_a_few_steps_of_training_separate_matching_pairs():
     full = torch.ones(8, 3, dtype=torch.bool)
     images, scorer, ids = Fragments(content, full), grm(), torch.arange(8)
     optimizer = torch.optim.Adam([*scorer.parameters(), *mixer.parameters()], lr=0.02)
-    for _ in range(60):
+    for _ in range(40):
         optimizer.zero_grad()
         sum(scorer.losses(images, Fragments(mixer(content @ rotation), full), ids).values()).backward()
         optimizer.step()
