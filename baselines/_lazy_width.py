@@ -7,7 +7,7 @@ are loaded. A training knows it from the backbones, before its optimiser collect
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from harness.errors import InvalidFragments, InvalidSpec
 from harness.fragments import Fragments
 from harness.scorer import Scorer, ScorerConfig
+
+if TYPE_CHECKING:
+    from harness.backbones.base import ImageEncoder, TextEncoder
 
 
 class HasWidth(Protocol):
@@ -38,8 +41,8 @@ class LazyWidthScorer(Scorer):
     def __init__(
         self,
         config: ScorerConfig | None = None,
-        image_encoder: nn.Module | None = None,
-        text_encoder: nn.Module | None = None,
+        image_encoder: ImageEncoder | None = None,
+        text_encoder: TextEncoder | None = None,
     ):
         super().__init__(config, image_encoder, text_encoder)
         #: What depends on D; None until D is known.

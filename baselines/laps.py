@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,9 @@ from baselines._laps_pairs import ImageSide, TextSide, pairwise_scores
 from baselines._lazy_width import LazyWidthScorer
 from harness.fragments import Fragments
 from harness.scorer import ScorerConfig
+
+if TYPE_CHECKING:
+    from harness.backbones.base import ImageEncoder, TextEncoder
 
 #: The extra that holds the aggregation logits of prepared images.
 LOGITS = "aggregation_logits"
@@ -118,8 +121,8 @@ class Laps(LazyWidthScorer):
     def __init__(
         self,
         config: LapsConfig | None = None,
-        image_encoder: nn.Module | None = None,
-        text_encoder: nn.Module | None = None,
+        image_encoder: ImageEncoder | None = None,
+        text_encoder: TextEncoder | None = None,
     ):
         super().__init__(config, image_encoder, text_encoder)
         #: Largest number of elements of a tile's tensors; None = by device.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,9 @@ from harness.fragments import Fragments
 from harness.scorer import Objective, Scorer, ScorerConfig
 from harness.similarity import Mean, PackedForm, max_sim
 from harness.similarity.packing import Bucket
+
+if TYPE_CHECKING:
+    from harness.backbones.base import ImageEncoder, TextEncoder
 
 #: Weights of s_i2t and s_t2i in the score; those that are 0 are neither computed nor trained.
 COMBINATIONS: dict[str, dict[str, float]] = {
@@ -84,8 +87,8 @@ class LateInteraction(Scorer):
     def __init__(
         self,
         config: LateInteractionConfig | None = None,
-        image_encoder: nn.Module | None = None,
-        text_encoder: nn.Module | None = None,
+        image_encoder: ImageEncoder | None = None,
+        text_encoder: TextEncoder | None = None,
     ):
         super().__init__(config, image_encoder, text_encoder)
         self._weights = COMBINATIONS[self.config.combination]

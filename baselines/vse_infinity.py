@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,9 @@ from baselines._features import clean, dot_products, global_fragment
 from baselines._lazy_width import LazyWidthScorer
 from harness.fragments import Fragments
 from harness.scorer import ScorerConfig
+
+if TYPE_CHECKING:
+    from harness.backbones.base import ImageEncoder, TextEncoder
 
 #: Wavelengths of the position code grow to this many positions times two pi, as in a Transformer.
 LONGEST_WAVE = 10_000.0
@@ -152,8 +155,8 @@ class VseInfinity(LazyWidthScorer):
     def __init__(
         self,
         config: VseInfinityConfig | None = None,
-        image_encoder: nn.Module | None = None,
-        text_encoder: nn.Module | None = None,
+        image_encoder: ImageEncoder | None = None,
+        text_encoder: TextEncoder | None = None,
     ):
         super().__init__(config, image_encoder, text_encoder)
         pooling = (self.config.code_width, self.config.hidden_width, self.config.temperature)

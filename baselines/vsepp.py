@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from baselines._features import clean, dot_products, global_fragment, mean_of_real
 from harness.fragments import Fragments
 from harness.scorer import Scorer, ScorerConfig
+
+if TYPE_CHECKING:
+    from harness.backbones.base import ImageEncoder, TextEncoder
 
 
 def last_of_real(features: Tensor, mask: Tensor) -> Tensor:
@@ -65,8 +68,8 @@ class Vsepp(Scorer):
     def __init__(
         self,
         config: VseppConfig | None = None,
-        image_encoder: nn.Module | None = None,
-        text_encoder: nn.Module | None = None,
+        image_encoder: ImageEncoder | None = None,
+        text_encoder: TextEncoder | None = None,
     ):
         super().__init__(config, image_encoder, text_encoder)
         self._pool_words = POOLINGS[self.config.text_pooling]
