@@ -214,7 +214,8 @@ def pairwise_levels(
     """
     if not len(images.rows) or not len(texts.words):
         return images.rows.new_zeros(len(levels), len(images.rows), len(texts.words))
-    training = torch.is_grad_enabled() and (images.rows.requires_grad or texts.words.requires_grad)
+    learned = (images.rows, images.gates, texts.words, texts.gates)
+    training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in learned)
     budget = tile_elements or (_TILE_TRAINING if training else _TILE.get(images.rows.device.type, _TILE["cuda"]))
     order = texts.extent.argsort(stable=True)
     texts = _rows(texts, order)

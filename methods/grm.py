@@ -11,7 +11,7 @@ Shape letters: I images, T captions, B pairs, R patches, W words, K regions, D w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,9 @@ from methods._grm_gates import MEANS, ORDERS, at_least_float32
 from methods._grm_levels import image_side, pairwise_levels, text_side
 from methods._grm_parts import Parts, RegionState, build_parts, regularisers
 from methods._grm_regions import Regions
+
+if TYPE_CHECKING:
+    from harness.backbones.base import ImageEncoder, TextEncoder
 
 
 class Grm(Scorer):
@@ -62,8 +65,8 @@ class Grm(Scorer):
     def __init__(
         self,
         config: GrmConfig | None = None,
-        image_encoder: nn.Module | None = None,
-        text_encoder: nn.Module | None = None,
+        image_encoder: ImageEncoder | None = None,
+        text_encoder: TextEncoder | None = None,
     ):
         super().__init__(config, image_encoder, text_encoder)
         #: What this method learns; None until the width is known.
@@ -247,7 +250,9 @@ def _weighted(levels: Tensor, weights: Mapping[str, float]) -> Tensor:
     return (levels * scale[:, None, None]).sum(0)  # no matrix product, which autocast would round
 
 
-def _common_width(config: GrmConfig, image_encoder: nn.Module | None, text_encoder: nn.Module | None) -> int | None:
+def _common_width(
+    config: GrmConfig, image_encoder: ImageEncoder | None, text_encoder: TextEncoder | None
+) -> int | None:
     found = {
         "the config": config.width,
         "the image backbone": getattr(image_encoder, "width", None),
