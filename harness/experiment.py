@@ -150,6 +150,7 @@ def run_cells(
         observer.started(spec)
         record, code = _run_guarded(spec, store, torch.device(device), functools.partial(observer.epoch, spec))
         observer.ended(record)
+        mirror_record(tracker, record, store.folder(spec.run_id))
         if record.status == "failed":
             outcome.failures.append(record)
             outcome.exit_code = max(outcome.exit_code, code)
@@ -157,7 +158,8 @@ def run_cells(
         record_or_none = store.finished(spec.run_id)
         if record_or_none is not None:
             outcome.records.append(record_or_none)
-            mirror_record(tracker, record_or_none, store.folder(spec.run_id))
+            if spec not in missing:  # recorded by an earlier call, perhaps one that could not reach the tracker
+                mirror_record(tracker, record_or_none, store.folder(spec.run_id))
     tracker.close()
     return outcome
 
@@ -273,10 +275,9 @@ def _run_guarded(
 def _measure(scorer: Scorer, scored: Scored, dataset: Dataset, spec: RunSpec, device: torch.device) -> dict[str, float]:
     test = dataset.split(TEST_SPLIT)
     rows = range(min(len(test.images), spec.evaluation.batch_size))
-    assert scorer.image_encoder is not None
-    assert scorer.text_encoder is not None
-    pixels_or_regions = image_batch(test, scorer.image_encoder, rows).to(device)
-    tokens = scorer.text_encoder.tokenizer(test.captions[: spec.evaluation.batch_size]).to(device)
+    image_encoder, text_encoder = scorer.encoders
+    pixels_or_regions = image_batch(test, image_encoder, rows).to(device)
+    tokens = text_encoder.tokenizer(test.captions[: spec.evaluation.batch_size]).to(device)
     return measure_cost(
         scorer,
         pixels_or_regions,

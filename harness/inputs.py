@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.backbones.base import ImageEncoder
 from harness.datasets.base import Split
-from harness.errors import CannotEncode, InvalidDataset
+from harness.errors import InvalidDataset
 from harness.fragments import Fragments
 from harness.scorer import Scorer
 
@@ -52,17 +52,16 @@ def encode_split(scorer: Scorer, split: Split, batch_size: int = 256) -> tuple[F
         CannotEncode: the scorer has no encoders.
         InvalidFragments: an encoder returned features that are not finite.
     """
-    if scorer.image_encoder is None or scorer.text_encoder is None:
-        raise CannotEncode(f"{type(scorer).__name__} has no backbones, so it cannot encode split '{split.name}'")
+    image_encoder, text_encoder = scorer.encoders
     training = scorer.training
     scorer.eval()
     try:
         device = scorer.device
         images = [
-            scorer.encode_images(image_batch(split, scorer.image_encoder, rows).to(device))
+            scorer.encode_images(image_batch(split, image_encoder, rows).to(device))
             for rows in _chunks(len(split.images), batch_size)
         ]
-        tokens = scorer.text_encoder.tokenizer(split.captions)
+        tokens = text_encoder.tokenizer(split.captions)
         # Captions of one length beside each other: less padding to run through the encoder.
         order = torch.argsort(tokens.lengths, stable=True)
         texts = Fragments.cat(

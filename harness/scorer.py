@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from harness.errors import CannotEncode
 from harness.fragments import Fragments
 from harness.losses import TripletLoss
 from harness.spec import Component, Spec
+
+if TYPE_CHECKING:
+    from harness.backbones.base import ImageEncoder, TextEncoder
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 
@@ -51,8 +54,8 @@ class Scorer(nn.Module):
     def __init__(
         self,
         config: ScorerConfig | None = None,
-        image_encoder: nn.Module | None = None,
-        text_encoder: nn.Module | None = None,
+        image_encoder: ImageEncoder | None = None,
+        text_encoder: TextEncoder | None = None,
     ):
         super().__init__()
         self.config = config if config is not None else self.Config()
@@ -69,7 +72,7 @@ class Scorer(nn.Module):
         Raises:
             CannotEncode: the scorer was created without an image encoder.
         """
-        return self.prepare_images(_encoder(self, "image")(batch))
+        return self.prepare_images(self.encoders[0](batch))
 
     def encode_texts(self, batch: Any) -> Fragments:
         """Fragments of a batch of captions, ready for `score`.
@@ -80,7 +83,7 @@ class Scorer(nn.Module):
         Raises:
             CannotEncode: the scorer was created without a text encoder.
         """
-        return self.prepare_texts(_encoder(self, "text")(batch))
+        return self.prepare_texts(self.encoders[1](batch))
 
     def prepare_images(self, images: Fragments) -> Fragments:
         """What the method computes once an image. Applying it twice changes nothing."""
@@ -116,17 +119,21 @@ class Scorer(nn.Module):
         return {"matching": self.objective(self.score(images, texts), image_ids)}
 
     @property
+    def encoders(self) -> tuple[ImageEncoder, TextEncoder]:
+        """Both backbones.
+
+        Raises:
+            CannotEncode: the scorer was created without them.
+        """
+        if self.image_encoder is None or self.text_encoder is None:
+            raise CannotEncode(
+                f"{type(self).__name__} was created without backbones, so it can score fragments but neither encode nor "
+                "be trained; pass them: create(name, image_encoder=..., text_encoder=...)"
+            )
+        return self.image_encoder, self.text_encoder
+
+    @property
     def device(self) -> torch.device:
         """Where the parameters are (CPU for a scorer that has none)."""
         parameter = next(self.parameters(), None)
         return parameter.device if parameter is not None else torch.device("cpu")
-
-
-def _encoder(scorer: Scorer, side: str) -> nn.Module:
-    encoder = getattr(scorer, f"{side}_encoder")
-    if encoder is None:
-        raise CannotEncode(
-            f"{type(scorer).__name__} was created without a backbone for {side}s, so it can score fragments but not encode; "
-            f"pass one: create(name, image_encoder=..., text_encoder=...)"
-        )
-    return encoder

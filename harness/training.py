@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from harness import augmentation
 from harness.datasets.base import Split
-from harness.errors import CannotEncode, TrainingDiverged
+from harness.errors import TrainingDiverged
 from harness.fragments import Fragments, Tokens
 from harness.inputs import encode_split, image_batch
 from harness.losses import InfoNCE, TripletLoss
@@ -107,8 +107,7 @@ def fit(
         CannotEncode: the scorer has no encoders.
         TrainingDiverged: a loss became non-finite.
     """
-    if scorer.image_encoder is None or scorer.text_encoder is None:
-        raise CannotEncode(f"{type(scorer).__name__} has no backbones, so it cannot be trained")
+    scorer.encoders  # noqa: B018 - refuses a scorer that has none before anything is spent
     if not spec.epochs:
         return TrainingResult()
     loop = _Loop(scorer, train, spec, seed)
@@ -172,12 +171,9 @@ def pair_batches(split: Split, spec: TrainingSpec, generator: np.random.Generato
 
 def parameter_groups(scorer: Scorer, spec: TrainingSpec) -> list[dict[str, Any]]:
     """Optimiser groups: new parameters at the full rate, pretrained ones at the scaled rate or frozen."""
-    pretrained = {
-        id(p)
-        for side in (scorer.image_encoder, scorer.text_encoder)
-        for p in side.pretrained_parameters()  # type: ignore[union-attr]
-    }
-    new, old = [], []
+    pretrained = {id(parameter) for encoder in scorer.encoders for parameter in encoder.pretrained_parameters()}
+    new: list[nn.Parameter] = []
+    old: list[nn.Parameter] = []
     for parameter in scorer.parameters():
         (old if id(parameter) in pretrained else new).append(parameter)
     if not spec.backbone_learning_rate_scale:
@@ -195,7 +191,9 @@ class _Loop:
     def __init__(self, scorer: Scorer, train: Split, spec: TrainingSpec, seed: int):
         self.scorer, self.train, self.spec, self.seed = scorer, train, spec, seed
         self.device = scorer.device
-        self.tokens: Tokens = scorer.text_encoder.tokenizer(train.captions)  # type: ignore[union-attr]
+        self.image_encoder, text_encoder = scorer.encoders
+        self.tokenizer = text_encoder.tokenizer
+        self.tokens = self.tokenizer(train.captions)
         pairs = len(train.captions) if spec.pairs == "all" else len(train.image_ids)
         full, rest = divmod(pairs, spec.batch_size)
         self.steps_per_epoch = full + (rest > 1)
@@ -240,9 +238,7 @@ class _Loop:
         pixels_or_regions = self.augmented_images(unique, noise).to(self.device)
         tokens = self.augmented_tokens(captions, noise).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            images = scorer.encode_images(pixels_or_regions)
-            if len(unique) < len(image_rows):
-                images = images[torch.from_numpy(inverse).to(self.device)]
+            images = scorer.encode_images(pixels_or_regions)[torch.from_numpy(inverse).to(self.device)]
             texts = scorer.encode_texts(tokens)
             losses = scorer.losses(images, texts, torch.from_numpy(image_rows).to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
@@ -251,23 +247,22 @@ class _Loop:
         norm = nn.utils.clip_grad_norm_(scorer.parameters(), spec.gradient_clip)
         if not bool(torch.isfinite(total + norm)):  # before the weights take it in
             raise TrainingDiverged(
-                f"step {self.step + 1} of the training has loss {float(total.detach()):g} and gradient norm {float(norm):g}; lower "
-                f"training.learning_rate (now {spec.learning_rate:g}) or training.gradient_clip (now {spec.gradient_clip:g})"
+                f"step {self.step + 1} of the training has loss {float(total.detach()):g} and gradient norm {float(norm):g}; "
+                f"lower training.learning_rate (now {spec.learning_rate:g}) or training.gradient_clip (now {spec.gradient_clip:g})"
             )
         self.optimizer.step()
         self.step += 1
         return {name: loss.detach().float() for name, loss in losses.items()}
 
     def augmented_images(self, rows: np.ndarray, noise: torch.Generator) -> Tensor | Fragments:
-        batch = image_batch(self.train, self.scorer.image_encoder, rows)  # type: ignore[arg-type]
+        batch = image_batch(self.train, self.image_encoder, rows)
         if isinstance(batch, Fragments):
             return augmentation.drop_regions(batch, self.spec.region_drop, noise)
         return augmentation.augment_pixels(batch, self.spec.image_augmentation, noise)
 
     def augmented_tokens(self, captions: np.ndarray, noise: torch.Generator) -> Tokens:
         tokens = self.tokens[torch.from_numpy(captions)]
-        tokenizer = self.scorer.text_encoder.tokenizer  # type: ignore[union-attr]
-        return augmentation.mask_words(tokens, self.spec.word_masking, tokenizer, noise)
+        return augmentation.mask_words(tokens, self.spec.word_masking, self.tokenizer, noise)
 
     def keep_best(self) -> None:
         self.best = {name: value.detach().cpu().clone() for name, value in self.scorer.state_dict().items()}

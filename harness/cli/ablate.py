@@ -70,7 +70,7 @@ def ablate(
     return outcome.exit_code
 
 
-def _write(ablation, cells, outcome, store, cls) -> None:  # type: ignore[no-untyped-def]
+def _write(ablation, cells, outcome, store, cls) -> None:
     from rich.console import Console
 
     from harness.errors import RunFailed

@@ -54,7 +54,7 @@ def leaderboard(
     return outcome.exit_code
 
 
-def _write(name: str, description: str, outcome, store, published: bool) -> None:  # type: ignore[no-untyped-def]
+def _write(name: str, description: str, outcome, store, published: bool) -> None:
     from rich.console import Console
 
     from reports import leaderboard as board

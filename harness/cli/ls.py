@@ -33,7 +33,7 @@ def ls(kind: str, results: Path, plugins: tuple[Path, ...]) -> None:
     console.print(table)
 
 
-def _scorers(_: Path):  # type: ignore[no-untyped-def]
+def _scorers(_: Path):
     from harness import registry
 
     rows = []
@@ -43,7 +43,7 @@ def _scorers(_: Path):  # type: ignore[no-untyped-def]
     return ("name", "variants", "origin", "citation", "source"), sorted(rows)
 
 
-def _variants(_: Path):  # type: ignore[no-untyped-def]
+def _variants(_: Path):
     from harness import registry
 
     rows = [
@@ -54,13 +54,13 @@ def _variants(_: Path):  # type: ignore[no-untyped-def]
     return ("name", "overrides"), rows
 
 
-def _datasets(_: Path):  # type: ignore[no-untyped-def]
+def _datasets(_: Path):
     from harness.datasets import DATASETS
 
     return ("name", "description"), [(name, _first_line(target)) for name, target in DATASETS.items()]
 
 
-def _backbones(_: Path):  # type: ignore[no-untyped-def]
+def _backbones(_: Path):
     from harness.backbones import IMAGE_BACKBONES, TEXT_BACKBONES
 
     sides = (("image", IMAGE_BACKBONES), ("text", TEXT_BACKBONES))
@@ -68,20 +68,20 @@ def _backbones(_: Path):  # type: ignore[no-untyped-def]
     return ("name", "side", "description"), rows
 
 
-def _protocols(_: Path):  # type: ignore[no-untyped-def]
+def _protocols(_: Path):
     from harness.protocols import PROTOCOLS
 
     return ("name", "description"), [(p.name, p.description) for p in PROTOCOLS.values()]
 
 
-def _experiments(_: Path):  # type: ignore[no-untyped-def]
+def _experiments(_: Path):
     from harness.spec import builtin_experiments, read_yaml
 
     rows = [(name, read_yaml(path).get("description", "")) for name, path in builtin_experiments().items()]
     return ("name", "description"), rows
 
 
-def _runs(results: Path):  # type: ignore[no-untyped-def]
+def _runs(results: Path):
     from harness.record import RunStore
 
     rows = [

@@ -61,6 +61,26 @@ def test_an_epoch_is_every_caption_once_or_one_an_image(cell):
     assert sorted(one[0]) != sorted(one[1])
 
 
+@pytest.mark.parametrize("pairs", ["all", "one_per_image"])
+def test_row_b_of_the_images_belongs_to_row_b_of_the_captions(cell, pairs):
+    split = open_dataset(cell.dataset).split("train")
+    scorer = build_scorer(cell, open_dataset(cell.dataset))
+    loop = training._Loop(scorer, split, TrainingSpec(batch_size=8, pairs=pairs), seed=0)
+    seen = {}
+
+    def losses(images, texts, image_ids):
+        seen.update(images=images.detach(), ids=image_ids)
+        return {"matching": scorer.score(images, texts).sum()}
+
+    scorer.losses = losses
+    captions = next(pair_batches(split, loop.spec, np.random.default_rng(0)))
+    each = [scorer.encode_images(split.images.regions([split.caption_image[c]])).features[0] for c in captions]
+    loop.run_step(captions, torch.Generator())
+    assert seen["ids"].tolist() == split.caption_image[captions].tolist()
+    for row, alone in zip(seen["images"].features, each, strict=True):
+        torch.testing.assert_close(row, alone.detach(), atol=1e-5, rtol=1e-5)
+
+
 def test_a_last_batch_of_one_pair_is_left_out(cell):
     split = open_dataset(cell.dataset).split("train")
     size = len(split.captions) - 1
@@ -127,7 +147,7 @@ def test_a_scorer_without_backbones_cannot_be_trained(cell):
     from harness import registry
 
     dataset = open_dataset(cell.dataset)
-    with pytest.raises(CannotEncode, match="cannot be trained"):
+    with pytest.raises(CannotEncode, match="without backbones"):
         fit(registry.create("scan"), dataset.split("train"), dataset.split("val"), cell.training, seed=0)
 
 
