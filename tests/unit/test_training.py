@@ -78,7 +78,7 @@ def test_row_b_of_the_images_belongs_to_row_b_of_the_captions(cell, pairs):
     loop.run_step(captions, torch.Generator())
     assert seen["ids"].tolist() == split.caption_image[captions].tolist()
     for row, alone in zip(seen["images"].features, each, strict=True):
-        torch.testing.assert_close(row, alone.detach(), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(row[: len(alone)], alone.detach(), atol=1e-5, rtol=1e-5)
 
 
 def test_a_last_batch_of_one_pair_is_left_out(cell):
