@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from baselines._features import clean, dot_products, global_fragment, mean_of_real
 from harness import backbones
+from harness.backbones.base import ImageEncoder, TextEncoder
 from harness.errors import InvalidSpec
 from harness.fragments import Fragments
 from harness.losses import contrastive
@@ -71,8 +72,8 @@ class Clip(Scorer):
     def __init__(
         self,
         config: ClipScorerConfig | None = None,
-        image_encoder: nn.Module | None = None,
-        text_encoder: nn.Module | None = None,
+        image_encoder: ImageEncoder | None = None,
+        text_encoder: TextEncoder | None = None,
     ):
         super().__init__(config, image_encoder, text_encoder)
         if self.config.model:
@@ -126,8 +127,8 @@ def _unit_mean(items: Fragments) -> Fragments:
 
 
 def _towers(
-    config: ClipScorerConfig, image_encoder: nn.Module | None, text_encoder: nn.Module | None
-) -> tuple[nn.Module, nn.Module]:
+    config: ClipScorerConfig, image_encoder: ImageEncoder | None, text_encoder: TextEncoder | None
+) -> tuple[ImageEncoder, TextEncoder]:
     if image_encoder is not None or text_encoder is not None:
         raise InvalidSpec(
             f"scorer clip: model '{config.model}' would replace the backbones that it was given; leave 'model' out and "

@@ -86,10 +86,10 @@ def _describe(scorer: Scorer, spec: RunSpec | None) -> dict[str, Any]:
     return {
         "scorer": spec.label if spec is not None else _registered_name(scorer),
         "config": scorer.config.model_dump(mode="json"),
-        "image": None if image is None else backbones.component_of(image).model_dump(mode="json"),  # type: ignore[arg-type]
+        "image": None if image is None else backbones.component_of(image).model_dump(mode="json"),
         "region_width": 0 if image is None else image.input_width,
-        "text": None if text is None else backbones.component_of(text).model_dump(mode="json"),  # type: ignore[arg-type]
-        "tokenizer": None if text is None else text.tokenizer_state(),  # type: ignore[operator]
+        "text": None if text is None else backbones.component_of(text).model_dump(mode="json"),
+        "tokenizer": None if text is None else text.tokenizer_state(),
     }
 
 

@@ -31,7 +31,7 @@ def import_checkpoint(scorer: str, checkpoint: Path, output: Path, vocabulary: s
         )
     model = checkpoints.import_checkpoint(checkpoint, scorer, vocabulary=vocabulary)
     checkpoints.save_model(model, output)
-    width = int(model.image_encoder.width)  # type: ignore[union-attr,arg-type]
+    width = model.encoders[0].width
     settings = ", ".join(f"{key}={value}" for key, value in model.config.model_dump().items())
     click.echo(f"{output}: {scorer} ({settings}), width {width}")
     return 0
