@@ -1,0 +1,186 @@
+"""What is compared: scoring problems, the forms that solve them, and the goals for the ratios, as data."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.benchmark import naive
+from harness.benchmark.data import Size
+from harness.fragments import Fragments
+from harness.registry import create
+from harness.scoring import TILES, similarity_matrix
+from harness.similarity import products
+from harness.similarity.packing import group, pack, rows_of
+
+#: From the inputs to the call that is timed; what it does before is not timed.
+Form = Callable[[Fragments, Fragments], Callable[[], Any]]
+LIMIT = "packed product"
+OURS = "ours"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A bound on the ratio of two forms' medians."""
+
+    form: str
+    over: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+    def met(self, ratio: float) -> bool:
+        return (self.at_most is None or ratio <= self.at_most) and (self.at_least is None or ratio >= self.at_least)
+
+    def __str__(self) -> str:
+        return f"<= {self.at_most}" if self.at_most is not None else f">= {self.at_least}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scorer on one scoring problem."""
+
+    name: str
+    size: Size
+    forms: Mapping[str, Form]
+    goals: tuple[Goal, ...]
+    #: Wanted samples; the forms in `slow` are content with one.
+    samples: int = 7
+    slow: frozenset[str] = field(default_factory=lambda: frozenset({"authors"}))
+
+
+def scorer_form(name: str, dtype: torch.dtype | None = None, **config: Any) -> Form:
+    """Our engine on a registered scorer."""
+
+    def prepare(images: Fragments, texts: Fragments) -> Callable[[], Tensor]:
+        torch.manual_seed(0)
+        scorer = create(name, **config).eval()
+        with torch.no_grad():
+            images, texts = scorer.prepare_images(images), scorer.prepare_texts(texts)
+        return lambda: similarity_matrix(scorer, images, texts, dtype=dtype)
+
+    return prepare
+
+
+def product_form(backend: str) -> Form:
+    """Nothing but the packed matrix product, in the engine's tiles, by one backend: the limit."""
+
+    def prepare(images: Fragments, texts: Fragments) -> Callable[[], None]:
+        tile = TILES["cpu"]
+        lefts = [rows_of(parts) for parts in group(pack(images, torch.arange(len(images))), tile.rows, tile.rows)]
+        words = rows_of(pack(texts, torch.arange(len(texts)))).split(tile.columns)
+
+        def run() -> None:
+            for right in words:
+                product = products.BACKENDS[backend](right, len(lefts[0]))
+                for left in lefts:
+                    product(left)
+
+        return run
+
+    return prepare
+
+
+def plain_form(function: Callable[[Fragments, Fragments], Tensor]) -> Form:
+    """A function of the fragments."""
+    return lambda images, texts: lambda: function(images, texts)
+
+
+def maxsim_cpu_form(images: Fragments, texts: Fragments) -> Callable[[], Tensor]:
+    """The package maxsim-cpu, one caption a query; it returns sums over words."""
+    import maxsim_cpu
+
+    documents = images.features.numpy()
+    queries = [features[mask].numpy() for features, mask in zip(texts.features, texts.mask, strict=True)]
+
+    def run() -> Tensor:
+        scores = [torch.from_numpy(maxsim_cpu.maxsim_scores(query, documents)) / len(query) for query in queries]
+        return torch.stack(scores, 1)
+
+    return run
+
+
+def _limits() -> dict[str, Form]:
+    names = products.CANDIDATES[("cpu", torch.float32)]
+    return {f"{LIMIT}: {name}": product_form(name) for name in names}
+
+
+def _peers() -> dict[str, Form]:
+    return {"maxsim-cpu": maxsim_cpu_form} if importlib.util.find_spec("maxsim_cpu") else {}
+
+
+def max_sim_case(size: Size, limit: float, authors: float) -> Case:
+    """Max-sim t2i with mean (CHAN's VHA)."""
+    return Case(
+        "max-sim",
+        size,
+        {
+            **_limits(),
+            OURS: scorer_form("chan", pooling="mean"),
+            "ours, lse": scorer_form("chan", pooling="lse"),
+            "ours, bfloat16": scorer_form("chan", torch.bfloat16, pooling="mean"),
+            "torch padded": plain_form(naive.padded),
+            **_peers(),
+            "authors": plain_form(naive.chan_shards),
+        },
+        (
+            Goal(OURS, LIMIT, at_most=limit),
+            Goal("ours, lse", LIMIT, at_most=limit),
+            Goal("ours, bfloat16", OURS, at_most=0.6),
+            Goal("authors", OURS, at_least=authors),
+            Goal("maxsim-cpu", OURS, at_least=4.5),
+        ),
+    )
+
+
+def scan_case(direction: str, size: Size, limit: float, authors: float) -> Case:
+    """SCAN with LSE."""
+    form = {"t2i": naive.scan_t2i, "i2t": naive.scan_i2t}[direction]
+    return Case(
+        f"SCAN {direction}",
+        size,
+        {**_limits(), OURS: scorer_form("scan", direction=direction), "authors": plain_form(form)},
+        (Goal(OURS, LIMIT, at_most=limit), Goal("authors", OURS, at_least=authors)),
+    )
+
+
+def grm_case(size: Size) -> Case:
+    """GRM's three levels against max-sim on the same tokens."""
+    return Case(
+        "GRM",
+        size,
+        {"max-sim": scorer_form("chan", pooling="mean"), OURS: scorer_form("grm")},
+        (Goal(OURS, "max-sim", at_most=1.3),),
+    )
+
+
+def cases() -> list[Case]:
+    """The comparison of PERFORMANCE.md sections 2 and 6."""
+    return [
+        max_sim_case(Size(256, 1280, 36, 1024), 1.15, 7.5),
+        max_sim_case(Size(256, 1280, 36, 256), 1.4, 13.0),
+        max_sim_case(Size(256, 1280, 197, 512), 1.15, 7.5),
+        scan_case("t2i", Size(128, 640, 36, 1024), 1.35, 18.0),
+        scan_case("i2t", Size(128, 640, 36, 1024), 1.25, 25.0),
+        grm_case(Size(128, 640, 197, 512)),
+    ]
+
+
+#: One extent at a time, four times the base's.
+GROWTH: tuple[dict[str, int], ...] = ({"images": 512}, {"texts": 2560}, {"regions": 144}, {"width": 1024})
+
+
+def growth() -> list[Case]:
+    """Our time as images, captions, regions and width grow, one at a time."""
+    base = Size(128, 640, 36, 256)
+    sizes = [base, *(replace(base, **change) for change in GROWTH)]
+    forms = {
+        "max-sim": scorer_form("chan", pooling="mean"),
+        "SCAN t2i": scorer_form("scan"),
+        "SCAN i2t": scorer_form("scan", direction="i2t"),
+    }
+    return [Case("growth", size, forms, (), samples=3) for size in sizes]

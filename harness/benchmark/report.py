@@ -1,0 +1,93 @@
+"""The comparison as a table to read, a CSV file and a figure, with the machine's description."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.environment import describe
+
+_COLUMNS = {
+    "time": ["case", "size", "form", "median_ms", "iqr_ms", "minimum_ms", "over_product", "largest_error", "noisy"],
+    "goal": ["case", "size", "form", "ratio", "goal", "met"],
+    "training": ["form", "size", "median_ms", "peak_mib", "loss", "goal"],
+    "backend": ["case", "form", "goal"],
+}
+_TITLES = {
+    "goal": "Goals",
+    "time": "Scoring and ranking",
+    "training": "Training steps (forward and backward, peak memory over the inputs)",
+    "backend": "Matrix product taken (GFLOP/s of the candidates)",
+}
+
+
+def write(rows: list[dict[str, Any]], folder: Path) -> str:
+    """Write `scoring.csv`, `scoring.md` and the figure; returns the Markdown."""
+    folder.mkdir(parents=True, exist_ok=True)
+    frame = pd.DataFrame(rows)
+    frame.to_csv(folder / "scoring.csv", index=False)
+    text = markdown(frame)
+    (folder / "scoring.md").write_text(text, encoding="utf-8")
+    _figure(frame, folder)
+    return text
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """The tables, headed by the date and the machine."""
+    parts = ["# Scoring benchmark", _machine()]
+    for kind, title in _TITLES.items():
+        part = frame[frame["kind"] == kind]
+        if len(part):
+            columns = [column for column in _COLUMNS[kind] if column in part and part[column].notna().any()]
+            table = part[columns].map(_text).to_markdown(index=False, disable_numparse=True)
+            parts.append(f"## {title}\n\n{table}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _machine() -> str:
+    machine = describe()
+    clock = f", {machine['cpu_mhz']} MHz" if machine["cpu_mhz"] else ""
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine['processor']}, {machine['cpus']} processors, {machine['threads']} threads"
+        f"{clock}, torch {machine['torch']}. Medians; `noisy`: other processes took more than 6 % of the processors."
+    )
+
+
+def _text(value: Any) -> str:
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    return str(value)
+
+
+def _figure(frame: pd.DataFrame, folder: Path) -> None:
+    """Bars of each form's time over the packed product's, logarithmic; the limit is the line at 1."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    part = frame[(frame["kind"] == "time") & frame["over_product"].notna()] if "over_product" in frame else frame[:0]
+    part = part[~part["form"].str.startswith("packed product")]
+    if part.empty:
+        return
+    labels = part["case"] + ", " + part["size"] + ": " + part["form"]
+    figure, axes = plt.subplots(figsize=(9, 0.3 * len(part) + 1.2), layout="constrained")
+    bars = axes.barh(
+        labels, part["over_product"], color=["0.25" if f.startswith("ours") else "0.7" for f in part["form"]]
+    )
+    axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_xscale("log")
+    axes.invert_yaxis()
+    axes.set_xlabel("time over the packed matrix product of the same run (1 = the limit)")
+    axes.tick_params(axis="y", labelsize=8)
+    for suffix in ("png", "svg"):
+        figure.savefig(folder / f"scoring.{suffix}", dpi=150)
+    plt.close(figure)

@@ -1,0 +1,85 @@
+"""Time and peak memory of one training step, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.benchmark import naive
+from harness.benchmark.data import Size, make
+from harness.fragments import Fragments
+from harness.registry import create
+
+MIB = 1024**2
+#: ru_maxrss is in KiB on Linux and in bytes on macOS.
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+FORMS: dict[str, Callable[[], Callable[[Fragments, Fragments], Tensor]]] = {
+    "CHAN: ours": lambda: create("chan", pooling="mean").score,
+    "CHAN: authors": lambda: naive.chan,
+    "SCAN t2i: ours": lambda: create("scan").score,
+    "SCAN t2i: authors": lambda: naive.scan_t2i,
+    "SCAN i2t: ours": lambda: create("scan", direction="i2t").score,
+    "SCAN i2t: authors": lambda: naive.scan_i2t,
+}
+#: Largest share of the authors' memory that ours may take (PERFORMANCE.md section 6).
+GOALS = {"CHAN": 1 / 5, "SCAN t2i": 1 / 6, "SCAN i2t": 1 / 6}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: seconds of forward and backward, peak memory over the inputs, and the loss as a check."""
+
+    seconds: float
+    mib: float
+    loss: float
+
+
+def measure(form: str, size: Size) -> Step | str:
+    """Run one step of `form` in a fresh process; a text says why it failed (killed for its memory, ...)."""
+    arguments = [str(n) for n in (size.images, size.texts, size.regions, size.width)]
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.benchmark.training", form, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        return f"exit {done.returncode}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}"
+    return Step(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def _step(form: str, size: Size) -> Step:
+    images, texts = make(size)
+    score = FORMS[form]()
+    small = make(Size(4, 4, 4, size.width))
+    _forward_backward(score, *small)  # loads the libraries
+    before = _peak()
+    started = time.perf_counter()
+    loss = _forward_backward(score, images, texts)
+    return Step(time.perf_counter() - started, (_peak() - before) / MIB, loss)
+
+
+def _forward_backward(score: Callable[[Fragments, Fragments], Tensor], images: Fragments, texts: Fragments) -> float:
+    sides = [Fragments(side.features.requires_grad_(), side.mask) for side in (images, texts)]
+    scores = score(*sides)
+    loss = torch.logsumexp(scores, 1).sum() - scores.diagonal().sum()
+    loss.backward()
+    return float(loss)
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
+
+
+if __name__ == "__main__":
+    name, *numbers = sys.argv[1:]
+    print(json.dumps(_step(name, Size(*map(int, numbers))).__dict__))
