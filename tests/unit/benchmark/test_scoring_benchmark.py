@@ -1,0 +1,129 @@
+"""The benchmark compares forms that compute the same, rejects disturbed samples, and writes what it measured."""
+
+from __future__ import annotations
+
+import itertools
+
+import pandas as pd
+import pytest
+import torch
+
+from harness.benchmark import cases, measure, naive, report, run, training
+from harness.benchmark.data import LONGEST_CAPTION, Size, make
+from harness.metrics import ranks
+from harness.registry import create
+
+SMALL = Size(5, 140, 4, 8)  # more captions than a shard
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "config"),
+    [
+        (naive.chan_shards, "chan", {"pooling": "mean"}),
+        (naive.padded, "chan", {"pooling": "mean"}),
+        (naive.scan_t2i, "scan", {}),
+        (naive.scan_i2t, "scan", {"direction": "i2t"}),
+    ],
+)
+def test_the_authors_forms_compute_what_ours_do(form, name, config):
+    images, texts = make(SMALL)
+    torch.testing.assert_close(form(images, texts), create(name, **config).score(images, texts), rtol=0, atol=2e-6)
+
+
+def test_sorting_gives_the_ranks_that_counting_gives():
+    scores = torch.rand(6, 30, generator=torch.Generator().manual_seed(1))
+    owner = torch.arange(30) // 5
+    for by_sort, counted in zip(naive.argsort_ranks(scores, owner), ranks(scores, owner), strict=True):
+        assert by_sort.tolist() == counted.tolist()
+
+
+def test_captions_have_the_stated_lengths():
+    _, texts = make(Size(1, 4000, 2, 2))
+    assert float(texts.lengths.float().mean()) == pytest.approx(11.7, abs=0.3)
+    assert int(texts.lengths.max()) <= LONGEST_CAPTION
+
+
+def samples_of(monkeypatch, shares: dict[str, list[float]]):
+    """Replace the clock: call `name` takes 1 ms, then 2 ms, ..., with the given shares taken by others."""
+    streams = {name: iter(zip(itertools.count(1.0), values, strict=False)) for name, values in shares.items()}
+    monkeypatch.setattr(measure, "_sample", lambda call: next(streams[call()]))
+    return {name: (lambda name=name: name) for name in shares}
+
+
+def test_disturbed_samples_are_rejected(monkeypatch):
+    calls = samples_of(monkeypatch, {"a": [0.0, 0.5, 0.01, 0.9, 0.02], "b": [0.0, 0.0, 0.0]})
+    measured = measure.interleave(calls, {"a": 3, "b": 3})
+    assert measured["a"].timing.samples == (1.0, 3.0, 5.0)
+    assert (measured["a"].rejected, measured["a"].noisy) == (2, False)
+    assert measured["a"].foreign == pytest.approx(0.01)
+    assert measured["b"].timing.samples == (1.0, 2.0, 3.0)
+
+
+def test_the_least_disturbed_samples_stand_in_and_are_marked(monkeypatch):
+    calls = samples_of(monkeypatch, {"a": [0.9, 0.3, 0.8, 0.2, 0.7, 0.0, 0.6, 0.5]})
+    (measured,) = measure.interleave(calls, {"a": 2}).values()
+    assert measured.timing.samples == (6.0, 4.0)
+    assert (measured.noisy, measured.rejected) == (True, 6)
+
+
+def test_a_busy_neighbour_is_noticed(monkeypatch):
+    busy = itertools.count(100.0, 1.0)  # between two readings others work one second
+    monkeypatch.setattr(measure, "_busy_seconds", lambda: next(busy))
+    _, share = measure._sample(lambda: None)
+    assert share is not None
+    assert share > measure.FOREIGN_SHARE
+
+
+def test_a_case_yields_times_errors_and_goals():
+    case = cases.max_sim_case(SMALL, limit=0.0, authors=0.0)
+    rows = list(run.scoring_rows(cases.replace(case, samples=1), lambda text: None))
+    times = {row["form"]: row for row in rows if row["kind"] == "time"}
+    assert set(times) == set(case.forms)
+    assert times[cases.OURS]["largest_error"] < 1e-6
+    assert times["ours, bfloat16"]["largest_error"] < 2e-2
+    assert times[cases.OURS]["over_product"] > 0
+    goals = {row["form"]: row["met"] for row in rows if row["kind"] == "goal"}
+    assert goals["ours / packed product"] is False
+    assert goals["authors / ours"] is True
+
+
+def test_a_training_step_is_measured_in_a_process_of_its_own():
+    step = training.measure("CHAN: ours", Size(8, 8, 6, 16))
+    assert isinstance(step, training.Step), step
+    assert step.seconds > 0
+    images, texts = make(Size(8, 8, 6, 16))
+    scores = create("chan", pooling="mean").score(images, texts)
+    assert step.loss == pytest.approx(float(torch.logsumexp(scores, 1).sum() - scores.diagonal().sum()), abs=1e-3)
+    assert training.measure("no such form", Size(2, 2, 2, 2)) == "exit 1: KeyError: 'no such form'"
+
+
+def test_the_report_names_machine_goals_and_steps(tmp_path):
+    rows = [
+        {
+            "kind": "time",
+            "case": "max-sim",
+            "size": "2 x 3",
+            "form": "ours",
+            "median_ms": 12.3456,
+            "over_product": 1.0625,
+        },
+        {"kind": "time", "case": "max-sim", "size": "2 x 3", "form": "authors", "median_ms": 99.0, "over_product": 9.5},
+        {
+            "kind": "goal",
+            "case": "max-sim",
+            "size": "2 x 3",
+            "form": "ours / product",
+            "ratio": 1.06,
+            "goal": "<= 1.15",
+            "met": True,
+        },
+        {"kind": "training", "form": "CHAN: ours", "size": "2 x 3", "median_ms": 500.0, "peak_mib": 157.0},
+    ]
+    text = report.write(rows, tmp_path)
+    assert "| max-sim | 2 x 3  | ours / product | 1.06    | <= 1.15 | yes   |" in text
+    assert "12.3" in text
+    assert "threads" in text
+    assert (tmp_path / "scoring.md").read_text() == text
+    assert len(pd.read_csv(tmp_path / "scoring.csv")) == 4
+    assert (tmp_path / "scoring.png").stat().st_size > 1000
+    assert (tmp_path / "scoring.svg").exists()
