@@ -17,24 +17,25 @@ from harness.record import atomic_path
 from harness.scorer import Scorer
 from harness.spec import RunSpec, canonical_json
 
-__all__ = ["import_checkpoint", "load_model", "load_weights", "save_model"]
+__all__ = ["describe_model", "import_checkpoint", "load_model", "load_weights", "save_model"]
 
 FORMAT = "1"  #: of the description; another one is refused
 
 
-def save_model(scorer: Scorer, path: str | Path, spec: RunSpec | None = None) -> None:
+def save_model(scorer: Scorer, path: str | Path, spec: RunSpec | None = None, *, origin: str = "") -> None:
     """Write a scorer's weights and all that is needed to build it again.
 
     Args:
         scorer: with or without backbones; backbones must be of this package.
         path: a `.safetensors` file, written atomically.
         spec: the run that it comes from, which names the scorer; without one the name is looked up.
+        origin: what a table says of the weights; default what the scorer says of its code.
 
     Raises:
         InvalidSpec: the scorer is not registered, or a backbone is not of this package.
         ResultsNotWritable: the folder cannot be written.
     """
-    described = canonical_json(_describe(scorer, spec))
+    described = canonical_json({**_describe(scorer, spec), "origin": origin or scorer.origin})
     # Contiguous copies: safetensors refuses views and tensors that share memory.
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in scorer.state_dict().items()}
     with atomic_path(Path(path)) as temporary:
@@ -49,7 +50,7 @@ def load_model(path: str | Path) -> Scorer:
         UnknownName: the scorer comes from a plug-in that is not loaded.
     """
     path = Path(path)
-    described = _description(path)
+    described = describe_model(path)
     try:
         image = described["image"] and backbones.build_image(
             described["image"], region_width=described["region_width"], load_pretrained=False
@@ -102,7 +103,17 @@ def _registered_name(scorer: Scorer) -> str:
     raise InvalidSpec(f"{cls.__name__} is not a registered scorer, so a saved model cannot name it; register it first")
 
 
-def _description(path: Path) -> dict[str, Any]:
+def describe_model(path: str | Path) -> dict[str, Any]:
+    """What a saved model is, without reading its weights.
+
+    Returns:
+        `scorer` (with its variant), `config`, `image` and `text` (components or None), `region_width`, `tokenizer`, and
+        `origin` of the weights.
+
+    Raises:
+        InvalidCheckpoint: missing, damaged, or not written by `save_model`.
+    """
+    path = Path(path)
     if not path.is_file():
         raise InvalidCheckpoint(f"no model at {path}")
     try:

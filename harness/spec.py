@@ -96,6 +96,15 @@ class ScorerEntry(Spec):
     image: Component | None = None
     text: Component | None = None
     training: dict[str, Any] = Field(default_factory=dict)
+    weights: str = Field(
+        "", description="a saved model (.safetensors), evaluated as it is; excludes all other overrides"
+    )
+
+    @model_validator(mode="after")
+    def _weights_are_complete(self) -> ScorerEntry:
+        if self.weights and (self.config or self.image or self.text or self.training):
+            raise ValueError(f"scorer '{self.key}': weights bring their own config and backbones and are not trained")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -161,6 +170,8 @@ class RunSpec(Spec):
     training: TrainingSpec
     evaluation: EvaluationSpec = EvaluationSpec()
     plugin_sha256: str = Field("", description="of the plug-in file that defines the scorer, if one does")
+    weights: str = Field("", description="file of the weights that are evaluated as they are, if any")
+    weights_sha256: str = ""
 
     @property
     def label(self) -> str:
@@ -176,10 +187,11 @@ class RunSpec(Spec):
     def run_id(self) -> str:
         """16 hexadecimal digits of the SHA-256 of the canonical JSON.
 
-        The folder where the data lies does not count (`data_sha256` does), so moving the data keeps the runs.
+        Where the data and given weights lie does not count (their SHA-256 does), so moving them keeps the runs.
         """
         identity = self.model_dump(mode="json")
         identity["dataset"].pop("root", None)
+        identity.pop("weights")
         return sha256_json(identity)[:16]
 
 

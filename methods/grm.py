@@ -52,6 +52,7 @@ class Grm(Scorer):
     Config = GrmConfig
     config: GrmConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = VARIANTS
+    components: ClassVar[Sequence[str]] = tuple(name for name in PUBLISHED_ABLATION if name)
     recipe: ClassVar[Mapping[str, Any]] = RECIPE
     origin: ClassVar[str] = "re-implementation"
     citation: ClassVar[str] = (

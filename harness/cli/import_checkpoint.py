@@ -30,7 +30,7 @@ def import_checkpoint(scorer: str, checkpoint: Path, output: Path, vocabulary: s
             f"models are kept as .safetensors files; name the output {output.stem}.safetensors, got {output}"
         )
     model = checkpoints.import_checkpoint(checkpoint, scorer, vocabulary=vocabulary)
-    checkpoints.save_model(model, output)
+    checkpoints.save_model(model, output, origin="official weights")
     width = model.encoders[0].width
     settings = ", ".join(f"{key}={value}" for key, value in model.config.model_dump().items())
     click.echo(f"{output}: {scorer} ({settings}), width {width}")

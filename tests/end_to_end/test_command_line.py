@@ -141,7 +141,7 @@ def test_one_failing_scorer_does_not_stop_the_others(itm, experiment, tmp_path):
     }
 
 
-@pytest.mark.parametrize(("tail", "message"), [("* float('nan')", "nan"), (".T.repeat(2, 1)", "expected shape")])
+@pytest.mark.parametrize(("tail", "message"), [("* float('nan')", "nan"), ("[:, :1]", "expected a tensor of shape")])
 def test_a_scorer_that_breaks_the_contract_is_bad_input(itm, experiment, tmp_path, tail, message):
     plugin = tmp_path / "broken.py"
     plugin.write_text(NAN_SCORER.format(tail=tail))
@@ -251,3 +251,29 @@ def test_a_killed_leaderboard_continues_to_the_same_result(tiny, tmp_path):
     ]
     assert len(results[0]) == 2
     assert json.dumps(results[0], sort_keys=True) == json.dumps(results[1], sort_keys=True)
+
+
+def test_a_saved_model_is_a_row_of_the_leaderboard(itm, experiment, tmp_path):
+    from harness import checkpoints
+
+    assert itm("leaderboard", experiment)[0] == 0
+    store = RunStore(tmp_path / "results")
+    (trained,) = store.records()
+    path = tmp_path / "given.safetensors"
+    checkpoints.save_model(
+        checkpoints.load_model(store.folder(trained.run_id) / "model.safetensors"), path, origin="official weights"
+    )
+    code, _, err = itm("leaderboard", experiment, "--set", f"scorers=[{{name: scan, weights: {path}}}]")
+    assert code == 0, err
+    (given,) = [record for record in store.records() if record.run_id != trained.run_id]
+    assert given.code_origin == "official weights"
+    assert given.training["epochs"] == 0
+    assert given.metrics == trained.metrics
+    for setting, message in [
+        (f"{{name: chan, weights: {path}}}", "holds a scan, not a chan"),
+        ("{name: scan, weights: nowhere.safetensors}", "no model at nowhere.safetensors"),
+        (f"{{name: scan, weights: {path}, config: {{pooling: mean}}}}", "bring their own config"),
+    ]:
+        code, _, err = itm("leaderboard", experiment, "--set", f"scorers=[{setting}]")
+        assert code == 2
+        assert message in one_line(err)
