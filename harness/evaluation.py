@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from harness import protocols
-from harness.datasets.base import Split
+from harness import duplicates, protocols
+from harness.datasets.base import Dataset, Split
 from harness.fragments import Fragments
 from harness.inputs import encode_split
+from harness.metrics import Ties
 from harness.record import RankTable
 from harness.scorer import Scorer
 from harness.scoring import similarity_matrix
 from harness.spec import EvaluationSpec
+
+ALL_TIES: tuple[Ties, ...] = get_args(Ties)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +41,18 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """Metrics and per-query ranks, both by protocol."""
+    """Metrics and per-query ranks, both by protocol.
+
+    Args:
+        metrics: of each protocol.
+        ranks: of each protocol.
+        info: for the record: `ties`, `duplicate_captions`, and `protocols` with what each rests on (queries,
+            positives, hashes of judgement files).
+    """
 
     metrics: dict[str, dict[str, float]]
     ranks: dict[str, RankTable]
+    info: dict[str, Any] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -53,7 +67,31 @@ def score_split(scorer: Scorer, split: Split, batch_size: int = 256) -> Scored:
     return Scored(images, texts, similarity_matrix(scorer, images, texts))
 
 
-def evaluate(similarity: Tensor, split: Split, names: Sequence[str], spec: EvaluationSpec) -> Results:
+def subject_of(split: Split, dataset: Dataset | None = None) -> protocols.Subject:
+    """What a protocol may look at.
+
+    Args:
+        split: the split.
+        dataset: where it comes from; without it nothing that depends on its name or folder can be evaluated.
+    """
+    root = getattr(dataset.config, "root", None) if dataset is not None else None
+    return protocols.Subject(
+        image_ids=split.image_ids,
+        caption_ids=split.caption_ids,
+        caption_image=split.caption_image,
+        relevance=split.relevance,
+        title=dataset.title if dataset is not None else "",
+        root=Path(root).expanduser() if root else None,
+    )
+
+
+def evaluate(
+    similarity: Tensor | np.ndarray,
+    split: Split,
+    names: Sequence[str],
+    spec: EvaluationSpec,
+    dataset: Dataset | None = None,
+) -> Results:
     """All protocols from one scored matrix.
 
     Args:
@@ -61,13 +99,21 @@ def evaluate(similarity: Tensor, split: Split, names: Sequence[str], spec: Evalu
         split: what was scored.
         names: protocols.
         spec: tie rule.
+        dataset: of the split; see `subject_of`.
 
     Raises:
         UnknownName: no such protocol.
         InvalidProtocol: a protocol does not fit the split.
+        InvalidSimilarity: as `harness.metrics.ranks`.
     """
-    results = {
-        name: protocols.evaluate(name, similarity, split.caption_image, split.image_ids, split.caption_ids, spec.ties)
-        for name in names
-    }
-    return Results({n: r.metrics for n, r in results.items()}, {n: r.ranks for n, r in results.items()})
+    subject = subject_of(split, dataset)
+    results = {name: protocols.get(name).evaluate(similarity, subject, spec.ties) for name in names}
+    return Results(
+        {name: result.metrics for name, result in results.items()},
+        {name: result.ranks for name, result in results.items()},
+        {
+            "ties": spec.ties,
+            "duplicate_captions": duplicates.find(split.captions, split.caption_image).as_dict(),
+            "protocols": {name: result.info for name, result in results.items() if result.info},
+        },
+    )

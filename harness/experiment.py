@@ -7,12 +7,10 @@ again at its last epoch; failed, it leaves a record that says why and does not s
 from __future__ import annotations
 
 import functools
-import hashlib
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,13 +18,13 @@ import yaml
 
 from harness import backbones, checkpoints, datasets, duplicates, environment, protocols, registry, training
 from harness.datasets.base import Dataset
-from harness.errors import InvalidDataset, InvalidRecord, InvalidSpec, ItmError
+from harness.errors import InvalidDataset, InvalidRecord, ItmError
 from harness.evaluation import Results, Scored, evaluate, score_split, subject_of
 from harness.inputs import image_batch
 from harness.profiling import measure_cost, peak_memory
 from harness.record import RunRecord, RunStore, atomic_path
 from harness.scorer import Scorer
-from harness.spec import Component, Experiment, RunSpec, ScorerEntry, TrainingSpec, build, canonical_json
+from harness.spec import Component, Experiment, RunSpec, TrainingSpec, build, canonical_json
 from harness.tracking import Tracker, mirror_record
 from harness.training import Epoch, TrainingResult
 
@@ -83,9 +81,6 @@ def plan(experiment: Experiment) -> list[RunSpec]:
         protocols.get(name).check(subject.images, subject)
     cells = []
     for entry in experiment.scorers:
-        if entry.weights:
-            cells.append(_given(entry, experiment, component, dataset))
-            continue
         cls = registry.scorer_class(entry.name)
         scorer, variant = registry.split(entry.name)
         image = backbones.resolve("image", entry.image or cls.default_image or experiment.image)
@@ -211,8 +206,6 @@ def run_cell(
 
 def build_scorer(spec: RunSpec, dataset: Dataset) -> Scorer:
     """The untrained scorer of a cell with its backbones; its initial weights depend on the seed alone."""
-    if spec.weights:
-        return checkpoints.load_model(spec.weights)
     train = dataset.split("train")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
@@ -242,43 +235,6 @@ def open_dataset(component: Component) -> Dataset:
 @functools.lru_cache(maxsize=4)
 def _open_dataset(component: str) -> Dataset:
     return datasets.open_dataset(Component.model_validate_json(component))
-
-
-def _given(entry: ScorerEntry, experiment: Experiment, component: Component, dataset: Dataset) -> dict[str, Any]:
-    """The cell of a saved model: everything is read from its file, nothing is trained."""
-    model = checkpoints.describe_model(entry.weights)
-    if registry.split(model["scorer"])[0] != registry.split(entry.name)[0]:
-        raise InvalidSpec(f"scorer '{entry.key}': {entry.weights} holds a {model['scorer']}, not a {entry.name}")
-    if model["image"] is None or model["text"] is None:
-        raise InvalidSpec(f"scorer '{entry.key}': {entry.weights} holds no backbones, so it cannot encode")
-    scorer, variant = registry.split(model["scorer"])
-    image = Component.model_validate(model["image"])
-    _check_input(image, dataset.split(TEST_SPLIT))
-    return {
-        "scorer": scorer,
-        "variant": variant,
-        "config": model["config"],
-        "image": image,
-        "text": Component.model_validate(model["text"]),
-        "dataset": component,
-        "data_sha256": dataset.sha256,
-        "protocols": experiment.protocols,
-        "training": TrainingSpec(epochs=0),
-        "evaluation": experiment.evaluation,
-        "plugin_sha256": registry.plugin_sha256(scorer),
-        "weights": entry.weights,
-        "weights_sha256": hashlib.sha256(Path(entry.weights).read_bytes()).hexdigest(),
-    }
-
-
-def _code_origin(spec: RunSpec) -> str:
-    """What a table says of a run: whose code or weights the numbers come from."""
-    if spec.weights:
-        return str(checkpoints.describe_model(spec.weights)["origin"])
-    pretrained = spec.image.options.get("pretrained") and spec.text.options.get("pretrained")
-    if not spec.training.epochs and spec.image.name == spec.text.name == "open_clip" and pretrained:
-        return "official weights"
-    return registry.scorer_class(spec.scorer).origin
 
 
 def _check_input(image: Component, test: Any) -> None:
@@ -352,7 +308,7 @@ def _identity(spec: RunSpec, dataset: str) -> dict[str, Any]:
         "run_id": spec.run_id,
         "scorer": spec.scorer,
         "variant": spec.variant,
-        "code_origin": _code_origin(spec),
+        "code_origin": cls.origin,
         "citation": cls.citation,
         "backbone": spec.backbone,
         "dataset": dataset,

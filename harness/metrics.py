@@ -14,15 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from harness.errors import InvalidSimilarity
+from harness.positives import PositiveCounts, Positives, Ties, check_ties, count_positives
 
-Ties = Literal["pessimistic", "optimistic", "expected"]
 KS = (1, 5, 10)
 _BLOCK_ELEMENTS = 2_000_000  # of one row block: the comparison masks stay in the cache
 
@@ -55,8 +54,7 @@ class RankCounts:
                 of the tied items (with e negatives and p positives tied, e / (p + 1) negatives come before the first
                 positive).
         """
-        if ties not in get_args(Ties):
-            raise InvalidSimilarity(f"unknown tie rule '{ties}'; valid: {', '.join(get_args(Ties))}")
+        check_ties(ties)
         if ties == "pessimistic":
             return self.i2t_above + self.i2t_tied, self.t2i_above + self.t2i_tied
         if ties == "optimistic":
@@ -108,6 +106,45 @@ def retrieval_metrics(
     """
     counts = count_ranks(similarity, caption_image)
     return metrics_from_ranks(*counts.ranks(ties), tie_rate=counts.tie_rate)
+
+
+def relevance_metrics(
+    similarity: Tensor | np.ndarray, relevance: np.ndarray, ties: Ties = "pessimistic"
+) -> dict[str, float]:
+    """The metrics of `retrieval_metrics` against many-to-many relevance, and those that look at every correct item.
+
+    Args:
+        similarity: (I, T), higher is better.
+        relevance: (I, T) bool, True = correct. Images and captions without a correct item are no queries, but stay in
+            the gallery.
+        ties: see `RankCounts.ranks`.
+
+    Returns:
+        As `retrieval_metrics`, and `i2t_map_at_r i2t_r_precision t2i_map_at_r t2i_r_precision`, percents. With R
+        correct items, R-Precision is the share of correct ones among the first R, and mAP@R the mean over these R places
+        of the precision at those that hold a correct one.
+
+    Raises:
+        InvalidSimilarity: shapes that differ, values not finite, or a direction without any correct item.
+    """
+    if relevance.shape != tuple(similarity.shape) or relevance.dtype != np.bool_:
+        raise InvalidSimilarity(
+            f"relevance must be bool of the similarity's shape {tuple(similarity.shape)}, "
+            f"got {relevance.dtype} of shape {relevance.shape}"
+        )
+    i2t = count_positives(similarity, Positives.from_relevance(relevance, "i2t"), "i2t")
+    t2i = count_positives(similarity, Positives.from_relevance(relevance, "t2i"), "t2i")
+    return metrics_from_positives(i2t, t2i, ties)
+
+
+def metrics_from_positives(i2t: PositiveCounts, t2i: PositiveCounts, ties: Ties = "pessimistic") -> dict[str, float]:
+    """The metrics of `relevance_metrics` from the counts of both directions."""
+    tied = np.concatenate([i2t.tied, t2i.tied])
+    metrics = metrics_from_ranks(i2t.ranks(ties), t2i.ranks(ties), tie_rate=np.count_nonzero(tied) / len(tied))
+    for direction, counts in (("i2t", i2t), ("t2i", t2i)):
+        metrics[f"{direction}_map_at_r"] = 100.0 * float(np.mean(counts.average_precision_at_r(ties)))
+        metrics[f"{direction}_r_precision"] = 100.0 * float(np.mean(counts.r_precision(ties)))
+    return metrics
 
 
 def metrics_from_ranks(i2t_ranks: np.ndarray, t2i_ranks: np.ndarray, tie_rate: float = 0.0) -> dict[str, float]:

@@ -46,6 +46,9 @@ class RunRecord(Spec):
     seed: int
     metrics: dict[str, dict[str, float]] = Field(default_factory=dict)
     validation: dict[str, Any] = Field(default_factory=dict)
+    evaluation: dict[str, Any] = Field(
+        default_factory=dict, description="tie rule, duplicate captions, what each protocol rests on, other tie rules"
+    )
     cost: dict[str, float] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     tuning: dict[str, Any] = Field(default_factory=lambda: {"trials": 0})

@@ -133,7 +133,7 @@ def groups(records: Sequence[RunRecord]) -> dict[Gallery, list[Group]]:
     by_gallery: dict[Gallery, dict[str, list[RunRecord]]] = {}
     for record in records:
         for protocol in record.protocols:
-            if protocol in record.metrics:
+            if "rsum" in record.metrics.get(protocol, {}):  # what every board and test ranks by
                 gallery = Gallery(record.dataset, record.split, record.data_sha256, protocol)
                 by_gallery.setdefault(gallery, {}).setdefault(identity(record), []).append(record)
     titles = [gallery.title for gallery in by_gallery]

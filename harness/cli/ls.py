@@ -71,7 +71,8 @@ def _backbones(_: Path):
 def _protocols(_: Path):
     from harness.protocols import PROTOCOLS
 
-    return ("name", "description"), [(p.name, p.description) for p in PROTOCOLS.values()]
+    header = ("name", "description", "queries", "gallery", "positives", "metric", "depth")
+    return header, [tuple(getattr(protocol, key) for key in header) for protocol in PROTOCOLS.values()]
 
 
 def _experiments(_: Path):
@@ -82,6 +83,7 @@ def _experiments(_: Path):
 
 
 def _runs(results: Path):
+    from harness.protocols import summary
     from harness.record import RunStore
 
     rows = [
@@ -92,7 +94,7 @@ def _runs(results: Path):
             record.dataset,
             record.seed,
             record.status,
-            "; ".join(f"{name} rSum {metrics['rsum']:.1f}" for name, metrics in record.metrics.items()) or record.error,
+            summary(record.metrics) or record.error,
         )
         for record in RunStore(results).records()
     ]

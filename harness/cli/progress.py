@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harness.experiment import Observer
+from harness.protocols import summary
 from harness.record import RunRecord
 from harness.spec import RunSpec
 
@@ -71,8 +72,8 @@ class ConsoleObserver(Observer):
         if record.status == "failed":
             self.console.print(f"{title}: FAILED after {seconds:.0f} s: {record.error}", markup=False, soft_wrap=True)
         else:
-            sums = ", ".join(f"{name} rSum {metrics['rsum']:.1f}" for name, metrics in record.metrics.items())
-            self.console.print(f"{title}: {sums} ({seconds:.0f} s)", markup=False, soft_wrap=True)
+            result = summary(record.metrics)
+            self.console.print(f"{title}: {result} ({seconds:.0f} s)", markup=False, soft_wrap=True)
         self.progress.update(self.cells, completed=self.done)
         self.progress.update(self.epochs, visible=False)
 

@@ -1,0 +1,145 @@
+"""What a protocol is: it says which queries, gallery and positives a number is about, and refuses what it does not fit."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from harness.errors import InvalidProtocol, InvalidSimilarity
+from harness.metrics import Ties
+from harness.record import RankTable
+
+#: Titles whose meaning is known: a protocol of one of them refuses the others. Any other title may be a user's copy.
+_TITLES = frozenset(("flickr8k", "flickr30k", "mscoco", "scenes"))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Subject:
+    """What a protocol may look at: a split without its images.
+
+    Args:
+        image_ids: I ids.
+        caption_ids: T ids.
+        caption_image: (T,) int64, the image row of each caption.
+        relevance: (I, T) bool, the exact many-to-many relevance, or None where it is not known.
+        title: the dataset's name in tables (flickr30k, mscoco, scenes); "" = not known.
+        root: the dataset's folder, where judgement files are looked for; None = it has none.
+    """
+
+    image_ids: Sequence[str]
+    caption_ids: Sequence[str]
+    caption_image: np.ndarray
+    relevance: np.ndarray | None = None
+    title: str = ""
+    root: Path | None = None
+
+    @property
+    def images(self) -> int:
+        """I."""
+        return len(self.image_ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Result of one protocol.
+
+    Args:
+        metrics: means over the queries (and folds).
+        ranks: per query.
+        info: what the numbers rest on beside the scores: counts of queries and positives, hashes of judgement files.
+    """
+
+    metrics: dict[str, float]
+    ranks: RankTable
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol(ABC):
+    """A rule that makes numbers of a scored matrix. The texts are what `itm ls protocols` shows.
+
+    Args:
+        name: as written in an experiment.
+        description: one line.
+        queries, gallery, positives: who asks, what is ranked, and what counts as correct.
+        metric: what is averaged.
+        depth: the deepest place of a ranking that the metrics look at.
+        count: required number of images, or None for any.
+        title: the dataset that it is defined on, or "" for any.
+        headline: the metric keys to show where there is room for few.
+    """
+
+    name: str
+    description: str
+    queries: str = "every image, every caption"
+    gallery: str = "all captions, all images"
+    positives: str = "the dataset's own pairs"
+    metric: str = "R@1, 5, 10"
+    depth: str = "10"
+    count: int | None = None
+    title: str = ""
+    headline: tuple[str, ...] = ("rsum",)
+
+    def check(self, count: int, subject: Subject | None = None) -> None:
+        """Refuse a test set that the protocol does not fit, before anything is scored.
+
+        Args:
+            count: number of images.
+            subject: the test set; without it only the count is looked at.
+
+        Raises:
+            InvalidProtocol: saying what came, what is needed, and what to do.
+        """
+        if self.count is not None and count != self.count:
+            raise InvalidProtocol(
+                f"protocol {self.name} is defined on {self.count:,} test images, this dataset has {count:,}; use 'full'"
+            )
+        if subject is None:
+            return
+        known = subject.title.partition("-")[0]  # scenes-high is scenes
+        if self.title and known in _TITLES and known != self.title:
+            raise InvalidProtocol(
+                f"protocol {self.name} is defined on {self.title}, not on {subject.title}; use 'full'"
+            )
+        self.require(subject)
+
+    def require(self, subject: Subject) -> None:  # noqa: B027
+        """Refuse a test set that lacks what this protocol needs; nothing by default.
+
+        Raises:
+            InvalidProtocol: saying what is missing.
+        """
+
+    def evaluate(self, similarity: Tensor | np.ndarray, subject: Subject, ties: Ties = "pessimistic") -> Evaluation:
+        """The numbers of a scored matrix.
+
+        Args:
+            similarity: (I, T).
+            subject: what was scored.
+            ties: see `harness.metrics.RankCounts.ranks`.
+
+        Raises:
+            InvalidProtocol: the protocol does not fit the subject.
+            InvalidSimilarity: the matrix does not.
+        """
+        if similarity.ndim != 2 or 0 in similarity.shape:
+            raise InvalidSimilarity(
+                f"similarity must be a non-empty (I, T) matrix, got shape {tuple(similarity.shape)}"
+            )
+        self.check(similarity.shape[0], subject)
+        return self.measure(similarity, subject, ties)
+
+    @abstractmethod
+    def measure(self, similarity: Tensor | np.ndarray, subject: Subject, ties: Ties) -> Evaluation:
+        """`evaluate` after the checks."""
+
+    def summary(self, metrics: dict[str, float]) -> str:
+        """The headline metrics on one line; whatever is there of them, since records outlive versions."""
+        names = {"rsum": "rSum"}
+        return ", ".join(f"{names.get(key, key)} {metrics[key]:.1f}" for key in self.headline if key in metrics)

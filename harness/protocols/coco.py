@@ -1,0 +1,153 @@
+"""COCO's 5,000 test images under judgements made later: CxC, ECCV Caption, and plausible matches (PMRP).
+
+The first two come with the PyPI package `eccv_caption`, whose data files are read here; none of its code runs. The third
+is two files of the same form that a user puts into the dataset's folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import InvalidProtocol
+from harness.positives import Positives
+from harness.protocols.base import Subject
+from harness.protocols.judged import Judged, JudgedProtocol
+
+IMAGES, CAPTIONS = 5000, 25_000
+_INSTALL = "pip install 'itm-harness[eccv]' (or: pip install eccv_caption)"
+_PMRP_URL = "https://github.com/naver-ai/eccv-caption"
+
+
+@dataclass(frozen=True, eq=False)
+class CocoRows:
+    """Where COCO's ids lie in a subject.
+
+    Args:
+        image: COCO's image id -> row.
+        caption: COCO's annotation id -> column.
+        matched: how that is known: by ids, or by position.
+    """
+
+    image: dict[int, int]
+    caption: dict[int, int]
+    matched: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CocoJudgements(JudgedProtocol):
+    """Relevance from `<stem>_image_to_caption.json` and `<stem>_caption_to_image.json`.
+
+    Args:
+        stem: of the files.
+        packaged: whether they come with `eccv_caption`, or lie in the dataset's folder.
+    """
+
+    stem: str
+    packaged: bool = True
+    count: int | None = IMAGES
+    title: str = "mscoco"
+
+    def judged(self, subject: Subject) -> Judged:
+        """The files' relevance in rows and columns of the subject."""
+        folder = _package_data(self.name)
+        rows = coco_rows(self.name, subject, folder)
+        i2t_file, t2i_file = (
+            self._file(subject, f"{self.stem}_{way}.json") for way in ("image_to_caption", "caption_to_image")
+        )
+        info = {"matched": rows.matched, "files": {path.name: _sha256(path) for path in (i2t_file, t2i_file)}}
+        return Judged(
+            _positives(i2t_file, rows.image, rows.caption), _positives(t2i_file, rows.caption, rows.image), info
+        )
+
+    def _file(self, subject: Subject, name: str) -> Path:
+        if self.packaged:
+            return _package_data(self.name) / name
+        path = (subject.root or Path()) / name
+        if subject.root is None or not path.is_file():
+            raise InvalidProtocol(
+                f"protocol {self.name} needs {self.stem}_image_to_caption.json and {self.stem}_caption_to_image.json in "
+                f"the dataset's folder{f', {name} is not in {subject.root}' if subject.root else ''}; {_PMRP_URL} says "
+                "where they are"
+            )
+        return path
+
+
+def coco_rows(protocol: str, subject: Subject, folder: Path) -> CocoRows:
+    """Find COCO's ids in a subject: by its own ids, else by position where it is COCO's test split in file order.
+
+    Args:
+        protocol: its name, for the message.
+        subject: 5,000 images and 25,000 captions.
+        folder: the data of `eccv_caption`.
+
+    Raises:
+        InvalidProtocol: the ids are not COCO's, and the order cannot be known.
+    """
+    own = _read(folder / "original_caption_to_image.json")
+    owner = np.asarray(subject.caption_image)
+    image_ids = [_trailing_number(name) for name in subject.image_ids]
+    caption_ids = [int(name) if name.isascii() and name.isdigit() else None for name in subject.caption_ids]
+    if set(caption_ids) == own.keys() and set(image_ids) == {images[0] for images in own.values()}:
+        image = {number: row for row, number in enumerate(image_ids) if number is not None}
+        caption = {number: column for column, number in enumerate(caption_ids) if number is not None}
+        wrong = next((c for c, i in own.items() if owner[caption[c]] != image[i[0]]), None)
+        if wrong is None:
+            return CocoRows(image, caption, "ids")
+        raise InvalidProtocol(f"protocol {protocol}: the dataset gives caption {wrong} to another image than COCO does")
+    order = np.load(folder / "coco_test_ids.npy", allow_pickle=False)
+    in_file_order = len(owner) == CAPTIONS and np.array_equal(owner, np.arange(CAPTIONS) // 5)
+    if subject.title == "mscoco" and in_file_order:
+        image = {own[int(number)][0]: column // 5 for column, number in enumerate(order)}
+        return CocoRows(image, {int(number): column for column, number in enumerate(order)}, "position in file order")
+    raise InvalidProtocol(
+        f"protocol {protocol} needs COCO's test split with COCO's ids (dataset karpathy), or in file order with 5 captions "
+        f"an image under the name mscoco; got '{subject.title or 'a dataset without a name'}' with image id "
+        f"'{subject.image_ids[0]}' and caption id '{subject.caption_ids[0]}'"
+    )
+
+
+@functools.cache
+def _package_data(protocol: str) -> Path:
+    found = importlib.util.find_spec("eccv_caption")  # found, not imported: it warns and needs more packages
+    locations = list(found.submodule_search_locations or ()) if found else []
+    folder = Path(locations[0]) / "data" if locations else None
+    if folder is None or not (folder / "coco_test_ids.npy").is_file():
+        raise InvalidProtocol(f"protocol {protocol} needs the data of the package eccv_caption; {_INSTALL}")
+    return folder
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: Path) -> dict[int, list[int]]:
+    try:
+        return {int(key): [int(item) for item in items] for key, items in json.loads(path.read_bytes()).items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        problem = " ".join(str(error).split())
+        raise InvalidProtocol(f"cannot read {path} as a map of ids to lists of ids: {problem:.120}") from None
+
+
+def _positives(path: Path, queries: dict[int, int], items: dict[int, int]) -> Positives:
+    pairs = [(query, item) for query, found in _read(path).items() for item in found]
+    unknown = next(((q, i) for q, i in pairs if q not in queries or i not in items), None)
+    if unknown is not None or not pairs:
+        what = f"names the pair {unknown}, which is not in COCO's test split" if unknown else "holds no pair"
+        raise InvalidProtocol(f"{path} {what}; get it again")
+    return Positives.from_pairs(np.array([queries[q] for q, _ in pairs]), np.array([items[i] for _, i in pairs]))
+
+
+@functools.lru_cache(maxsize=8)
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _trailing_number(name: str) -> int | None:
+    """391895 of `COCO_val2014_000000391895.jpg` and of `391895`."""
+    found = re.search(r"(?:^|_)(\d+)(?:\.\w+)?$", name, re.ASCII)
+    return int(found[1]) if found else None

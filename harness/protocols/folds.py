@@ -1,0 +1,65 @@
+"""The field's protocols on a dataset's own pairs: one gallery, or the mean over several folds in file order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from harness.metrics import Ties, count_ranks, metrics_from_ranks
+from harness.protocols.base import Evaluation, Protocol, Subject
+from harness.record import RankTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldProtocol(Protocol):
+    """A test set cut into galleries of its own.
+
+    Args:
+        folds: number of folds of equal size, in file order.
+    """
+
+    folds: int = 1
+
+    def image_fold(self, count: int) -> np.ndarray:
+        """(count,) int64, the fold of each image."""
+        return np.arange(count, dtype=np.int64) * self.folds // count
+
+    def measure(self, similarity: Tensor | np.ndarray, subject: Subject, ties: Ties) -> Evaluation:
+        """Metrics as `harness.metrics.retrieval_metrics`, averaged over the folds, and one rank table over all."""
+        parts = [self._fold(fold, similarity, subject, ties) for fold in range(self.folds)]
+        metrics = {key: float(np.mean([part.metrics[key] for part in parts])) for key in parts[0].metrics}
+        return Evaluation(metrics, _concatenate([part.ranks for part in parts]))
+
+    def _fold(self, fold: int, similarity: Tensor | np.ndarray, subject: Subject, ties: Ties) -> Evaluation:
+        image_fold = self.image_fold(similarity.shape[0])
+        caption_image = np.asarray(subject.caption_image)
+        if self.folds == 1:  # no second copy of the matrix, and counts that disagree are refused by the metrics
+            images, captions, part = np.arange(len(image_fold)), np.arange(len(caption_image)), similarity
+        else:
+            images = np.flatnonzero(image_fold == fold)
+            captions = np.flatnonzero(image_fold[caption_image] == fold)
+            part = similarity[images[0] : images[-1] + 1][:, captions]
+        counts = count_ranks(part, caption_image[captions] - images[0])
+        i2t, t2i = counts.ranks(ties)
+        image_ids, caption_ids = np.asarray(subject.image_ids), np.asarray(subject.caption_ids)
+        table = RankTable(
+            i2t_rank=i2t,
+            i2t_ties=counts.i2t_tied,
+            i2t_image_id=image_ids[images],
+            i2t_caption_id=caption_ids[captions][counts.i2t_best],
+            t2i_rank=t2i,
+            t2i_ties=counts.t2i_tied,
+            t2i_caption_id=caption_ids[captions],
+            t2i_image_id=image_ids[caption_image[captions]],
+            i2t_fold=np.full(len(images), fold),
+            t2i_fold=np.full(len(captions), fold),
+        )
+        return Evaluation(metrics_from_ranks(i2t, t2i, counts.tie_rate), table)
+
+
+def _concatenate(tables: Sequence[RankTable]) -> RankTable:
+    names = RankTable.__dataclass_fields__
+    return RankTable(**{name: np.concatenate([getattr(table, name) for table in tables]) for name in names})

@@ -1,0 +1,169 @@
+"""Flickr8k's human judgements: captions of other images that people found right, and how far scores follow people.
+
+Hodosh, Young and Hockenmaier, JAIR 47, 2013. Three experts gave 5,822 pairs of the test split 1 (unrelated) to 4 (describes
+the image without errors); crowd workers answered yes or no for 47,830. Each caption judged is the third of its image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+from torch import Tensor
+
+from harness.errors import InvalidProtocol
+from harness.metrics import Ties
+from harness.positives import Positives
+from harness.protocols.base import Evaluation, Subject
+from harness.protocols.judged import Judged, JudgedProtocol, of_queries, own_pairs
+
+Judges = Literal["expert", "crowd"]
+FILES: dict[Judges, str] = {"expert": "ExpertAnnotations.txt", "crowd": "CrowdFlowerAnnotations.txt"}
+
+
+@dataclass(frozen=True, eq=False)
+class Judgements:
+    """Graded judgements of J pairs.
+
+    Args:
+        image: (J,) image rows.
+        caption: (J,) caption columns.
+        grade: (J,) the experts' mean, 1..4, or the crowd's share of yes, 0..1.
+        votes: (J, 3) the experts' single grades; (J, 1), the grade again, of the crowd.
+        sha256: of the file.
+    """
+
+    image: np.ndarray
+    caption: np.ndarray
+    grade: np.ndarray
+    votes: np.ndarray
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HumanJudgements(JudgedProtocol):
+    """Relevance: the own pairs, and every pair whose grade reaches a threshold. Queries: whoever was judged at all.
+
+    Args:
+        judges: whose file.
+        threshold: smallest grade of a relevant pair.
+        strict: the grade must exceed the threshold (a majority of yes).
+    """
+
+    judges: Judges
+    threshold: float
+    strict: bool = False
+    count: int | None = None
+    title: str = "flickr8k"
+    pairs_hold: bool = True
+
+    @property
+    def correlation(self) -> str:
+        """The metric that says how far scores follow the grades."""
+        return f"human_{self.judges}_kendall"
+
+    def judged(self, subject: Subject) -> Judged:
+        """Relevance of the judged images and captions."""
+        found = self._judgements(subject)
+        good = found.grade > self.threshold if self.strict else found.grade >= self.threshold - 1e-9
+        images, captions = own_pairs(subject)
+        rows, columns = np.append(images, found.image[good]), np.append(captions, found.caption[good])
+        pairs = int(np.count_nonzero(np.asarray(subject.caption_image)[found.caption[good]] != found.image[good]))
+        return Judged(
+            of_queries(Positives.from_pairs(rows, columns), found.image),
+            of_queries(Positives.from_pairs(columns, rows), found.caption),
+            {
+                "judgements": len(found.grade),
+                "relevant_outside_pairs": pairs,
+                "threshold": self.threshold,
+                "files": {FILES[self.judges]: found.sha256},
+            },
+        )
+
+    def measure(self, similarity: Tensor | np.ndarray, subject: Subject, ties: Ties) -> Evaluation:
+        """The metrics of relevance sets, and rank correlations of scores with grades (-1..1, not percent)."""
+        base = super().measure(similarity, subject, ties)
+        found = self._judgements(subject)
+        other = np.asarray(subject.caption_image)[found.caption] != found.image
+        scores = np.array([float(similarity[i, c]) for i, c in zip(found.image, found.caption, strict=True)])
+        named = f"human_{self.judges}"
+        metrics = {
+            f"{named}_kendall": stats.kendalltau(scores, found.grade).statistic,
+            f"{named}_spearman": stats.spearmanr(scores, found.grade).statistic,
+            f"{named}_kendall_other": stats.kendalltau(scores[other], found.grade[other]).statistic,
+        }
+        if self.judges == "expert":  # as the captioning literature prints it: own pairs out, each vote on its own
+            votes = found.votes[other]
+            repeated = np.repeat(scores[other], votes.shape[1])
+            metrics[f"{named}_kendall_c"] = stats.kendalltau(repeated, votes.ravel(), variant="c").statistic
+        defined = {
+            key: float(value) for key, value in metrics.items() if np.isfinite(value)
+        }  # constant scores have none
+        return Evaluation({**base.metrics, **defined}, base.ranks, base.info)
+
+    def _judgements(self, subject: Subject) -> Judgements:
+        name = FILES[self.judges]
+        path = (subject.root or Path()) / name
+        if subject.root is None or not path.is_file():
+            where = f"it is not in {subject.root}" if subject.root else "this dataset has no folder"
+            raise InvalidProtocol(
+                f"protocol {self.name} needs Flickr8k's {name} in the dataset's folder, {where}; it comes with "
+                "Flickr8k_text.zip"
+            )
+        return read_judgements(path, self.judges, subject)
+
+
+def read_judgements(path: Path, judges: Judges, subject: Subject) -> Judgements:
+    """The judgements of a file that are about a subject; pairs of other splits are left out.
+
+    Args:
+        path: lines of image, caption id (`<file>#<0-4>`) and three numbers, separated by tabs: three grades 1..4 of
+            experts; share of yes, number of yes, number of no of the crowd.
+        judges: which of the two.
+        subject: image ids are file names, caption ids `<file>#k`.
+
+    Raises:
+        InvalidProtocol: unreadable, not of that form, or about none of the subject's pairs.
+    """
+    try:
+        content = path.read_bytes()
+        lines = [line.split("\t") for line in content.decode().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidProtocol(f"cannot read {path}: {error}") from None
+    row = {name: index for index, name in enumerate(subject.image_ids)}
+    column = {name: index for index, name in enumerate(subject.caption_ids)}
+    chosen, votes, grades = [], [], []
+    for number, fields in enumerate(lines, 1):
+        grade, vote = _grade(fields, judges, f"{path}, line {number}")
+        if fields[0] in row and fields[1] in column:
+            chosen.append((row[fields[0]], column[fields[1]]))
+            grades.append(grade)
+            votes.append(vote)
+    if not chosen:
+        raise InvalidProtocol(
+            f"none of the {len(lines):,} judged pairs of {path} is in this split (image id '{subject.image_ids[0]}', "
+            f"caption id '{subject.caption_ids[0]}'); ids must be Flickr8k's: <file> and <file>#<0-4>"
+        )
+    pairs = np.array(chosen)
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Judgements(pairs[:, 0], pairs[:, 1], np.array(grades), np.array(votes), sha256)
+
+
+def _grade(fields: list[str], judges: Judges, where: str) -> tuple[float, list[float]]:
+    """The mean grade of a line, and the votes."""
+    try:
+        image, caption, *numbers = fields
+        a, b, c = (float(number) for number in numbers)
+    except ValueError:
+        raise InvalidProtocol(f"{where}: expected image, caption id and three numbers separated by tabs") from None
+    if judges == "expert":
+        if not all(vote in (1, 2, 3, 4) for vote in (a, b, c)):
+            raise InvalidProtocol(f"{where}: the grades of ({image}, {caption}) must be 1 to 4, got {numbers}")
+        return (a + b + c) / 3, [a, b, c]
+    if b < 0 or c < 0 or not b + c or abs(a - b / (b + c)) > 1e-6:
+        raise InvalidProtocol(f"{where}: expected share of yes, yes, no of ({image}, {caption}), got {numbers}")
+    return b / (b + c), [b / (b + c)]

@@ -1,0 +1,129 @@
+"""Protocols on many-to-many relevance: judgements by people, by rules, or known exactly."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from harness.metrics import Ties, metrics_from_positives
+from harness.positives import PositiveCounts, Positives, count_positives
+from harness.protocols.base import Evaluation, Protocol, Subject
+from harness.record import RankTable
+
+TRUE_TOP1 = "top1_outside_pair_correct"
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The relevance of both directions, and what it was made of.
+
+    Args:
+        i2t: image queries with their correct captions.
+        t2i: caption queries with their correct images.
+        info: for the record: hashes of files, how ids were matched.
+    """
+
+    i2t: Positives
+    t2i: Positives
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedProtocol(Protocol):
+    """Metrics against relevance sets; a subclass says where they come from.
+
+    Args:
+        pairs_hold: whether the dataset's own pairs are among the positives, so that a top item outside of the pair which
+            is correct can be counted.
+    """
+
+    metric: str = "mAP@R, R-Precision, R@1, 5, 10"
+    depth: str = "R, the query's number of positives; 10"
+    headline: tuple[str, ...] = ("i2t_map_at_r", "t2i_map_at_r", "i2t_r1", "t2i_r1")
+    pairs_hold: bool = False
+
+    @abstractmethod
+    def judged(self, subject: Subject) -> Judged:
+        """The relevance of a subject.
+
+        Raises:
+            InvalidProtocol: what it needs is missing.
+        """
+
+    def require(self, subject: Subject) -> None:
+        """Refuse a subject without relevance."""
+        self.judged(subject)
+
+    def measure(self, similarity: Tensor | np.ndarray, subject: Subject, ties: Ties) -> Evaluation:
+        """Metrics as `harness.metrics.relevance_metrics`; ranks are those of the best positive."""
+        judged = self.judged(subject)
+        i2t, t2i = count_positives(similarity, judged.i2t, "i2t"), count_positives(similarity, judged.t2i, "t2i")
+        metrics = metrics_from_positives(i2t, t2i, ties)
+        if self.pairs_hold:
+            metrics |= _true_top1(similarity, subject, judged, i2t, t2i, ties)
+        info = {
+            "queries": {"i2t": len(judged.i2t.queries), "t2i": len(judged.t2i.queries)},
+            "positives": {"i2t": len(judged.i2t.items), "t2i": len(judged.t2i.items)},
+            **judged.info,
+        }
+        return Evaluation(metrics, _table(subject, judged, i2t, t2i, ties), info)
+
+
+def own_pairs(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
+    """(T,) image rows and (T,) caption columns of the dataset's own pairs."""
+    owner = np.asarray(subject.caption_image, dtype=np.int64)
+    return owner, np.arange(len(owner))
+
+
+def of_queries(positives: Positives, queries: np.ndarray) -> Positives:
+    """The relevance of some of the queries only."""
+    asked = np.repeat(positives.queries, positives.sizes)
+    chosen = np.isin(asked, queries)
+    return Positives.from_pairs(asked[chosen], positives.items[chosen])
+
+
+def _true_top1(
+    similarity: Tensor | np.ndarray,
+    subject: Subject,
+    judged: Judged,
+    i2t: PositiveCounts,
+    t2i: PositiveCounts,
+    ties: Ties,
+) -> dict[str, float]:
+    """Of the queries whose first item is not of the own pair, the percentage where it is correct all the same.
+
+    A direction without such a query has no number.
+    """
+    images, captions = own_pairs(subject)
+    metrics = {}
+    for direction, asked, counts, pairs in (
+        ("i2t", judged.i2t, i2t, Positives.from_pairs(images, captions)),
+        ("t2i", judged.t2i, t2i, Positives.from_pairs(captions, images)),
+    ):
+        own = count_positives(similarity, of_queries(pairs, asked.queries), direction)  # type: ignore[arg-type]
+        missed = own.ranks(ties) >= 1
+        metrics[f"{direction}_r1_own_pair"] = 100.0 * float(np.mean(~missed))
+        if missed.any():
+            metrics[f"{direction}_{TRUE_TOP1}"] = 100.0 * float(np.mean(counts.ranks(ties)[missed] < 1))
+    return metrics
+
+
+def _table(subject: Subject, judged: Judged, i2t: PositiveCounts, t2i: PositiveCounts, ties: Ties) -> RankTable:
+    image_ids, caption_ids = np.asarray(subject.image_ids), np.asarray(subject.caption_ids)
+    owner = np.asarray(subject.caption_image)
+    return RankTable(
+        i2t_rank=i2t.ranks(ties),
+        i2t_ties=i2t.tied,
+        i2t_image_id=image_ids[judged.i2t.queries],
+        i2t_caption_id=caption_ids[i2t.best],
+        t2i_rank=t2i.ranks(ties),
+        t2i_ties=t2i.tied,
+        t2i_caption_id=caption_ids[judged.t2i.queries],
+        t2i_image_id=image_ids[owner[judged.t2i.queries]],
+        i2t_fold=np.zeros(len(judged.i2t.queries), dtype=np.int64),
+        t2i_fold=np.zeros(len(judged.t2i.queries), dtype=np.int64),
+    )

@@ -1,0 +1,33 @@
+"""Exact many-to-many relevance, where a dataset knows it: how much of a pair's "wrong" is wrong in truth?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.errors import InvalidProtocol
+from harness.positives import Positives
+from harness.protocols.base import Subject
+from harness.protocols.judged import Judged, JudgedProtocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactRelevance(JudgedProtocol):
+    """Against `Split.relevance`: every caption that is true of an image is correct for it."""
+
+    pairs_hold: bool = True
+
+    def require(self, subject: Subject) -> None:
+        """Refuse a dataset whose relevance is not known."""
+        if subject.relevance is None:
+            raise InvalidProtocol(
+                f"protocol {self.name} needs a dataset that states which captions are true of which images (scenes "
+                f"does); '{subject.title or 'this dataset'}' states its own pairs only; use 'full'"
+            )
+
+    def judged(self, subject: Subject) -> Judged:
+        """Both directions of the stated relevance."""
+        self.require(subject)
+        assert subject.relevance is not None
+        return Judged(
+            Positives.from_relevance(subject.relevance, "i2t"), Positives.from_relevance(subject.relevance, "t2i")
+        )
