@@ -18,6 +18,10 @@ from harness.errors import ItmError, did_you_mean
 COMMANDS = {
     "leaderboard": ("harness.cli.leaderboard:leaderboard", "Train, evaluate and rank the scorers of an experiment."),
     "ablate": ("harness.cli.ablate:ablate", "Measure what each component of a scorer contributes."),
+    "significance": (
+        "harness.cli.significance:significance",
+        "Test which differences between recorded methods are real.",
+    ),
     "report": ("harness.cli.report:report", "Write the leaderboards of all runs in a results folder."),
     "ls": ("harness.cli.ls:ls", "List scorers, variants, datasets, backbones, protocols, experiments or runs."),
     "check": ("harness.cli.check:check", "Run the contract suite on a scorer or a plug-in file."),

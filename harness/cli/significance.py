@@ -1,0 +1,129 @@
+"""`itm significance`: which differences between recorded runs are real, for which claim, and how sure the ranking is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.options import results_option
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="RESULTS...")
+@click.option("--pairs", default="all", show_default=True, metavar="all|A:B,...", help="Pairs of methods to compare.")
+@click.option("--reference", default="", metavar="NAME", help="Compare every other method with this one only.")
+@click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this dataset. Repeatable.")
+@click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="Only this protocol. Repeatable.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="rsum or a recall such as t2i_r1; without rsum the first is primary. Repeatable; default rsum and six recalls.",
+)
+@click.option(
+    "--claim",
+    type=click.Choice(["checkpoint", "method"]),
+    help="About these trained models, or about the methods retrained (3 seeds or more). Default: method if it can be.",
+)
+@click.option(
+    "--equivalence",
+    multiple=True,
+    metavar="DELTA|METRIC=DELTA",
+    help="Margin in points within which methods count as equivalent, of the primary metric or a named one. Repeatable.",
+)
+@click.option("--alpha", type=float, default=0.05, show_default=True, help="Level of each family of tests.")
+@click.option(
+    "--correction",
+    type=click.Choice(["holm", "maxt", "bh"]),
+    default="holm",
+    show_default=True,
+    help="Of the primary family; bh makes everything exploratory.",
+)
+@click.option("--resamples", type=int, default=10_000, show_default=True, help="Sign flips; raised where too few.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the resampling.")
+@click.option("--allow-unequal-seeds", is_flag=True, help="Compare methods with different numbers of seeds.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the report.")
+@results_option
+def significance(
+    sources: tuple[str, ...],
+    datasets: tuple[str, ...],
+    protocols: tuple[str, ...],
+    metrics: tuple[str, ...],
+    equivalence: tuple[str, ...],
+    out: Path | None,
+    results: Path,
+    **settings,
+) -> int:
+    """Test the differences between recorded methods.
+
+    RESULTS is a results folder, a leaderboards/NAME folder, a run id, a CSV of ranks or a folder of TREC runs with
+    qrels (docs/significance.md). Writes significance.md, .html, .csv, .json, .tex and figures below
+    RESULTS/significance/, one folder a dataset and protocol, and one across datasets if there are several.
+    """
+    from reports import significance as report
+
+    request = report.Request(equivalence=_margins(equivalence), **({"metrics": metrics} if metrics else {}), **settings)
+    subjects = report.read_sources(sources, results, datasets=datasets, protocols=protocols, depth=request.depth)
+    done, refusals = _examine(subjects, request)
+    root = out or report.output_root(sources, results) / "significance"
+    _write(done, root, alone=out is not None and len(subjects) == 1)
+    for line in refusals:
+        click.echo(line, err=True)
+    return 2 if refusals else 0
+
+
+def _examine(subjects, request):
+    """The comparisons that can be made; if none can, the first refusal is raised, else the others become lines."""
+    from harness.errors import UnknownName
+    from reports import significance as report
+    from reports.statistics.errors import InvalidComparison
+
+    done, errors = [], []
+    for subject in subjects:
+        if len(subjects) > 1 and len(subject.methods) < 2 and not subject.published:
+            click.echo(f"itm: {subject.title} has one method: nothing to compare", err=True)
+            continue
+        try:
+            done.append(report.examine(subject, request))
+        except (InvalidComparison, UnknownName) as error:
+            errors.append((subject.title, error))
+    if not done:
+        raise (
+            errors[0][1]
+            if errors
+            else InvalidComparison("every dataset and protocol has one method: nothing to compare")
+        )
+    return done, [f"itm: error: {title}: {' '.join(str(error).split())}" for title, error in errors]
+
+
+def _write(done, root: Path, *, alone: bool) -> None:
+    from rich.console import Console
+
+    from reports import _significance_across as across
+    from reports import _significance_terminal as terminal
+    from reports import significance as report
+
+    console = Console(highlight=False)
+    for result in done:
+        folder = root if alone else root / result.subject.slug
+        report.write(report.build(result), folder)
+        console.print(terminal.page(result))
+        console.print(f"written: {folder}/{report.STEM}.md, .html, .csv, .json, .tex", soft_wrap=True, markup=False)
+    page = across.build(done) if len(done) > 1 else None
+    if page is not None:
+        report.write(page, root / "across-datasets")
+        console.print(f"written: {root}/across-datasets/{report.STEM}.md, .html, ...", soft_wrap=True, markup=False)
+
+
+def _margins(spelled: tuple[str, ...]) -> dict[str, float]:
+    """`5` or `t2i_r1=1` as margins by metric; the metric "" is the primary one."""
+    margins = {}
+    for part in spelled:
+        metric, _, number = part.rpartition("=")
+        try:
+            margins[metric] = float(number)
+        except ValueError:
+            raise click.UsageError(f"--equivalence must be a number of points or METRIC=POINTS, got '{part}'") from None
+    return margins

@@ -1,0 +1,63 @@
+"""A significance report in a terminal: the sentences, then one line a pair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from reports import _significance_text as text
+from reports.document import fixed, interval, single_line
+from reports.significance import Result
+
+_MOST_PAIRS = 30
+_LONGEST_NAME = 24
+
+
+def page(result: Result) -> Group:
+    """Verdicts and the compact table of one gallery; names are untrusted and never read as rich's markup."""
+    comparison = result.comparison
+    first, others = text.verdict_sentences(comparison)
+    claim = text.claim_sentence(comparison, by_default=result.claim_by_default)
+    lines: list[Any] = [Text(single_line(result.subject.title), style="bold"), Text("")]
+    lines += [Text(single_line(sentence)) for sentence in first]
+    if others:
+        lines.append(Text(f"({len(others)} more verdicts in the files)"))
+    lines += [Text(""), Text(claim)]
+    warnings = [notice.message for notice in comparison.notices] + list(result.subject.remarks)
+    lines += [Text(single_line(f"Warning: {warning}")) for warning in warnings]
+    return Group(*lines, _table(result))
+
+
+def _table(result: Result) -> Table:
+    comparison = result.comparison
+    metric = text.primary_metric(comparison)
+    rows = comparison.of_metric(metric)
+    title = Text(f"{text.metric_name(metric)}, A minus B, {100 * (1 - comparison.alpha):g} % interval")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("A", "B", "Difference", "Interval", "p", "Corr. p", "Verdict"):
+        names = heading in ("A", "B", "Verdict")
+        table.add_column(heading, justify="left" if names else "right", no_wrap=True, overflow="ellipsis", min_width=6)
+    digits = text.decimals(metric)
+    for row in rows[:_MOST_PAIRS]:
+        cells = (
+            _name(row.a),
+            _name(row.b),
+            fixed(row.difference, digits),
+            interval(row.low, row.high, digits),
+            text.p_text(row.p),
+            text.p_text(row.p_adjusted),
+            text.outcome(row),
+        )
+        table.add_row(*map(Text, cells))
+    if len(rows) > _MOST_PAIRS:
+        table.caption = Text(f"and {len(rows) - _MOST_PAIRS} more pairs in the files")
+    return table
+
+
+def _name(name: str) -> str:
+    name = single_line(name)
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
