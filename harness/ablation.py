@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from harness import registry
 from harness.errors import InvalidSpec, UnknownName
+from harness.experiment import entry_of
 from harness.spec import Experiment, ScorerEntry
 
 Kind = Literal["one_at_a_time", "add_one_in", "grid"]
@@ -67,7 +68,7 @@ def plan_ablation(
     """
     if kind not in get_args(Kind):
         raise UnknownName("ablation plan", kind, get_args(Kind))
-    entry = _entry(experiment, scorer)
+    entry = entry_of(experiment, scorer)
     name, base_variant = registry.split(entry.name)
     if base_variant:
         raise InvalidSpec(f"ablate the scorer, not its variant: --scorer {name} instead of {entry.name}")
@@ -78,14 +79,6 @@ def plan_ablation(
         update={"name": f"{experiment.name}-ablate-{name}", "scorers": entries, "description": f"{kind} of {name}"}
     )
     return AblationPlan(planned, name, kind, tuple(models))
-
-
-def _entry(experiment: Experiment, scorer: str) -> ScorerEntry:
-    for entry in experiment.scorers:
-        if scorer in (entry.key, entry.name):
-            return entry
-    registry.scorer_class(scorer)  # an unknown name is answered with near matches
-    return ScorerEntry.model_validate(scorer)
 
 
 def _chosen(name: str, variants: Sequence[str]) -> tuple[str, ...]:

@@ -43,6 +43,9 @@ class Scorer(nn.Module):
     components: ClassVar[Sequence[str]] = ()
     #: Overrides of the training settings that the method's paper or code gives.
     recipe: ClassVar[Mapping[str, Any]] = {}
+    #: What a sweep varies, by path (`config.pooling`, `training.margin`), see `harness.sweeps.space`. A `training.` line
+    #: replaces that of the shared space, None takes it out.
+    search_space: ClassVar[Mapping[str, Any]] = {}
     #: What a table says of the code: "re-implementation" or "official weights".
     origin: ClassVar[str] = "re-implementation"
     #: The publication, for tables.

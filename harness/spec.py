@@ -99,6 +99,9 @@ class ScorerEntry(Spec):
     weights: str = Field(
         "", description="a saved model (.safetensors), evaluated as it is; excludes all other overrides"
     )
+    tuning: dict[str, Any] = Field(
+        default_factory=dict, description="how the settings were found, for the record: trials, budget, study"
+    )
 
     @model_validator(mode="after")
     def _weights_are_complete(self) -> ScorerEntry:
@@ -128,6 +131,9 @@ class Experiment(Spec):
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: EvaluationSpec = EvaluationSpec()
     scorers: tuple[ScorerEntry, ...]
+    sweep: dict[str, Any] = Field(
+        default_factory=dict, description="how `itm sweep` tunes, see `harness.sweeps.settings`; no run depends on it"
+    )
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -172,6 +178,8 @@ class RunSpec(Spec):
     plugin_sha256: str = Field("", description="of the plug-in file that defines the scorer, if one does")
     weights: str = Field("", description="file of the weights that are evaluated as they are, if any")
     weights_sha256: str = ""
+    #: How the settings were found. Not part of what a run is: left out of dumps and so of the run's id.
+    tuning: dict[str, Any] = Field(default_factory=dict, exclude=True)
 
     @property
     def label(self) -> str:
