@@ -136,6 +136,13 @@ def validate(scorer: Scorer, split: Split, batch_size: int = 256) -> dict[str, f
     return retrieval_metrics(similarity_matrix(scorer, images, texts), split.caption_image)
 
 
+def steps_per_epoch(split: Split, spec: TrainingSpec) -> int:
+    """Optimiser steps of one epoch; a last batch of a single pair is left out."""
+    pairs = len(split.captions) if spec.pairs == "all" else len(split.image_ids)
+    full, rest = divmod(pairs, spec.batch_size)
+    return full + (rest > 1)
+
+
 def learning_rate_factor(step: int, steps_per_epoch: int, spec: TrainingSpec) -> float:
     """What the base learning rate is multiplied by at an optimiser step (0-based)."""
     warmup = min(1.0, (step + 1) / spec.warmup_steps) if spec.warmup_steps else 1.0
@@ -194,9 +201,7 @@ class _Loop:
         self.image_encoder, text_encoder = scorer.encoders
         self.tokenizer = text_encoder.tokenizer
         self.tokens = self.tokenizer(train.captions)
-        pairs = len(train.captions) if spec.pairs == "all" else len(train.image_ids)
-        full, rest = divmod(pairs, spec.batch_size)
-        self.steps_per_epoch = full + (rest > 1)
+        self.steps_per_epoch = steps_per_epoch(train, spec)
         optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.optimizer]
         self.optimizer = optimizer(parameter_groups(scorer, spec), weight_decay=spec.weight_decay)
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
