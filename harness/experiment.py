@@ -7,24 +7,26 @@ again at its last epoch; failed, it leaves a record that says why and does not s
 from __future__ import annotations
 
 import functools
+import hashlib
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
 from harness import backbones, checkpoints, datasets, duplicates, environment, protocols, registry, training
-from harness.datasets.base import Dataset
-from harness.errors import InvalidDataset, InvalidRecord, ItmError
+from harness.datasets.base import Dataset, Split
+from harness.errors import InvalidDataset, InvalidRecord, InvalidSpec, ItmError
 from harness.evaluation import Results, Scored, evaluate, score_split, subject_of
 from harness.inputs import image_batch
 from harness.profiling import measure_cost, peak_memory
 from harness.record import RunRecord, RunStore, atomic_path
 from harness.scorer import Scorer
-from harness.spec import Component, Experiment, RunSpec, TrainingSpec, build, canonical_json
+from harness.spec import Component, Experiment, RunSpec, ScorerEntry, TrainingSpec, build, canonical_json
 from harness.tracking import Tracker, mirror_record
 from harness.training import Epoch, TrainingResult
 
@@ -79,30 +81,65 @@ def plan(experiment: Experiment) -> list[RunSpec]:
     subject = subject_of(test, dataset)
     for name in experiment.protocols:
         protocols.get(name).check(subject.images, subject)
-    cells = []
+    cells = [
+        RunSpec(**_given(entry, experiment, component, dataset), seed=experiment.seeds[0])
+        if entry.weights
+        else resolve_entry(experiment, entry, component, dataset.sha256, test)
+        for entry in experiment.scorers
+    ]
+    return [cell.model_copy(update={"seed": seed}) for seed in experiment.seeds for cell in cells]
+
+
+def resolve_entry(
+    experiment: Experiment, entry: ScorerEntry, dataset: Component, data_sha256: str, split: Split
+) -> RunSpec:
+    """One entry of an experiment with every default filled in, for the experiment's first seed.
+
+    Args:
+        experiment: gives what the entry leaves open.
+        entry: a scorer that is trained.
+        dataset: resolved.
+        data_sha256: of its content.
+        split: one whose images the image backbone must be able to take.
+
+    Raises:
+        UnknownName, InvalidSpec: an unknown or impossible scorer, backbone or setting.
+        InvalidDataset: the image backbone takes what the dataset does not have.
+    """
+    cls = registry.scorer_class(entry.name)
+    scorer, variant = registry.split(entry.name)
+    image = backbones.resolve("image", entry.image or cls.default_image or experiment.image)
+    text = backbones.resolve("text", entry.text or cls.default_text or experiment.text)
+    _check_input(image, split)
+    where = f"training of scorer '{entry.key}'"
+    return RunSpec(
+        scorer=scorer,
+        variant=variant,
+        config=registry.resolve_config(entry.name, entry.config).model_dump(mode="json"),
+        image=image,
+        text=text,
+        dataset=dataset,
+        data_sha256=data_sha256,
+        protocols=experiment.protocols,
+        seed=experiment.seeds[0],
+        training=build(TrainingSpec, {**cls.recipe, **experiment.training, **entry.training}, where),
+        evaluation=experiment.evaluation,
+        plugin_sha256=registry.plugin_sha256(scorer),
+        tuning=entry.tuning,
+    )
+
+
+def entry_of(experiment: Experiment, scorer: str) -> ScorerEntry:
+    """The entry of an experiment with this key or name; for another registered scorer one with its defaults.
+
+    Raises:
+        UnknownName: neither an entry nor a registered scorer.
+    """
     for entry in experiment.scorers:
-        cls = registry.scorer_class(entry.name)
-        scorer, variant = registry.split(entry.name)
-        image = backbones.resolve("image", entry.image or cls.default_image or experiment.image)
-        text = backbones.resolve("text", entry.text or cls.default_text or experiment.text)
-        _check_input(image, test)
-        where = f"training of scorer '{entry.key}'"
-        cells.append(
-            {
-                "scorer": scorer,
-                "variant": variant,
-                "config": registry.resolve_config(entry.name, entry.config).model_dump(mode="json"),
-                "image": image,
-                "text": text,
-                "dataset": component,
-                "data_sha256": dataset.sha256,
-                "protocols": experiment.protocols,
-                "training": build(TrainingSpec, {**cls.recipe, **experiment.training, **entry.training}, where),
-                "evaluation": experiment.evaluation,
-                "plugin_sha256": registry.plugin_sha256(scorer),
-            }
-        )
-    return [RunSpec(**cell, seed=seed) for seed in experiment.seeds for cell in cells]
+        if scorer in (entry.key, entry.name):
+            return entry
+    registry.scorer_class(scorer)  # an unknown name is answered with near matches
+    return ScorerEntry.model_validate(scorer)
 
 
 def run_experiment(
@@ -159,6 +196,7 @@ def run_cells(
     for spec in specs:
         record_or_none = store.finished(spec.run_id)
         if record_or_none is not None:
+            record_or_none = _with_tuning(record_or_none, spec, store)
             outcome.records.append(record_or_none)
             if spec not in missing:  # recorded by an earlier call, perhaps one that could not reach the tracker
                 mirror_record(tracker, record_or_none, store.folder(spec.run_id))
@@ -206,6 +244,8 @@ def run_cell(
 
 def build_scorer(spec: RunSpec, dataset: Dataset) -> Scorer:
     """The untrained scorer of a cell with its backbones; its initial weights depend on the seed alone."""
+    if spec.weights:
+        return checkpoints.load_model(spec.weights)
     train = dataset.split("train")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
@@ -237,12 +277,49 @@ def _open_dataset(component: str) -> Dataset:
     return datasets.open_dataset(Component.model_validate_json(component))
 
 
-def _check_input(image: Component, test: Any) -> None:
+def _given(entry: ScorerEntry, experiment: Experiment, component: Component, dataset: Dataset) -> dict[str, Any]:
+    """The cell of a saved model: everything is read from its file, nothing is trained."""
+    model = checkpoints.describe_model(entry.weights)
+    if registry.split(model["scorer"])[0] != registry.split(entry.name)[0]:
+        raise InvalidSpec(f"scorer '{entry.key}': {entry.weights} holds a {model['scorer']}, not a {entry.name}")
+    if model["image"] is None or model["text"] is None:
+        raise InvalidSpec(f"scorer '{entry.key}': {entry.weights} holds no backbones, so it cannot encode")
+    scorer, variant = registry.split(model["scorer"])
+    image = Component.model_validate(model["image"])
+    _check_input(image, dataset.split(TEST_SPLIT))
+    return {
+        "scorer": scorer,
+        "variant": variant,
+        "config": model["config"],
+        "image": image,
+        "text": Component.model_validate(model["text"]),
+        "dataset": component,
+        "data_sha256": dataset.sha256,
+        "protocols": experiment.protocols,
+        "training": TrainingSpec(epochs=0),
+        "evaluation": experiment.evaluation,
+        "plugin_sha256": registry.plugin_sha256(scorer),
+        "weights": entry.weights,
+        "weights_sha256": hashlib.sha256(Path(entry.weights).read_bytes()).hexdigest(),
+    }
+
+
+def _code_origin(spec: RunSpec) -> str:
+    """What a table says of a run: whose code or weights the numbers come from."""
+    if spec.weights:
+        return str(checkpoints.describe_model(spec.weights)["origin"])
+    pretrained = spec.image.options.get("pretrained") and spec.text.options.get("pretrained")
+    if not spec.training.epochs and spec.image.name == spec.text.name == "open_clip" and pretrained:
+        return "official weights"
+    return registry.scorer_class(spec.scorer).origin
+
+
+def _check_input(image: Component, split: Split) -> None:
     needed = backbones.encoder_class("image", image.name).input
-    if needed not in test.images.inputs:
+    if needed not in split.images.inputs:
         raise InvalidDataset(
             f"image backbone '{image.name}' takes {needed}, but the dataset offers "
-            f"{' and '.join(sorted(test.images.inputs))} only; choose another image backbone"
+            f"{' and '.join(sorted(split.images.inputs))} only; choose another image backbone"
         )
 
 
@@ -272,6 +349,19 @@ def _run_guarded(
     )
     store.write(record)
     return record, code
+
+
+def _with_tuning(record: RunRecord, spec: RunSpec, store: RunStore) -> RunRecord:
+    """The record with what this plan says of tuning: the same settings may have been run untuned before."""
+    tuning = _tuning(spec)
+    if record.tuning != tuning:
+        record = record.model_copy(update={"tuning": tuning})
+        store.write(record)
+    return record
+
+
+def _tuning(spec: RunSpec) -> dict[str, Any]:
+    return spec.tuning or {"trials": 0}
 
 
 def _measure(scorer: Scorer, scored: Scored, dataset: Dataset, spec: RunSpec, device: torch.device) -> dict[str, float]:
@@ -308,13 +398,14 @@ def _identity(spec: RunSpec, dataset: str) -> dict[str, Any]:
         "run_id": spec.run_id,
         "scorer": spec.scorer,
         "variant": spec.variant,
-        "code_origin": cls.origin,
+        "code_origin": _code_origin(spec),
         "citation": cls.citation,
         "backbone": spec.backbone,
         "dataset": dataset,
         "protocols": spec.protocols,
         "seed": spec.seed,
         "data_sha256": spec.data_sha256,
+        "tuning": _tuning(spec),
         "spec": spec.model_dump(mode="json"),
     }
 
@@ -332,7 +423,6 @@ def _record(
         **_identity(spec, dataset.title),
         metrics=results.metrics,
         validation={**trained.best, "epoch": trained.best_epoch + 1},
-        evaluation=results.info,
         evaluation=results.info,
         cost=cost,
         training={
