@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ RowTransform = Callable[[Fragments], Fragments]
 
 
 class Kernel(Protocol):
-    """Reduces tiles of token similarities to scores."""
+    """What every kernel says of itself."""
 
     @property
     def swapped(self) -> bool:
@@ -40,6 +40,11 @@ class Kernel(Protocol):
     def tiles_in_use(self) -> int:
         """How many float32 tensors of a tile's size are alive at once, the tile included."""
         ...
+
+
+@runtime_checkable
+class TileKernel(Kernel, Protocol):
+    """Reduces the similarities of whole items to scores."""
 
     def left_side(self, items: Bucket) -> Any:
         """What is computed once a left item; `items` holds the tile's c items."""
@@ -60,6 +65,19 @@ class Kernel(Protocol):
         Returns:
             (c, q) float32.
         """
+        ...
+
+
+@runtime_checkable
+class ColumnKernel(Kernel, Protocol):
+    """Reduces each right fragment alone, whatever item it belongs to, and pools an item's fragments afterwards."""
+
+    def reduce_columns(self, similarity: Tensor) -> Tensor:
+        """(c, F, columns) similarities, not to be changed -> (c, columns)."""
+        ...
+
+    def pool(self, values: Tensor) -> Tensor:
+        """(c, L, q) -> scores (c, q)."""
         ...
 
 
@@ -92,15 +110,13 @@ class MaxSimKernel:
     swapped: bool = False
     tiles_in_use: int = 1
 
-    def left_side(self, items: Bucket) -> None:
-        """Nothing."""
+    def reduce_columns(self, similarity: Tensor) -> Tensor:
+        """(c, F, columns) -> (c, columns): the largest over F."""
+        return similarity.amax(1)
 
-    def right_side(self, items: Bucket) -> None:
-        """Nothing."""
-
-    def reduce(self, similarity: Tensor, left: None, right: None) -> Tensor:
-        """(c, F, L, q) -> (c, q)."""
-        return self.pooling(similarity.amax(1).float(), 1)
+    def pool(self, values: Tensor) -> Tensor:
+        """(c, L, q) -> (c, q)."""
+        return self.pooling(values, 1)
 
 
 def _leaky(similarity: Tensor) -> Tensor:

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from harness.fragments import Fragments
 from harness.similarity import products
-from harness.similarity.kernels import Kernel, PackedForm
+from harness.similarity.kernels import ColumnKernel, Kernel, PackedForm, TileKernel
 from harness.similarity.packing import Bucket, columns_of, group, pack, rows_of
 
 #: A left tile this full is filled up with zero rows to the usual size.
 WORTH_FILLING = 0.75
+#: Reduced columns that wait until they are pooled together.
+WAITING_VALUES = 2**21
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class _LeftTile:
 
     rows: Tensor
     parts: Sequence[Bucket]
-    sides: Sequence[Sequence[Any]]
+    sides: Sequence[Any]
 
 
 def packed_scores(
@@ -100,17 +102,23 @@ def _accumulate(
     work: float,
 ) -> None:
     """Add the terms of one orientation to `scores` (left items, right items)."""
-    left_tiles = _left_tiles(list(group(lefts, tile.rows, tile.rows)), terms, dtype)
+    works = [_work(weight, kernel) for weight, kernel in terms]
+    left_tiles = _left_tiles(list(group(lefts, tile.rows, tile.rows)), works, dtype)
     for parts in group(rights, tile.columns, tile.widest):
-        sides = [[kernel.right_side(part) for _, kernel in terms] for part in parts]
         columns = columns_of(parts)
         product = products.prepare(columns if dtype is None else columns.to(dtype), len(left_tiles[0].rows), work)
+        for one in works:
+            one.begin(parts, scores)
         for left in left_tiles:
-            _reduce(scores, terms, product(left.rows), left, parts, sides)
+            similarity = product(left.rows)
+            for one, sides in zip(works, left.sides, strict=True):
+                one.tile(similarity, left.parts, sides)
+        for one in works:
+            one.end()
 
 
 def _left_tiles(
-    groups: Sequence[Sequence[Bucket]], terms: Sequence[tuple[float, Kernel]], dtype: torch.dtype | None
+    groups: Sequence[Sequence[Bucket]], works: Sequence[_TileWork | _ColumnWork], dtype: torch.dtype | None
 ) -> list[_LeftTile]:
     """Tiles of one common number of rows, which a product that was prepared for it needs; a small rest stays small."""
     sizes = [sum(part.size for part in parts) for parts in groups]
@@ -120,28 +128,85 @@ def _left_tiles(
         rows = rows_of(parts)
         if size < usual and size > WORTH_FILLING * usual:
             rows = F.pad(rows, (0, 0, 0, usual - size))
-        sides = [[kernel.left_side(part) for _, kernel in terms] for part in parts]
+        sides = [one.left_sides(parts) for one in works]
         tiles.append(_LeftTile(rows if dtype is None else rows.to(dtype), parts, sides))
     return tiles
 
 
-def _reduce(
-    scores: Tensor,
-    terms: Sequence[tuple[float, Kernel]],
-    similarity: Tensor,
-    left: _LeftTile,
-    rights: Sequence[Bucket],
-    right_sides: Sequence[Sequence[Any]],
-) -> None:
-    """Hand each pair of bucket parts its piece of the product."""
-    sizes = [part.size for part in left.parts]
-    for rows, row, left_side in zip(similarity[: sum(sizes)].split(sizes), left.parts, left.sides, strict=True):
-        pieces = rows.split([part.size for part in rights], 1)
-        for piece, column, right_side in zip(pieces, rights, right_sides, strict=True):
-            tile = piece.view(len(row), row.length, column.length, len(column))
-            target = scores[row.span, column.span]
-            for (weight, kernel), of_left, of_right in zip(terms, left_side, right_side, strict=True):
-                target.add_(kernel.reduce(tile, of_left, of_right), alpha=weight)
+class _TileWork:
+    """A tile kernel at work: each pair of bucket parts gets its piece of the product."""
+
+    def __init__(self, weight: float, kernel: TileKernel):
+        self.weight, self.kernel = weight, kernel
+
+    def left_sides(self, parts: Sequence[Bucket]) -> list[Any]:
+        return [self.kernel.left_side(part) for part in parts]
+
+    def begin(self, rights: Sequence[Bucket], scores: Tensor) -> None:
+        """Start on the columns of `rights`."""
+        self.rights, self.scores = rights, scores
+        self.right_sides = [self.kernel.right_side(part) for part in rights]
+
+    def tile(self, similarity: Tensor, lefts: Sequence[Bucket], left_sides: Sequence[Any]) -> None:
+        """Reduce one product."""
+        for rows, left, left_side in zip(_rows(similarity, lefts), lefts, left_sides, strict=True):
+            pieces = rows.split([part.size for part in self.rights], 1)
+            for piece, right, right_side in zip(pieces, self.rights, self.right_sides, strict=True):
+                tile = piece.view(len(left), left.length, right.length, len(right))
+                scores = self.kernel.reduce(tile, left_side, right_side)
+                self.scores[left.span, right.span].add_(scores, alpha=self.weight)
+
+    def end(self) -> None:
+        """Nothing is left to do."""
+
+
+class _ColumnWork:
+    """A column kernel at work: whole products are reduced, and the values of many left items are pooled at once."""
+
+    def __init__(self, weight: float, kernel: ColumnKernel):
+        self.weight, self.kernel = weight, kernel
+        self.values: list[Tensor] = []
+        self.spans: list[slice] = []
+
+    def left_sides(self, parts: Sequence[Bucket]) -> None:
+        return None
+
+    def begin(self, rights: Sequence[Bucket], scores: Tensor) -> None:
+        """Start on the columns of `rights`."""
+        self.rights, self.scores = rights, scores
+
+    def tile(self, similarity: Tensor, lefts: Sequence[Bucket], left_sides: None) -> None:
+        """Reduce one product."""
+        for rows, left in zip(_rows(similarity, lefts), lefts, strict=True):
+            self.values.append(self.kernel.reduce_columns(rows.unflatten(0, (len(left), left.length))))
+            self.spans.append(left.span)
+        if sum(value.numel() for value in self.values) >= WAITING_VALUES:
+            self.end()
+
+    def end(self) -> None:
+        """Pool what waits; the left items of successive tiles follow each other."""
+        if not self.values:
+            return
+        span = slice(self.spans[0].start, self.spans[-1].stop)
+        pieces = torch.cat(self.values).float().split([part.size for part in self.rights], 1)
+        for piece, right in zip(pieces, self.rights, strict=True):
+            scores = self.kernel.pool(piece.unflatten(1, (right.length, len(right))))
+            self.scores[span, right.span].add_(scores, alpha=self.weight)
+        self.values, self.spans = [], []
+
+
+def _work(weight: float, kernel: Kernel) -> _TileWork | _ColumnWork:
+    if isinstance(kernel, ColumnKernel):
+        return _ColumnWork(weight, kernel)
+    if isinstance(kernel, TileKernel):
+        return _TileWork(weight, kernel)
+    raise TypeError(f"{type(kernel).__name__} is neither a TileKernel nor a ColumnKernel")
+
+
+def _rows(similarity: Tensor, parts: Sequence[Bucket]) -> tuple[Tensor, ...]:
+    """The rows of each part; a tile may have been filled up below them."""
+    sizes = [part.size for part in parts]
+    return similarity[: sum(sizes)].split(sizes)
 
 
 def _items(buckets: Sequence[Bucket]) -> Tensor:
