@@ -1,0 +1,33 @@
+"""The README's promises that can be executed: its plug-in keeps the contract, and the commands that it names exist."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import registry
+from harness.cli.main import COMMANDS
+from harness.contract import run_contract
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_plugin_of_the_readme_keeps_the_contract(tmp_path, monkeypatch):
+    (source,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    path = tmp_path / "mean_max.py"
+    path.write_text(source, encoding="utf-8")
+    monkeypatch.setattr(registry, "_plugins", {})
+    registry.add_plugin(path)
+    try:
+        broken = [f"{result.name}: {result.detail}" for result in run_contract("mean_max") if not result.passed]
+    finally:
+        sys.modules.pop("itm_plugin_mean_max", None)
+    assert not broken
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"\bitm ([a-z-]+)", README)) - {"harness"}))
+def test_commands_of_the_readme_exist(command):
+    assert command in COMMANDS
