@@ -63,6 +63,10 @@ class ResultsNotWritable(ItmError):
     """The results folder cannot be created or written."""
 
 
+class StorageUnavailable(ItmError):
+    """The storage of a sweep's study cannot be reached or written."""
+
+
 class CannotEncode(ItmError):
     """A scorer without backbones was asked to encode."""
 
