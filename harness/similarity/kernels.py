@@ -44,18 +44,28 @@ class Kernel(Protocol):
 
 @runtime_checkable
 class TileKernel(Kernel, Protocol):
-    """Reduces the similarities of whole items to scores."""
+    """Reduces the similarities of whole items, first over a tile, then for many left items at once."""
 
-    def left_side(self, items: Bucket) -> Any:
-        """What is computed once a left item; `items` holds the tile's c items."""
+    def left_side(self, items: Bucket, rows: Tensor) -> Any:
+        """What is computed once a left item.
+
+        Args:
+            items: the tile's c items.
+            rows: (c, F, D) their fragments.
+        """
         ...
 
-    def right_side(self, items: Bucket) -> Any:
-        """What is computed once a right item; `items` holds the tile's q items."""
+    def right_side(self, items: Bucket, columns: Tensor) -> Any:
+        """What is computed once a right item.
+
+        Args:
+            items: the tile's q items.
+            columns: (L, q, D) their fragments.
+        """
         ...
 
     def reduce(self, similarity: Tensor, left: Any, right: Any) -> Tensor:
-        """Scores of a tile.
+        """What is left of a tile.
 
         Args:
             similarity: (c, F, L, q), not to be changed.
@@ -63,8 +73,12 @@ class TileKernel(Kernel, Protocol):
             right: of `right_side`.
 
         Returns:
-            (c, q) float32.
+            (c, K, q) float32 for any K.
         """
+        ...
+
+    def finish(self, values: Tensor, right: Any) -> Tensor:
+        """(C, K, q) of `reduce` for many left items, which may be changed -> scores (C, q)."""
         ...
 
 
@@ -76,8 +90,8 @@ class ColumnKernel(Kernel, Protocol):
         """(c, F, columns) similarities, not to be changed -> (c, columns)."""
         ...
 
-    def pool(self, values: Tensor) -> Tensor:
-        """(c, L, q) -> scores (c, q)."""
+    def finish(self, values: Tensor) -> Tensor:
+        """(C, L, q) of many left items -> scores (C, q)."""
         ...
 
 
@@ -114,8 +128,8 @@ class MaxSimKernel:
         """(c, F, columns) -> (c, columns): the largest over F."""
         return similarity.amax(1)
 
-    def pool(self, values: Tensor) -> Tensor:
-        """(c, L, q) -> (c, q)."""
+    def finish(self, values: Tensor) -> Tensor:
+        """(C, L, q) -> (C, q)."""
         return self.pooling(values, 1)
 
 
@@ -169,24 +183,32 @@ class CrossAttentionKernel:
     swapped: bool = False
     tiles_in_use: int = 4
 
-    def left_side(self, items: Bucket) -> Tensor:
+    def left_side(self, items: Bucket, rows: Tensor) -> Tensor:
         """Gram matrices (c, F, F)."""
-        rows = items.rows().float()
+        rows = rows.float()
         return torch.bmm(rows, rows.transpose(1, 2))
 
-    def right_side(self, items: Bucket) -> Tensor:
+    def right_side(self, items: Bucket, columns: Tensor) -> Tensor:
         """Norms (L, q)."""
-        rows = items.rows().float()
-        return (rows * rows).sum(-1).sqrt_().T.contiguous()
+        columns = columns.float()
+        return (columns * columns).sum(-1).sqrt_()
 
     def reduce(self, similarity: Tensor, left: Tensor, right: Tensor) -> Tensor:
-        """(c, F, L, q) -> (c, q)."""
+        """(c, F, L, q) -> (c, 2 L, q): products of queries and attended vectors, then squared norms of the latter."""
         similarity = similarity.float()
+        items, _, length, columns = similarity.shape
+        values = similarity.new_empty(items, 2 * length, columns)
         weights = self._unnormalised_weights(similarity)
         flat = weights.flatten(2)
-        attended = torch.bmm(left, flat).mul_(flat).sum(1).view(-1, *right.shape)
-        product = weights.mul_(similarity).sum(1)
-        norm = attended.clamp_(min=EPSILON**2).sqrt_().mul_(right).clamp_(min=EPSILON)
+        attended = torch.bmm(left, flat).mul_(flat).view_as(weights)
+        torch.sum(attended, 1, out=values[:, length:])
+        torch.sum(weights.mul_(similarity), 1, out=values[:, :length])
+        return values
+
+    def finish(self, values: Tensor, right: Tensor) -> Tensor:
+        """(C, 2 L, q) -> (C, q)."""
+        product, squares = values.chunk(2, 1)
+        norm = squares.clamp_(min=EPSILON**2).sqrt_().mul_(right).clamp_(min=EPSILON)
         return self.pooling(product.div_(norm), 1)
 
     def _unnormalised_weights(self, similarity: Tensor) -> Tensor:

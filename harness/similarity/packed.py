@@ -102,23 +102,23 @@ def _accumulate(
     work: float,
 ) -> None:
     """Add the terms of one orientation to `scores` (left items, right items)."""
-    works = [_work(weight, kernel) for weight, kernel in terms]
+    works = [_work(weight, kernel, scores) for weight, kernel in terms]
     left_tiles = _left_tiles(list(group(lefts, tile.rows, tile.rows)), works, dtype)
     for parts in group(rights, tile.columns, tile.widest):
         columns = columns_of(parts)
         product = products.prepare(columns if dtype is None else columns.to(dtype), len(left_tiles[0].rows), work)
         for one in works:
-            one.begin(parts, scores)
+            one.begin(parts, columns)
         for left in left_tiles:
             similarity = product(left.rows)
             for one, sides in zip(works, left.sides, strict=True):
                 one.tile(similarity, left.parts, sides)
         for one in works:
-            one.end()
+            one.finish()
 
 
 def _left_tiles(
-    groups: Sequence[Sequence[Bucket]], works: Sequence[_TileWork | _ColumnWork], dtype: torch.dtype | None
+    groups: Sequence[Sequence[Bucket]], works: Sequence[_Work], dtype: torch.dtype | None
 ) -> list[_LeftTile]:
     """Tiles of one common number of rows, which a product that was prepared for it needs; a small rest stays small."""
     sizes = [sum(part.size for part in parts) for parts in groups]
@@ -126,87 +126,126 @@ def _left_tiles(
     tiles = []
     for parts, size in zip(groups, sizes, strict=True):
         rows = rows_of(parts)
+        sides = [one.left_sides(parts, rows) for one in works]
         if size < usual and size > WORTH_FILLING * usual:
             rows = F.pad(rows, (0, 0, 0, usual - size))
-        sides = [one.left_sides(parts) for one in works]
         tiles.append(_LeftTile(rows if dtype is None else rows.to(dtype), parts, sides))
     return tiles
 
 
-class _TileWork:
-    """A tile kernel at work: each pair of bucket parts gets its piece of the product."""
+class _Work:
+    """A kernel at work on the columns of some right parts: tiles are reduced, and many left items finished at once.
 
-    def __init__(self, weight: float, kernel: TileKernel):
-        self.weight, self.kernel = weight, kernel
+    Args:
+        weight: of the kernel's scores.
+        scores: (left items, right items) that they are added to.
+    """
 
-    def left_sides(self, parts: Sequence[Bucket]) -> list[Any]:
-        return [self.kernel.left_side(part) for part in parts]
+    def __init__(self, weight: float, scores: Tensor):
+        self.weight, self.scores = weight, scores
+        self.rights: Sequence[Bucket] = ()
+        self.waiting: list[list[Tensor]] = []
+        self.first = self.last = 0
 
-    def begin(self, rights: Sequence[Bucket], scores: Tensor) -> None:
-        """Start on the columns of `rights`."""
-        self.rights, self.scores = rights, scores
-        self.right_sides = [self.kernel.right_side(part) for part in rights]
+    def left_sides(self, parts: Sequence[Bucket], rows: Tensor) -> Sequence[Any]:
+        """What the kernel computes once for each left part; `rows` (n, D) holds all of them."""
+        raise NotImplementedError
+
+    def begin(self, rights: Sequence[Bucket], columns: Tensor) -> None:
+        """Start on the right parts, whose fragments are `columns` (n, D)."""
+        self.rights, self.waiting = rights, []
 
     def tile(self, similarity: Tensor, lefts: Sequence[Bucket], left_sides: Sequence[Any]) -> None:
-        """Reduce one product."""
-        for rows, left, left_side in zip(_rows(similarity, lefts), lefts, left_sides, strict=True):
-            pieces = rows.split([part.size for part in self.rights], 1)
-            for piece, right, right_side in zip(pieces, self.rights, self.right_sides, strict=True):
-                tile = piece.view(len(left), left.length, right.length, len(right))
-                scores = self.kernel.reduce(tile, left_side, right_side)
-                self.scores[left.span, right.span].add_(scores, alpha=self.weight)
+        """Reduce one product; the left items of successive tiles follow each other."""
+        # A tile may have been filled up below its last part.
+        rows = similarity.split([*(part.size for part in lefts), len(similarity) - sum(part.size for part in lefts)])
+        for piece, left, side in zip(rows, lefts, left_sides, strict=False):
+            values = self.reduce(piece.unflatten(0, (len(left), left.length)), side)
+            self.first = self.first if self.waiting else left.start
+            self.last = left.start + len(left)
+            self.waiting.append(values)
+        if sum(value.numel() for values in self.waiting for value in values) >= WAITING_VALUES:
+            self.finish()
 
-    def end(self) -> None:
-        """Nothing is left to do."""
+    def reduce(self, similarity: Tensor, left_side: Any) -> list[Tensor]:
+        """(c, F, columns) -> what waits, in one or several tensors with c in front."""
+        raise NotImplementedError
 
+    def scores_of(self, values: list[Tensor]) -> Sequence[Tensor]:
+        """Scores (C, q) of each right part, from what waited, joined over the left items."""
+        raise NotImplementedError
 
-class _ColumnWork:
-    """A column kernel at work: whole products are reduced, and the values of many left items are pooled at once."""
-
-    def __init__(self, weight: float, kernel: ColumnKernel):
-        self.weight, self.kernel = weight, kernel
-        self.values: list[Tensor] = []
-        self.spans: list[slice] = []
-
-    def left_sides(self, parts: Sequence[Bucket]) -> None:
-        return None
-
-    def begin(self, rights: Sequence[Bucket], scores: Tensor) -> None:
-        """Start on the columns of `rights`."""
-        self.rights, self.scores = rights, scores
-
-    def tile(self, similarity: Tensor, lefts: Sequence[Bucket], left_sides: None) -> None:
-        """Reduce one product."""
-        for rows, left in zip(_rows(similarity, lefts), lefts, strict=True):
-            self.values.append(self.kernel.reduce_columns(rows.unflatten(0, (len(left), left.length))))
-            self.spans.append(left.span)
-        if sum(value.numel() for value in self.values) >= WAITING_VALUES:
-            self.end()
-
-    def end(self) -> None:
-        """Pool what waits; the left items of successive tiles follow each other."""
-        if not self.values:
+    def finish(self) -> None:
+        """Add the scores of what waits."""
+        if not self.waiting:
             return
-        span = slice(self.spans[0].start, self.spans[-1].stop)
-        pieces = torch.cat(self.values).float().split([part.size for part in self.rights], 1)
-        for piece, right in zip(pieces, self.rights, strict=True):
-            scores = self.kernel.pool(piece.unflatten(1, (right.length, len(right))))
-            self.scores[span, right.span].add_(scores, alpha=self.weight)
-        self.values, self.spans = [], []
+        values = [torch.cat(pieces) for pieces in zip(*self.waiting, strict=True)]
+        for right, scores in zip(self.rights, self.scores_of(values), strict=True):
+            self.scores[self.first : self.last, right.span].add_(scores, alpha=self.weight)
+        self.waiting = []
 
 
-def _work(weight: float, kernel: Kernel) -> _TileWork | _ColumnWork:
+class _TileWork(_Work):
+    """Each right part gets its piece of the product."""
+
+    def __init__(self, weight: float, scores: Tensor, kernel: TileKernel):
+        super().__init__(weight, scores)
+        self.kernel = kernel
+        self.right_sides: list[Any] = []
+
+    def left_sides(self, parts: Sequence[Bucket], rows: Tensor) -> Sequence[Any]:
+        pieces = rows.split([part.size for part in parts])
+        return [
+            self.kernel.left_side(part, piece.view(len(part), part.length, -1))
+            for part, piece in zip(parts, pieces, strict=True)
+        ]
+
+    def begin(self, rights: Sequence[Bucket], columns: Tensor) -> None:
+        super().begin(rights, columns)
+        pieces = columns.split([part.size for part in rights])
+        self.right_sides = [
+            self.kernel.right_side(part, piece.view(part.length, len(part), -1))
+            for part, piece in zip(rights, pieces, strict=True)
+        ]
+
+    def reduce(self, similarity: Tensor, left_side: Any) -> list[Tensor]:
+        pieces = similarity.split([part.size for part in self.rights], 2)
+        return [
+            self.kernel.reduce(piece.unflatten(2, (part.length, len(part))), left_side, right_side)
+            for piece, part, right_side in zip(pieces, self.rights, self.right_sides, strict=True)
+        ]
+
+    def scores_of(self, values: list[Tensor]) -> Sequence[Tensor]:
+        return [self.kernel.finish(value, side) for value, side in zip(values, self.right_sides, strict=True)]
+
+
+class _ColumnWork(_Work):
+    """The whole width of the product is reduced at once."""
+
+    def __init__(self, weight: float, scores: Tensor, kernel: ColumnKernel):
+        super().__init__(weight, scores)
+        self.kernel = kernel
+
+    def left_sides(self, parts: Sequence[Bucket], rows: Tensor) -> Sequence[Any]:
+        return [None] * len(parts)
+
+    def reduce(self, similarity: Tensor, left_side: None) -> list[Tensor]:
+        return [self.kernel.reduce_columns(similarity)]
+
+    def scores_of(self, values: list[Tensor]) -> Sequence[Tensor]:
+        pieces = values[0].float().split([part.size for part in self.rights], 1)
+        return [
+            self.kernel.finish(piece.unflatten(1, (part.length, len(part))))
+            for piece, part in zip(pieces, self.rights, strict=True)
+        ]
+
+
+def _work(weight: float, kernel: Kernel, scores: Tensor) -> _Work:
     if isinstance(kernel, ColumnKernel):
-        return _ColumnWork(weight, kernel)
+        return _ColumnWork(weight, scores, kernel)
     if isinstance(kernel, TileKernel):
-        return _TileWork(weight, kernel)
+        return _TileWork(weight, scores, kernel)
     raise TypeError(f"{type(kernel).__name__} is neither a TileKernel nor a ColumnKernel")
-
-
-def _rows(similarity: Tensor, parts: Sequence[Bucket]) -> tuple[Tensor, ...]:
-    """The rows of each part; a tile may have been filled up below them."""
-    sizes = [part.size for part in parts]
-    return similarity[: sum(sizes)].split(sizes)
 
 
 def _items(buckets: Sequence[Bucket]) -> Tensor:
