@@ -46,7 +46,9 @@ def build(results: Sequence[Result]) -> Report | None:
         sentences=sentences,
         sections=[
             Section(title="Win counts", tables=[_wins_table(wins)], reading=reading),
-            Section(title="By dataset", tables=[_by_dataset(flat, metric)], footnotes=[f"Made with {made_with}."]),
+            Section(
+                title="By dataset", tables=[_by_dataset(flat, pairs, metric)], footnotes=[f"Made with {made_with}."]
+            ),
         ],
         main=pd.DataFrame(flat),
         data={"win_counts": wins, "differences": flat, "versions": versions()},
@@ -147,8 +149,8 @@ def _wins_table(wins: Sequence[dict[str, Any]]) -> Table:
     return Table(frame=pd.DataFrame(rows), columns=columns, caption=caption, key="wins")
 
 
-def _by_dataset(flat: Sequence[dict[str, Any]], metric: str) -> Table:
-    rows = sorted(flat, key=lambda row: (row["a"], row["b"]))
+def _by_dataset(flat: Sequence[dict[str, Any]], pairs: Sequence[tuple[str, str]], metric: str) -> Table:
+    rows = sorted(flat, key=lambda row: pairs.index((row["a"], row["b"])))
     frame = pd.DataFrame([{**row, "p_shown": p_text(row["p_adjusted"])} for row in rows])
     columns = [
         Column(key="a", title="A"),

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
+from numpy.typing import NDArray
 
 from reports import figures
 from reports._significance_text import decimals, metric_name, p_text, primary_metric
@@ -33,8 +34,14 @@ def forest(comparison: Comparison) -> Figure | None:
         axes = drawing.subplots()
         axes.axvline(0, color=figures.GREY, linewidth=1)
         for number, row in enumerate(rows):
-            axes.plot([row.simultaneous_low, row.simultaneous_high], [number] * 2, color=_SHADES[1], linewidth=5)
-            axes.plot([row.low, row.high], [number] * 2, color=figures.COLOURS[0], linewidth=1.8)
+            axes.plot(
+                [row.simultaneous_low, row.simultaneous_high],
+                [number] * 2,
+                color=_SHADES[1],
+                linewidth=5,
+                solid_capstyle="butt",
+            )
+            axes.plot([row.low, row.high], [number] * 2, color=figures.COLOURS[0], linewidth=1.8, solid_capstyle="butt")
             face = figures.COLOURS[0] if row.significant else "white"
             axes.plot([row.difference], [number], "o", color=figures.COLOURS[0], markerfacecolor=face)
             if row.equivalence is not None:
@@ -66,12 +73,11 @@ def matrix(comparison: Comparison) -> Figure | None:
     p = comparison.p_matrix(metric)
     if not 3 <= size <= MOST_METHODS or np.isnan(p).any():
         return None
-    scores = comparison.scores[:, comparison.metrics.index(metric)]
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-comparison.scores[:, comparison.metrics.index(metric)], kind="stable")
     names = [figures.label(comparison.methods[i], 26) for i in order]
-    p, differences = p[np.ix_(order, order)], (scores[:, None] - scores[None])[np.ix_(order, order)]
+    p, differences = p[np.ix_(order, order)], _differences(comparison, metric)[np.ix_(order, order)]
     bounds = (comparison.alpha, 0.01, 0.001) if comparison.alpha > 0.01 else (comparison.alpha,)
-    shade = sum((p <= bound).astype(int) for bound in bounds)
+    shade = np.sum([p <= bound for bound in bounds], axis=0)
     with figures.style():
         side = max(3.6, 0.62 * size) if size <= _MOST_WRITTEN else 0.3 * size + 2
         drawing = figures.new(side + 2.2, side + 0.9)
@@ -144,6 +150,7 @@ def groups_diagram(comparison: Comparison, ranking: Sequence[RankedMethod]) -> F
             text.set_text(f" {figures.label(method.name, 30)} ({fixed(method.score, decimals(metric))}) ")
             text.set_color("black")
         axes.grid(visible=False)
+        axes.spines["top"].set_visible(True)
         axes.xaxis.set_label_position("top")
         axes.set_xlabel(f"{metric_name(metric)}, mean over seeds (higher is better)", labelpad=6)
     return Figure(
@@ -157,9 +164,17 @@ def groups_diagram(comparison: Comparison, ranking: Sequence[RankedMethod]) -> F
     )
 
 
-def _cell(x: int, y: int, colour: str) -> Patch:
-    from matplotlib.patches import Rectangle
+def _differences(comparison: Comparison, metric: str) -> NDArray[np.float64]:
+    """(M, M) row minus column, the very numbers of the table: differences of scores may round to another digit."""
+    place = {name: i for i, name in enumerate(comparison.methods)}
+    values = np.zeros((len(place), len(place)))
+    for row in comparison.of_metric(metric):
+        i, j = place[row.a], place[row.b]
+        values[i, j], values[j, i] = row.difference, -row.difference
+    return values
 
+
+def _cell(x: int, y: int, colour: str) -> Rectangle:
     return Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white", linewidth=1.5)
 
 

@@ -113,7 +113,7 @@ def scores_table(comparison: Comparison, methods: Sequence[MethodRuns], ranking:
 def variance_table(comparison: Comparison) -> Table:
     """Where the uncertainty of each pair comes from."""
     metric = primary_metric(comparison)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "a": row.a,
             "b": row.b,

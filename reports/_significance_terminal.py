@@ -15,6 +15,8 @@ from reports.significance import Result
 
 _MOST_PAIRS = 30
 _LONGEST_NAME = 24
+_NAMES = ("A", "B")
+_HEADINGS = (*_NAMES, "Difference", "Interval", "Corrected p", "Verdict")
 
 
 def page(result: Result) -> Group:
@@ -38,21 +40,24 @@ def _table(result: Result) -> Table:
     rows = comparison.of_metric(metric)
     title = Text(f"{text.metric_name(metric)}, A minus B, {100 * (1 - comparison.alpha):g} % interval")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("A", "B", "Difference", "Interval", "p", "Corr. p", "Verdict"):
-        names = heading in ("A", "B", "Verdict")
-        table.add_column(heading, justify="left" if names else "right", no_wrap=True, overflow="ellipsis", min_width=6)
     digits = text.decimals(metric)
-    for row in rows[:_MOST_PAIRS]:
-        cells = (
+    lines = [
+        (
             _name(row.a),
             _name(row.b),
             fixed(row.difference, digits),
             interval(row.low, row.high, digits),
-            text.p_text(row.p),
             text.p_text(row.p_adjusted),
             text.outcome(row),
         )
-        table.add_row(*map(Text, cells))
+        for row in rows[:_MOST_PAIRS]
+    ]
+    for heading in _HEADINGS:
+        # On a narrow terminal the names are folded, not the numbers.
+        justify: Any = "left" if heading in (*_NAMES, "Verdict") else "right"
+        table.add_column(heading, justify=justify, no_wrap=heading not in _NAMES, overflow="fold")
+    for line in lines:
+        table.add_row(*map(Text, line))
     if len(rows) > _MOST_PAIRS:
         table.caption = Text(f"and {len(rows) - _MOST_PAIRS} more pairs in the files")
     return table

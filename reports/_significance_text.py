@@ -18,6 +18,7 @@ from reports.statistics.verdicts import verdicts
 PACKAGES = ("numpy", "scipy", "statsmodels", "pandas", "matplotlib", "scikit-posthocs")
 # More sentences than this are read by nobody: the rest goes into a table that opens.
 MOST_VERDICTS = 12
+_OUTCOMES = ("A better", "B better", "equivalent", "inconclusive", "same answers")
 _LEVELS = {"holm": "family-wise error", "maxt": "family-wise error", "bh": "false discovery rate"}
 _HOW = {
     "holm": "Holm's step-down correction of the raw p-values",
@@ -83,25 +84,26 @@ def claim_sentence(comparison: Comparison, *, by_default: bool) -> str:
         )
     reason = ""
     if by_default:
-        reason = (
-            f" A claim about methods needs {MINIMUM_SEEDS} seeds of each, better 5; the fewest here are {counts[0]}."
-        )
+        reason = f" A claim about methods needs {MINIMUM_SEEDS} seeds of each, better 5; the fewest here: {counts[0]}."
     return f"The claim is about these trained models only, on new images; it says nothing of retraining.{reason}"
 
 
 def verdict_sentences(comparison: Comparison) -> tuple[list[str], list[str]]:
-    """The verdicts to be read first, and those that are left to a table when they are many.
+    """The verdicts to be read first, what was found before what stays open, and those left to a table if they are many.
 
     Of many, the best method's come first and the others are left.
     """
     metric = primary_metric(comparison)
-    sentences = list(verdicts(comparison, metric))
-    if len(sentences) <= MOST_VERDICTS:
-        return sentences, []
-    best = comparison.methods[int(comparison.scores[:, comparison.metrics.index(metric)].argmax())]
-    rows = comparison.of_metric(metric)
-    first = [s for s, row in zip(sentences, rows, strict=True) if best in (row.a, row.b)][:MOST_VERDICTS]
-    return first, [s for s in sentences if s not in first]
+    both = list(zip(verdicts(comparison, metric), comparison.of_metric(metric), strict=True))
+    both.sort(key=lambda pair: _OUTCOMES.index(outcome(pair[1])))
+    if len(both) > MOST_VERDICTS:
+        best = comparison.methods[int(comparison.scores[:, comparison.metrics.index(metric)].argmax())]
+        both.sort(key=lambda pair: best not in (pair[1].a, pair[1].b))
+        own = sum(best in (row.a, row.b) for _, row in both)
+        sentences = [sentence for sentence, _ in both]
+        cut = min(own, MOST_VERDICTS)
+        return sentences[:cut], sentences[cut:]
+    return [sentence for sentence, _ in both], []
 
 
 def method_sentences(comparison: Comparison) -> list[str]:
@@ -128,8 +130,11 @@ def _method(comparison: Comparison) -> Iterator[str]:
     families = ", ".join(dict.fromkeys(LABELS[f.correction] for f in comparison.families))
     yield (
         "An interval in brackets stands for one pair alone; the simultaneous interval holds for all pairs of its family "
-        f"together. Significant means: p after correction ({families}) at most {comparison.alpha:g}. Not significant never "
-        "means no difference: only an equivalence test within a declared margin says that."
+        "together (being single-step, it may include 0 where a step-down correction rejects)."
+    )
+    yield (
+        f"Significant means: p after correction ({families}) at most {comparison.alpha:g}. Not significant never means no "
+        "difference: only an equivalence test within a declared margin says that."
     )
     yield (
         f"Seed of the resampling: {comparison.seed}; R = {comparison.resamples:,} (raised where the corrections need it). "

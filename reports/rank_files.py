@@ -103,7 +103,9 @@ def read_csv(path: Path) -> list[ForeignRun]:
     digest = ((path.name, sha256(path)),)
     remark = _counted_from_one(path.name, frame)
     return [
-        ForeignRun(_run_of_rows(path, method, seed, rows), digest, place["dataset"], place["protocol"], remark)
+        ForeignRun(
+            _run_of_rows(path, str(method), str(seed), rows), digest, place["dataset"], place["protocol"], remark
+        )
         for (method, seed), rows in frame.groupby(["method", "seed"], sort=False)
     ]
 
@@ -259,7 +261,7 @@ def _run_of_ranks(
         seeds=seeds,
         i2t_ranks=i2t,
         t2i_ranks=ranks["t2i"].to_numpy(),
-        caption_image=images.get_indexer(owner.reindex(ranks["t2i"].index)),
+        caption_image=images.get_indexer(pd.Index(owner.reindex(ranks["t2i"].index))),
         image_ids=images.tolist(),
         caption_ids=ranks["t2i"].index.tolist(),
         fold=None if folds is None else folds.reindex(images).to_numpy(),

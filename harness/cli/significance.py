@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -54,7 +55,7 @@ def significance(
     equivalence: tuple[str, ...],
     out: Path | None,
     results: Path,
-    **settings,
+    **settings: Any,
 ) -> int:
     """Test the differences between recorded methods.
 
@@ -64,7 +65,9 @@ def significance(
     """
     from reports import significance as report
 
-    request = report.Request(equivalence=_margins(equivalence), **({"metrics": metrics} if metrics else {}), **settings)
+    if metrics:
+        settings["metrics"] = metrics
+    request = report.Request(equivalence=_margins(equivalence), **settings)
     subjects = report.read_sources(sources, results, datasets=datasets, protocols=protocols, depth=request.depth)
     done, refusals = _examine(subjects, request)
     root = out or report.output_root(sources, results) / "significance"

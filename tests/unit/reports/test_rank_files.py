@@ -1,0 +1,238 @@
+"""Foreign results: CSVs of ranks and TREC runs are read as what they say, or refused."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.errors import InvalidRecord, ItmError
+from reports import rank_files
+from reports.statistics.comparison import compare
+from reports.statistics.errors import (
+    AggregateOnlyResults,
+    DifferentCaptionMaps,
+    DifferentQueries,
+    DuplicateQueries,
+    InvalidRanks,
+    MissingQueries,
+)
+from reports.statistics.hits import METRICS, image_columns
+
+IMAGES, CAPTIONS = 40, 2
+
+
+def csv_rows(method: str = "theirs", seed: object = 0, draw: int = 0, **extra: str) -> list[dict]:
+    """Ranks 0 to 11 of 40 images with 2 captions each, as rows of the documented CSV."""
+    generator = np.random.default_rng(draw)
+    rows = []
+    for image in range(IMAGES):
+        common = {"seed": seed, "method": method, **extra}
+        rows.append(
+            {"query_id": f"i{image}", "direction": "i2t", "rank": int(generator.integers(12)), "image_id": f"i{image}",
+             "caption_id": "", **common}
+        )  # fmt: skip
+        for n in range(CAPTIONS):
+            caption = f"c{image}-{n}"
+            rows.append(
+                {"query_id": caption, "direction": "t2i", "rank": int(generator.integers(12)), "image_id": f"i{image}",
+                 "caption_id": caption, **common}
+            )  # fmt: skip
+    return rows
+
+
+def write_csv(path: Path, rows: list[dict]) -> Path:
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def similarity(seed: int = 0) -> np.ndarray:
+    """(I, T) scores without ties; a caption's own image is favoured."""
+    scores = np.random.default_rng(seed).standard_normal((IMAGES, IMAGES * CAPTIONS))
+    return scores + 1.5 * np.kron(np.eye(IMAGES), np.ones((1, CAPTIONS)))
+
+
+def write_trec(folder: Path, scores: np.ndarray, method: str = "theirs.seed3", depth: int = 20) -> Path:
+    """Runs and qrels of a similarity, lists cut at a depth."""
+    folder.mkdir(exist_ok=True)
+    captions = [f"c{t // CAPTIONS}-{t % CAPTIONS}" for t in range(scores.shape[1])]
+    images = [f"i{i}" for i in range(len(scores))]
+    sides = {"i2t": (images, captions, scores), "t2i": (captions, images, scores.T)}
+    for direction, (queries, documents, matrix) in sides.items():
+        run, qrels = [], []
+        for q, query in enumerate(queries):
+            best = np.argsort(-matrix[q], kind="stable")[:depth]
+            run += [f"{query} Q0 {documents[d]} {n} {matrix[q, d]} tag" for n, d in enumerate(best, 1)]
+            same = [d for d in documents if d.split("-")[0][1:] == query.split("-")[0][1:]]
+            qrels += [f"{query} 0 {document} 1" for document in same]
+        (folder / f"{method}.{direction}.run").write_text("\n".join(run) + "\n")
+        (folder / f"{direction}.qrels").write_text("\n".join(qrels) + "\n")
+    return folder
+
+
+def naive_rank(scores: dict[str, float], positives: set[str]) -> int:
+    """Negatives that score at least as much as the best positive, one by one."""
+    best = max((scores[p] for p in positives if p in scores), default=-np.inf)
+    return sum(value >= best for document, value in scores.items() if document not in positives)
+
+
+def test_a_csv_gives_the_ranks_that_it_holds(tmp_path):
+    rows = csv_rows(seed=0) + csv_rows(seed=1, draw=1)
+    runs = rank_files.read(write_csv(tmp_path / "ranks.csv", rows))
+    assert [run.runs.seeds for run in runs] == [(0,), (1,)]
+    merged = rank_files.merged([run.runs for run in runs])
+    for seed in (0, 1):
+        for direction, ids in (("i2t", merged.image_ids), ("t2i", merged.caption_ids)):
+            stated = {r["query_id"]: r["rank"] for r in rows if r["direction"] == direction and r["seed"] == seed}
+            ranks = getattr(merged, f"{direction}_ranks")[seed]
+            assert dict(zip(ids.tolist(), ranks.tolist(), strict=True)) == stated
+    owner = {r["query_id"]: r["image_id"] for r in rows if r["direction"] == "t2i"}
+    assert dict(zip(merged.caption_ids, merged.image_ids[merged.caption_image], strict=True)) == owner
+
+
+def test_the_order_of_the_rows_changes_nothing(tmp_path):
+    rows = csv_rows() + csv_rows("other", draw=2)
+    shuffled = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
+    results = []
+    for name, some in (("a.csv", rows), ("b.csv", shuffled)):
+        runs = {run.runs.name: run.runs for run in rank_files.read(write_csv(tmp_path / name, some))}
+        results.append(compare([runs["theirs"], runs["other"]], resamples=999).rows)
+    for a, b in zip(*results, strict=True):
+        assert (a.difference, a.wins, a.losses) == (b.difference, b.wins, b.losses)
+        assert a.se == pytest.approx(b.se, rel=1e-12)
+
+
+def test_folds_of_a_csv_are_strata(tmp_path):
+    rows = [{**row, "fold": int(row["image_id"][1:]) // 20} for row in csv_rows()]
+    (run,) = rank_files.read(write_csv(tmp_path / "folds.csv", rows))
+    assert np.bincount(run.runs.fold.astype(int)).tolist() == [20, 20]
+
+
+def test_trec_ranks_are_those_of_a_loop_with_ties_against_the_method(tmp_path):
+    generator = np.random.default_rng(4)
+    run, qrels, scores, relevant = [], [], {}, defaultdict(set)
+    for q in range(60):
+        # Five levels of score for 15 documents: ties everywhere, between positives and negatives too.
+        scores[f"q{q}"] = {f"d{d}": float(generator.integers(5)) for d in range(15)}
+        for d in generator.choice(15, size=1 + q % 3, replace=False):
+            relevant[f"q{q}"].add(f"d{d}")
+            qrels.append({"query": f"q{q}", "document": f"d{d}", "relevance": 1.0})
+        qrels.append({"query": f"q{q}", "document": "d99", "relevance": 0.0})
+        run += [f"q{q} Q0 {d} 1 {s} x" for d, s in scores[f"q{q}"].items()]
+    path = tmp_path / "x.run"
+    path.write_text("\n".join(run))
+    found = rank_files.trec_ranks(path, pd.DataFrame(qrels), depth=10)
+    assert found.to_dict() == {q: naive_rank(scores[q], relevant[q]) for q in scores}
+
+
+def test_trec_recalls_are_those_of_ranx(tmp_path):
+    (run,) = rank_files.read(write_trec(tmp_path / "trec", similarity()))
+    assert (run.runs.name, run.runs.seeds) == ("theirs", (3,))
+    found = dict(zip(METRICS, image_columns([run.runs], METRICS).scores[0].tolist(), strict=True))
+    # hit_rate@K of ranx 0.3.21 on the same runs and qrels, in percent
+    ranx = {"i2t_r1": 45.0, "i2t_r5": 77.5, "i2t_r10": 90.0, "t2i_r1": 31.25, "t2i_r5": 66.25, "t2i_r10": 85.0}
+    assert {name: found[name] for name in ranx} == pytest.approx(ranx, abs=1e-9)
+
+
+def test_a_cut_list_keeps_the_recalls_it_can_and_refuses_those_it_cannot(tmp_path):
+    scores = similarity()
+    (full,) = rank_files.read(write_trec(tmp_path / "full", scores, depth=80))
+    (cut,) = rank_files.read(write_trec(tmp_path / "cut", scores, depth=10))
+    recalls = [name for name in METRICS if name != "rsum"]
+    assert image_columns([cut.runs], recalls).scores.tolist() == image_columns([full.runs], recalls).scores.tolist()
+    with pytest.raises(InvalidRanks, match="end before 20 documents"):
+        rank_files.read(tmp_path / "cut", depth=20)
+
+
+def test_captions_with_several_positives_need_their_own_image(tmp_path):
+    folder = write_trec(tmp_path / "trec", similarity())
+    with (folder / "t2i.qrels").open("a") as file:
+        file.write("c0-0 0 i7 1\n")
+    with pytest.raises(DifferentCaptionMaps, match=r"1 \(c0-0\).*captions.csv"):
+        rank_files.read(folder)
+    owner = [{"caption_id": f"c{i}-{n}", "image_id": f"i{i}"} for i in range(IMAGES) for n in range(CAPTIONS)]
+    write_csv(folder / "captions.csv", owner)
+    (run,) = rank_files.read(folder)
+    assert run.runs.image_ids[run.runs.caption_image[0]] == "i0"
+
+
+def test_a_file_that_counts_from_one_is_remarked(tmp_path):
+    rows = [{**row, "rank": row["rank"] + 1} for row in csv_rows()]
+    (run,) = rank_files.read(write_csv(tmp_path / "one.csv", rows))
+    assert "counted from 0" in run.remark
+    (right,) = rank_files.read(write_csv(tmp_path / "zero.csv", csv_rows()))
+    assert right.remark == ""
+
+
+def test_a_best_seed_is_remembered_as_one(tmp_path):
+    (run,) = rank_files.read(write_csv(tmp_path / "best.csv", csv_rows(seed="best")))
+    assert run.runs.seed_selection == "best"
+
+
+def drop_column(rows):
+    return [{k: v for k, v in row.items() if k != "image_id"} for row in rows]
+
+
+def change(number, **values):
+    return lambda rows: [{**row, **values} if n == number else row for n, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(
+    ("broken", "error", "message"),
+    [
+        (drop_column, InvalidRecord, "lacks the columns image_id"),
+        (change(3, rank="NaN"), InvalidRanks, r"NaN, infinite or negative for queries 1 \(i1\)"),
+        (change(3, rank=-1), InvalidRanks, r"1 \(i1\)"),
+        (change(3, rank="two"), InvalidRecord, "line 5: rank must be a number, got 'two'"),
+        (change(0, direction="img"), InvalidRecord, "line 2: direction must be i2t or t2i, got 'img'"),
+        (change(1, image_id=""), DifferentCaptionMaps, r"no image_id for captions 1 \(c0-0\)"),
+        (change(1, caption_id="c9-9"), InvalidRecord, "line 3: the query_id of t2i is its caption_id"),
+        (change(0, seed="first"), InvalidRecord, "seed must be a whole number or 'best', got 'first'"),
+        (change(0, method=""), InvalidRecord, "a method needs a name"),
+        (lambda rows: [*rows, rows[0]], DuplicateQueries, r"i2t queries 1 \(i0\) twice"),
+        (lambda rows: [r for r in rows if r["direction"] == "t2i"], MissingQueries, "has no i2t query"),
+        (lambda rows: [{**r, "dataset": f"d{n % 2}"} for n, r in enumerate(rows)], InvalidRecord, "several datasets"),
+        (lambda rows: [{**r, "fold": n % 2} for n, r in enumerate(rows)], DifferentCaptionMaps, "more than one fold"),
+        (lambda rows: [], InvalidRecord, "cannot read|no rows"),
+        (lambda rows: [{"method": "SCAN", "i2t_r1": 67.4, "t2i_r1": 48.6}], AggregateOnlyResults, "averages"),
+    ],
+)  # fmt: skip
+def test_csvs_that_cannot_be_trusted_are_refused(tmp_path, broken, error, message):
+    path = write_csv(tmp_path / "ranks.csv", broken(csv_rows()))
+    with pytest.raises(error, match=message) as caught:
+        rank_files.read(path)
+    assert isinstance(caught.value, ItmError)
+
+
+def edit(name, change):
+    def apply(folder):
+        path = folder / name
+        path.write_text(change(path.read_text()))
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("broken", "error", "message"),
+    [
+        (edit("theirs.seed3.i2t.run", lambda t: t.replace(t.split()[4], "nan", 1)), InvalidRanks, "NaN or infinite"),
+        (edit("theirs.seed3.i2t.run", lambda t: t + t.splitlines()[0]), DuplicateQueries, r"1 \(i0\)"),
+        (edit("theirs.seed3.i2t.run", lambda t: t + "i77 Q0 c0-0 1 0.5 x"), DifferentQueries, r"1 \(i77\)"),
+        (edit("i2t.qrels", lambda t: t + "i99 0 c0-0 1"), MissingQueries, r"lacks queries 1 \(i99\)"),
+        (edit("i2t.qrels", lambda t: t + t.splitlines()[0]), DuplicateQueries, "judged twice"),
+        (edit("i2t.qrels", lambda t: t.replace(" 0 ", " ", 1)), InvalidRecord, "cannot read|columns"),
+        (edit("i2t.qrels", lambda t: t.replace(" 1\n", " yes\n", 1)), InvalidRecord, "line 1: relevance"),
+        (lambda f: (f / "theirs.seed3.t2i.run").unlink(), InvalidRecord, "has no t2i run"),
+        (lambda f: (f / "theirs.seed3.t2i.run").rename(f / "odd.run"), InvalidRecord, "METHOD.i2t.run"),
+        (lambda f: (f / "t2i.qrels").unlink(), InvalidRecord, "cannot read"),
+        (lambda f: [path.unlink() for path in f.glob("*.run")], InvalidRecord, "no run"),
+    ],
+)
+def test_trec_folders_that_cannot_be_trusted_are_refused(tmp_path, broken, error, message):
+    folder = write_trec(tmp_path / "trec", similarity())
+    broken(folder)
+    with pytest.raises(error, match=message):
+        rank_files.read(folder)
