@@ -102,7 +102,7 @@ def measure_cost(
     device = torch.device(device)
     images, texts = images.to(device), texts.to(device)
     cost: dict[str, float] = {}
-    with evaluating(scorer), peak_memory(device) as peaks, _other_load() as load:
+    with evaluating(scorer), peak_memory(device) as peaks, other_load() as load:
         if image_batch is not None:
             cost |= _encoding("image", scorer.encode_images, image_batch.to(device), 0, repeats, device)
         if token_batch is not None:
@@ -192,7 +192,7 @@ def _of_median_length(items: Fragments | Tokens) -> int:
 
 
 @contextmanager
-def _other_load() -> Iterator[dict[str, float]]:
+def other_load() -> Iterator[dict[str, float]]:
     """Fills in `other_cpu_percent` when the block ends; nothing where /proc/stat cannot be read."""
     load: dict[str, float] = {}
     before, mine = _cpu_seconds(), time.process_time()

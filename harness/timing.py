@@ -69,7 +69,7 @@ class Timing:
             The number of samples below a quantile is binomial; e.g. Conover, Practical Nonparametric Statistics, 3.2.
         """
         n, tail = len(self.samples), (1 - confidence) / 2
-        below = np.cumsum([math.comb(n, k) * q**k * (1 - q) ** (n - k) for k in range(n + 1)])  # P(count <= k)
+        below = np.cumsum([_binomial(n, k, q) for k in range(n + 1)])  # P(count <= k)
         low = int(np.searchsorted(below, tail, side="right")) - 1  # 0-based; -1: even the minimum may be above it
         high = int(np.searchsorted(below, 1 - tail, side="left"))  # 0-based; n: even the maximum may be below it
         if low < 0 or high >= n:
@@ -128,7 +128,7 @@ def timed(
         fn()
     samples: list[float] = []
     watch = Stopwatch(device)
-    with _no_garbage_collection():
+    with no_garbage_collection():
         end = time.perf_counter() + seconds
         while len(samples) < repeats and (len(samples) < FEWEST_REPEATS or time.perf_counter() < end):
             with watch:
@@ -177,8 +177,15 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def _binomial(n: int, k: int, q: float) -> float:
+    """P(count = k); by logarithms, since the coefficients of a thousand samples do not fit a float."""
+    log_choose = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    return math.exp(log_choose + k * math.log(q) + (n - k) * math.log1p(-q))
+
+
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
+    """The collector rests for the time of the block."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -192,6 +192,29 @@ def parameter_groups(scorer: Scorer, spec: TrainingSpec) -> list[dict[str, Any]]
     return [group for group in groups if group["params"]]
 
 
+def training_step(scorer: Scorer, train: Split, spec: TrainingSpec, seed: int = 0) -> Callable[[int], object]:
+    """One step of a training as a call, for a stopwatch: batch, augmentation, both passes, optimiser.
+
+    Args:
+        scorer: with both encoders; each call changes its weights, so hand in a copy.
+        train: pairs to learn from.
+        spec: how to train.
+        seed: of the order of pairs and of all noise.
+
+    Returns:
+        A function from the number of a batch (taken modulo the batches of an epoch) to nothing of interest.
+
+    Raises:
+        CannotEncode: the scorer has no encoders.
+    """
+    loop = _Loop(scorer, train, spec, seed)
+    scorer.train()
+    scorer.objective = objective_of_epoch(spec.epochs, spec)
+    batches = list(pair_batches(train, spec, np.random.default_rng(seed)))
+    noise = torch.Generator().manual_seed(seed)
+    return lambda number: loop.run_step(batches[number % len(batches)], noise)
+
+
 class _Loop:
     """One training in progress: the optimiser, the random streams and the best weights so far."""
 

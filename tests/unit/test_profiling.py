@@ -315,7 +315,7 @@ def test_load_of_other_processes(monkeypatch):
     own = iter([50.0, 53.0])
     monkeypatch.setattr(profiling, "_cpu_seconds", lambda: next(readings))
     monkeypatch.setattr(profiling.time, "process_time", lambda: next(own))
-    with profiling._other_load() as load:
+    with profiling.other_load() as load:
         pass
     assert load == {"other_cpu_percent": pytest.approx(25.0)}
 

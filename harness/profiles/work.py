@@ -1,0 +1,151 @@
+"""How much arithmetic a scorer does, how fast this machine multiplies matrices, and what its memory is."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from harness.fragments import Fragments
+from harness.profiles.session import Scenario
+from harness.profiling import MIB, peak_memory
+from harness.scorer import Scorer
+from harness.scoring import evaluating, similarity_matrix
+from harness.similarity import products
+
+#: (m, n, k) of the product whose rate is measured: a tile of regions against packed words.
+MATRIX = (288, 4096, 1024)
+MATRIX_DTYPES = (torch.float32, torch.bfloat16)
+
+
+def flops(call: Callable[[], object]) -> int | None:
+    """Floating-point operations of a call, as torch counts them: products, convolutions and attention, nothing else.
+
+    Returns:
+        A product of (m, k) and (k, n) counts 2 m n k. None where nothing was counted (an operation of a library that
+        torch does not look into).
+    """
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        call()
+    return int(counter.get_total_flops()) or None
+
+
+def pair_flops(scorer: Scorer, images: Fragments, texts: Fragments) -> float | None:
+    """Operations that one more pair costs in a large gallery: what grows with images x captions.
+
+    Args:
+        scorer: any.
+        images: 2 images at least, texts: 2 captions at least; the first of each is repeated, so that all pairs are alike.
+
+    Returns:
+        The mixed difference of four counts, in which all that is done once an image or once a caption cancels.
+    """
+
+    def count(rows: int, columns: int) -> int:
+        some_images = images[torch.zeros(rows, dtype=torch.long, device=images.device)]
+        some_texts = texts[torch.zeros(columns, dtype=torch.long, device=texts.device)].trimmed()
+        with evaluating(scorer), _countable_products():
+            return flops(lambda: similarity_matrix(scorer, some_images, some_texts)) or 0
+
+    mixed = count(2, 2) - count(2, 1) - count(1, 2) + count(1, 1)
+    return float(mixed) if mixed > 0 else None
+
+
+def matrix_scenarios(device: torch.device | str) -> list[Scenario]:
+    """The machine's matrix product, to be timed in the same rounds as everything else."""
+    m, n, k = MATRIX
+    scenarios = []
+    for dtype in MATRIX_DTYPES:
+        left, right = (torch.rand(rows, k, device=device).to(dtype) for rows in (m, n))
+        scenarios.append(Scenario(_matrix_key(dtype), [("product", _product(left, right))]))
+    return scenarios
+
+
+def matrix_gflops(milliseconds: dict[str, float]) -> dict[str, float]:
+    """Rates by dtype, from the medians of `matrix_scenarios` by key."""
+    m, n, k = MATRIX
+    names = {_matrix_key(dtype): str(dtype).removeprefix("torch.") for dtype in MATRIX_DTYPES}
+    return {name: 2e-6 * m * n * k / milliseconds[key] for key, name in names.items() if key in milliseconds}
+
+
+def driver_memory_mib(device: torch.device) -> float | None:
+    """Memory of a GPU that is in use by anybody, from NVML; None where NVML (or its package) does not answer."""
+    if device.type != "cuda":
+        return None
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        try:
+            # By UUID: NVML's numbers ignore CUDA_VISIBLE_DEVICES.
+            uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+            return float(pynvml.nvmlDeviceGetMemoryInfo(handle).used) / MIB
+        finally:
+            pynvml.nvmlShutdown()
+    except Exception:  # no package, no driver, no permission: the figure is absent
+        return None
+
+
+def peak_of(call: Callable[[], object], device: torch.device) -> dict[str, float]:
+    """Peak memory of a call, MiB.
+
+    Returns:
+        The keys of `harness.profiling.peak_memory`, reset before the call; `working_mib`, what the call needs above what
+        lay there already; `driver_mib`, all of the GPU that is in use, where NVML answers.
+    """
+    call()  # libraries load and allocate once
+    _release_heap()
+    before = torch.cuda.memory_allocated(device) / MIB if device.type == "cuda" else resident_mib()
+    with peak_memory(device) as peaks:
+        call()
+    peak, driver = peaks.get("peak_memory_mib"), driver_memory_mib(device)
+    if before is not None and peak is not None:
+        peaks["working_mib"] = max(0.0, peak - before)
+    if driver is not None:
+        peaks["driver_mib"] = driver
+    return peaks
+
+
+def _release_heap() -> None:
+    """Give freed heap memory back to the system, so that a peak above what is resident is the call's own."""
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):  # another C library
+        return
+
+
+def resident_mib() -> float | None:
+    """Resident memory of this process now; None where /proc does not tell."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MIB
+    except OSError:
+        return None
+
+
+def _product(left: Tensor, right: Tensor) -> Callable[[int], Tensor]:
+    return lambda _: torch.mm(left, right.T)
+
+
+def _matrix_key(dtype: torch.dtype) -> str:
+    return f"matrix {dtype}"
+
+
+@contextmanager
+def _countable_products() -> Iterator[None]:
+    """Products by plain `mm`: torch does not count the prepacked ones, which do the same operations."""
+    before = os.environ.get(products.ENVIRONMENT)
+    os.environ[products.ENVIRONMENT] = products.DEFAULT
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[products.ENVIRONMENT]
+        else:
+            os.environ[products.ENVIRONMENT] = before
