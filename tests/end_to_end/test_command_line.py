@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.cli.main import main
 from harness.record import RunStore
 
 NAN_SCORER = """
@@ -22,33 +21,6 @@ class Broken(Scorer):
     def score(self, images, texts):
         return images.features.sum((1, 2))[:, None] * texts.features.sum((1, 2))[None] {tail}
 """
-
-
-@pytest.fixture
-def itm(capsys, monkeypatch, tmp_path):
-    """Run `itm ARGUMENTS` in this process: (exit code, stdout, stderr)."""
-    from harness import registry
-
-    monkeypatch.setattr(registry, "_plugins", {})
-    monkeypatch.setenv("ITM_RESULTS", str(tmp_path / "results"))
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    yield run
-    for name in [name for name in sys.modules if name.startswith("itm_plugin_")]:
-        del sys.modules[name]
-
-
-@pytest.fixture
-def experiment(tiny, tmp_path) -> Path:
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(tiny))
-    return path
 
 
 def one_line(err: str) -> str:

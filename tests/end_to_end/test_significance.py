@@ -1,0 +1,225 @@
+"""`itm significance` from outside: what it writes and prints, and every refusal as one line and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.cli.main import main
+from harness.record import RankTable, RunRecord, RunStore
+from reports.statistics.hits import METRICS, image_columns
+from reports.statistics.runs import MethodRuns
+from reports.statistics.simulation import World
+
+SEEDS = 3
+
+
+def record(store: RunStore, runs: MethodRuns, seed: int, *, dataset: str = "scenes") -> str:
+    """Write one seed of a made-up method as a run of the harness."""
+    run_id = f"{runs.name}-{dataset}-{seed}".replace(" ", "")
+    image_ids, owner = runs.image_ids, runs.caption_image
+    first = np.searchsorted(owner, np.arange(len(image_ids)))
+    table = RankTable(
+        i2t_rank=runs.i2t_ranks[seed].astype(int),
+        i2t_ties=np.zeros(len(image_ids), dtype=int),
+        i2t_image_id=image_ids,
+        i2t_caption_id=runs.caption_ids[first],
+        t2i_rank=runs.t2i_ranks[seed].astype(int),
+        t2i_ties=np.zeros(len(owner), dtype=int),
+        t2i_caption_id=runs.caption_ids,
+        t2i_image_id=image_ids[owner],
+        i2t_fold=np.zeros(len(image_ids), dtype=int),
+        t2i_fold=np.zeros(len(owner), dtype=int),
+    )
+    scores = image_columns([runs], METRICS).seed_scores[0][seed]
+    store.write_ranks(run_id, {"full": table})
+    store.write(
+        RunRecord(
+            run_id=run_id,
+            scorer=runs.name,
+            backbone="regions+bigru",
+            dataset=dataset,
+            protocols=("full",),
+            seed=seed,
+            metrics={"full": dict(zip(METRICS, scores.tolist(), strict=True))},
+            data_sha256=dataset[0] * 64,
+            spec={"scorer": runs.name, "seed": seed},
+            status="finished",
+            started="2026-01-01T00:00:00+00:00",
+        )
+    )
+    return run_id
+
+
+def world(store: RunStore, *, seeds: int = SEEDS, dataset: str = "scenes", **settings) -> list[str]:
+    """Methods with a known truth: the first is worse when `offset` is positive, the others are equal."""
+    drawn = World(**{"images": 200, "captions": 2, "methods": 3, "seeds": seeds, "offset": 0.5, **settings})
+    methods = drawn.draw(np.random.default_rng(1))
+    return [record(store, runs, seed, dataset=dataset) for runs in methods for seed in range(seeds)]
+
+
+@pytest.fixture
+def store(tmp_path) -> RunStore:
+    return RunStore(tmp_path / "results")
+
+
+@pytest.fixture
+def itm(capsys, monkeypatch, tmp_path):
+    """Run `itm significance ARGUMENTS` in this process: (exit code, stdout, stderr)."""
+    monkeypatch.setenv("ITM_RESULTS", str(tmp_path / "results"))
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main(["significance", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return run
+
+
+def refusal(answer: tuple[int, str, str]) -> str:
+    """The one line of a refusal."""
+    code, out, err = answer
+    assert code == 2, out + err
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("itm: error: ")
+    return line
+
+
+def test_a_results_folder_becomes_a_report(itm, store):
+    world(store)
+    code, out, err = itm(store.results)
+    assert code == 0, err
+    assert out.index("beats method 0 by") < out.index("Corrected p")
+    folder = store.results / "significance" / "scenes-full"
+    stem = {path.suffix for path in folder.glob("significance.*")}
+    assert stem == {".md", ".html", ".csv", ".json", ".tex"}
+    data = json.loads((folder / "significance.json").read_text())["data"]
+    assert data["settings"]["claim"] == "method"
+    truth = World(images=200, methods=3, offset=0.5)
+    for pair in data["pairs"]:
+        if pair["metric"] == "rsum" and "method 0" in (pair["a"], pair["b"]):
+            assert pair["significant"]
+            gap = truth.true_rsum(1) - truth.true_rsum(0)
+            low, high = sorted((pair["simultaneous_low"], pair["simultaneous_high"]))
+            assert low < (gap if pair["b"] == "method 0" else -gap) < high
+    frame = pd.read_csv(folder / "significance.csv")
+    assert len(frame) == 3 * 7
+    page = (folder / "significance.html").read_text()
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "data:image/svg+xml;base64," in page
+
+
+def test_options_reach_the_comparison(itm, store, tmp_path):
+    ids = world(store)
+    code, _, err = itm(
+        *ids, "--pairs", "method 1:method 2", "--metric", "t2i_r1", "--metric", "i2t_r5", "--claim", "checkpoint",
+        "--equivalence", "30", "--equivalence", "i2t_r5=40", "--alpha", "0.1", "--correction", "maxt",
+        "--resamples", "499", "--seed", "7", "--out", tmp_path / "here",
+    )  # fmt: skip
+    assert code == 0, err
+    data = json.loads((tmp_path / "here" / "significance.json").read_text())["data"]
+    settings = {key: data["settings"][key] for key in ("claim", "alpha", "resamples", "seed", "metrics")}
+    assert settings == {
+        "claim": "checkpoint", "alpha": 0.1, "resamples": 499, "seed": 7, "metrics": ["t2i_r1", "i2t_r5"]
+    }  # fmt: skip
+    assert [(p["correction"], p["equivalence_delta"]) for p in data["pairs"]] == [("maxt", 30.0), ("maxt", 40.0)]
+    assert {frozenset((p["a"], p["b"])) for p in data["pairs"]} == {frozenset(("method 1", "method 2"))}
+
+
+def test_several_datasets_get_a_page_each_and_one_across(itm, store):
+    world(store)
+    world(store, dataset="flickr8k")
+    code, _, err = itm(store.results, "--metric", "rsum")
+    assert code == 0, err
+    folders = sorted(path.name for path in (store.results / "significance").iterdir())
+    assert folders == ["across-datasets", "flickr8k-full", "scenes-full"]
+    across = json.loads((store.results / "significance" / "across-datasets" / "significance.json").read_text())
+    assert [row["datasets"] for row in across["data"]["win_counts"]] == [2, 2, 2]
+
+
+def test_a_gallery_that_cannot_be_tested_does_not_take_the_others_along(itm, store):
+    world(store)
+    world(store, dataset="flickr8k", images=20)
+    code, _, err = itm(store.results, "--metric", "rsum")
+    assert code == 2
+    assert "itm: error: flickr8k test, full: 20 images are too few" in err
+    assert (store.results / "significance" / "scenes-full" / "significance.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "message"),
+    [
+        ({"seeds": 1}, ["--claim", "method"], "a claim about methods needs 3 seeds"),
+        ({"images": 20}, [], "20 images are too few for a test, at least 30"),
+        ({"seeds": 1}, ["--metric", "t2i_r"], "unknown metric 't2i_r'; did you mean"),
+        ({"seeds": 1}, ["--reference", "method 9"], "unknown method 'method 9'; did you mean"),
+        ({"seeds": 1}, ["--pairs", "method 0:nobody"], "unknown method 'nobody'"),
+        ({"seeds": 1}, ["--dataset", "flickr8k"], "unknown dataset 'flickr8k'; valid: scenes"),
+        ({"seeds": 1}, ["--protocol", "coco_1k"], "unknown protocol 'coco_1k'; valid: full"),
+        ({"seeds": 1}, ["--equivalence", "-3"], "needs a margin in points, got -3.0"),
+        ({"seeds": 1}, ["--equivalence", "much"], "must be a number of points or METRIC=POINTS, got 'much'"),
+        ({"seeds": 1}, ["--alpha", "2"], "alpha must lie between 0 and 0.5"),
+        ({"methods": 1}, [], "a comparison needs 2 methods, there is only 'method 0'"),
+    ],
+)
+def test_refusals(itm, store, settings, arguments, message):
+    world(store, **settings)
+    assert message in refusal(itm(store.results, *arguments))
+    assert not (store.results / "significance").exists()
+
+
+def test_runs_on_other_queries_are_refused(itm, store):
+    methods = World(images=60, captions=2, methods=2).draw(np.random.default_rng(0))
+    record(store, methods[0], 0)
+    (fewer, _) = World(images=59, captions=2, methods=2).draw(np.random.default_rng(0))
+    record(store, MethodRuns(**{**vars(fewer), "name": "method 1"}), 0)
+    assert "'method 1' lacks image queries 1 (59)" in refusal(itm(store.results))
+
+
+def test_nan_ranks_are_refused(itm, store, tmp_path):
+    world(store, seeds=1)
+    rows = []
+    for n in range(200):
+        rows.append((f"{n}", "i2t", "nan" if n == 7 else 0, f"{n}", "", 0, "theirs"))
+        rows += [(f"{2 * n + c}", "t2i", 0, f"{n}", f"{2 * n + c}", 0, "theirs") for c in range(2)]
+    columns = ["query_id", "direction", "rank", "image_id", "caption_id", "seed", "method"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "theirs.csv", index=False)
+    assert "NaN, infinite or negative for queries 1 (7)" in refusal(itm(store.results, tmp_path / "theirs.csv"))
+
+
+def test_published_figures_are_refused_with_the_reason(itm):
+    published = Path(__file__).parents[2] / "results" / "published" / "published.csv"
+    line = refusal(itm(published))
+    assert "without per-query ranks: published averages cannot be tested" in line
+
+
+def test_what_is_no_result_is_refused(itm, tmp_path):
+    assert "no file, folder or run 'nothing'" in refusal(itm("nothing"))
+    (tmp_path / "empty").mkdir()
+    assert "is no results folder" in refusal(itm(tmp_path / "empty"))
+
+
+def test_the_same_seed_gives_the_same_bytes_on_one_and_two_threads(store, tmp_path):
+    world(store)
+    for threads in ("1", "2"):
+        # Another hash seed too: no order may come from a set.
+        environment = os.environ | {
+            "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "PYTHONHASHSEED": threads
+        }  # fmt: skip
+        command = [sys.executable, "-m", "harness.cli.main", "significance", str(store.results)]
+        subprocess.run([*command, "--out", str(tmp_path / threads)], check=True, env=environment, capture_output=True)
+    names = sorted(path.name for path in (tmp_path / "1").iterdir())
+    assert "significance-critical-difference.png" in names
+    assert names == sorted(path.name for path in (tmp_path / "2").iterdir())
+    for name in names:
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes(), name
