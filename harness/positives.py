@@ -40,18 +40,28 @@ class Positives:
         queries: (Q,) int64, rising: image rows (i2t) or caption columns (t2i). Each has at least one correct item.
         starts: (Q + 1,) int64; the items of query q are `items[starts[q]:starts[q + 1]]`.
         items: (P,) int64, distinct and rising within a query: caption columns (i2t) or image rows (t2i).
+        absent: (Q,) int64, further correct items that the gallery does not hold: they count in R and are never found.
     """
 
     queries: np.ndarray
     starts: np.ndarray
     items: np.ndarray
+    absent: np.ndarray
 
     @classmethod
     def from_pairs(cls, queries: np.ndarray, items: np.ndarray) -> Positives:
-        """From pairs of a query and a correct item, (n,) each, in any order; repeats count once."""
-        pairs = np.unique(np.stack([np.asarray(queries, np.int64), np.asarray(items, np.int64)]), axis=1)
+        """From pairs of a query and a correct item, (n,) each, in any order; repeats count once, items below 0 are absent.
+
+        A query of absent items alone is left out.
+        """
+        asked, named = np.asarray(queries, np.int64), np.asarray(items, np.int64)
+        pairs = np.unique(np.stack([asked, named])[:, named >= 0], axis=1)
         found, counts = np.unique(pairs[0], return_counts=True)
-        return cls(found, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), pairs[1])
+        absent = np.array([], dtype=np.int64) if (named >= 0).all() else asked[named < 0]
+        place = np.searchsorted(found, absent)
+        known = place[(place < len(found)) & (found[np.minimum(place, len(found) - 1)] == absent)]
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return cls(found, starts, pairs[1], np.bincount(known, minlength=len(found)))
 
     @classmethod
     def from_relevance(cls, relevance: np.ndarray, direction: Direction) -> Positives:
@@ -60,7 +70,7 @@ class Positives:
 
     @property
     def sizes(self) -> np.ndarray:
-        """(Q,) R, the number of correct items of each query."""
+        """(Q,) the number of correct items of each query in the gallery."""
         return np.diff(self.starts)
 
 
@@ -72,6 +82,7 @@ class PositiveCounts:
 
     Args:
         starts: (Q + 1,) as in `Positives`.
+        relevant: (Q,) R, the number of correct items of each query, absent ones included.
         above: (P,) items of the gallery that score higher, correct ones included.
         equal: (P,) items that score the same, itself included.
         correct_above, correct_equal: (P,) the correct ones among them.
@@ -79,6 +90,7 @@ class PositiveCounts:
     """
 
     starts: np.ndarray
+    relevant: np.ndarray
     above: np.ndarray
     equal: np.ndarray
     correct_above: np.ndarray
@@ -137,7 +149,7 @@ class PositiveCounts:
     @property
     def _depth(self) -> np.ndarray:
         """(P,) R of the item's query."""
-        return np.repeat(np.diff(self.starts), np.diff(self.starts))
+        return np.repeat(self.relevant, np.diff(self.starts))
 
     def _item_ranks(self, ties: Ties) -> np.ndarray:
         """(P,) 0-based rank of every correct item, tied wrong ones all before or all behind it."""
@@ -158,7 +170,7 @@ class PositiveCounts:
         return ((self.correct_above + 1) * inverse + others * (places - (self.above + 1) * inverse)) / self.equal
 
     def _mean(self, values: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(values.astype(np.float64), self.starts[:-1]) / np.diff(self.starts)
+        return np.add.reduceat(values.astype(np.float64), self.starts[:-1]) / self.relevant
 
 
 def count_positives(similarity: Tensor | np.ndarray, positives: Positives, direction: Direction) -> PositiveCounts:
@@ -194,7 +206,8 @@ def count_positives(similarity: Tensor | np.ndarray, positives: Positives, direc
             down = scores[::-1]
             counts[:2, part] = _above_and_equal(ordered[row], down)
             counts[2:, part] = _above_and_equal(scores, down)
-    return PositiveCounts(positives.starts, counts[0], counts[1], counts[2], counts[3], best)
+    relevant = positives.sizes + positives.absent
+    return PositiveCounts(positives.starts, relevant, counts[0], counts[1], counts[2], counts[3], best)
 
 
 def _above_and_equal(ordered: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

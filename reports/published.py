@@ -26,7 +26,8 @@ _PLACES = {
     ("mscoco", "1K (5-fold mean)"): ("mscoco", "coco_1k", 5000),
     ("mscoco", "5K test"): ("mscoco", "coco_5k", 5000),
     ("cxc (coco 5K)", "CxC 5K test"): ("mscoco", "cxc", 5000),
-    ("eccv_caption", "ECCV Caption R@1 (1,332 images / 1,261 captions)"): ("mscoco", "eccv_caption", 1332),
+    # the package asks 1,261 images and 1,332 captions; the printed heading has the two the other way round
+    ("eccv_caption", "ECCV Caption R@1 (1,332 images / 1,261 captions)"): ("mscoco", "eccv_caption", 1261),
 }
 _DATASETS = {"coco": "mscoco", "mscoco": "mscoco", "f30k": "flickr30k", "f8k": "flickr8k"}
 _RSUM_NOTE = re.compile(r"printed rSum [\d.]+, its six recalls sum to [\d.]+")

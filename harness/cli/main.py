@@ -22,7 +22,15 @@ COMMANDS = {
         "harness.cli.significance:significance",
         "Test which differences between recorded methods are real.",
     ),
+    "sweep": ("harness.cli.sweep:sweep", "Tune a scorer on the validation split, at a recorded budget."),
     "report": ("harness.cli.report:report", "Write the leaderboards of all runs in a results folder."),
+    "evaluate": ("harness.cli.evaluate:evaluate", "Evaluate a score matrix that any code made, on every protocol."),
+    "rescore": ("harness.cli.rescore:rescore", "Evaluate further protocols or tie rules of a run, without its model."),
+    "ensemble": ("harness.cli.rescore:ensemble", "Record the mean of the saved scores of several runs."),
+    "compare-published": (
+        "harness.cli.compare_published:compare_published",
+        "Set measured recalls beside the printed ones of the same method and backbone.",
+    ),
     "ls": ("harness.cli.ls:ls", "List scorers, variants, datasets, backbones, protocols, experiments or runs."),
     "check": ("harness.cli.check:check", "Run the contract suite on a scorer or a plug-in file."),
     "import-checkpoint": (

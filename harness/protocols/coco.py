@@ -134,12 +134,15 @@ def _read(path: Path) -> dict[int, list[int]]:
 
 
 def _positives(path: Path, queries: dict[int, int], items: dict[int, int]) -> Positives:
+    """A file's relevance; items that the split lacks are absent (ECCV Caption names two sixth captions of an image)."""
     pairs = [(query, item) for query, found in _read(path).items() for item in found]
-    unknown = next(((q, i) for q, i in pairs if q not in queries or i not in items), None)
-    if unknown is not None or not pairs:
-        what = f"names the pair {unknown}, which is not in COCO's test split" if unknown else "holds no pair"
+    unknown = next((query for query, _ in pairs if query not in queries), None)
+    if unknown is not None or not any(item in items for _, item in pairs):
+        what = f"asks {unknown}, which is not in COCO's test split" if unknown else "holds no pair of COCO's test split"
         raise InvalidProtocol(f"{path} {what}; get it again")
-    return Positives.from_pairs(np.array([queries[q] for q, _ in pairs]), np.array([items[i] for _, i in pairs]))
+    return Positives.from_pairs(
+        np.array([queries[q] for q, _ in pairs]), np.array([items.get(i, -1) for _, i in pairs])
+    )
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,0 +1,39 @@
+"""`itm compare-published`: how near the recorded runs are to what papers printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("compare-published")
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option(
+    "--tolerance",
+    default=0.2,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Points of a recall that two harnesses differ by on the same weights.",
+)
+def compare_published(results: Path, tolerance: float) -> None:
+    """Compare every finished run below RESULTS with the published rows of its method, backbone, dataset and protocol.
+
+    Writes compare-published.md, .html, .csv, .json and .tex below RESULTS/compare-published/.
+    """
+    from harness.errors import InvalidRecord
+    from harness.record import RunStore
+    from reports import compare_published as comparing
+
+    store = RunStore(results)
+    finished = [record.run_id for record in store.records() if record.status == "finished"]
+    if not finished:
+        raise InvalidRecord(
+            f"no finished run below {results}/runs; run `itm leaderboard EXP --results {results}` first"
+        )
+    built = comparing.build(store, finished, tolerance=tolerance)
+    folder = results / comparing.STEM
+    comparing.write(built, folder)
+    for sentence in built.sentences:
+        click.echo(sentence)
+    click.echo(f"written: {folder}/{comparing.STEM}.md, .html, .csv, .json, .tex")

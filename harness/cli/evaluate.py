@@ -1,0 +1,100 @@
+"""`itm evaluate`: every protocol's numbers from a score matrix that any code made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli._scored import (
+    Numbers,
+    dataset_component,
+    dataset_set_option,
+    print_numbers,
+    tie_rules,
+    ties_option,
+)
+
+
+@click.command()
+@click.argument("scores", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SCORES.npy...")
+@click.option(
+    "--dataset", required=True, metavar="D", help="Name of a dataset, or an experiment whose dataset is meant."
+)
+@dataset_set_option
+@click.option("--split", default="test", show_default=True, type=click.Choice(["train", "val", "test"]))
+@click.option(
+    "--protocol", "names", multiple=True, metavar="P", help="Repeatable; default: every protocol that fits the dataset."
+)
+@ties_option
+@click.option("--ensemble", is_flag=True, help="Evaluate the mean of the matrices, marked as an ensemble.")
+@click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), help="Also write all numbers there.")
+def evaluate(
+    scores: tuple[Path, ...],
+    dataset: str,
+    overrides: tuple[str, ...],
+    split: str,
+    names: tuple[str, ...],
+    ties: str | None,
+    ensemble: bool,
+    out: Path | None,
+) -> None:
+    """Evaluate SCORES.npy, a matrix (images, captions) in the order of the dataset's split, higher is better.
+
+    The matrix is memory-mapped; no model and no GPU is needed. Several matrices need --ensemble: their mean is evaluated.
+    """
+    from harness import datasets, duplicates, protocols
+    from harness.errors import InvalidSimilarity
+    from harness.evaluation import subject_of
+    from harness.scores import mean_scores, open_scores
+
+    if (len(scores) > 1) != ensemble:
+        what = f"{len(scores)} matrices need" if len(scores) > 1 else "one matrix does not go with"
+        raise InvalidSimilarity(f"{what} --ensemble, which evaluates the mean of two or more")
+    opened = datasets.open_dataset(dataset_component(dataset, overrides))
+    part = opened.split(split)
+    subject = subject_of(part, opened)
+    for name in names:
+        protocols.get(name).check(subject.images, subject)
+    fit, refused = protocols.fitting(subject) if not names else (list(names), {})
+    matrices = [open_scores(path, len(part.image_ids), len(part.captions)) for path in scores]
+    matrix = mean_scores(matrices) if ensemble else matrices[0]
+    found = duplicates.report(part.captions, part.caption_image, f"{opened.title} {split}")
+    rules = tie_rules(ties, "pessimistic")
+    numbers: Numbers = {}
+    info: dict[str, Any] = {}
+    for name in fit:
+        for rule in rules:
+            result = protocols.get(name).evaluate(matrix, subject, rule)
+            numbers.setdefault(name, {})[rule] = result.metrics
+            info[name] = result.info
+    label = " + ".join(path.name for path in scores) + (" (ensemble)" if ensemble else "")
+    click.echo(f"{label} on {opened.title} {split}, ties {', '.join(rules)}")
+    print_numbers(numbers)
+    for name, reason in refused.items():
+        click.echo(f"not evaluated: {name}: {reason}", err=True)
+    if out:
+        _write(
+            out,
+            {
+                "scores": [path.name for path in scores],
+                "origin": "ensemble" if ensemble else "given scores",
+                "dataset": opened.title,
+                "split": split,
+                "data_sha256": opened.sha256,
+                "duplicate_captions": found.as_dict(),
+                "metrics": numbers,
+                "protocols": {name: about for name, about in info.items() if about},
+                "not_evaluated": refused,
+            },
+        )
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    from harness.record import atomic_path
+
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    click.echo(f"written: {path}")

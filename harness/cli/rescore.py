@@ -1,0 +1,61 @@
+"""`itm rescore` and `itm ensemble`: new numbers from recorded scores or ranks, without a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli._scored import (
+    dataset_options,
+    dataset_set_option,
+    find_run,
+    print_numbers,
+    tie_rules,
+    ties_option,
+)
+from harness.cli.options import results_option
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option(
+    "--protocol", "names", multiple=True, required=True, metavar="P", help="Protocol to evaluate. Repeatable."
+)
+@ties_option
+@dataset_set_option
+@results_option
+def rescore(run: str, names: tuple[str, ...], ties: str | None, overrides: tuple[str, ...], results: Path) -> None:
+    """Evaluate further protocols or tie rules of RUN (an id, its beginning, or the run's folder), without its model.
+
+    Works from scores.npy (kept with evaluation.save_scores=true), or from the ranks where they suffice. The numbers are
+    written into the run's record; those under another tie rule than the run's own are kept apart there.
+    """
+    from harness.record import RunStore
+    from harness.rescoring import rescore as rescore_run
+    from harness.rescoring import tie_rule
+
+    store = RunStore(results)
+    run_id = find_run(store, run)
+    record = store.read(run_id)
+    default = tie_rule(record) if record else "pessimistic"
+    done = rescore_run(store, run_id, names, tie_rules(ties, default), dataset_options(overrides))
+    click.echo(f"{done.record.label} seed {done.record.seed} ({run_id}) from {done.source}")
+    print_numbers(done.metrics)
+    click.echo(f"written: {store.folder(run_id) / 'record.json'}")
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
+@click.option("--protocol", "names", multiple=True, metavar="P", help="Repeatable; default: those all the runs share.")
+@results_option
+def ensemble(runs: tuple[str, ...], names: tuple[str, ...], results: Path) -> None:
+    """Average the saved scores of recorded runs and record the mean as a run, marked as an ensemble everywhere."""
+    from harness.ensemble import record_ensemble
+    from harness.record import RunStore
+
+    store = RunStore(results)
+    record = record_ensemble(store, [find_run(store, run) for run in runs], names)
+    click.echo(f"{record.label} seed {record.seed}: {record.run_id}")
+    print_numbers({name: {record.evaluation["ties"]: metrics} for name, metrics in record.metrics.items()})
+    click.echo(f"written: {store.folder(record.run_id) / 'record.json'}")

@@ -1,0 +1,214 @@
+"""Further protocols and tie rules for a recorded run, from its saved scores or ranks; no model, no GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from harness import datasets, protocols
+from harness.datasets.base import Dataset
+from harness.errors import InvalidDataset, InvalidRecord
+from harness.evaluation import subject_of
+from harness.metrics import Ties, metrics_from_ranks
+from harness.protocols.folds import FoldProtocol
+from harness.record import RankTable, RunRecord, RunStore
+from harness.scores import open_scores
+from harness.spec import Component
+
+SCORES = "scores.npy"
+
+
+@dataclass(eq=False)
+class Rescored:
+    """What became of a run.
+
+    Args:
+        record: with the new numbers, as written.
+        metrics: protocol -> tie rule -> metrics.
+        source: the file that they come from.
+    """
+
+    record: RunRecord
+    metrics: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    source: str = SCORES
+
+
+def tie_rule(record: RunRecord) -> Ties:
+    """The tie rule of a record's metrics and ranks."""
+    return record.evaluation.get("ties") or record.spec.get("evaluation", {}).get("ties") or "pessimistic"
+
+
+def rescore(
+    store: RunStore,
+    run_id: str,
+    names: Sequence[str],
+    ties: Sequence[Ties] = (),
+    options: dict[str, Any] | None = None,
+) -> Rescored:
+    """Evaluate protocols of a finished run and write them into its record.
+
+    Numbers under the run's own tie rule become part of `metrics` and of the ranks; those under others go to
+    `evaluation["other_ties"]`, so that one record never mixes two rules in one table.
+
+    Args:
+        store: where the run lies.
+        run_id: the run.
+        names: protocols.
+        ties: tie rules; none = the run's own.
+        options: of the dataset, where they changed since the run (its folder).
+
+    Returns:
+        The numbers and the new record. Nothing is written unless all of them could be made.
+
+    Raises:
+        InvalidRecord: no finished run, or neither its scores nor its ranks suffice; the message says what is missing.
+        InvalidProtocol: a protocol does not fit the dataset.
+        InvalidDataset: the data are not those of the run.
+    """
+    record = store.finished(run_id)
+    if record is None:
+        raise InvalidRecord(f"run {run_id} has no finished record below {store.results}/runs; see `itm ls runs`")
+    rules = tuple(ties) or (tie_rule(record),)
+    for name in names:
+        protocols.get(name)
+    if (store.folder(run_id) / SCORES).is_file():
+        found = _from_scores(store, record, names, rules, options or {})
+    else:
+        found = _from_ranks(store, record, names, rules)
+    return _write(store, record, *found)
+
+
+_Found = tuple[dict[str, dict[str, dict[str, float]]], dict[str, RankTable], dict[str, Any], str]
+
+
+def _from_scores(
+    store: RunStore, record: RunRecord, names: Sequence[str], rules: Sequence[Ties], options: dict[str, Any]
+) -> _Found:
+    dataset = _dataset(record, options)
+    split = dataset.split(record.split)
+    subject = subject_of(split, dataset)
+    for name in names:
+        protocols.get(name).check(subject.images, subject)
+    scores = open_scores(store.folder(record.run_id) / SCORES, len(split.image_ids), len(split.captions))
+    metrics: dict[str, dict[str, dict[str, float]]] = {}
+    ranks: dict[str, RankTable] = {}
+    info: dict[str, Any] = {}
+    for name in names:
+        for rule in rules:
+            result = protocols.get(name).evaluate(scores, subject, rule)
+            metrics.setdefault(name, {})[rule] = result.metrics
+            if rule == tie_rule(record):
+                ranks[name] = result.ranks
+            if result.info:
+                info[name] = result.info
+    return metrics, ranks, info, SCORES
+
+
+def _dataset(record: RunRecord, options: dict[str, Any]) -> Dataset:
+    component = Component.model_validate(record.spec.get("dataset") or {"name": record.dataset})
+    changed = Component(name=component.name, options={**component.options, **options})
+    dataset = datasets.open_dataset(datasets.resolve(changed))
+    if dataset.sha256 != record.data_sha256:
+        raise InvalidDataset(
+            f"the data of '{component.name}' are not those of run {record.run_id} (SHA-256 {dataset.sha256[:12]}, recorded "
+            f"{record.data_sha256[:12]}); name the right folder with --set root=FOLDER"
+        )
+    return dataset
+
+
+def _from_ranks(store: RunStore, record: RunRecord, names: Sequence[str], rules: Sequence[Ties]) -> _Found:
+    tables = store.ranks(record.run_id)
+    metrics: dict[str, dict[str, dict[str, float]]] = {}
+    ranks: dict[str, RankTable] = {}
+    for name in names:
+        table = _same_gallery(record, tables, name)
+        for rule in rules:
+            i2t, t2i = _under(table, tie_rule(record), rule, record, name)
+            metrics.setdefault(name, {})[rule] = metrics_from_table(table, i2t, t2i)
+            if rule == tie_rule(record):
+                ranks[name] = replace(table, i2t_rank=i2t, t2i_rank=t2i)
+    return metrics, ranks, {}, "ranks.npz"
+
+
+def _same_gallery(record: RunRecord, tables: dict[str, RankTable], name: str) -> RankTable:
+    """Ranks of the same queries in the same gallery, from whichever recorded protocol has them."""
+    protocol = protocols.get(name)
+    equal = protocols.SAME_NUMBERS if name in protocols.SAME_NUMBERS else {name}
+    source = next((tables[other] for other in (name, *sorted(equal)) if other in tables), None)
+    if source is None or not isinstance(protocol, FoldProtocol):
+        have = ", ".join(tables) or "none"
+        raise InvalidRecord(
+            f"run {record.run_id} has no {SCORES}, which protocol {name} needs: its ranks ({have}) are about another gallery "
+            "or other positives; run it again with --set evaluation.save_scores=true"
+        )
+    images = len(source.i2t_image_id)
+    protocol.check(
+        images,
+        protocols.Subject(
+            image_ids=source.i2t_image_id.tolist(),
+            caption_ids=source.t2i_caption_id.tolist(),
+            caption_image=source.caption_image,
+            title=record.dataset,
+        ),
+    )
+    return source
+
+
+def _under(table: RankTable, own: Ties, rule: Ties, record: RunRecord, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks of a table under another tie rule, where its tie counts decide them."""
+    if rule == own:
+        return table.i2t_rank, table.t2i_rank
+    if "expected" in (own, rule) and table.i2t_ties.any():
+        raise InvalidRecord(
+            f"run {record.run_id} has no {SCORES}: {int(np.count_nonzero(table.i2t_ties))} image queries of protocol {name} "
+            f"tie, and its ranks do not hold what the {'expected' if rule == 'expected' else rule} rule needs; run it again "
+            "with --set evaluation.save_scores=true"
+        )
+    share = {"pessimistic": 1.0, "optimistic": 0.0, "expected": 0.5}  # of tied items before the one correct image
+    shift = share[rule] - share[own]
+    i2t, t2i = table.i2t_rank + shift * table.i2t_ties, table.t2i_rank + shift * table.t2i_ties
+    return (i2t, t2i) if rule == "expected" else (np.rint(i2t).astype(np.int64), np.rint(t2i).astype(np.int64))
+
+
+def metrics_from_table(table: RankTable, i2t: np.ndarray, t2i: np.ndarray) -> dict[str, float]:
+    """Metrics of ranks (I,) and (T,) on the queries of a table: means over its folds."""
+    parts = []
+    for fold in np.unique(table.i2t_fold):
+        images, captions = table.i2t_fold == fold, table.t2i_fold == fold
+        tied = np.count_nonzero(table.i2t_ties[images]) + np.count_nonzero(table.t2i_ties[captions])
+        queries = int(images.sum() + captions.sum())
+        parts.append(metrics_from_ranks(i2t[images], t2i[captions], tied / queries))
+    return {key: float(np.mean([part[key] for part in parts])) for key in parts[0]}
+
+
+def _write(
+    store: RunStore,
+    record: RunRecord,
+    metrics: dict[str, dict[str, dict[str, float]]],
+    ranks: dict[str, RankTable],
+    info: dict[str, Any],
+    source: str,
+) -> Rescored:
+    """Ranks first: a reader who is in between sees a table that no record names yet, never a record without its ranks."""
+    own = tie_rule(record)
+    if ranks:
+        store.write_ranks(record.run_id, {**store.ranks(record.run_id), **ranks})
+    evaluation = dict(record.evaluation)
+    evaluation["ties"] = own
+    others = {name: dict(rules) for name, rules in evaluation.get("other_ties", {}).items()}
+    for name, rules in metrics.items():
+        others[name] = {**others.get(name, {}), **{rule: values for rule, values in rules.items() if rule != own}}
+    evaluation["other_ties"] = {name: rules for name, rules in others.items() if rules}
+    evaluation["protocols"] = {**evaluation.get("protocols", {}), **info}
+    changed = record.model_copy(
+        update={
+            "metrics": {**record.metrics, **{name: rules[own] for name, rules in metrics.items() if own in rules}},
+            "protocols": tuple(dict.fromkeys((*record.protocols, *ranks))),
+            "evaluation": evaluation,
+        }
+    )
+    store.write(changed)
+    return Rescored(changed, metrics, source)
