@@ -26,6 +26,7 @@ from harness.inputs import image_batch
 from harness.profiling import measure_cost, peak_memory
 from harness.record import RunRecord, RunStore, atomic_path
 from harness.scorer import Scorer
+from harness.similarity import products
 from harness.spec import Component, Experiment, RunSpec, ScorerEntry, TrainingSpec, build, canonical_json
 from harness.tracking import Tracker, mirror_record
 from harness.training import Epoch, TrainingResult
@@ -431,7 +432,7 @@ def _record(
             "seconds": trained.seconds,
             "history": [asdict(epoch) for epoch in trained.history],
         },
-        environment=environment.describe(device),
+        environment={**environment.describe(device), "products": products.chosen()},
         code=environment.code_revision(),
         status="finished",
         started=started,
