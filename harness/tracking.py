@@ -31,6 +31,8 @@ Answer = TypeVar("Answer")
 logger = logging.getLogger(__name__)
 
 MLFLOW_EXPERIMENT = "itm-harness"
+#: Makes MLflow's page open on its table of runs instead of on traces.
+MLFLOW_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 ARTIFACTS = ("record.json", "config.yaml", "ranks.npz")
 #: MLflow's own limits on the length of a name and of a parameter, and on the entries of one batch.
 LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
@@ -233,7 +235,11 @@ class MlflowTracker(Tracker):
         self._client = client = MlflowClient(self.uri)
         found = client.get_experiment_by_name(MLFLOW_EXPERIMENT)
         location = (self._results / "mlartifacts").as_uri() if self._default else None  # None: as the server has it
-        self._experiment = found.experiment_id if found else client.create_experiment(MLFLOW_EXPERIMENT, location)
+        self._experiment = (
+            found.experiment_id
+            if found
+            else client.create_experiment(MLFLOW_EXPERIMENT, location, tags=MLFLOW_EXPERIMENT_TAGS)
+        )
         same = f"tags.`itm.experiment_hash` = '{tags['itm.experiment_hash']}'"
         parents = client.search_runs([self._experiment], same, max_results=1, order_by=["attributes.start_time"])
         if parents:
