@@ -64,6 +64,13 @@ class Chan(Scorer):
         "region_drop": 0.2,
         "word_masking": 0.2,
     }
+    search_space: ClassVar = {
+        "config.coding": ["vha", "tha"],
+        "config.pooling": ["lse", "mean"],
+        "config.temperature": {"low": 0.02, "high": 0.5, "log": True, "when": {"config.pooling": "lse"}},
+        # Log-sum-exp is in units of that temperature, about ten times a cosine.
+        "training.temperature": {"low": 0.02, "high": 1.0},
+    }
     citation = "Pan et al., Fine-grained Image-text Matching by Cross-modal Hard Aligning Network, CVPR 2023"
 
     def __init__(

@@ -65,6 +65,12 @@ class Clip(Scorer):
         "objective": "infonce",
         "temperature": 0.07,
     }
+    #: The contrastive loss is its own: of the training's objective it takes nothing.
+    search_space: ClassVar = {
+        "config.initial_temperature": {"low": 0.01, "high": 0.2, "log": True},
+        "training.margin": None,
+        "training.temperature": None,
+    }
     citation = "Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021"
     default_image: ClassVar = Component(name="open_clip", options={"model": "small"})
     default_text: ClassVar = Component(name="open_clip", options={"model": "small"})

@@ -116,6 +116,11 @@ class Laps(LazyWidthScorer):
         "word_masking": 0.2,
         "image_augmentation": "crop_flip",
     }
+    search_space: ClassVar = {
+        "config.keep_ratio": {"low": 0.3, "high": 0.9},
+        "config.aggregation_ratio": {"low": 0.2, "high": 0.6},
+        "config.leaky_slope": {"low": 0.0, "high": 0.3},
+    }
     citation = "Fu et al., Linguistic-Aware Patch Slimming Framework for Fine-grained Cross-Modal Alignment, CVPR 2024"
 
     def __init__(

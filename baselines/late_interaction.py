@@ -82,6 +82,17 @@ class LateInteraction(Scorer):
         "margin": 0.2,
         "all_negatives_epochs": 1,
     }
+    search_space: ClassVar = {
+        "config.combination": ["mean", "sum", "t2i", "i2t"],
+        "config.initial_temperature": {
+            "low": 0.01,
+            "high": 0.2,
+            "log": True,
+            "when": {"config.objective": "contrastive"},
+        },
+        "training.margin": {"when": {"config.objective": "triplet", "training.objective": "triplet"}},
+        "training.temperature": {"when": {"config.objective": "triplet", "training.objective": "infonce"}},
+    }
     citation = "Yao et al., FILIP: Fine-grained Interactive Language-Image Pre-Training, ICLR 2022"
 
     def __init__(

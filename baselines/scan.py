@@ -79,6 +79,13 @@ class Scan(Scorer):
         "margin": 0.2,
         "all_negatives_epochs": 0,
     }
+    #: None: the authors' value for the direction.
+    search_space: ClassVar = {
+        "config.direction": ["t2i", "i2t"],
+        "config.pooling": ["lse", "mean"],
+        "config.inverse_temperature": [None, 4.0, 9.0, 20.0],
+        "config.lse_scale": {"choices": [None, 5.0, 10.0, 20.0], "when": {"config.pooling": "lse"}},
+    }
     citation = "Lee et al., Stacked Cross Attention for Image-Text Matching, ECCV 2018"
 
     def __init__(

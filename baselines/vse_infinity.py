@@ -150,6 +150,11 @@ class VseInfinity(LazyWidthScorer):
         "region_drop": 0.2,
         "word_masking": 0.2,
     }
+    search_space: ClassVar = {
+        "config.image_mlp": ["residual", "off"],
+        "config.temperature": {"low": 0.03, "high": 0.5, "log": True},
+        "config.hidden_width": [16, 32, 64],
+    }
     citation = "Chen et al., Learning the Best Pooling Strategy for Visual Semantic Embedding, CVPR 2021"
 
     def __init__(

@@ -63,6 +63,7 @@ class Vsepp(Scorer):
         "margin": 0.2,
         "all_negatives_epochs": 0,
     }
+    search_space: ClassVar = {"config.text_pooling": ["last", "mean"]}
     citation = "Faghri et al., VSE++: Improving Visual-Semantic Embeddings with Hard Negatives, BMVC 2018"
 
     def __init__(

@@ -194,3 +194,14 @@ PUBLISHED_ABLATION: Mapping[str, float] = {
 PUBLISHED_ABLATION_SOURCE = (
     "GRM (AAAI 2026, pp. 23703-23711), tables 2 and 3: Flickr30K 1K test, ViT-B/16-224 + BERT-base"
 )
+
+#: What a sweep varies: what the paper varies, and the weights and temperatures that it does not print.
+SEARCH_SPACE: Mapping[str, Any] = {
+    "config.regions": [5, 15, 25],
+    "config.weight_salient": {"low": 0.0, "high": 0.8},
+    "config.weight_uncertain": {"low": 0.0, "high": 0.6},
+    "config.gate_temperature": {"low": 0.5, "high": 2.0, "log": True},
+    "config.weight_kl": [0.01, 0.1, 1.0],
+    "config.weight_entropy": [0.01, 0.1, 1.0],
+    "config.weight_reconstruction": [0.01, 0.1, 1.0],
+}

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from harness.errors import InvalidFragments, InvalidSpec
 from harness.fragments import Fragments
 from harness.scorer import Scorer
-from methods._grm_config import PUBLISHED_ABLATION, PUBLISHED_ABLATION_SOURCE, RECIPE, VARIANTS, GrmConfig
+from methods._grm_config import PUBLISHED_ABLATION, PUBLISHED_ABLATION_SOURCE, RECIPE, SEARCH_SPACE, VARIANTS, GrmConfig
 from methods._grm_explain import Explanation, explain
 from methods._grm_gates import MEANS, ORDERS, at_least_float32
 from methods._grm_levels import image_side, pairwise_levels, text_side
@@ -54,6 +54,7 @@ class Grm(Scorer):
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = VARIANTS
     components: ClassVar[Sequence[str]] = tuple(name for name in PUBLISHED_ABLATION if name)
     recipe: ClassVar[Mapping[str, Any]] = RECIPE
+    search_space: ClassVar[Mapping[str, Any]] = SEARCH_SPACE
     origin: ClassVar[str] = "re-implementation"
     citation: ClassVar[str] = (
         "Cross Modal Fine-Grained Alignment via Granularity-Aware and Region-Uncertain Modeling, AAAI 2026, "
