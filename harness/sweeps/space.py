@@ -32,7 +32,7 @@ EntryT = TypeVar("EntryT", bound="Entry")
 #: What every scorer is trained with; a scorer's own `search_space` may replace a line or take it out (None).
 TRAINING_SPACE: Mapping[str, Any] = {
     "training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
-    "training.weight_decay": {"low": 1e-6, "high": 1e-1, "log": True},
+    "training.weight_decay": [0.0, 1e-4, 1e-2, 0.2],
     "training.batch_size": [32, 64, 128],
     "training.margin": {"low": 0.05, "high": 0.4, "when": {"training.objective": "triplet"}},
     "training.temperature": {"low": 0.02, "high": 0.2, "log": True, "when": {"training.objective": "infonce"}},
@@ -110,6 +110,14 @@ class Space:
             elif isinstance(entry, Range):
                 values[path] = trial.suggest_float(path, entry.low, entry.high, step=entry.step, log=entry.log)
             elif entry.tied in values:
+                values[path] = values[entry.tied]
+        return values
+
+    def with_ties(self, drawn: Mapping[str, Any]) -> Values:
+        """Drawn values and those that are tied to them."""
+        values = dict(drawn)
+        for path, entry in self.entries.items():
+            if isinstance(entry, Tied) and entry.tied in values and self._in_force(entry, values):
                 values[path] = values[entry.tied]
         return values
 
@@ -202,15 +210,33 @@ def check_space(raw: Mapping[str, Any], targets: Mapping[str, Target], where: st
     for path, entry in entries.items():
         _check_path(path, targets, where)
         _check_entry(path, entry, entries, targets, where)
-    ordered = _ordered(entries, where)
-    asked = {path for entry in entries.values() for path in entry.when if path not in entries}
-    fixed = {path: base_value(path, targets) for path in asked}
-    whole = frozenset(path for path in entries if isinstance(entries[path], Range) and _numbers(path, targets) == {int})
-    space = Space(ordered, whole, fixed)
-    for path, entry in ordered.items():
-        for value in _extremes(entry, path in whole):
+    space = _in_reach(_ordered(entries, where), targets)
+    if not space.entries:
+        raise InvalidSpec(f"{where}: none of {', '.join(raw)} is in force, since their conditions are never met")
+    for path, entry in space.entries.items():
+        for value in _extremes(entry, path in space.whole):
             _check_whole({**_enabling(path, space), path: value}, targets, f"{where}: '{path}' = {value!r}")
     return space
+
+
+def _in_reach(ordered: Mapping[str, Range | Choice | Tied], targets: Mapping[str, Target]) -> Space:
+    """The space without the settings whose conditions can never be met."""
+    kept: dict[str, Range | Choice | Tied] = {}
+    fixed: Values = {}
+    for path, entry in ordered.items():
+        fixed |= {other: base_value(other, targets) for other in entry.when if other not in kept}
+        met = all(
+            _can_be(kept[other], allowed) if other in kept else fixed[other] in allowed
+            for other, allowed in entry.when.items()
+        )
+        if met and not (isinstance(entry, Tied) and entry.tied not in kept):
+            kept[path] = entry
+    whole = frozenset(path for path in kept if isinstance(kept[path], Range) and _numbers(path, targets) == {int})
+    return Space(kept, whole, fixed)
+
+
+def _can_be(entry: Entry, allowed: Sequence[Any]) -> bool:
+    return not isinstance(entry, Choice) or any(choice in allowed for choice in entry.choices)
 
 
 def base_value(path: str, targets: Mapping[str, Target]) -> Any:

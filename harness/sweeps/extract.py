@@ -1,0 +1,132 @@
+"""From Optuna's trials to a `StudySummary`: what happened, what is best, and which settings mattered."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import optuna
+from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from harness.planning import open_dataset
+from harness.sweeps.liveness import ERROR
+from harness.sweeps.plan import StudyPlan
+from harness.sweeps.settings import Direction
+from harness.sweeps.study import COSTS, shown_storage, violations
+from harness.sweeps.summary import State, StudySummary, TrialSummary, best_of, pareto_front
+from harness.sweeps.worker import has_ended
+
+STATES: dict[TrialState, State] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+#: Complete trials that are needed to say which settings matter.
+FEWEST_FOR_IMPORTANCE = 8
+
+
+def summarise(study: Study, plan: StudyPlan) -> StudySummary:
+    """The study as it stands."""
+    frozen = [trial for trial in study.get_trials(deepcopy=False) if has_ended(trial)]
+    trials = [trial_summary(trial, plan) for trial in frozen]
+    best = best_of(trials)
+    importance, note = importances(study, plan)
+    summary = StudySummary(
+        study=plan.name,
+        experiment=plan.experiment,
+        key=plan.entry.key,
+        scorer=plan.base.label,
+        dataset=open_dataset(plan.base.dataset).title,
+        storage=shown_storage(plan.storage),
+        directions=_directions(plan),
+        at_most=plan.settings.at_most,
+        sampler=plan.settings.sampler.model_dump(),
+        pruner=plan.settings.effective_pruner.model_dump(),
+        sampler_seed=plan.settings.sampler_seed,
+        seeds=plan.seeds,
+        space=plan.space.dump(),
+        entry=plan.identity,
+        trials=trials,
+        best_trial=best.number if best else None,
+        pareto=pareto_front(trials, _directions(plan)),
+        importance=importance,
+        importance_note=note,
+    )
+    if best is None:
+        return summary
+    entry = plan.tuned_entry(plan.space.with_ties(best.params), summary.tuning)
+    return summary.model_copy(update={"best_entry": entry.model_dump(mode="json", exclude_defaults=True)})
+
+
+def trial_summary(trial: FrozenTrial, plan: StudyPlan) -> TrialSummary:
+    """One trial that has ended."""
+    attributes = trial.user_attrs
+    curves = [curve for curve in attributes.get("curves", []) if curve]
+    values = dict(zip(plan.settings.objectives, trial.values or (), strict=False))
+    cost = attributes.get(COSTS, {})
+    state = STATES[trial.state]
+    return TrialSummary(
+        number=trial.number,
+        state=state,
+        source=attributes.get("source", "sampled"),
+        params=trial.params,
+        values=values if state == "complete" else {},
+        rsum=sum(max(curve) for curve in curves) / len(curves) if curves else None,
+        curves=curves,
+        cost=cost,
+        violation=max([0.0, *violations(cost, plan.settings.at_most)]),
+        steps=attributes.get("steps", 0),
+        seconds=round(attributes.get("seconds", 0.0), 3),
+        reason=attributes.get(ERROR) or attributes.get("reason", ""),
+        started=_utc(trial.datetime_start),
+        finished=_utc(trial.datetime_complete),
+    )
+
+
+def importances(study: Study, plan: StudyPlan) -> tuple[dict[str, dict[str, float]], str]:
+    """Share of each setting in the variation of validation rSum, by method; and why there is none."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < FEWEST_FOR_IMPORTANCE:
+        return {}, f"{len(complete)} trials are complete; {FEWEST_FOR_IMPORTANCE} are needed to weigh the settings"
+    position = plan.settings.objectives.index("rsum")
+    several = len(plan.settings.objectives) > 1
+
+    def rsum(trial: FrozenTrial) -> float:
+        return trial.values[position]
+
+    methods: dict[str, Callable[[], dict[str, float]]] = {
+        # PED-ANOVA takes lower for better whenever it is given a target; without one it knows the study's direction.
+        "PED-ANOVA": lambda: optuna.importance.get_param_importances(
+            study, evaluator=PedAnovaImportanceEvaluator(), target=(lambda t: -rsum(t)) if several else None
+        ),
+        "fANOVA": lambda: optuna.importance.get_param_importances(
+            study, evaluator=FanovaImportanceEvaluator(seed=plan.settings.sampler_seed), target=rsum if several else None
+        ),
+    }
+    found, problems = {}, []
+    for name, weigh in methods.items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                weights = weigh()
+        except Exception as error:  # too few trials with a conditional setting, all values equal, ...
+            problems.append(f"{name}: {' '.join(str(error).split()):.150}")
+            continue
+        if weights and all(math.isfinite(weight) for weight in weights.values()):
+            found[name] = {path: float(weight) for path, weight in weights.items()}
+        else:
+            problems.append(f"{name}: no setting is in force in every trial")
+    return found, "; ".join(problems)
+
+
+def _directions(plan: StudyPlan) -> dict[str, Direction]:
+    return dict(zip(plan.settings.objectives, plan.settings.directions, strict=True))
+
+
+def _utc(moment: datetime | None) -> str:
+    """Optuna's times are local and say no zone."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds") if moment else ""

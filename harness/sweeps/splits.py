@@ -1,0 +1,39 @@
+"""What a trial can see of a dataset: the train and the validation split. There is no way from here to the test split."""
+
+from __future__ import annotations
+
+from harness.datasets.base import Dataset, Split
+from harness.errors import InvalidDataset
+from harness.planning import open_dataset
+from harness.spec import Component
+from harness.sweeps.plan import validation_split
+
+
+class TuningSplits(Dataset):
+    """A dataset of two splits. It holds those two and nothing else, above all not the dataset they come from.
+
+    Args:
+        train: to learn from.
+        validation: to be judged by.
+    """
+
+    def __init__(self, train: Split, validation: Split):
+        self._splits = {"train": train, "val": validation}
+
+    def split(self, name: str) -> Split:
+        """The split `train` or `val`.
+
+        Raises:
+            InvalidDataset: any other: a sweep that sees test data is a defect.
+        """
+        if name not in self._splits:
+            raise InvalidDataset(
+                f"split '{name}' is out of reach of a sweep's trial, which learns from train and is judged by val alone"
+            )
+        return self._splits[name]
+
+
+def open_tuning_splits(component: Component) -> TuningSplits:
+    """The two splits of a resolved dataset."""
+    dataset = open_dataset(component)
+    return TuningSplits(dataset.split("train"), validation_split(dataset))
