@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from reports._significance_examine import Result
 from reports._significance_text import decimals, metric_name, p_text, primary_metric, versions
 from reports.document import Column, Report, Section, Table
-from reports.significance import Result
 from reports.statistics.across import MINIMUM_DATASETS, DatasetDifference, across_datasets, smallest_p, win_counts
 from reports.statistics.results import PairRow
 

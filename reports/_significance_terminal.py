@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from reports import _significance_text as text
+from reports._significance_examine import Result
 from reports.document import fixed, interval, single_line
-from reports.significance import Result
 
 _MOST_PAIRS = 30
 _LONGEST_NAME = 24

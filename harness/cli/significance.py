@@ -104,17 +104,15 @@ def _examine(subjects, request):
 def _write(done, root: Path, *, alone: bool) -> None:
     from rich.console import Console
 
-    from reports import _significance_across as across
-    from reports import _significance_terminal as terminal
     from reports import significance as report
 
     console = Console(highlight=False)
     for result in done:
         folder = root if alone else root / result.subject.slug
         report.write(report.build(result), folder)
-        console.print(terminal.page(result))
+        console.print(report.terminal_page(result))
         console.print(f"written: {folder}/{report.STEM}.md, .html, .csv, .json, .tex", soft_wrap=True, markup=False)
-    page = across.build(done) if len(done) > 1 else None
+    page = report.build_across(done) if len(done) > 1 else None
     if page is not None:
         report.write(page, root / "across-datasets")
         console.print(f"written: {root}/across-datasets/{report.STEM}.md, .html, ...", soft_wrap=True, markup=False)

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.cli.main import main
 from harness.record import RankTable, RunRecord, RunStore
 from reports.statistics.hits import METRICS, image_columns
 from reports.statistics.runs import MethodRuns
@@ -71,18 +70,9 @@ def store(tmp_path) -> RunStore:
 
 
 @pytest.fixture
-def itm(capsys, monkeypatch, tmp_path):
-    """Run `itm significance ARGUMENTS` in this process: (exit code, stdout, stderr)."""
-    monkeypatch.setenv("ITM_RESULTS", str(tmp_path / "results"))
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main(["significance", *map(str, arguments)])
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
+def significance(itm):
+    """Run `itm significance ARGUMENTS`: (exit code, stdout, stderr)."""
+    return lambda *arguments: itm("significance", *arguments)
 
 
 def refusal(answer: tuple[int, str, str]) -> str:
@@ -95,9 +85,9 @@ def refusal(answer: tuple[int, str, str]) -> str:
     return line
 
 
-def test_a_results_folder_becomes_a_report(itm, store):
+def test_a_results_folder_becomes_a_report(significance, store):
     world(store)
-    code, out, err = itm(store.results)
+    code, out, err = significance(store.results)
     assert code == 0, err
     assert out.index("beats method 0 by") < out.index("Corrected p")
     folder = store.results / "significance" / "scenes-full"
@@ -119,9 +109,9 @@ def test_a_results_folder_becomes_a_report(itm, store):
     assert "data:image/svg+xml;base64," in page
 
 
-def test_options_reach_the_comparison(itm, store, tmp_path):
+def test_options_reach_the_comparison(significance, store, tmp_path):
     ids = world(store)
-    code, _, err = itm(
+    code, _, err = significance(
         *ids, "--pairs", "method 1:method 2", "--metric", "t2i_r1", "--metric", "i2t_r5", "--claim", "checkpoint",
         "--equivalence", "30", "--equivalence", "i2t_r5=40", "--alpha", "0.1", "--correction", "maxt",
         "--resamples", "499", "--seed", "7", "--out", tmp_path / "here",
@@ -136,10 +126,10 @@ def test_options_reach_the_comparison(itm, store, tmp_path):
     assert {frozenset((p["a"], p["b"])) for p in data["pairs"]} == {frozenset(("method 1", "method 2"))}
 
 
-def test_several_datasets_get_a_page_each_and_one_across(itm, store):
+def test_several_datasets_get_a_page_each_and_one_across(significance, store):
     world(store)
     world(store, dataset="flickr8k")
-    code, _, err = itm(store.results, "--metric", "rsum")
+    code, _, err = significance(store.results, "--metric", "rsum")
     assert code == 0, err
     folders = sorted(path.name for path in (store.results / "significance").iterdir())
     assert folders == ["across-datasets", "flickr8k-full", "scenes-full"]
@@ -147,10 +137,10 @@ def test_several_datasets_get_a_page_each_and_one_across(itm, store):
     assert [row["datasets"] for row in across["data"]["win_counts"]] == [2, 2, 2]
 
 
-def test_a_gallery_that_cannot_be_tested_does_not_take_the_others_along(itm, store):
+def test_a_gallery_that_cannot_be_tested_does_not_take_the_others_along(significance, store):
     world(store)
     world(store, dataset="flickr8k", images=20)
-    code, _, err = itm(store.results, "--metric", "rsum")
+    code, _, err = significance(store.results, "--metric", "rsum")
     assert code == 2
     assert "itm: error: flickr8k test, full: 20 images are too few" in err
     assert (store.results / "significance" / "scenes-full" / "significance.md").is_file()
@@ -172,21 +162,21 @@ def test_a_gallery_that_cannot_be_tested_does_not_take_the_others_along(itm, sto
         ({"methods": 1}, [], "a comparison needs 2 methods, there is only 'method 0'"),
     ],
 )
-def test_refusals(itm, store, settings, arguments, message):
+def test_refusals(significance, store, settings, arguments, message):
     world(store, **settings)
-    assert message in refusal(itm(store.results, *arguments))
+    assert message in refusal(significance(store.results, *arguments))
     assert not (store.results / "significance").exists()
 
 
-def test_runs_on_other_queries_are_refused(itm, store):
+def test_runs_on_other_queries_are_refused(significance, store):
     methods = World(images=60, captions=2, methods=2).draw(np.random.default_rng(0))
     record(store, methods[0], 0)
     (fewer, _) = World(images=59, captions=2, methods=2).draw(np.random.default_rng(0))
     record(store, MethodRuns(**{**vars(fewer), "name": "method 1"}), 0)
-    assert "'method 1' lacks image queries 1 (59)" in refusal(itm(store.results))
+    assert "'method 1' lacks image queries 1 (59)" in refusal(significance(store.results))
 
 
-def test_nan_ranks_are_refused(itm, store, tmp_path):
+def test_nan_ranks_are_refused(significance, store, tmp_path):
     world(store, seeds=1)
     rows = []
     for n in range(200):
@@ -194,19 +184,21 @@ def test_nan_ranks_are_refused(itm, store, tmp_path):
         rows += [(f"{2 * n + c}", "t2i", 0, f"{n}", f"{2 * n + c}", 0, "theirs") for c in range(2)]
     columns = ["query_id", "direction", "rank", "image_id", "caption_id", "seed", "method"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "theirs.csv", index=False)
-    assert "NaN, infinite or negative for queries 1 (7)" in refusal(itm(store.results, tmp_path / "theirs.csv"))
+    assert "NaN, infinite or negative for queries 1 (7)" in refusal(
+        significance(store.results, tmp_path / "theirs.csv")
+    )
 
 
-def test_published_figures_are_refused_with_the_reason(itm):
+def test_published_figures_are_refused_with_the_reason(significance):
     published = Path(__file__).parents[2] / "results" / "published" / "published.csv"
-    line = refusal(itm(published))
+    line = refusal(significance(published))
     assert "without per-query ranks: published averages cannot be tested" in line
 
 
-def test_what_is_no_result_is_refused(itm, tmp_path):
-    assert "no file, folder or run 'nothing'" in refusal(itm("nothing"))
+def test_what_is_no_result_is_refused(significance, tmp_path):
+    assert "no file, folder or run 'nothing'" in refusal(significance("nothing"))
     (tmp_path / "empty").mkdir()
-    assert "is no results folder" in refusal(itm(tmp_path / "empty"))
+    assert "is no results folder" in refusal(significance(tmp_path / "empty"))
 
 
 def test_the_same_seed_gives_the_same_bytes_on_one_and_two_threads(store, tmp_path):

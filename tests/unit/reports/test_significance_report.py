@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from harness.errors import InvalidRecord, UnknownName
-from reports import _significance_across as across
 from reports import _significance_figures as pictures
 from reports import render, significance
+from reports._significance_across import independent
 from reports._significance_text import verdict_sentences
 from reports.loading import finished_records, groups, method_runs
 from reports.significance import Request, build, examine, parse_pairs, read_sources, safe_name
@@ -368,7 +368,7 @@ def galleries(runs, names, **changes):
 
 @pytest.mark.parametrize(("datasets", "p"), [(5, None), (6, 2 / 64)])
 def test_datasets_are_counted_and_tested_only_from_six_on(runs, datasets, p):
-    report = across.build(galleries(runs, [f"set{n}" for n in range(datasets)]))
+    report = significance.build_across(galleries(runs, [f"set{n}" for n in range(datasets)]))
     (wins,) = report.data["win_counts"]
     assert (wins["a"], wins["b"], wins["wins"], wins["significant_wins"], wins["losses"]) == (
         "chan", "scan", datasets, datasets, 0
@@ -380,15 +380,15 @@ def test_datasets_are_counted_and_tested_only_from_six_on(runs, datasets, p):
 def test_two_protocols_on_the_same_images_count_once(runs):
     results = galleries(runs, ["coco"], protocol="coco_1k")
     results += galleries(runs, ["coco", "flickr8k"], protocol="coco_5k")[1:]
-    counted = [(r.subject.dataset, r.subject.protocol) for r in across.independent(results)]
+    counted = [(r.subject.dataset, r.subject.protocol) for r in independent(results)]
     assert counted == [("coco", "coco_5k"), ("flickr8k", "coco_5k")]
-    report = across.build(results)
+    report = significance.build_across(results)
     assert report.data["win_counts"][0]["datasets"] == 2
     assert "coco test, coco_1k" in report.sentences[-1]
 
 
 def test_one_dataset_makes_no_page_across(runs):
-    assert across.build(galleries(runs, ["only"])) is None
+    assert significance.build_across(galleries(runs, ["only"])) is None
 
 
 def test_two_galleries_of_one_name_get_folders_of_their_own(runs):
