@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from harness import registry
 from harness.errors import InvalidSpec, UnknownName
-from harness.experiment import entry_of
+from harness.planning import entry_of
 from harness.spec import Experiment, ScorerEntry
 
 Kind = Literal["one_at_a_time", "add_one_in", "grid"]

@@ -276,7 +276,8 @@ class _Loop:
         if not bool(torch.isfinite(total + norm)):  # before the weights take it in
             raise TrainingDiverged(
                 f"step {self.step + 1} of the training has loss {float(total.detach()):g} and gradient norm {float(norm):g}; "
-                f"lower training.learning_rate (now {spec.learning_rate:g}) or training.gradient_clip (now {spec.gradient_clip:g})"
+                f"lower training.learning_rate (now {spec.learning_rate:g}) or training.gradient_clip (now "
+                f"{spec.gradient_clip:g})"
             )
         self.optimizer.step()
         self.step += 1

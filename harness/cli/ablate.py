@@ -49,7 +49,8 @@ def ablate(
     from harness import registry
     from harness.ablation import plan_ablation
     from harness.cli.progress import ConsoleObserver
-    from harness.experiment import plan, run_cells
+    from harness.experiment import run_cells
+    from harness.planning import plan
     from harness.record import RunStore
     from harness.tracking import create_tracker
 

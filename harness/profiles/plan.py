@@ -9,9 +9,9 @@ import torch
 
 from harness.cascade import ApproximateShortlist, Direction, ExactShortlist, Shortlist
 from harness.errors import InvalidSpec
-from harness.experiment import open_dataset
 from harness.fragments import Fragments
 from harness.memory import default_budget, free_memory
+from harness.planning import open_dataset
 from harness.profiles import scenarios as make
 from harness.profiles import session
 from harness.profiles.galleries import bytes_an_item, resampled

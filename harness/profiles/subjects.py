@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from harness.datasets.base import Split
-from harness.experiment import TEST_SPLIT, load_scorer, open_dataset
+from harness.experiment import load_scorer
 from harness.fragments import Fragments, Tokens
 from harness.inputs import image_batch
+from harness.planning import TEST_SPLIT, open_dataset
 from harness.profiles.stored import prune
 from harness.record import RunRecord, RunStore
 from harness.scorer import Scorer

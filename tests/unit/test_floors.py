@@ -17,7 +17,7 @@ FLOORS = {
     1: ["fragments", "metrics", "protocols", "losses", "similarity", "positives", "duplicates"],
     2: ["scorer", "scoring", "backbones", "datasets", "augmentation", "inputs", "streaming"],
     3: ["training", "evaluation", "profiling", "tracking", "checkpoints", "author_checkpoints", "contract"],
-    4: ["experiment", "ablation", "sweeps", "profiles", "cascade", "benchmark"],
+    4: ["planning", "experiment", "ablation", "sweeps", "profiles", "cascade", "benchmark"],
     5: ["cli"],
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}

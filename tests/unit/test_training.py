@@ -8,8 +8,8 @@ import torch
 
 from harness import training
 from harness.errors import CannotEncode, TrainingDiverged
-from harness.experiment import build_scorer, open_dataset, plan
 from harness.losses import InfoNCE, TripletLoss
+from harness.planning import build_scorer, open_dataset, plan
 from harness.spec import RunSpec, TrainingSpec, load_experiment
 from harness.training import fit, learning_rate_factor, objective_of_epoch, pair_batches, parameter_groups
 

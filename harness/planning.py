@@ -1,0 +1,165 @@
+"""Planning: from an experiment to the resolved cells that run, and from a cell to its dataset and untrained scorer."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness import backbones, checkpoints, datasets, duplicates, protocols, registry
+from harness.datasets.base import Dataset, Split
+from harness.errors import InvalidDataset, InvalidSpec
+from harness.evaluation import subject_of
+from harness.scorer import Scorer
+from harness.spec import Component, Experiment, RunSpec, ScorerEntry, TrainingSpec, build, canonical_json
+
+TEST_SPLIT = "test"
+
+
+def plan(experiment: Experiment) -> list[RunSpec]:
+    """The resolved cells of an experiment, all scorers of a seed before the next seed.
+
+    Everything that can be known to be wrong before any work is done is refused here.
+
+    Raises:
+        UnknownName, InvalidSpec: an unknown or impossible scorer, backbone, dataset, protocol or setting.
+        InvalidDataset: a split is missing or empty, or a backbone takes what the dataset does not have.
+        InvalidProtocol: a protocol does not fit the test split.
+    """
+    component = datasets.resolve(experiment.dataset)
+    dataset = open_dataset(component)
+    test = dataset.split(TEST_SPLIT)
+    duplicates.report(test.captions, test.caption_image, f"{dataset.title} {TEST_SPLIT}")
+    subject = subject_of(test, dataset)
+    for name in experiment.protocols:
+        protocols.get(name).check(subject.images, subject)
+    cells = [
+        RunSpec(**_given(entry, experiment, component, dataset), seed=experiment.seeds[0])
+        if entry.weights
+        else resolve_entry(experiment, entry, component, dataset.sha256, test)
+        for entry in experiment.scorers
+    ]
+    return [cell.model_copy(update={"seed": seed}) for seed in experiment.seeds for cell in cells]
+
+
+def resolve_entry(
+    experiment: Experiment, entry: ScorerEntry, dataset: Component, data_sha256: str, split: Split
+) -> RunSpec:
+    """One entry of an experiment with every default filled in, for the experiment's first seed.
+
+    Args:
+        experiment: gives what the entry leaves open.
+        entry: a scorer that is trained.
+        dataset: resolved.
+        data_sha256: of its content.
+        split: one whose images the image backbone must be able to take.
+
+    Raises:
+        UnknownName, InvalidSpec: an unknown or impossible scorer, backbone or setting.
+        InvalidDataset: the image backbone takes what the dataset does not have.
+    """
+    cls = registry.scorer_class(entry.name)
+    scorer, variant = registry.split(entry.name)
+    image = backbones.resolve("image", entry.image or cls.default_image or experiment.image)
+    text = backbones.resolve("text", entry.text or cls.default_text or experiment.text)
+    _check_input(image, split)
+    where = f"training of scorer '{entry.key}'"
+    return RunSpec(
+        scorer=scorer,
+        variant=variant,
+        config=registry.resolve_config(entry.name, entry.config).model_dump(mode="json"),
+        image=image,
+        text=text,
+        dataset=dataset,
+        data_sha256=data_sha256,
+        protocols=experiment.protocols,
+        seed=experiment.seeds[0],
+        training=build(TrainingSpec, {**cls.recipe, **experiment.training, **entry.training}, where),
+        evaluation=experiment.evaluation,
+        plugin_sha256=registry.plugin_sha256(scorer),
+        tuning=entry.tuning,
+    )
+
+
+def entry_of(experiment: Experiment, scorer: str) -> ScorerEntry:
+    """The entry of an experiment with this key or name; for another registered scorer one with its defaults.
+
+    Raises:
+        UnknownName: neither an entry nor a registered scorer.
+    """
+    for entry in experiment.scorers:
+        if scorer in (entry.key, entry.name):
+            return entry
+    registry.scorer_class(scorer)  # an unknown name is answered with near matches
+    return ScorerEntry.model_validate(scorer)
+
+
+def build_scorer(spec: RunSpec, dataset: Dataset) -> Scorer:
+    """The untrained scorer of a cell with its backbones; its initial weights depend on the seed alone."""
+    if spec.weights:
+        return checkpoints.load_model(spec.weights)
+    train = dataset.split("train")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        image = backbones.build_image(spec.image, region_width=train.images.region_width)
+        text = backbones.build_text(spec.text, captions=train.captions)
+        return registry.create(spec.scorer, image_encoder=image, text_encoder=text, **spec.config)
+
+
+def open_dataset(component: Component) -> Dataset:
+    """The dataset of a resolved component; opened once a process."""
+    return _open_dataset(canonical_json(component.model_dump(mode="json")))
+
+
+@functools.lru_cache(maxsize=4)
+def _open_dataset(component: str) -> Dataset:
+    return datasets.open_dataset(Component.model_validate_json(component))
+
+
+def _given(entry: ScorerEntry, experiment: Experiment, component: Component, dataset: Dataset) -> dict[str, Any]:
+    """The cell of a saved model: everything is read from its file, nothing is trained."""
+    model = checkpoints.describe_model(entry.weights)
+    if registry.split(model["scorer"])[0] != registry.split(entry.name)[0]:
+        raise InvalidSpec(f"scorer '{entry.key}': {entry.weights} holds a {model['scorer']}, not a {entry.name}")
+    if model["image"] is None or model["text"] is None:
+        raise InvalidSpec(f"scorer '{entry.key}': {entry.weights} holds no backbones, so it cannot encode")
+    scorer, variant = registry.split(model["scorer"])
+    image = Component.model_validate(model["image"])
+    _check_input(image, dataset.split(TEST_SPLIT))
+    return {
+        "scorer": scorer,
+        "variant": variant,
+        "config": model["config"],
+        "image": image,
+        "text": Component.model_validate(model["text"]),
+        "dataset": component,
+        "data_sha256": dataset.sha256,
+        "protocols": experiment.protocols,
+        "training": TrainingSpec(epochs=0),
+        "evaluation": experiment.evaluation,
+        "plugin_sha256": registry.plugin_sha256(scorer),
+        "weights": entry.weights,
+        "weights_sha256": hashlib.sha256(Path(entry.weights).read_bytes()).hexdigest(),
+    }
+
+
+def code_origin(spec: RunSpec) -> str:
+    """What a table says of a run: whose code or weights the numbers come from."""
+    if spec.weights:
+        return str(checkpoints.describe_model(spec.weights)["origin"])
+    pretrained = spec.image.options.get("pretrained") and spec.text.options.get("pretrained")
+    if not spec.training.epochs and spec.image.name == spec.text.name == "open_clip" and pretrained:
+        return "official weights"
+    return registry.scorer_class(spec.scorer).origin
+
+
+def _check_input(image: Component, split: Split) -> None:
+    needed = backbones.encoder_class("image", image.name).input
+    if needed not in split.images.inputs:
+        raise InvalidDataset(
+            f"image backbone '{image.name}' takes {needed}, but the dataset offers "
+            f"{' and '.join(sorted(split.images.inputs))} only; choose another image backbone"
+        )
