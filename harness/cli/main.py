@@ -23,6 +23,10 @@ COMMANDS = {
         "Test which differences between recorded methods are real.",
     ),
     "sweep": ("harness.cli.sweep:sweep", "Tune a scorer on the validation split, at a recorded budget."),
+    "profile": (
+        "harness.cli.profile:profile",
+        "Measure accuracy against throughput, latency and memory; find the Pareto front.",
+    ),
     "report": ("harness.cli.report:report", "Write the leaderboards of all runs in a results folder."),
     "evaluate": ("harness.cli.evaluate:evaluate", "Evaluate a score matrix that any code made, on every protocol."),
     "rescore": ("harness.cli.rescore:rescore", "Evaluate further protocols or tie rules of a run, without its model."),

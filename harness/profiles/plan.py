@@ -22,7 +22,7 @@ from harness.profiles.subjects import Subject
 
 DIRECTIONS: tuple[Direction, ...] = ("t2i", "i2t")
 #: One call of a scenario may take this share of the measuring time; a larger gallery is extrapolated.
-SHARE_OF_A_CALL = 1 / 60
+SHARE_OF_A_CALL = 1 / 150
 #: What the queries of all points at the reference gallery may take of it.
 SHARE_OF_POINTS = 0.6
 #: Share of the free memory that all galleries together may take.
@@ -45,7 +45,7 @@ class ProfileOptions:
     """
 
     seconds: float = 180.0
-    rounds: int = 3
+    rounds: int = 5
     samples: int = 30
     galleries: tuple[int, ...] = (1_000, 5_000, 25_000, 100_000)
     gallery: int = 25_000

@@ -65,6 +65,8 @@ def profile_runs(
         uses, metrics, ranks = _judge(subjects, options, watcher)
         watcher.step("galleries")
         benches, reference = plan(subjects, uses, options, device)
+        # A shortlist as large as the gallery is none; the fine scorer itself (k = 0) ends each curve.
+        uses = [use for use in uses if use.coarse is None or use.k < reference]
         timed, memory, index = _scenarios(uses, benches, reference, options, watcher)
         results = _measure(timed, device, options, watcher)
     points = tuple(
