@@ -67,6 +67,10 @@ class StorageUnavailable(ItmError):
     """The storage of a sweep's study cannot be reached or written."""
 
 
+class UnequalTuning(ItmError):
+    """Methods that were tuned at different budgets are asked to be compared."""
+
+
 class CannotEncode(ItmError):
     """A scorer without backbones was asked to encode."""
 
