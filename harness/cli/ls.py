@@ -29,7 +29,7 @@ def ls(kind: str, results: Path, plugins: tuple[Path, ...]) -> None:
         table.add_row(*(str(cell) for cell in row))
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = 200  # a pipe has no width; long cells stay on one line
+        console.width = 500  # a pipe has no width; long cells stay on one line
     console.print(table)
 
 

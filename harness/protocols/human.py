@@ -61,11 +61,6 @@ class HumanJudgements(JudgedProtocol):
     title: str = "flickr8k"
     pairs_hold: bool = True
 
-    @property
-    def correlation(self) -> str:
-        """The metric that says how far scores follow the grades."""
-        return f"human_{self.judges}_kendall"
-
     def judged(self, subject: Subject) -> Judged:
         """Relevance of the judged images and captions."""
         found = self._judgements(subject)
@@ -85,24 +80,24 @@ class HumanJudgements(JudgedProtocol):
         )
 
     def measure(self, similarity: Tensor | np.ndarray, subject: Subject, ties: Ties) -> Evaluation:
-        """The metrics of relevance sets, and rank correlations of scores with grades (-1..1, not percent)."""
+        """The metrics of relevance sets, and rank correlations of scores with grades (-1..1, not percent).
+
+        `kendall` (tau-b) and `spearman` over all judged pairs; `kendall_other` without the own pairs; `kendall_c`, of
+        experts only, tau-c against each single grade, without the own pairs. Constant scores have none.
+        """
         base = super().measure(similarity, subject, ties)
         found = self._judgements(subject)
         other = np.asarray(subject.caption_image)[found.caption] != found.image
         scores = np.array([float(similarity[i, c]) for i, c in zip(found.image, found.caption, strict=True)])
-        named = f"human_{self.judges}"
         metrics = {
-            f"{named}_kendall": stats.kendalltau(scores, found.grade).statistic,
-            f"{named}_spearman": stats.spearmanr(scores, found.grade).statistic,
-            f"{named}_kendall_other": stats.kendalltau(scores[other], found.grade[other]).statistic,
+            "kendall": _correlation("kendall", scores, found.grade),
+            "spearman": _correlation("spearman", scores, found.grade),
+            "kendall_other": _correlation("kendall", scores[other], found.grade[other]),
         }
         if self.judges == "expert":  # as the captioning literature prints it: own pairs out, each vote on its own
             votes = found.votes[other]
-            repeated = np.repeat(scores[other], votes.shape[1])
-            metrics[f"{named}_kendall_c"] = stats.kendalltau(repeated, votes.ravel(), variant="c").statistic
-        defined = {
-            key: float(value) for key, value in metrics.items() if np.isfinite(value)
-        }  # constant scores have none
+            metrics["kendall_c"] = _correlation("kendall_c", np.repeat(scores[other], votes.shape[1]), votes.ravel())
+        defined = {f"human_{self.judges}_{key}": value for key, value in metrics.items() if value is not None}
         return Evaluation({**base.metrics, **defined}, base.ranks, base.info)
 
     def _judgements(self, subject: Subject) -> Judgements:
@@ -151,6 +146,15 @@ def read_judgements(path: Path, judges: Judges, subject: Subject) -> Judgements:
     pairs = np.array(chosen)
     sha256 = hashlib.sha256(content).hexdigest()
     return Judgements(pairs[:, 0], pairs[:, 1], np.array(grades), np.array(votes), sha256)
+
+
+def _correlation(kind: str, scores: np.ndarray, grades: np.ndarray) -> float | None:
+    """Kendall's tau-b or tau-c, or Spearman's rho; None where it is not defined."""
+    if len(scores) < 2 or np.ptp(scores) == 0 or np.ptp(grades) == 0:
+        return None
+    if kind == "spearman":
+        return float(stats.spearmanr(scores, grades).statistic)
+    return float(stats.kendalltau(scores, grades, variant="c" if kind == "kendall_c" else "b").statistic)
 
 
 def _grade(fields: list[str], judges: Judges, where: str) -> tuple[float, list[float]]:
