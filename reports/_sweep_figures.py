@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from harness.sweeps.settings import OBJECTIVES
 from harness.sweeps.summary import StudySummary, TrialSummary
@@ -15,7 +16,11 @@ from reports.document import Figure
 from reports.expected_performance import ExpectedPerformance
 
 #: Marker and colour of a trial's state.
-_STATES = {"complete": ("o", figures.COLOURS[0]), "pruned": ("v", figures.COLOURS[1]), "failed": ("X", figures.COLOURS[5])}
+_STATES = {
+    "complete": ("o", figures.COLOURS[0]),
+    "pruned": ("v", figures.COLOURS[1]),
+    "failed": ("X", figures.COLOURS[5]),
+}
 _SLICES_A_ROW = 3
 
 
@@ -31,7 +36,7 @@ def history(summary: StudySummary) -> Figure:
             axes.step([t.number for t in able], best, where="post", color="black", linewidth=1.2, label="best so far")
         axes.set_xlabel("trial")
         axes.set_ylabel("validation rSum")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=8)
     return Figure(
         drawing=drawing,
@@ -86,7 +91,9 @@ def importance(rows: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> Fig
             where = [index + (position - (len(methods) - 1) / 2) * width for index in range(len(rows))]
             shares = [row[method] or 0.0 for row in rows]
             hatch = ("", "///")[position % 2]
-            axes.barh(where, shares, width, label=method, color=figures.COLOURS[position], hatch=hatch, edgecolor="white")
+            axes.barh(
+                where, shares, width, label=method, color=figures.COLOURS[position], hatch=hatch, edgecolor="white"
+            )
         axes.set_yticks(range(len(rows)), [figures.label(row["setting"], 40) for row in rows])
         axes.tick_params(axis="y", length=0, labelcolor="black")
         axes.invert_yaxis()
@@ -122,8 +129,8 @@ def pareto(summary: StudySummary, cost: str) -> Figure:
         xs, ys = [t.values[cost] for t in front], [t.values["rsum"] for t in front]
         # Only with two objectives is the set a line in this plane.
         line = "-" if len(summary.directions) == 2 else "none"
-        style = {"drawstyle": "steps-post"} if OBJECTIVES[cost].direction == "minimize" else {"drawstyle": "steps-pre"}
-        axes.plot(xs, ys, linestyle=line, marker="D", color=figures.COLOURS[0], label="Pareto set", **style)
+        steps = "steps-post" if OBJECTIVES[cost].direction == "minimize" else "steps-pre"
+        axes.plot(xs, ys, linestyle=line, marker="D", color=figures.COLOURS[0], label="Pareto set", drawstyle=steps)
         for trial in front:
             axes.annotate(
                 str(trial.number), (trial.values[cost], trial.values["rsum"]), textcoords="offset points",
@@ -151,7 +158,9 @@ def expected(curves: Mapping[str, ExpectedPerformance]) -> Figure:
             colour = figures.COLOURS[index % len(figures.COLOURS)]
             marker = figures.MARKERS[index % len(figures.MARKERS)]
             sure = np.isfinite(curve.low)
-            axes.fill_between(curve.budgets[sure], curve.low[sure], curve.high[sure], color=colour, alpha=0.18, linewidth=0)
+            axes.fill_between(
+                curve.budgets[sure], curve.low[sure], curve.high[sure], color=colour, alpha=0.18, linewidth=0
+            )
             step = max(1, len(curve.budgets) // 12)
             axes.plot(
                 curve.budgets, curve.expected, color=colour, marker=marker, markevery=step, markersize=5,
@@ -159,7 +168,7 @@ def expected(curves: Mapping[str, ExpectedPerformance]) -> Figure:
             )  # fmt: skip
         axes.set_xlabel("budget (trials)")
         axes.set_ylabel("expected best validation rSum")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=8, loc="lower right")
     return Figure(
         drawing=drawing,
@@ -173,4 +182,6 @@ def _by_state(axes: Any, trials: Sequence[TrialSummary], place: Any) -> None:
     for state, (marker, colour) in _STATES.items():
         some = [trial for trial in trials if trial.state == state and trial.rsum is not None]
         if some:
-            axes.scatter([place(t) for t in some], [t.rsum for t in some], marker=marker, color=colour, s=26, label=state)
+            axes.scatter(
+                [place(t) for t in some], [t.rsum for t in some], marker=marker, color=colour, s=26, label=state
+            )

@@ -159,7 +159,7 @@ def _importance(summary: StudySummary) -> Section:
     methods = list(summary.importance)
     paths = sorted({path for shares in summary.importance.values() for path in shares})
     rows = [{"setting": path, **{m: summary.importance[m].get(path) for m in methods}} for path in paths]
-    rows.sort(key=lambda row: -max(row[m] or 0.0 for m in methods))
+    rows.sort(key=lambda row: max(summary.importance[m].get(str(row["setting"]), 0.0) for m in methods), reverse=True)
     columns = [Column(key="setting", title="Setting")]
     columns += [Column(key=m, title=m, kind="number", digits=2) for m in methods]
     return Section(
@@ -214,8 +214,9 @@ def _course(summary: StudySummary, rows: Sequence[dict[str, Any]]) -> Section:
 
 
 def _kind(rows: Sequence[dict[str, Any]], path: str) -> Any:
-    numbers = [isinstance(row[path], (int, float)) and not isinstance(row[path], bool) for row in rows if row.get(path) is not None]
-    return "significant" if numbers and all(numbers) else "text"
+    values = [row[path] for row in rows if row.get(path) is not None]
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+    return "significant" if values and numbers else "text"
 
 
 def _pareto(summary: StudySummary, rows: Sequence[dict[str, Any]]) -> Section:
@@ -237,7 +238,9 @@ def _pareto(summary: StudySummary, rows: Sequence[dict[str, Any]]) -> Section:
         sentences=[f"{len(front)} of {summary.count('complete')} complete trials are on the Pareto front."],
         tables=[table] if front else [],
         figures=[_sweep_figures.pareto(summary, cost) for cost in costs] if front else [],
-        reading=["Latency was measured on the machine and at the load of the trial: with several workers it is higher."],
+        reading=[
+            "Latency was measured on the machine and at the load of the trial: with several workers it is higher."
+        ],
     )
 
 
@@ -287,7 +290,9 @@ def _who_wins(found: Mapping[str, ExpectedPerformance]) -> list[str]:
     if len(found) < 2:
         return []
     parts = [
-        f"{name} at {first} trial{'s' if first > 1 else ''}" if first == last else f"{name} from {first} to {last} trials"
+        f"{name} at {first} trial{'s' if first > 1 else ''}"
+        if first == last
+        else f"{name} from {first} to {last} trials"
         for first, last, name in leaders(found)
     ]
     return [f"Ahead in expectation: {'; '.join(parts)}. Where the intervals overlap, the order is open."]
@@ -312,7 +317,7 @@ def _row(summary: StudySummary, trial: TrialSummary) -> dict[str, Any]:
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return significant(value, 3) if abs(value) >= 1e-3 or not value else f"{value:.3g}"
-    return "—" if value is None else str(value)
+    return "none" if value is None else str(value)
 
 
 def _rsum(trial: TrialSummary) -> float:

@@ -16,6 +16,8 @@ from harness.cli.options import add_plugins, device_option, plugin_option, resul
 @plugin_option
 @device_option
 @click.option("--published", is_flag=True, help="Join the published rows of the same dataset and protocol, marked so.")
+@click.option("--tuned", is_flag=True, help="Use the best settings that `itm sweep EXP` found for each scorer.")
+@click.option("--allow-unequal-tuning", is_flag=True, help="With --tuned: also where the budgets of the sweeps differ.")
 @click.option("--no-mlflow", is_flag=True, help="Do not mirror the runs to MLflow.")
 def leaderboard(
     experiment: str,
@@ -24,6 +26,8 @@ def leaderboard(
     plugins: tuple[Path, ...],
     device: str,
     published: bool,
+    tuned: bool,
+    allow_unequal_tuning: bool,
     no_mlflow: bool,
 ) -> int:
     """Train, evaluate and rank the scorers of EXP: a YAML file, or the name of a built-in experiment.
@@ -35,6 +39,10 @@ def leaderboard(
 
     add_plugins(plugins)
     spec = load_experiment(experiment, overrides)
+    if tuned:
+        from harness.sweeps.tuned import tuned_experiment
+
+        spec = tuned_experiment(spec, results, allow_unequal_tuning)
 
     from harness.cli.progress import ConsoleObserver
     from harness.experiment import run_experiment

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 @click.argument("experiment", metavar="EXP")
 @click.option("--scorer", required=True, metavar="NAME", help="Entry of EXP, or any registered scorer.")
 @click.option(
-    "--trials", required=True, type=click.IntRange(min=1), help="Total of the study, earlier calls and machines included."
+    "--trials",
+    required=True,
+    type=click.IntRange(min=1),
+    help="Total of the study, earlier calls and machines included.",
 )
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1), help="Processes on this machine.")
 @click.option(

@@ -35,5 +35,6 @@ class ConsoleListener(Listener):
         state = "" if trial.state == "complete" else f" {trial.state.upper()} ({trial.reason})"
         leader = f"; best {best.rsum:.1f} (trial {best.number})" if best is not None else ""
         click.echo(
-            f"[{ended}/{self.total}] trial {trial.number}: {reached}{others}{state}, {trial.seconds:.0f} s{leader}", err=True
+            f"[{ended}/{self.total}] trial {trial.number}: {reached}{others}{state}, {trial.seconds:.0f} s{leader}",
+            err=True,
         )

@@ -104,7 +104,9 @@ def importances(study: Study, plan: StudyPlan) -> tuple[dict[str, dict[str, floa
             study, evaluator=PedAnovaImportanceEvaluator(), target=(lambda t: -rsum(t)) if several else None
         ),
         "fANOVA": lambda: optuna.importance.get_param_importances(
-            study, evaluator=FanovaImportanceEvaluator(seed=plan.settings.sampler_seed), target=rsum if several else None
+            study,
+            evaluator=FanovaImportanceEvaluator(seed=plan.settings.sampler_seed),
+            target=rsum if several else None,
         ),
     }
     found, problems = {}, []

@@ -127,7 +127,7 @@ def _end(study: Study, trial: FrozenTrial) -> bool:
             storage.set_trial_user_attr(trial_id, LOST, True)
         # Not `study.tell`, which has the sampler look at the trial first: this is one step, which one worker wins.
         return storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
-    except optuna.exceptions.UpdateFinishedTrialError:
+    except RuntimeError:
         return False
 
 
@@ -139,6 +139,8 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     try:  # a zombie has ended, its parent has not looked yet
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] != "Z"
+        return (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] != "Z"
+        )
     except (OSError, IndexError):
         return True

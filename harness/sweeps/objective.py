@@ -161,4 +161,3 @@ def _keep(trial: optuna.Trial, course: Course) -> None:
     kept: dict[str, Any] = {"curves": course.curves, "steps": course.steps, "seconds": course.seconds}
     for key, value in {**kept, COSTS: course.cost}.items():
         trial.set_user_attr(key, value)
-

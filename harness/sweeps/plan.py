@@ -61,7 +61,7 @@ class StudyPlan:
         for kind in ("image", "text"):
             component = getattr(base, kind)
             changed = component.model_copy(update={"options": {**component.options, **parts[kind]}})
-            components[kind] = backbones.resolve(kind, changed)  # type: ignore[arg-type]
+            components[kind] = backbones.resolve(kind, changed)
         return base.model_copy(
             update={
                 "config": config.model_dump(mode="json"),
@@ -227,6 +227,6 @@ def _targets(entry: ScorerEntry, base: RunSpec) -> dict[str, Target]:
     }
     for kind in ("image", "text"):
         component = getattr(base, kind)
-        model: type[Spec] = backbones.encoder_class(kind, component.name).Config  # type: ignore[arg-type]
+        model: type[Spec] = backbones.encoder_class(kind, component.name).Config
         targets[kind] = Target(model, component.options, f"{kind} backbone {component.name}")
     return targets

@@ -88,7 +88,9 @@ class SweepSettings(Spec):
         if len(set(self.objectives)) < len(self.objectives):
             raise ValueError(f"objectives {', '.join(self.objectives)} repeat")
         if len(self.objectives) > 1 and self.pruner is not None and self.pruner.name != "NopPruner":
-            raise ValueError(f"{self.pruner.name} cannot prune by several objectives; leave the pruner or an objective out")
+            raise ValueError(
+                f"{self.pruner.name} cannot prune by several objectives; leave the pruner or an objective out"
+            )
         return self
 
     @property

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from harness.errors import InvalidSpec, did_you_mean
 from harness.spec import Spec, build
@@ -77,7 +77,7 @@ class Tied(Entry):
 class Target:
     """A part of a run's specification that settings are put into: its class, its values before tuning, its name."""
 
-    model: type[BaseModel]
+    model: type[Spec]
     values: Mapping[str, Any]
     where: str
 
@@ -186,7 +186,9 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
             below = result.get(path)
             if value is None:
                 result.pop(path, None)
-            elif isinstance(value, Mapping) and isinstance(below, Mapping) and not {"choices", "tied"} & {*value, *below}:
+            elif (
+                isinstance(value, Mapping) and isinstance(below, Mapping) and not {"choices", "tied"} & {*value, *below}
+            ):
                 result[path] = {**below, **value}
             else:
                 result[path] = value
@@ -338,7 +340,9 @@ def _ordered(entries: Mapping[str, EntryT], where: str) -> dict[str, EntryT]:
     while waiting:
         ready = [p for p, e in waiting.items() if not (_needs(e) & waiting.keys() - {p}) and p not in _needs(e)]
         if not ready:
-            raise InvalidSpec(f"{where}: the conditions of {', '.join(sorted(waiting))} depend on each other in a circle")
+            raise InvalidSpec(
+                f"{where}: the conditions of {', '.join(sorted(waiting))} depend on each other in a circle"
+            )
         ordered[ready[0]] = waiting.pop(ready[0])
     return ordered
 

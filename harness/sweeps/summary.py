@@ -124,9 +124,7 @@ def pareto_front(trials: Sequence[TrialSummary], directions: Mapping[str, str]) 
     points = {trial.number: [signs[name] * trial.values[name] for name in signs] for trial in able}
 
     def beaten(mine: list[float]) -> bool:
-        return any(
-            all(a >= b for a, b in zip(other, mine, strict=True)) and other != mine for other in points.values()
-        )
+        return any(all(a >= b for a, b in zip(other, mine, strict=True)) and other != mine for other in points.values())
 
     return [number for number, point in points.items() if not beaten(point)]
 

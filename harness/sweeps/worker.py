@@ -126,7 +126,7 @@ def _run_one(
             if LOST in trial.user_attrs:
                 queue_again(study, trial, int(trial.user_attrs.get(ATTEMPT, 1)))
         raise
-    except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+    except (ValueError, RuntimeError):
         # This worker was asleep for so long that another one took its trial over.
         if not any(_frozen(study, number).state.is_finished() for number in begun):
             raise
@@ -147,4 +147,3 @@ def _tell_of_latest(study: Study, after_trial: Callable[[FrozenTrial], None]) ->
     own = [t for t in study.get_trials(deepcopy=False) if t.user_attrs.get(WORKER) == mine]
     if own and has_ended(own[-1]):
         after_trial(own[-1])
-
