@@ -18,7 +18,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 

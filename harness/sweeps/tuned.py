@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import datasets
 from harness.errors import InvalidSpec, UnequalTuning
-from harness.experiment import open_dataset, resolve_entry
+from harness.planning import open_dataset, resolve_entry
 from harness.spec import Experiment, ScorerEntry, build
 from harness.sweeps.plan import entry_identity, study_folder, study_name, validation_split
 from harness.sweeps.summary import StudySummary, read_summary
