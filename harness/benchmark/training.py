@@ -1,14 +1,15 @@
-"""Time and peak memory of one training step, each in a process of its own."""
+"""Time and peak memory of one training step, each in a process of its own (Linux: the peak is read from /proc)."""
 
 from __future__ import annotations
 
 import json
-import resource
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -16,11 +17,10 @@ from torch import Tensor
 from harness.benchmark import naive
 from harness.benchmark.data import Size, make
 from harness.fragments import Fragments
+from harness.profiling import peak_memory
 from harness.registry import create
 
 MIB = 1024**2
-#: ru_maxrss is in KiB on Linux and in bytes on macOS.
-RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 FORMS: dict[str, Callable[[], Callable[[Fragments, Fragments], Tensor]]] = {
     "CHAN: ours": lambda: create("chan", pooling="mean").score,
@@ -62,10 +62,11 @@ def _step(form: str, size: Size) -> Step:
     score = FORMS[form]()
     small = make(Size(4, 4, 4, size.width))
     _forward_backward(score, *small)  # loads the libraries
-    before = _peak()
+    before = _resident()
     started = time.perf_counter()
-    loss = _forward_backward(score, images, texts)
-    return Step(time.perf_counter() - started, (_peak() - before) / MIB, loss)
+    with peak_memory() as peak:
+        loss = _forward_backward(score, images, texts)
+    return Step(time.perf_counter() - started, peak["peak_rss_mib"] - before / MIB, loss)
 
 
 def _forward_backward(score: Callable[[Fragments, Fragments], Tensor], images: Fragments, texts: Fragments) -> float:
@@ -76,8 +77,9 @@ def _forward_backward(score: Callable[[Fragments, Fragments], Tensor], images: F
     return float(loss)
 
 
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
+def _resident() -> int:
+    """Bytes of main memory that this process holds now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

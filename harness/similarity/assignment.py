@@ -89,8 +89,10 @@ def best_match(left: Tensor, left_mask: Tensor, right: Tensor, right_mask: Tenso
             f"the sides have widths {left.shape[-1]} and {right.shape[-1]}; both must have one width D"
         )
     lengths, order = left_mask.sum(1).sort(stable=True)
-    fragments = left_mask[order].nonzero()
-    rows = left.flatten(0, 1)[order[fragments[:, 0]] * left.shape[1] + fragments[:, 1]]
+    rows = left.flatten(0, 1)
+    if not bool(left_mask.all()):  # otherwise they are in order already, and a copy is saved
+        fragments = left_mask[order].nonzero()
+        rows = rows[order[fragments[:, 0]] * left.shape[1] + fragments[:, 1]]
     places = right_mask.flatten().nonzero().squeeze(1)
     words = right.flatten(0, 1)[places]
     best = _BestMatch.apply(rows, words, lengths.tolist(), torch.is_grad_enabled())

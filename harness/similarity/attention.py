@@ -12,7 +12,7 @@ letters for the items of one tile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -99,27 +99,18 @@ def cross_attention(
             f"the sides have widths {context.shape[-1]} and {queries.shape[-1]}; both must have one width D"
         )
     attention = _Attention(ATTENTION_NORMS[attention_norm], inverse_temperature, pooling)
-    recompute = torch.is_grad_enabled() and (context.requires_grad or queries.requires_grad)
-    context = context.masked_fill(~context_mask[..., None], 0)
-    grams = torch.bmm(context, context.transpose(1, 2))
     limit = TILE_ELEMENTS.get(context.device.type, TILE_ELEMENTS["cuda"])
-    groups = list(_query_groups(query_mask, limit // context.shape[1]))
+    query_order, query_groups = _similar_extents(query_mask, min(WIDEST_GROUP, limit // context.shape[1]))
+    widest = max(count * longest for count, longest in query_groups)
+    context_order, context_groups = _similar_extents(context_mask, limit // widest)
+    run = attention if not _needs_gradient(context, queries) else attention.recomputed
 
-    columns = []
-    for group, longest in groups:
-        mask = query_mask[group, :longest].T
-        words = queries[group, :longest].transpose(0, 1).masked_fill(~mask[..., None], 0)
-        step = max(1, limit // (context.shape[1] * mask.numel()))
-        rows = []
-        for part in torch.arange(len(context), device=context.device).split(step):
-            items = slice(int(part[0]), int(part[-1]) + 1)
-            tile = (context[items], context_mask[items], grams[items], words, mask)
-            if recompute:
-                rows.append(checkpoint(attention, *tile, use_reentrant=False, preserve_rng_state=False))
-            else:
-                rows.append(attention(*tile))
-        columns.append(torch.cat(rows))
-    return torch.cat(columns, 1)[:, torch.cat([group for group, _ in groups]).argsort()]
+    columns = [(part.transpose(0, 1), mask.T) for part, mask in _parts(queries, query_mask, query_order, query_groups)]
+    rows = []
+    for part, mask in _parts(context, context_mask, context_order, context_groups):
+        gram = torch.bmm(part, part.transpose(1, 2)).float()
+        rows.append(torch.cat([run(part, mask, gram, *column) for column in columns], 1))
+    return torch.cat(rows)[context_order.argsort()][:, query_order.argsort()]
 
 
 @dataclass(frozen=True)
@@ -138,23 +129,55 @@ class _Attention:
         weights = torch.softmax(logits.masked_fill(~context_mask[:, :, None, None], NEGATIVE_INFINITY), 1)
         product = (weights * similarity).sum(1)
         flat = weights.flatten(2)
-        attended = (flat * torch.bmm(gram.float(), flat)).sum(1).view_as(product)
+        attended = (flat * torch.bmm(gram, flat)).sum(1).view_as(product)
         norms = attended.clamp_min(EPSILON**2).sqrt() * _safe_norm(queries.float())
         return self.pooling(product / norms.clamp_min(EPSILON), 1, mask[None])
 
+    def recomputed(self, *tile: Tensor) -> Tensor:
+        """The same, keeping nothing for backward but the tile's inputs, which are views."""
+        return checkpoint(self, *tile, use_reentrant=False, preserve_rng_state=False)
 
-def _query_groups(mask: Tensor, columns: int) -> Iterator[tuple[Tensor, int]]:
-    """Items of similar extent, at most `columns` fragments together (at least one item), and the longest extent."""
+
+def _needs_gradient(*sides: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(side.requires_grad for side in sides)
+
+
+def _similar_extents(mask: Tensor, fragments: int) -> tuple[Tensor, list[tuple[int, int]]]:
+    """Items in the order of their extent (one more than the last real position), cut into groups.
+
+    Args:
+        mask: (N, F) bool.
+        fragments: largest number of fragments a group, padding included; at least one item is taken all the same.
+
+    Returns:
+        The order (N,), and for each group its number of items and longest extent.
+    """
     positions = torch.arange(1, mask.shape[1] + 1, device=mask.device)
     extents, order = (mask * positions).amax(1).sort(stable=True)
-    sizes, first = extents.tolist(), 0
-    widest = max(1, min(columns, WIDEST_GROUP))
+    sizes = extents.tolist()
+    groups, first = [], 0
     while first < len(sizes):
         last = first + 1
-        while last < len(sizes) and (last + 1 - first) * sizes[last] <= widest:
+        while last < len(sizes) and (last + 1 - first) * sizes[last] <= fragments:
             last += 1
-        yield order[first:last], sizes[last - 1]
+        groups.append((last - first, sizes[last - 1]))
         first = last
+    return order, groups
+
+
+def _parts(
+    features: Tensor, mask: Tensor, order: Tensor, groups: Sequence[tuple[int, int]]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Fragments (n, F, D), 0 at padding, and mask (n, F) of each group, trimmed to its longest extent.
+
+    One split instead of many slices: its backward joins the gradients, where each slice would fill a tensor of the
+    whole size with zeros.
+    """
+    counts = [count for count, _ in groups]
+    mask = mask[order]
+    features = features[order].masked_fill(~mask[..., None], 0)
+    for part, real, (_, longest) in zip(features.split(counts), mask.split(counts), groups, strict=True):
+        yield part[:, :longest], real[:, :longest]
 
 
 def _safe_norm(vectors: Tensor) -> Tensor:
