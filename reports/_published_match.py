@@ -119,6 +119,10 @@ def causes(ours: Measured, row: Mapping[str, Any]) -> list[str]:
         found.append(f"features: printed on BUTD region features, here those of dataset {_dataset_name(record)}")
     if printed.resolution and ours.backbone.resolution and printed.resolution != ours.backbone.resolution:
         found.append(f"resolution: printed {printed.resolution} px, here {ours.backbone.resolution}")
+    weights = str((record.spec.get("image") or {}).get("pretrained") or "none")
+    printed_weights = re.search(r"pretrained=([\w.-]+)", str(row["variant"]))
+    if printed_weights and printed_weights[1] != weights:
+        found.append(f"weights: printed {printed_weights[1]}, here {weights}")
     if "glove" in str(row["text_encoder"]).lower() and ours.backbone.text == "bigru":
         found.append("word vectors: printed with GloVe")
     other = _other_variant(ours, str(row["variant"]))
