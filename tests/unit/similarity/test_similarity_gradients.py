@@ -24,13 +24,13 @@ def gradients(score, images: Fragments, texts: Fragments, weights: torch.Tensor)
     return [images.features.grad, texts.features.grad]
 
 
-def assert_same_gradients(score, pair, images: Fragments, texts: Fragments):
+def assert_same_gradients(score, pair, images: Fragments, texts: Fragments, tolerance: float = 1e-4):
     weights = torch.randn(len(images), len(texts), generator=torch.Generator().manual_seed(9))
     ours = gradients(score, images, texts, weights)
     naive = gradients(lambda i, t: oracle.every_pair(pair, i, t), images, texts, weights)
     for got, expected, side in zip(ours, naive, (images, texts), strict=True):
         assert bool(torch.isfinite(got).all())
-        assert float((got - expected).norm()) <= 1e-4 * float(expected.norm()) + 1e-6
+        assert float((got - expected).norm()) <= tolerance * float(expected.norm()) + 1e-6
         assert not bool(got[~side.mask].any()), "padding got a gradient"
 
 
@@ -66,9 +66,17 @@ def test_scan(seed, direction, norm, pooling, small_tiles):
         scorer = create(
             "scan", direction=direction, attention_norm=norm, pooling=pooling, inverse_temperature=4.0, lse_scale=5.0
         )
-        assert_same_gradients(
-            scorer.score, lambda i, t: oracle.scan_pair(i, t, direction, norm, pooling, 4.0, 5.0), images, texts
-        )
+        # A norm over one or two similarities near 0 cancels in its derivative, in the naive form in float32 as well.
+        pair = lambda i, t: oracle.scan_pair(i, t, direction, norm, pooling, 4.0, 5.0)  # noqa: E731
+        assert_same_gradients(scorer.score, pair, images, texts, tolerance=1e-3)
+
+
+@pytest.mark.parametrize("direction", ["t2i", "i2t"])
+def test_scan_at_the_sizes_of_real_captions(direction):
+    images, texts = ragged(1, 3, 36, 64), ragged(2, 4, 20, 64)
+    scorer = create("scan", direction=direction, inverse_temperature=9.0, lse_scale=6.0)
+    pair = lambda i, t: oracle.scan_pair(i, t, direction, "clipped_l2norm", "lse", 9.0, 6.0)  # noqa: E731
+    assert_same_gradients(scorer.score, pair, images, texts, tolerance=2e-5)
 
 
 @pytest.mark.parametrize(
