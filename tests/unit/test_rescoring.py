@@ -210,3 +210,38 @@ def test_one_run_is_no_ensemble(store, dataset, ids):
     add_run(store, dataset)
     with pytest.raises(InvalidRecord, match="two or more different runs"):
         record_ensemble(store, ids)
+
+
+def test_a_leaderboard_takes_a_protocol_that_asks_some_images_only_and_leaves_out_one_without_rsum(store, tmp_path):
+    from harness import protocols
+    from reports import leaderboard
+
+    (tmp_path / "ExpertAnnotations.txt").write_text("".join(f"i{k}\ti{k + 1}#0\t{1 + k % 4}\t3\t3\n" for k in range(8)))
+    images = [f"i{k}" for k in range(10)]
+    problem = {
+        "caption_image": np.repeat(np.arange(10), 2),
+        "image_ids": images,
+        "caption_ids": [f"{image}#{k}" for image in images for k in range(2)],
+        "title": "flickr8k",
+        "root": tmp_path,
+    }
+    for number, scorer in enumerate(("scan", "chan")):
+        found = protocols.evaluate("human", np.random.default_rng(number).normal(size=(10, 20)), **problem)
+        record = RunRecord(
+            run_id=f"{number}" * 16,
+            scorer=scorer,
+            backbone="regions+bigru",
+            dataset="flickr8k",
+            protocols=("human", "odd"),
+            seed=0,
+            metrics={"human": found.metrics, "odd": {"i2t_r_precision": 1.0}},
+            data_sha256="a" * 64,
+            status="finished",
+            started="2026-01-01T00:00:00+00:00",
+        )
+        store.write(record)
+        store.write_ranks(record.run_id, {"human": found.ranks})
+    board = leaderboard.build(store, ["0" * 16, "1" * 16], title="judged").main
+    assert set(board["protocol"]) == {"human"}
+    assert set(board["images"]) == {8}  # i0 to i7 were judged
+    assert set(board["captions"]) == {8}
