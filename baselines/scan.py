@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
+from harness.backbones.base import ImageEncoder, TextEncoder
 from harness.fragments import Fragments
 from harness.scorer import Scorer, ScorerConfig
 from harness.similarity import CrossAttentionKernel, LogSumExp, Max, Mean, PackedForm, Pooling, Sum, cross_attention
@@ -91,8 +92,8 @@ class Scan(Scorer):
     def __init__(
         self,
         config: ScanConfig | None = None,
-        image_encoder: nn.Module | None = None,
-        text_encoder: nn.Module | None = None,
+        image_encoder: ImageEncoder | None = None,
+        text_encoder: TextEncoder | None = None,
     ):
         super().__init__(config, image_encoder, text_encoder)
         self._heads = [_attention(direction, self.config) for direction in DIRECTIONS[self.config.direction]]
