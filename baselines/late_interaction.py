@@ -207,7 +207,7 @@ def one_way_contrast(logits: Tensor, image_ids: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class BestMatches:
-    """Both directions from one tile of token similarities; a `harness.similarity.Kernel` with images on the left.
+    """Both directions from one tile of token similarities; a `harness.similarity.kernels.TileKernel` with images on the left.
 
     Args:
         weights: of `i2t` and `t2i`, a value of `COMBINATIONS`.
@@ -217,17 +217,21 @@ class BestMatches:
     swapped: bool = False
     tiles_in_use: int = 1
 
-    def left_side(self, items: Bucket) -> None:
+    def left_side(self, items: Bucket, rows: Tensor) -> None:
         """Nothing."""
 
-    def right_side(self, items: Bucket) -> None:
+    def right_side(self, items: Bucket, columns: Tensor) -> None:
         """Nothing."""
 
     def reduce(self, similarity: Tensor, left: None, right: None) -> Tensor:
-        """(c, R, W, q) -> (c, q): over the words for i2t, over the image tokens for t2i."""
+        """(c, R, W, q) -> (c, 1, q): over the words for i2t, over the image tokens for t2i."""
         best_over = {"i2t": 2, "t2i": 1}
         means = [
             weight * Mean()(similarity.amax(best_over[direction]).float(), 1)
             for direction, weight in self.weights.items()
         ]
-        return torch.stack(means).sum(0)
+        return torch.stack(means).sum(0)[:, None]
+
+    def finish(self, values: Tensor, right: None) -> Tensor:
+        """(C, 1, q) -> (C, q)."""
+        return values[:, 0]
