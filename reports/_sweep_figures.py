@@ -136,7 +136,7 @@ def pareto(summary: StudySummary, cost: str) -> Figure:
                 str(trial.number), (trial.values[cost], trial.values["rsum"]), textcoords="offset points",
                 xytext=(5, 5), fontsize=8,
             )  # fmt: skip
-        if cost in summary.at_most:
+        if cost in summary.at_most and summary.at_most[cost] <= 2 * max(trial.values[cost] for trial in done):
             axes.axvline(summary.at_most[cost], color=figures.COLOURS[5], linestyle="--", linewidth=1, label="at most")
         axes.set_xlabel(OBJECTIVES[cost].title)
         axes.set_ylabel("validation rSum")

@@ -36,6 +36,8 @@ PRUNERS = (
     "MedianPruner", "PercentilePruner", "SuccessiveHalvingPruner", "HyperbandPruner", "ThresholdPruner",
     "PatientPruner", "WilcoxonPruner", "NopPruner",
 )  # fmt: skip
+#: The seed decides the order of all their points, so it must be the same for every trial.
+_ONE_WHOLE = ("QMCSampler", "GridSampler")
 #: Set by the harness, not by options.
 _OURS = {"self", "seed", "search_space", "constraints_func"}
 
@@ -162,7 +164,7 @@ def make_sampler(plan: StudyPlan) -> BaseSampler:
         with _experimental_is_fine():
             return _construct(cls, {**options, "seed": seed}, f"sampler {component.name}")
 
-    if component.name == "QMCSampler":  # its sequence is one whole: another seed a trial would tear it
+    if component.name in _ONE_WHOLE:
         return make(settings.sampler_seed)
     return NumberedSampler(make, settings.sampler_seed)
 

@@ -71,7 +71,7 @@ def tuned_experiment(experiment: Experiment, results: Path, allow_unequal: bool 
         _check_same(experiment, entry, summary)
         entries.append(build(ScorerEntry, summary.best_entry, f"best settings of study '{summary.study}'"))
     if not allow_unequal:
-        _check_equal(experiment, efforts)
+        _check_equal(efforts)
     return experiment.model_copy(update={"name": f"{experiment.name}-tuned", "scorers": tuple(entries)})
 
 
@@ -83,12 +83,12 @@ def effort_of(entry: ScorerEntry, summary: StudySummary | None) -> Effort:
     return Effort(entry.key, budget.trials, len(summary.seeds), budget.steps, budget.seconds)
 
 
-def _check_equal(experiment: Experiment, efforts: list[Effort]) -> None:
+def _check_equal(efforts: list[Effort]) -> None:
     if len({(effort.trials, effort.seeds) for effort in efforts}) <= 1 and all(effort.trials for effort in efforts):
         return
     most = max(efforts, key=lambda effort: effort.trials)
     least = min(efforts, key=lambda effort: effort.trials)
-    command = f"itm sweep {experiment.name} --scorer {least.key} --trials {max(most.trials, 1)}"
+    command = f"itm sweep EXP --scorer {least.key} --trials {max(most.trials, 1)}"
     raise UnequalTuning(
         f"tuning budgets differ: {', '.join(effort.text for effort in efforts)}; even them out ({command}) or pass "
         "--allow-unequal-tuning"

@@ -126,8 +126,8 @@ def _run_one(
             if LOST in trial.user_attrs:
                 queue_again(study, trial, int(trial.user_attrs.get(ATTEMPT, 1)))
         raise
-    except (ValueError, RuntimeError):
-        # This worker was asleep for so long that another one took its trial over.
+    except Exception:
+        # This worker was asleep for so long that another one took its trial over, which Optuna meets in several ways.
         if not any(_frozen(study, number).state.is_finished() for number in begun):
             raise
 
