@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis as Scale
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from harness.profiles.record import Profile
@@ -17,7 +19,10 @@ from reports.document import Figure, fixed
 _DOMINATED = "#9aa1ab"
 _LABEL_PT, _DOMINATED_PT = 8.0, 6.5
 #: Where a name may stand beside its point: directions, at growing distances in points.
-_AROUND = [(np.cos(a), np.sin(a)) for a in np.linspace(0, 2 * np.pi, 16, endpoint=False)]
+#: The diagonals first: straight up, down, left and right run the error bars.
+_AROUND = [
+    (np.cos(np.radians(a)), np.sin(np.radians(a))) for a in (45, 135, -45, -135, 70, 110, -70, -110, 20, 160, 0, 180)
+]
 _DISTANCES = (8.0, 16.0, 26.0, 38.0, 52.0)
 _DIRECTIONS = {"t2i": "caption to images", "i2t": "image to captions"}
 
@@ -48,6 +53,7 @@ def pareto_figure(rows: Sequence[Row], axis: Axis, devices: Sequence[str], suffi
         axes.set_ylabel("rSum (0 to 600), 95 % interval over images")
         axes.grid(which="minor", visible=False)
         axes.margins(x=0.16, y=0.1)
+        _plain_ticks(axes.xaxis)
         _legend(axes, bases)
         drawing.draw_without_rendering()
         _name(axes, there, axis)
@@ -78,7 +84,9 @@ def scaling_figure(profile: Profile, suffix: str) -> Figure | None:
                 _curve(axes, row, labels.index(row["label"]))
             axes.set(xscale="log", yscale="log", xlabel=f"gallery size, {title}")
             axes.grid(which="minor", visible=False)
-            axes.legend(fontsize=7.5, loc="upper left")
+            _plain_ticks(axes.xaxis, axes.yaxis)
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend(fontsize=7.5, loc="upper left")
         panels[0].set_ylabel("ms a query (p50)")
     steepest = max(rows, key=lambda row: row["exponent"])
     return Figure(
@@ -118,6 +126,7 @@ def cascade_figure(rows: Sequence[Row], profile: Profile, suffix: str) -> Figure
         right.set(xscale="log", xlabel=f"ms a query at {profile.gallery:,} images (p50)")
         for axes in (left, right):
             axes.grid(which="minor", visible=False)
+            _plain_ticks(axes.xaxis)
         left.legend(fontsize=8, loc="lower right")
     return Figure(
         drawing=drawing,
@@ -132,6 +141,23 @@ def cascade_figure(rows: Sequence[Row], profile: Profile, suffix: str) -> Figure
             for coarse, fine in pairs
         ),
     )
+
+
+def _plain_ticks(*scales: Scale) -> None:
+    """Ticks of a logarithmic scale as people write them: 1, 2, 5, 10, ... with thousands as 5k."""
+    for scale in scales:
+        low, high = scale.get_view_interval()
+        decades = np.log10(high / low)
+        scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,), numticks=20))
+        scale.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+        scale.set_minor_formatter(NullFormatter())
+
+
+def _short(value: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
 
 
 def _style(number: int) -> dict[str, Any]:

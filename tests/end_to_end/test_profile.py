@@ -1,0 +1,134 @@
+"""`itm profile` from outside: what it measures, writes and refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from harness.cli.main import main
+
+QUICK = (
+    "--seconds",
+    "120",
+    "--rounds",
+    "2",
+    "--samples",
+    "4",
+    "--galleries",
+    "15,40",
+    "--gallery",
+    "40",
+    "--no-mlflow",
+)
+
+
+@pytest.fixture
+def itm(capsys, monkeypatch, tmp_path):
+    """Run `itm ARGUMENTS` in this process: (exit code, stdout, stderr)."""
+    monkeypatch.setenv("ITM_RESULTS", str(tmp_path / "results"))
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def experiment(tiny, tmp_path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    scorers = [{"name": "chan", "training": {"epochs": 1}}, {"name": "vsepp", "training": {"epochs": 1}}]
+    path.write_text(yaml.safe_dump({**tiny, "scorers": scorers, "seeds": 2}))
+    return path
+
+
+def one_line(err: str) -> str:
+    lines = [line for line in err.splitlines() if line.startswith("itm: error:")]
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    return lines[0]
+
+
+def test_a_profile_trains_measures_and_reports_and_a_second_call_takes_the_runs(itm, experiment, tmp_path):
+    code, out, err = itm("profile", experiment, *QUICK, "--budget", "latency<=10s")
+    assert code == 0, err
+    assert "2 runs: 0 already recorded, 2 to run" in err  # the first of the two seeds
+    assert "Within latency <= 10,000 ms:" in " ".join(out.split())
+    folder = tmp_path / "results" / "profiles" / "tiny"
+    points = pd.read_csv(folder / "profile.csv").set_index("label")
+    assert {"chan", "chan bf16", "chan int8 index", "chan 1/2 patches", "chan 1/2 words", "vsepp"} <= set(points.index)
+    assert "vsepp 1/2 patches" not in points.index  # one vector: nothing to prune
+    assert points.loc["cascade(vsepp, chan, all)", "rsum"] == points.loc["chan", "rsum"]
+    assert points.loc["chan bf16", "index_bytes_per_image"] < 0.6 * points.loc["chan", "index_bytes_per_image"]
+    assert points.loc["chan int8 index", "index_bytes_per_image"] < points.loc["chan bf16", "index_bytes_per_image"]
+    assert points.loc["chan 1/2 patches", "pair_kflops"] < 0.7 * points.loc["chan", "pair_kflops"]
+
+    (path,) = folder.glob("*/profile.json")
+    record = json.loads(path.read_text())
+    base = next(point for point in record["points"] if point["key"] == "chan")
+    assert {"training step", "offline", "score pairs", "query t2i 15", "query t2i 40", "query i2t 40"} <= set(
+        base["scenarios"]
+    )
+    assert set(base["scenarios"]["query t2i 40"]["parts"]) == {"encode", "score", "best"}
+    assert base["metrics"]["rsum"] == pytest.approx(recorded_rsum(tmp_path / "results", "chan"))
+
+    code, _, err = itm("profile", tmp_path / "results", *QUICK, "--no-cascades")
+    assert code == 0, err
+    other = pd.read_csv(tmp_path / "results" / "profiles" / "all-scenes-test-full" / "profile.csv")
+    assert set(other["label"]) == {label for label in points.index if "cascade" not in label}
+
+
+def recorded_rsum(results: Path, scorer: str) -> float:
+    from harness.record import RunStore
+
+    return next(r.metrics["full"]["rsum"] for r in RunStore(results).records() if r.scorer == scorer)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("profile", "nowhere"), "unknown experiment 'nowhere'"),
+        (("profile", "quickstart", "--budget", "latncy<=2ms"), "did you mean 'latency'"),
+        (("profile", "quickstart", "--galleries", "1k"), "whole numbers"),
+        (("profile", "quickstart", "--galleries", "1"), "at least 2"),
+        (("profile", "quickstart", "--cascade", "clip"), "COARSE,FINE"),
+        (("profile", "quickstart", "--cascade", "a,b", "--no-cascades"), "exclude each other"),
+        (("profile", "quickstart", "--rounds", "1"), "--rounds"),
+        (("profile", "quickstart", "--report-only", "--no-mlflow"), "no profile below"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(itm, arguments, message):
+    code, _, err = itm(*arguments)
+    assert code == 2
+    assert message in one_line(err)
+
+
+def test_a_folder_without_runs_and_a_cascade_that_cannot_be(itm, experiment, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, _, err = itm("profile", tmp_path / "empty")
+    assert (code, "no finished run" in one_line(err)) == (2, True)
+    for pair, message in [("vsep,chan", "did you mean 'vsepp'"), ("chan,vsepp", "one vector an item")]:
+        code, _, err = itm("profile", experiment, *QUICK, "--cascade", pair)
+        assert code == 2
+        assert message in one_line(err)
+
+
+def test_points_and_report_are_in_mlflow(itm, experiment, tmp_path):
+    import mlflow
+
+    arguments = [part for part in QUICK if part != "--no-mlflow"]
+    assert itm("profile", experiment, *arguments, "--no-cascades", "--set", "scorers=[vsepp]")[0] == 0
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'results' / 'mlflow.db'}")
+    (found,) = [e for e in client.search_experiments() if e.name != "Default"]
+    runs = {run.info.run_name: run for run in client.search_runs([found.experiment_id])}
+    points = pd.read_csv(tmp_path / "results" / "profiles" / "tiny" / "profile.csv").set_index("label")
+    assert runs["vsepp"].data.metrics["profile/t2i_ms"] == pytest.approx(points.loc["vsepp", "t2i_ms"])
+    names = {artifact.path for artifact in client.list_artifacts(runs["report"].info.run_id)}
+    assert {"profile.html", "profile.csv", "profile-pareto-latency.svg"} <= names
