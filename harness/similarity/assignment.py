@@ -9,7 +9,8 @@ fragments, Q items of the searching side (right) with L fragments, P real right 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +22,9 @@ from harness.similarity.pooling import Mean, Pooling
 
 #: Similarities of one tile: near the caches of a processor, enough to fill a GPU.
 TILE_ELEMENTS = {"cpu": 2**20, "cuda": 2**27}
+
+#: Set to 1, this environment variable fuses the maximum into the product on a GPU (needs Triton).
+FUSED = "ITM_FUSED"
 
 
 def max_sim(
@@ -95,6 +99,9 @@ def best_match(left: Tensor, left_mask: Tensor, right: Tensor, right_mask: Tenso
         rows = rows[order[fragments[:, 0]] * left.shape[1] + fragments[:, 1]]
     places = right_mask.flatten().nonzero().squeeze(1)
     words = right.flatten(0, 1)[places]
+    kind = rows.device.type
+    if torch.is_autocast_enabled(kind):
+        rows, words = rows.to(torch.get_autocast_dtype(kind)), words.to(torch.get_autocast_dtype(kind))
     best = _BestMatch.apply(rows, words, lengths.tolist(), torch.is_grad_enabled())
     unpacked = best.new_zeros(len(best), right_mask.numel()).index_copy(1, places, best)
     return unpacked[order.argsort()].unflatten(1, right_mask.shape)
@@ -110,13 +117,12 @@ class _BestMatch(torch.autograd.Function):
         # One byte an index where that is enough.
         kind = torch.uint8 if lengths[-1] <= 256 else torch.int16 if lengths[-1] <= 2**15 else torch.int32
         index = torch.empty(best.shape if keep else (0,), dtype=kind, device=rows.device)
+        reduce = _tile_reduction(rows)
         for items, part, length in _tiles(lengths, len(words), rows.device):
-            similarity = (rows[part] @ words.T).view(-1, length, len(words))
-            if keep:
-                values, where = similarity.max(1)
-                best[items], index[items] = values, where
-            else:
-                best[items] = similarity.amax(1)
+            values, where = reduce(rows[part].unflatten(0, (-1, length)), words, keep)
+            best[items] = values
+            if where is not None:
+                index[items] = where
         ctx.save_for_backward(rows, words, index)
         ctx.lengths = lengths
         return best
@@ -134,6 +140,20 @@ class _BestMatch(torch.autograd.Function):
             to_rows[part] = spread @ words
             to_words += spread.T @ rows[part]
         return to_rows, to_words.to(words.dtype), None, None
+
+
+def _product_then_max(rows: Tensor, words: Tensor, keep: bool) -> tuple[Tensor, Tensor | None]:
+    similarity = (rows.flatten(0, 1) @ words.T).unflatten(0, rows.shape[:2])
+    return similarity.max(1) if keep else (similarity.amax(1), None)
+
+
+def _tile_reduction(rows: Tensor) -> Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor | None]]:
+    """From the fragments (c, F, D) of a tile and the words to the maxima and, if kept, their indices."""
+    if rows.is_cuda and os.environ.get(FUSED) == "1":
+        from harness.similarity.triton_maxsim import best_rows
+
+        return best_rows
+    return _product_then_max
 
 
 def _tiles(lengths: Sequence[int], columns: int, device: torch.device) -> Iterator[tuple[slice, slice, int]]:

@@ -134,3 +134,17 @@ def test_the_index_of_a_maximum_is_kept_in_a_byte_up_to_256_regions():
             scorer.score(leaf(full), texts)
         indices = [t for t in kinds if t.dtype in (torch.uint8, torch.int16)]
         assert [t.element_size() for t in indices] == [bytes_each]
+
+
+@pytest.mark.parametrize(("name", "config"), [("chan", {"pooling": "mean"}), ("scan", {"pooling": "mean"})])
+def test_autocast_trains_in_half_precision_and_scores_in_float32(name, config):
+    images, texts = leaf(ragged(5, 4, 6, 32)), leaf(ragged(6, 5, 7, 32))
+    scorer = create(name, **config)
+    exact = scorer.score(images, texts)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        scores = scorer.score(images, texts)
+    assert scores.dtype == torch.float32
+    assert 0 < float((scores - exact).detach().abs().max()) < 2e-2
+    scores.sum().backward()
+    assert images.features.grad.dtype == torch.float32
+    assert bool(torch.isfinite(images.features.grad).all())
