@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
+from harness.backbones.base import ImageEncoder, TextEncoder
 from harness.fragments import Fragments
 from harness.scorer import Scorer, ScorerConfig
 from harness.similarity import LogSumExp, Max, MaxSimKernel, Mean, PackedForm, Pooling, SoftmaxMean, Sum, max_sim
@@ -76,8 +77,8 @@ class Chan(Scorer):
     def __init__(
         self,
         config: ChanConfig | None = None,
-        image_encoder: nn.Module | None = None,
-        text_encoder: nn.Module | None = None,
+        image_encoder: ImageEncoder | None = None,
+        text_encoder: TextEncoder | None = None,
     ):
         super().__init__(config, image_encoder, text_encoder)
         self._direction = DIRECTIONS[self.config.coding]
