@@ -10,6 +10,9 @@ import pytest
 import yaml
 
 from harness.cli.main import main
+from harness.experiment import run_experiment
+from harness.record import RunStore
+from harness.spec import load_experiment
 
 QUICK = (
     "--seconds",
@@ -56,7 +59,7 @@ def one_line(err: str) -> str:
     return lines[0]
 
 
-def test_a_profile_trains_measures_and_reports_and_a_second_call_takes_the_runs(itm, experiment, tmp_path):
+def test_a_profile_trains_the_first_seed_measures_and_reports(itm, experiment, tmp_path):
     code, out, err = itm("profile", experiment, *QUICK, "--budget", "latency<=10s")
     assert code == 0, err
     assert "2 runs: 0 already recorded, 2 to run" in err  # the first of the two seeds
@@ -79,15 +82,8 @@ def test_a_profile_trains_measures_and_reports_and_a_second_call_takes_the_runs(
     assert set(base["scenarios"]["query t2i 40"]["parts"]) == {"encode", "score", "best"}
     assert base["metrics"]["rsum"] == pytest.approx(recorded_rsum(tmp_path / "results", "chan"))
 
-    code, _, err = itm("profile", tmp_path / "results", *QUICK, "--no-cascades")
-    assert code == 0, err
-    other = pd.read_csv(tmp_path / "results" / "profiles" / "all-scenes-test-full" / "profile.csv")
-    assert set(other["label"]) == {label for label in points.index if "cascade" not in label}
-
 
 def recorded_rsum(results: Path, scorer: str) -> float:
-    from harness.record import RunStore
-
     return next(r.metrics["full"]["rsum"] for r in RunStore(results).records() if r.scorer == scorer)
 
 
@@ -120,15 +116,19 @@ def test_a_folder_without_runs_and_a_cascade_that_cannot_be(itm, experiment, tmp
         assert message in one_line(err)
 
 
-def test_points_and_report_are_in_mlflow(itm, experiment, tmp_path):
+def test_a_results_folder_is_profiled_as_it_is_and_mirrored_to_mlflow(itm, tiny, tmp_path):
     import mlflow
 
-    arguments = [part for part in QUICK if part != "--no-mlflow"]
-    assert itm("profile", experiment, *arguments, "--no-cascades", "--set", "scorers=[vsepp]")[0] == 0
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'results' / 'mlflow.db'}")
+    results = tmp_path / "results"
+    outcome = run_experiment(load_experiment({**tiny, "scorers": ["vsepp"], "seeds": [3, 5]}), RunStore(results))
+    code, _, err = itm("profile", results, *(part for part in QUICK if part != "--no-mlflow"))
+    assert code == 0, err
+    points = pd.read_csv(results / "profiles" / "all-scenes-test-full" / "profile.csv").set_index("label")
+    assert list(points.index) == ["vsepp", "vsepp bf16", "vsepp int8 index"]
+    assert points.loc["vsepp", "run_ids"] == outcome.records[0].run_id  # the lowest seed
+    client = mlflow.MlflowClient(f"sqlite:///{results / 'mlflow.db'}")
     (found,) = [e for e in client.search_experiments() if e.name != "Default"]
     runs = {run.info.run_name: run for run in client.search_runs([found.experiment_id])}
-    points = pd.read_csv(tmp_path / "results" / "profiles" / "tiny" / "profile.csv").set_index("label")
     assert runs["vsepp"].data.metrics["profile/t2i_ms"] == pytest.approx(points.loc["vsepp", "t2i_ms"])
     names = {artifact.path for artifact in client.list_artifacts(runs["report"].info.run_id)}
     assert {"profile.html", "profile.csv", "profile-pareto-latency.svg"} <= names
