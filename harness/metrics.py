@@ -176,7 +176,7 @@ def count_ranks(similarity: Tensor | np.ndarray, caption_image: Sequence[int] | 
     if similarity.ndim != 2 or 0 in similarity.shape:
         raise InvalidSimilarity(f"similarity must be a non-empty (I, T) matrix, got shape {tuple(similarity.shape)}")
     images, texts = similarity.shape
-    owner = _owner(caption_image, images, texts)
+    owner = caption_owners(caption_image, images, texts)
     step = max(1, _BLOCK_ELEMENTS // texts)
     device = similarity.device if isinstance(similarity, Tensor) else torch.device("cpu")
     owner = owner.to(device)
@@ -215,12 +215,24 @@ def count_ranks(similarity: Tensor | np.ndarray, caption_image: Sequence[int] | 
     )
 
 
-def _owner(caption_image: Sequence[int] | np.ndarray | Tensor, images: int, texts: int) -> Tensor:
+def caption_owners(caption_image: Sequence[int] | np.ndarray | Tensor, images: int, texts: int | None = None) -> Tensor:
+    """The image row of each caption, checked.
+
+    Args:
+        caption_image: (T,) integers.
+        images: I, each of which must have a caption.
+        texts: T; None = as many as there are entries.
+
+    Returns:
+        (T,) int64 in 0..I-1, on the CPU.
+
+    Raises:
+        InvalidSimilarity: the shape or the type is wrong, a row is outside, or an image has no caption.
+    """
     owner = torch.as_tensor(np.asarray(caption_image))
-    if owner.shape != (texts,):
-        raise InvalidSimilarity(
-            f"caption_image must have one entry a caption: similarity has {texts} columns, got shape {tuple(owner.shape)}"
-        )
+    if owner.ndim != 1 or len(owner) != (len(owner) if texts is None else texts):
+        columns = "" if texts is None else f": similarity has {texts} columns"
+        raise InvalidSimilarity(f"caption_image must have one entry a caption{columns}, got shape {tuple(owner.shape)}")
     if owner.is_floating_point() or owner.dtype == torch.bool:
         raise InvalidSimilarity(f"caption_image must hold integers, got {owner.dtype}")
     owner = owner.long()

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from harness.errors import InvalidFragments, InvalidSimilarity
 from harness.fragments import Fragments
-from harness.metrics import RankCounts
+from harness.metrics import RankCounts, caption_owners
 from harness.scorer import Scorer
 from harness.scoring import Progress, score_blocks
 
@@ -62,7 +62,7 @@ def streaming_counts(
         InvalidSimilarity: `caption_image` does not fit, or a score is not finite.
     """
     chunks = [texts] if isinstance(texts, Fragments) else texts
-    owner = _owner(caption_image, len(images))
+    owner = caption_owners(caption_image, len(images))
     positives = _positive_scores(scorer, images, chunks, owner, memory_budget)
     counter = _Counter(positives, owner, len(images))
     done, total = 0, len(images) * len(owner)
@@ -222,15 +222,3 @@ def _numbered(chunks: Chunks, expected: int | None) -> Iterator[tuple[int, Fragm
         raise InvalidSimilarity(f"caption_image names {expected} captions, but the chunks hold {offset} or more")
     if not offset:
         raise InvalidFragments("there are no captions to score; at least one is needed")
-
-
-def _owner(caption_image: Sequence[int] | np.ndarray | Tensor, images: int) -> Tensor:
-    owner = torch.as_tensor(np.asarray(caption_image)).long()
-    if owner.ndim != 1 or bool(((owner < 0) | (owner >= images)).any()):
-        raise InvalidSimilarity(f"caption_image must hold one image row of 0..{images - 1} a caption")
-    without = (torch.bincount(owner, minlength=images) == 0).nonzero()
-    if len(without):
-        raise InvalidSimilarity(
-            f"{len(without)} images have no caption (first: image {int(without[0])}); leave them out of the queries"
-        )
-    return owner

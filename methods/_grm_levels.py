@@ -18,7 +18,7 @@ Source: GRM, AAAI 2026, eq. 7.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
@@ -31,6 +31,7 @@ from methods._grm_gates import at_least_float32
 
 Mean = Callable[[Tensor, Tensor], Tensor]
 Order = Callable[[Tensor], Tensor]
+Gating = Callable[[Tensor, Tensor], Tensor]
 
 # Elements of one tile. On a CPU a tile and its gated copy should stay near the caches; a GPU wants large products.
 _TILE = {"cpu": 2**19, "cuda": 2**26}
@@ -92,9 +93,9 @@ def image_side(
         mean: from `_grm_gates.MEANS`.
     """
     scale = order(at_least_float32(gates))
-    rows = [_repeat_real(_unit(patches), mask)]
+    rows = [_repeat_real(unit_vectors(patches), mask)]
     if regions.shape[1]:
-        rows.append(_repeat_real(_unit(regions).to(patches.dtype), region_mask))
+        rows.append(_repeat_real(unit_vectors(regions).to(patches.dtype), region_mask))
     return ImageSide(
         torch.cat(rows, 1),
         _repeat_real(scale[..., None], mask)[..., 0],
@@ -109,7 +110,7 @@ def text_side(words: Tensor, mask: Tensor, gates: Tensor, order: Order, mean: Me
     scale = order(at_least_float32(gates))
     positions = torch.arange(1, mask.shape[1] + 1, device=mask.device)
     return TextSide(
-        _repeat_real(_unit(words), mask),
+        _repeat_real(unit_vectors(words), mask),
         _repeat_real(scale[..., None], mask)[..., 0],
         _plain_mean(mask, scale),
         mean(scale, mask) * scale,
@@ -131,7 +132,9 @@ class Tile:
         gates: (W, T) of the words.
         word_mean: (W, T).
         salient_mean: (W, T).
-        scale: product of a tile and gates; in place where no gradient is recorded, which is three times as fast.
+        gate: product of a part of the tile and gates; in place where the tile may be overwritten, which is three times
+            as fast.
+        gate_again: the same of what `gate` has returned; in place where no gradient is recorded.
     """
 
     patches: Tensor
@@ -140,7 +143,8 @@ class Tile:
     gates: Tensor
     word_mean: Tensor
     salient_mean: Tensor
-    scale: Callable[[Tensor, Tensor], Tensor]
+    gate: Gating
+    gate_again: Gating
 
 
 def original_level(tile: Tile) -> Tensor:
@@ -151,16 +155,16 @@ def original_level(tile: Tile) -> Tensor:
 
 def salient_level(tile: Tile) -> Tensor:
     """S_key (I, T): gated tokens."""
-    gated = tile.scale(tile.patches, tile.images.gates[:, :, None, None])
+    gated = tile.gate(tile.patches, tile.images.gates[:, :, None, None])
     to_patch = (gated.amax(1) * tile.salient_mean).sum(1)
-    to_word = tile.scale(gated, tile.gates).amax(2)
+    to_word = tile.gate_again(gated, tile.gates).amax(2)
     return to_patch + (to_word * tile.images.salient_mean[..., None]).sum(1)
 
 
 def uncertain_level(tile: Tile) -> Tensor:
     """S_unc (I, T): gated words against regions."""
     to_region = (tile.regions.amax(1) * tile.salient_mean).sum(1)
-    to_word = tile.scale(tile.regions, tile.gates).amax(2)
+    to_word = tile.gate(tile.regions, tile.gates).amax(2)
     return to_region + (to_word * tile.images.region_mean[..., None]).sum(1)
 
 
@@ -185,11 +189,23 @@ def reduce_tile(similarity: Tensor, images: ImageSide, texts: TextSide, levels: 
     Returns:
         (levels, I, T).
     """
-    patches, regions = similarity.split((images.gates.shape[1], images.region_mean.shape[1]), 1)
-    scale = torch.mul if torch.is_grad_enabled() else Tensor.mul_
-    tile = Tile(patches, regions, images, texts.gates.T, texts.word_mean.T, texts.salient_mean.T, scale)
-    found = {name: level(tile) for name, level in LEVELS.items() if name in levels}
+    gate = torch.mul if torch.is_grad_enabled() else Tensor.mul_
+    found = level_values(similarity, images, texts, levels, gate, gate)
     return torch.stack([found[name] for name in levels])
+
+
+def level_values(
+    similarity: Tensor,
+    images: ImageSide,
+    texts: TextSide,
+    levels: Collection[str],
+    gate: Gating,
+    gate_again: Gating,
+) -> dict[str, Tensor]:
+    """As `reduce_tile`, by name; `gate` and `gate_again` as in `Tile`."""
+    patches, regions = similarity.split((images.gates.shape[1], images.region_mean.shape[1]), 1)
+    tile = Tile(patches, regions, images, texts.gates.T, texts.word_mean.T, texts.salient_mean.T, gate, gate_again)
+    return {name: level(tile) for name, level in LEVELS.items() if name in levels}
 
 
 def pairwise_levels(
@@ -266,7 +282,7 @@ def _blocks(
         first = last
 
 
-def _unit(features: Tensor) -> Tensor:
+def unit_vectors(features: Tensor) -> Tensor:
     """Unit vectors in the dtype of the features, which is that of the product: half precision stays half."""
     return F.normalize(at_least_float32(features), dim=-1).to(features.dtype)
 

@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from harness.errors import InvalidFragments, InvalidSpec
 from harness.fragments import Fragments
 from harness.scorer import Scorer
+from harness.similarity.kernels import PackedForm
 from methods._grm_config import PUBLISHED_ABLATION, PUBLISHED_ABLATION_SOURCE, RECIPE, SEARCH_SPACE, VARIANTS, GrmConfig
 from methods._grm_explain import Explanation, explain
 from methods._grm_gates import MEANS, ORDERS, at_least_float32
-from methods._grm_levels import image_side, pairwise_levels, text_side
+from methods._grm_levels import image_side, pairwise_levels, text_side, unit_vectors
+from methods._grm_packed import LevelsKernel, image_rows
 from methods._grm_parts import Parts, RegionState, build_parts, regularisers
 from methods._grm_regions import Regions
 
@@ -142,6 +144,11 @@ class Grm(Scorer):
         """
         return _weighted(self._levels(images, texts, tuple(self._ranking)), self._ranking)
 
+    def packed_form(self) -> PackedForm:
+        """The same scores for the scoring engine: three levels from one product of words x (patches + regions)."""
+        kernel = LevelsKernel(self._ranking, self.gate_order, self._mean, self.activation)
+        return PackedForm(((1.0, kernel),), image_rows=self._image_rows, text_rows=self._text_rows)
+
     def levels(self, images: Fragments, texts: Fragments) -> dict[str, Tensor]:
         """The unweighted similarity (I, T) of each level that is trained: original, salient, uncertain."""
         names = tuple(self._trained)
@@ -202,6 +209,22 @@ class Grm(Scorer):
         )
         right = text_side(_clean(texts), texts.mask, texts.extras["gates"], self.gate_order, self._mean)
         return pairwise_levels(left, right, names, self.activation, self.tile_elements)
+
+    def _image_rows(self, images: Fragments) -> Fragments:
+        images = self.prepare_images(images)
+        self._parts(images, "images")
+        count = images.extras["regions"].shape[1] if "uncertain" in self._ranking else 0
+        return image_rows(
+            Fragments(_clean(images), images.mask, images.extras),
+            self.scored_patches(images),
+            images.extras["regions"][:, :count],
+            images.extras["region_mask"][:, :count],
+        )
+
+    def _text_rows(self, texts: Fragments) -> Fragments:
+        texts = self.prepare_texts(texts)
+        self._parts(texts, "captions")
+        return Fragments(unit_vectors(_clean(texts)), texts.mask, texts.extras)
 
     def _parts(self, fragments: Fragments, side: str) -> Parts:
         """The parameters, built now if these are the first fragments."""

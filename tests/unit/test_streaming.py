@@ -144,7 +144,9 @@ def test_a_k_outside_the_gallery_is_refused(k):
         ([0, 1, 2], "caption_image names 3 captions, but the chunks hold 4"),
         ([0, 1, 2, 2, 2], "caption_image names 5 captions, but the chunks hold 4"),
         ([0, 1, 1, 1], "1 images have no caption .first: image 2."),
-        ([0, 1, 2, 3], "one image row of 0..2"),
+        ([0, 1, 2, 3], "1 captions belong to no image .first: caption 3 names image 3 of 3"),
+        ([0.0, 1.0, 2.0, 2.0], "caption_image must hold integers"),
+        ([[0, 1, 2, 2]], "one entry a caption, got shape .1, 4."),
     ],
 )
 def test_owners_that_do_not_fit_are_refused(owner, message):
