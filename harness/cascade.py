@@ -20,6 +20,8 @@ from harness.scorer import Scorer
 from harness.scoring import similarity_matrix
 
 Direction = Literal["t2i", "i2t"]
+#: Pairs of single vectors that are scored at once: 16 MiB of scores.
+LARGEST_GLOBAL_BLOCK = 2**22
 
 
 class Shortlist(Protocol):
@@ -177,7 +179,20 @@ def query_scores(
 ) -> Tensor:
     """(G,) float32 scores of one query with a gallery, on the CPU."""
     images, texts = (gallery, query) if direction == "t2i" else (query, gallery)
-    return similarity_matrix(scorer, images, texts, memory_budget=memory_budget).flatten()
+    return similarity_matrix(
+        scorer, images, texts, memory_budget=memory_budget, **large_blocks(images, texts)
+    ).flatten()
+
+
+def large_blocks(images: Fragments, texts: Fragments) -> dict[str, int]:
+    """Block sizes for scorers of one fragment an item, as arguments of `similarity_matrix`; else its own defaults.
+
+    The engine's blocks are made for many fragments an item: a query over single vectors would consist of calls.
+    """
+    if not is_global(images, texts):
+        return {}
+    rows = max(1, min(len(images), LARGEST_GLOBAL_BLOCK // min(len(texts), LARGEST_GLOBAL_BLOCK)))
+    return {"image_block": rows, "text_block": max(1, min(len(texts), LARGEST_GLOBAL_BLOCK // rows))}
 
 
 def cascade_scores(coarse: Tensor, fine: Tensor, k: int) -> Tensor:

@@ -22,7 +22,7 @@ from harness.profiles.subjects import Subject
 
 DIRECTIONS: tuple[Direction, ...] = ("t2i", "i2t")
 #: One call of a scenario may take this share of the measuring time; a larger gallery is extrapolated.
-SHARE_OF_A_CALL = 1 / 150
+SHARE_OF_A_CALL = 1 / 100
 #: What the queries of all points at the reference gallery may take of it.
 SHARE_OF_POINTS = 0.6
 #: Share of the free memory that all galleries together may take.
@@ -116,10 +116,12 @@ def _reference(
     options: ProfileOptions,
 ) -> int:
     possible = min(min(tops.values()) for tops in largest.values())
-    smallest_ms = sum(sum(pilots[use.subject.key].values()) for use in uses if use.coarse is None)
+    # A base is timed as a whole and in parts, the other uses of its weights as a whole.
+    smallest_ms = sum(
+        sum(pilots[use.subject.key].values()) * (2 if use.kind == "base" else 1) for use in uses if use.coarse is None
+    )
     for size in sorted(sizes, reverse=True):
-        calls = 2 * options.rounds  # the whole and its parts
-        takes = smallest_ms * size / sizes[0] * calls
+        takes = smallest_ms * size / sizes[0] * options.rounds
         if size <= min(possible, options.gallery) and takes <= 1000 * options.seconds * SHARE_OF_POINTS:
             return size
     return sizes[0]
@@ -162,7 +164,7 @@ def _of_use(use: Use, bench: Bench, reference: int) -> tuple[list[Scenario], tup
         else:
             galleries = [bench.galleries[direction][:reference]]
         indices = [store(gallery, use.precision) for gallery in galleries]
-        own += [make.query(queries, index, use.precision, bench.budget) for index in indices]
+        own += [make.query(queries, index, use.precision, bench.budget, apart=use.kind == "base") for index in indices]
         bytes_each.append(indices[0].bytes / len(indices[0]))
     return own, (bytes_each[0], bytes_each[1])
 

@@ -73,12 +73,10 @@ class ScenarioResult(Spec):
     parts: dict[str, Measure] = Field(default_factory=dict)
     items: dict[str, int] = Field(default_factory=dict)
     gallery: int | None = Field(None, description="items that a query is compared with")
+    parts_over_whole: float | None = Field(
+        None, description="median over the samples of the sum of the parts by the whole that was timed beside it"
+    )
     memory: dict[str, float] = Field(default_factory=dict, description="MiB: peaks of one call, reset before it")
-
-    @property
-    def parts_over_whole(self) -> float | None:
-        """Sum of the parts' medians over the whole's; None without parts."""
-        return sum(part.p50 for part in self.parts.values()) / self.whole.p50 if self.parts else None
 
     def per_second(self, what: str, part: str = "") -> float:
         """Items a second of the whole, or of one part of it."""

@@ -120,7 +120,7 @@ def pairs(scorer: Scorer, images: Fragments, texts: Fragments, precision: Precis
     return Scenario(PAIRS, [("score", score)], {"pairs": len(index) * len(queries)})
 
 
-def query(queries: Queries, index: StoredIndex, precision: Precision, budget: int) -> Scenario:
+def query(queries: Queries, index: StoredIndex, precision: Precision, budget: int, apart: bool = True) -> Scenario:
     """One query against a gallery: encode it, score the gallery, take the best."""
     scorer, direction = queries.subject.scorer, queries.direction
 
@@ -128,7 +128,7 @@ def query(queries: Queries, index: StoredIndex, precision: Precision, budget: in
         return stored_scores(scorer, encoded, index, direction, precision, budget)[0]
 
     stages = (("encode", queries.encode), ("score", score), ("best", _best))
-    return Scenario(query_key(direction, len(index)), stages, gallery=len(index))
+    return Scenario(query_key(direction, len(index)), stages, gallery=len(index), apart=apart)
 
 
 def cascade_query(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from harness.profiles.record import Measure, ScenarioResult
@@ -34,12 +35,14 @@ class Scenario:
         stages: name and function; each is handed what the one before it returned.
         items: what one call does, for throughput: `{"images": 500}`.
         gallery: items that a query is compared with.
+        apart: whether the stages are also timed one by one.
     """
 
     key: str
     stages: Sequence[tuple[str, Callable[[Any], Any]]]
     items: Mapping[str, int] = field(default_factory=dict)
     gallery: int | None = None
+    apart: bool = True
 
     def __call__(self, number: int) -> Any:
         """Run the chain once."""
@@ -47,6 +50,11 @@ class Scenario:
         for _, stage in self.stages:
             value = stage(value)
         return value
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the stages that are timed one by one; a single stage is the whole."""
+        return [name for name, _ in self.stages] if self.apart and len(self.stages) > 1 else []
 
 
 @dataclass(eq=False)
@@ -84,7 +92,9 @@ def measure(
     """
     cells = [_Cell(scenario, pilot(scenario, device)) for scenario in scenarios]
     wanted = -(-samples // rounds)
-    counts = affordable([2 * cell.pilot_ms for cell in cells], 1000 * seconds / rounds, wanted)
+    counts = affordable(
+        [(2 if cell.scenario.parts else 1) * cell.pilot_ms for cell in cells], 1000 * seconds / rounds, wanted
+    )
     for number in range(rounds):
         order = list(zip(cells, counts, strict=True))
         for cell, count in order if number % 2 == 0 else reversed(order):
@@ -144,18 +154,17 @@ def summary(rounds: Sequence[Sequence[float]], other_cpu: Sequence[float] = ()) 
 def _sample(cell: _Cell, count: int, device: torch.device | str) -> None:
     """One round of one scenario. The same sample numbers in every round, so that rounds can be compared."""
     whole: list[float] = []
-    parts: dict[str, list[float]] = {name: [] for name, _ in cell.scenario.stages}
+    parts: dict[str, list[float]] = {name: [] for name in cell.scenario.parts}
     takes = [lambda n: _take_whole(cell.scenario, n, whole, device)]
-    if len(parts) > 1:
+    if parts:
         takes.append(lambda n: _take_parts(cell.scenario, n, parts, device))
     with no_garbage_collection(), other_load() as load:
         for number in range(count):
             for take in takes if number % 2 == 0 else reversed(takes):
                 take(number)
     cell.whole.append(whole)
-    if len(parts) > 1:
-        for name, taken in parts.items():
-            cell.parts.setdefault(name, []).append(taken)
+    for name, taken in parts.items():
+        cell.parts.setdefault(name, []).append(taken)
     if sum(whole) > 200:  # the kernel counts in hundredths of a second: shorter spans say nothing
         cell.other_cpu += load.values()
 
@@ -180,4 +189,13 @@ def _result(cell: _Cell) -> ScenarioResult:
         parts={name: summary(rounds) for name, rounds in cell.parts.items()},
         items=dict(cell.scenario.items),
         gallery=cell.scenario.gallery,
+        parts_over_whole=_parts_over_whole(cell),
     )
+
+
+def _parts_over_whole(cell: _Cell) -> float | None:
+    """Each sum against the whole that was timed beside it, so that a machine that slows down in between says nothing."""
+    if not cell.parts:
+        return None
+    sums = np.sum([np.concatenate(rounds) for rounds in cell.parts.values()], axis=0)
+    return float(np.median(sums / np.concatenate(cell.whole)))

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from harness.cascade import Direction
+from harness.cascade import Direction, large_blocks
 from harness.errors import InvalidSpec
 from harness.fragments import Fragments, _trusted
 from harness.scorer import Scorer
@@ -118,7 +118,8 @@ def stored_scores(
             block = index.decoded(slice(start, start + step)) if index.needs_decoding else index.items
             images, texts = (block, queries) if direction == "t2i" else (queries, block)
             dtype = torch.bfloat16 if low else None
-            scores = similarity_matrix(scorer, images, texts, memory_budget=memory_budget, dtype=dtype)
+            blocking = large_blocks(images, texts)
+            scores = similarity_matrix(scorer, images, texts, memory_budget=memory_budget, dtype=dtype, **blocking)
             blocks.append(scores.T if direction == "t2i" else scores)
     return torch.cat(blocks, 1)
 

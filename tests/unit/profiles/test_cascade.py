@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from harness import registry
-from harness.cascade import ApproximateShortlist, Cascade, ExactShortlist, cascade_scores, query_scores
+from harness.cascade import (
+    LARGEST_GLOBAL_BLOCK,
+    ApproximateShortlist,
+    Cascade,
+    ExactShortlist,
+    cascade_scores,
+    large_blocks,
+    query_scores,
+)
 from harness.errors import InvalidFragments, InvalidSpec
 from harness.fragments import Fragments
 from harness.metrics import ranks
@@ -109,3 +117,16 @@ def test_without_faiss_the_error_says_what_to_install(world, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
     with pytest.raises(InvalidSpec, match=r"itm-harness\[ann\]"):
         ApproximateShortlist(world[0], world[4], "t2i", world[5])
+
+
+@pytest.mark.parametrize(("images", "texts"), [(1, 1), (1, 5000), (30_000, 1), (5000, 25_000), (3, 2**23)])
+def test_large_blocks_are_whole_and_bounded(images, texts):
+    sides = [
+        Fragments(torch.ones(1, 1, 1), torch.ones(1, 1, dtype=torch.bool))[torch.zeros(n, dtype=torch.long)]
+        for n in (images, texts)
+    ]
+    blocks = large_blocks(*sides)
+    assert 1 <= blocks["image_block"] * blocks["text_block"] <= LARGEST_GLOBAL_BLOCK
+    if images * texts <= LARGEST_GLOBAL_BLOCK:
+        assert (blocks["image_block"], blocks["text_block"]) == (images, texts)
+    assert large_blocks(items(3, 2, 0), sides[1]) == {}

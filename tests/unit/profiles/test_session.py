@@ -113,3 +113,23 @@ def test_an_interval_of_thousands_of_samples():
     low, high = timing.Timing(tuple(float(i) for i in range(2000))).interval(0.5)
     assert 945 < low < 965
     assert 1035 < high < 1055
+
+
+def test_a_machine_that_slows_down_between_rounds_does_not_break_the_sum_check(advance):
+    """Whole and parts of a sample are timed side by side, and compared with each other."""
+    calls = [0]
+
+    def stage(value):
+        calls[0] += 1
+        advance(10.0 if calls[0] < 14 else 100.0)
+        return value
+
+    result = measure([Scenario("q", [("a", stage), ("b", stage)])], rounds=3, seconds=10, samples=3)["q"]
+    assert result.whole.noisy
+    assert result.parts_over_whole == pytest.approx(1.0)
+
+
+def test_parts_are_left_out_where_only_the_whole_is_asked_for(advance):
+    plain = chain("query", advance, 2.0, 2.0)
+    result = measure([Scenario("query", plain.stages, apart=False)], rounds=2, seconds=1, samples=4)["query"]
+    assert (result.parts, result.whole.p50) == ({}, pytest.approx(4.0))
