@@ -179,20 +179,21 @@ def query_scores(
 ) -> Tensor:
     """(G,) float32 scores of one query with a gallery, on the CPU."""
     images, texts = (gallery, query) if direction == "t2i" else (query, gallery)
+    rows, columns = large_blocks(images, texts)
     return similarity_matrix(
-        scorer, images, texts, memory_budget=memory_budget, **large_blocks(images, texts)
+        scorer, images, texts, memory_budget=memory_budget, image_block=rows, text_block=columns
     ).flatten()
 
 
-def large_blocks(images: Fragments, texts: Fragments) -> dict[str, int]:
-    """Block sizes for scorers of one fragment an item, as arguments of `similarity_matrix`; else its own defaults.
+def large_blocks(images: Fragments, texts: Fragments) -> tuple[int | None, int | None]:
+    """Images and captions a block for `similarity_matrix` where items are single vectors; else None, its own choice.
 
     The engine's blocks are made for many fragments an item: a query over single vectors would consist of calls.
     """
     if not is_global(images, texts):
-        return {}
+        return None, None
     rows = max(1, min(len(images), LARGEST_GLOBAL_BLOCK // min(len(texts), LARGEST_GLOBAL_BLOCK)))
-    return {"image_block": rows, "text_block": max(1, min(len(texts), LARGEST_GLOBAL_BLOCK // rows))}
+    return rows, max(1, min(len(texts), LARGEST_GLOBAL_BLOCK // rows))
 
 
 def cascade_scores(coarse: Tensor, fine: Tensor, k: int) -> Tensor:

@@ -118,8 +118,16 @@ def stored_scores(
             block = index.decoded(slice(start, start + step)) if index.needs_decoding else index.items
             images, texts = (block, queries) if direction == "t2i" else (queries, block)
             dtype = torch.bfloat16 if low else None
-            blocking = large_blocks(images, texts)
-            scores = similarity_matrix(scorer, images, texts, memory_budget=memory_budget, dtype=dtype, **blocking)
+            rows, columns = large_blocks(images, texts)
+            scores = similarity_matrix(
+                scorer,
+                images,
+                texts,
+                memory_budget=memory_budget,
+                image_block=rows,
+                text_block=columns,
+                dtype=dtype,
+            )
             blocks.append(scores.T if direction == "t2i" else scores)
     return torch.cat(blocks, 1)
 

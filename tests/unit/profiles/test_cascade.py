@@ -125,8 +125,8 @@ def test_large_blocks_are_whole_and_bounded(images, texts):
         Fragments(torch.ones(1, 1, 1), torch.ones(1, 1, dtype=torch.bool))[torch.zeros(n, dtype=torch.long)]
         for n in (images, texts)
     ]
-    blocks = large_blocks(*sides)
-    assert 1 <= blocks["image_block"] * blocks["text_block"] <= LARGEST_GLOBAL_BLOCK
+    rows, columns = large_blocks(*sides)
+    assert 1 <= rows * columns <= LARGEST_GLOBAL_BLOCK
     if images * texts <= LARGEST_GLOBAL_BLOCK:
-        assert (blocks["image_block"], blocks["text_block"]) == (images, texts)
-    assert large_blocks(items(3, 2, 0), sides[1]) == {}
+        assert (rows, columns) == (images, texts)
+    assert large_blocks(items(3, 2, 0), sides[1]) == (None, None)
