@@ -14,7 +14,6 @@ import torch
 import yaml
 
 from harness import protocols
-from harness.cli.main import main
 from harness.metrics import relevance_metrics, retrieval_metrics
 from harness.record import RunStore
 
@@ -190,21 +189,6 @@ def test_the_authors_values_are_those_of_every_path():
 
 
 # Commands ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def itm(capsys, monkeypatch, tmp_path):
-    """Run `itm ARGUMENTS` in this process: (exit code, stdout, stderr)."""
-    monkeypatch.setenv("ITM_RESULTS", str(tmp_path / "results"))
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
 
 
 SCENES = ["--dataset", "scenes"]

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from harness.cli.main import main
 from harness.experiment import run_experiment
 from harness.record import RunStore
 from harness.spec import load_experiment
@@ -27,21 +26,6 @@ QUICK = (
     "40",
     "--no-mlflow",
 )
-
-
-@pytest.fixture
-def itm(capsys, monkeypatch, tmp_path):
-    """Run `itm ARGUMENTS` in this process: (exit code, stdout, stderr)."""
-    monkeypatch.setenv("ITM_RESULTS", str(tmp_path / "results"))
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture
