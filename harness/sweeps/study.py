@@ -86,7 +86,7 @@ def open_study(plan: StudyPlan) -> Study:
     """
     sampler, pruner = make_sampler(plan), make_pruner(plan.settings.effective_pruner)
     with _storage_errors(plan.storage):
-        storage = open_storage(plan.storage)
+        storage = _open_beside_others(plan.storage)
         try:
             study = optuna.create_study(
                 study_name=plan.name,
@@ -121,6 +121,22 @@ def open_storage(url: str) -> Any:
     elif url.startswith("postgresql"):
         arguments = {"connect_timeout": CONNECT_SECONDS}
     return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": arguments, "pool_pre_ping": True})
+
+
+def _open_beside_others(url: str) -> Any:
+    """The storage, also where another worker is making its tables this moment: Optuna does not wait for that."""
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    for pause in (0.5, 1.0, 2.0, 4.0):
+        try:
+            return open_storage(url)
+        except (IntegrityError, OperationalError, ProgrammingError) as error:
+            if not re.search(
+                "already exists|duplicate|UNIQUE|no such table|relation .* does not exist", str(error.orig)
+            ):
+                raise
+        time.sleep(pause)
+    return open_storage(url)
 
 
 def check_unchanged(study: Study, plan: StudyPlan) -> None:

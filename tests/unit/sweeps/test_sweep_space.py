@@ -91,7 +91,11 @@ def test_a_condition_on_a_fixed_setting_counts_at_once():
 
 
 def test_later_layers_narrow_replace_and_remove():
-    below = {"training.lr": {"low": 1e-4, "high": 1e-2, "log": True}, "config.pooling": ["lse", "mean"], "config.a": [1, 2]}
+    below = {
+        "training.lr": {"low": 1e-4, "high": 1e-2, "log": True},
+        "config.pooling": ["lse", "mean"],
+        "config.a": [1, 2],
+    }
     above = {"training.lr": {"high": 1e-3}, "config.pooling": {"low": 1, "high": 2}, "config.a": None, "config.b": [3]}
     assert merged(below, above) == {
         "training.lr": {"low": 1e-4, "high": 1e-3, "log": True},
@@ -118,7 +122,10 @@ def test_later_layers_narrow_replace_and_remove():
         ({"config.scale": {"low": -1, "high": 1, "log": True}}, "logarithmic range must begin above 0"),
         ({"config.scale": {"low": 1, "high": 2, "log": True, "step": 0.5}}, "either logarithmic or has a step"),
         ({"config.a": {"low": 0, "high": 1, "step": 2}}, "step 2 is wider"),
-        ({"config.depth": {"low": 1, "high": 9}}, "9 conflicts with the config: input should be less than or equal to 8"),
+        (
+            {"config.depth": {"low": 1, "high": 9}},
+            "9 conflicts with the config: input should be less than or equal to 8",
+        ),
         ({"config.depth": {"low": 1.5, "high": 3}}, "whole number, got low 1.5"),
         ({"config.scale": {"low": 1, "high": 2, "lgo": True}}, "unknown key 'lgo'; did you mean 'low' or 'log'"),
         ({"config.scale": 3}, "must be a list of choices or a mapping"),
@@ -144,7 +151,10 @@ def test_a_conflict_within_the_config_is_found_before_any_trial():
     assert checked({"config.a": {"low": 0, "high": 1}})
     with pytest.raises(InvalidSpec, match="'config.a' = 0.0 conflicts with scorer toy: max needs a positive a"):
         checked({"config.a": {"low": 0, "high": 1}}, pooling="max")
-    conditional = {"config.pooling": ["max", "mean"], "config.a": {"low": 0, "high": 1, "when": {"config.pooling": "max"}}}
+    conditional = {
+        "config.pooling": ["max", "mean"],
+        "config.a": {"low": 0, "high": 1, "when": {"config.pooling": "max"}},
+    }
     with pytest.raises(InvalidSpec, match="max needs a positive a"):
         checked(conditional)
 

@@ -88,7 +88,10 @@ def test_every_pruner_can_be_named(name):
     [
         ({"sampler": "TPEsampler"}, "unknown sampler of Optuna 'TPEsampler'; did you mean 'TPESampler'"),
         ({"pruner": "MedianPrunner"}, "did you mean 'MedianPruner'"),
-        ({"sampler": {"name": "TPESampler", "n_startup": 3}}, "unknown option 'n_startup'; did you mean 'n_startup_trials'"),
+        (
+            {"sampler": {"name": "TPESampler", "n_startup": 3}},
+            "unknown option 'n_startup'; did you mean 'n_startup_trials'",
+        ),
         ({"sampler": {"name": "TPESampler", "seed": 3}}, "unknown option 'seed'"),
         ({"sampler": {"name": "NSGAIISampler", "population_size": 0}}, "sampler NSGAIISampler"),
         ({"sampler": "CmaEsSampler", "objectives": ["rsum", "params"]}, "one objective only"),
@@ -105,7 +108,10 @@ def test_samplers_and_pruners_that_cannot_be(sweep, message, plan_of):
     ("changed", "message"),
     [
         ({"space": {**RANGE, "training.batch_size": [32, 64, 128]}}, "space.training.batch_size.choices"),
-        ({"space": {**RANGE, "training.margin": {"low": 0.1, "high": 0.2}}}, "space.training.margin.high = nothing, now it is 0.2"),
+        (
+            {"space": {**RANGE, "training.margin": {"low": 0.1, "high": 0.2}}},
+            "space.training.margin.high = nothing, now it is 0.2",
+        ),
         ({"objectives": ["rsum", "params"]}, "objectives.params_millions = nothing, now it is 'minimize'"),
         ({"at_most": {"latency": 5.0}}, "at_most"),
     ],

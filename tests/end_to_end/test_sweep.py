@@ -1,0 +1,340 @@
+"""`itm sweep` from outside: two workers, one killed, resumed, in MLflow, on PostgreSQL, and in the leaderboard."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+import yaml
+from optuna.trial import TrialState
+
+from harness.cli.main import main
+from harness.record import RunStore
+from harness.spec import load_experiment
+from harness.sweeps.study import open_storage
+from harness.sweeps.summary import StudySummary, read_summary
+
+
+@pytest.fixture
+def itm(capsys, monkeypatch, tmp_path):
+    """Run `itm ARGUMENTS` in this process: (exit code, stdout, stderr)."""
+    monkeypatch.setenv("ITM_RESULTS", str(tmp_path / "results"))
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def experiment(tiny, tmp_path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**tiny, "scorers": ["scan", "chan"]}))
+    return path
+
+
+def study_of(tmp_path: Path, name: str = "tiny.chan") -> StudySummary:
+    summary = read_summary(tmp_path / "results" / "sweeps" / name)
+    assert summary is not None
+    return summary
+
+
+def one_line(err: str) -> str:
+    lines = [line for line in err.splitlines() if line.startswith("itm: error:")]
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    return lines[0]
+
+
+def command(experiment: Path, tmp_path: Path, *more: object) -> list[str]:
+    start = [sys.executable, "-m", "harness.cli.main", "sweep", experiment, "--scorer", "chan", "--no-mlflow"]
+    return [str(part) for part in [*start, "--results", tmp_path / "results", *more]]
+
+
+def test_a_sweep_its_report_its_mirror_and_the_tuned_leaderboard(itm, experiment, tmp_path):
+    code, out, err = itm("sweep", experiment, "--scorer", "chan", "--trials", 3)
+    assert code == 0, err
+    assert "0 trials already ended, 3 to run" in err
+    folder = tmp_path / "results" / "sweeps" / "tiny.chan"
+    files = {path.name for path in folder.iterdir()}
+    assert {"study.json", "best.yaml", "sweep.md", "sweep.html", "sweep.json", "sweep-history.svg"} <= files
+    summary = study_of(tmp_path)
+    assert summary.budget.trials == 3
+    assert summary.trials[0].source == "default"
+
+    # Resumed: --trials is a total.
+    code, _, err = itm("sweep", experiment, "--scorer", "chan", "--trials", 3)
+    assert "3 trials already ended, 0 to run" in err
+    code, _, err = itm("sweep", experiment, "--scorer", "chan", "--trials", 4)
+    assert (code, study_of(tmp_path).budget.trials) == (0, 4)
+
+    _check_mirror(tmp_path, study_of(tmp_path))
+    _check_best_is_ready(experiment, folder, tmp_path)
+
+    # The other scorer is not tuned, then tuned less, then equally.
+    code, _, err = itm("leaderboard", experiment, "--tuned", "--no-mlflow")
+    assert code == 2
+    assert "scan 0 trials, chan 4 trials" in one_line(err)
+    assert itm("sweep", experiment, "--scorer", "scan", "--trials", 2, "--no-mlflow")[0] == 0
+    code, _, err = itm("leaderboard", experiment, "--tuned", "--no-mlflow")
+    assert code == 2
+    assert "scan 2 trials (" in one_line(err)
+    assert "--allow-unequal-tuning" in one_line(err)
+    assert not list((tmp_path / "results" / "runs").glob("[!.]*"))
+    code, _, err = itm("leaderboard", experiment, "--tuned", "--allow-unequal-tuning", "--no-mlflow")
+    assert code == 0, err
+    assert itm("sweep", experiment, "--scorer", "scan", "--trials", 4, "--no-mlflow")[0] == 0
+    code, out, err = itm("leaderboard", experiment, "--tuned", "--no-mlflow")
+    assert code == 0, err
+    board = json.loads((tmp_path / "results" / "leaderboards" / "tiny-tuned" / "leaderboard.json").read_text())
+    methods = board["data"]["boards"][0]["methods"]
+    assert {method["scorer"]: method["tuning_trials"] for method in methods} == {"scan": 4, "chan": 4}
+    records = {r.scorer: r for r in RunStore(tmp_path / "results").records() if r.run_id in board["data"]["run_ids"]}
+    for name, record in records.items():
+        study = study_of(tmp_path, f"tiny.{name}")
+        assert record.tuning["budget"] == study.budget.model_dump()
+        best = study.trial(study.best_trial)
+        assert record.spec["training"]["learning_rate"] == best.params["training.learning_rate"]
+        # Same settings, same seed, same data: what the sweep saw on the validation split is what the run sees.
+        assert record.validation["rsum"] == pytest.approx(best.rsum)
+
+    # An experiment that changed since the sweep is not quietly given its settings.
+    code, _, err = itm("leaderboard", experiment, "--tuned", "--set", "text.width=8", "--set", "image.width=8")
+    assert code == 2
+    assert "tuned another version of entry 'scan'" in one_line(err)
+
+
+def _check_mirror(tmp_path: Path, summary: StudySummary) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'results' / 'mlflow.db'}")
+    (found,) = [e for e in client.search_experiments() if e.name != "Default"]
+    runs = client.search_runs([found.experiment_id])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = {run.data.tags["trial"]: run for run in runs if "mlflow.parentRunId" in run.data.tags}
+    assert parent.data.tags["itm.study"] == "tiny.chan"
+    assert sorted(children) == ["0", "1", "2", "3"]  # three calls of the command, and each trial once
+    for trial in summary.trials:
+        run = children[str(trial.number)]
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.tags["state"] == trial.state
+        assert run.data.metrics["validation/rsum"] == pytest.approx(trial.rsum)
+        assert run.data.metrics["training/steps"] == trial.steps
+        assert float(run.data.params["sampled.training.learning_rate"]) == trial.params["training.learning_rate"]
+        curve = client.get_metric_history(run.info.run_id, "epoch/seed0/validation/rsum")
+        assert [point.value for point in curve] == trial.curves[0]
+
+
+def _check_best_is_ready(experiment: Path, folder: Path, tmp_path: Path) -> None:
+    """best.yaml, put into an experiment file, is the best trial's configuration."""
+    values = yaml.safe_load(experiment.read_text()) | yaml.safe_load((folder / "best.yaml").read_text())
+    (entry,) = load_experiment(values).scorers
+    best = study_of(tmp_path).trial(study_of(tmp_path).best_trial)
+    for path, value in best.params.items():
+        part, _, name = path.partition(".")
+        assert getattr(entry, part)[name] == value
+    assert entry.tuning["trials"] == 4
+
+
+def test_two_workers_of_which_one_is_killed(experiment, tmp_path):
+    log = (tmp_path / "log").open("w")
+    process = subprocess.Popen(
+        [*command(experiment, tmp_path, "--trials", 4, "--workers", 2), "--set", "training.epochs=8"],
+        stdout=log,
+        stderr=log,
+        text=True,
+    )
+    storage = f"sqlite:///{tmp_path}/results/sweeps/optuna.db"
+    running = _two_running(storage, process)
+    victim = running[0].user_attrs["worker"]["pid"]
+    os.kill(victim, signal.SIGKILL)
+    assert process.wait(150) == 0, Path(log.name).read_text()
+    summary = study_of(tmp_path)
+    assert summary.budget.trials == 4
+    assert summary.count("failed") == 0
+    study = optuna.load_study(study_name="tiny.chan", storage=open_storage(storage))
+    lost = [trial for trial in study.get_trials() if "lost" in trial.user_attrs]
+    assert [trial.user_attrs["worker"]["pid"] for trial in lost] == [victim]
+    (again,) = [trial for trial in study.get_trials() if trial.user_attrs.get("redo_of") == lost[0].number]
+    assert again.params == lost[0].params
+    assert again.state in (TrialState.COMPLETE, TrialState.PRUNED)
+    workers = {trial.user_attrs["worker"]["pid"] for trial in study.get_trials() if trial.state.is_finished()}
+    assert len(workers) == 2
+
+
+def _two_running(storage: str, process: subprocess.Popen) -> list[optuna.trial.FrozenTrial]:
+    """The running trials as soon as two different processes are in the middle of one."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "ended before a worker could be killed"
+        if Path(storage.removeprefix("sqlite:///")).exists():
+            try:
+                study = optuna.load_study(study_name="tiny.chan", storage=open_storage(storage))
+            except Exception:  # being made
+                time.sleep(0.1)
+                continue
+            running = study.get_trials(states=(TrialState.RUNNING,))
+            running = [trial for trial in running if "worker" in trial.user_attrs and trial.intermediate_values]
+            if len({trial.user_attrs["worker"]["pid"] for trial in running}) == 2:
+                return running
+        time.sleep(0.05)
+    raise AssertionError("two workers never ran at the same time")
+
+
+def test_a_sweep_that_is_killed_goes_on_where_it_was(itm, experiment, tmp_path):
+    storage = f"sqlite:///{tmp_path}/results/sweeps/optuna.db"
+    process = subprocess.Popen(
+        [*command(experiment, tmp_path, "--trials", 3), "--set", "training.epochs=8"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("[1/3]"):
+            break
+    deadline = time.monotonic() + 60
+    study = optuna.load_study(study_name="tiny.chan", storage=open_storage(storage))
+    while not study.get_trials(states=(TrialState.RUNNING,)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    (cut_off,) = study.get_trials(states=(TrialState.RUNNING,))
+    code, _, err = itm(
+        "sweep", experiment, "--scorer", "chan", "--trials", 3, "--no-mlflow", "--set", "training.epochs=8"
+    )
+    assert code == 0, err
+    assert "1 trials already ended, 2 to run" in err
+    assert study_of(tmp_path).budget.trials == 3
+    assert len(study.get_trials(states=(TrialState.RUNNING,))) == 0
+    assert study.get_trials()[cut_off.number].state == TrialState.FAIL
+
+
+def test_two_objectives_with_a_pareto_figure(itm, experiment, tmp_path):
+    settings = ["sweep.replace=true", "sweep.space={image.width: [8, 16, 24], text.width: {tied: image.width}}"]
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    code, _, err = itm(
+        "sweep", experiment, "--scorer", "chan", "--trials", 4, "--objective", "rsum,params", "--sampler", "NSGAIISampler",
+        "--at-most", "memory=100000", "--study", "front", "--storage", f"journal:{tmp_path}/shared.log", "--no-mlflow",
+        *arguments,
+    )  # fmt: skip
+    assert code == 0, err
+    folder = tmp_path / "results" / "sweeps" / "front"
+    assert (folder / "sweep-pareto-params-millions.svg").is_file()
+    assert "Pareto" in (folder / "sweep.md").read_text()
+    assert not (tmp_path / "results" / "sweeps" / "optuna.db").exists()
+    summary = study_of(tmp_path, "front")
+    front = [(summary.trial(n).values["rsum"], summary.trial(n).values["params_millions"]) for n in summary.pareto]
+    for rsum, size in front:
+        assert not any(r >= rsum and s <= size and (r, s) != (rsum, size) for r, s in front)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "sweep.space={training.learnin_rate: [1]}"], "did you mean 'training.learning_rate'"),
+        (["--set", "sweep.space={training.learning_rate: {low: 2, high: 1}}"], "is empty"),
+        (["--set", "sweep.scorers.chan={config.pooling: [lse, medium]}"], "'medium' conflicts with the config"),
+        (["--storage", "sqlite:////proc/nowhere/a.db"], "cannot use the storage"),
+        (["--objective", "speed"], "unknown objective 'speed'"),
+        (["--at-most", "latency"], "--at-most takes COST=VALUE"),
+        (["--sampler", "TPE"], "unknown sampler of Optuna 'TPE'"),
+        (["--scorer", "scam"], "unknown scorer 'scam'"),
+        (["--trials", "0"], "--trials"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(itm, experiment, arguments, message):
+    code, _, err = itm("sweep", experiment, "--scorer", "chan", "--trials", 2, "--no-mlflow", *arguments)
+    assert code == 2, err
+    assert message in one_line(err)
+
+
+def test_all_trials_failing_is_one_line_and_exit_1(itm, experiment, tmp_path):
+    plugin = tmp_path / "broken.py"
+    plugin.write_text(
+        "from harness.scorer import Scorer\n"
+        "class Broken(Scorer):\n"
+        "    def score(self, images, texts): raise ZeroDivisionError('by design')\n"
+    )
+    try:
+        code, _, err = itm(
+            "sweep", experiment, "--scorer", "broken", "--plugin", plugin, "--trials", 2, "--no-mlflow", "--storage",
+            f"journal:{tmp_path}/log",
+        )  # fmt: skip
+    finally:
+        from harness import registry
+
+        registry._plugins.pop("broken", None)
+        sys.modules.pop("itm_plugin_broken", None)
+    assert code == 1
+    assert "none of the 2 trials" in one_line(err)
+    assert "ZeroDivisionError: by design" in one_line(err)
+    assert study_of(tmp_path, "tiny.broken").count("failed") == 2
+
+
+@pytest.fixture
+def postgresql(tmp_path_factory):
+    """The URL of a PostgreSQL server of its own, on a free port, as an unprivileged user."""
+    pytest.importorskip("psycopg", reason="the driver is missing: pip install 'itm-harness[postgresql]'")
+    if not (shutil.which("initdb") and shutil.which("pg_ctl")):
+        pytest.skip("PostgreSQL's server programs (initdb, pg_ctl) are not installed")
+    user = []
+    if os.geteuid() == 0:  # the server refuses to run as root
+        if not shutil.which("runuser"):
+            pytest.skip("PostgreSQL does not run as root, and runuser is missing")
+        user = ["runuser", "-u", "nobody", "--"]
+    folder = Path("/tmp") / f"itm-postgresql-{os.getpid()}"  # a path that another user can reach
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    if user:
+        shutil.chown(folder, "nobody")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    data, log = str(folder / "data"), str(folder / "log")
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+
+    def run(*arguments: str) -> None:
+        subprocess.run([*user, *arguments], check=True, capture_output=True, cwd=folder, timeout=120)
+
+    try:
+        run("initdb", "-D", data, "-U", "itm", "--auth=trust", "--no-sync")
+        run("pg_ctl", "-D", data, "-l", log, "-o", options, "-w", "start")
+        yield f"postgresql+psycopg://itm@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run(
+            [*user, "pg_ctl", "-D", data, "-m", "immediate", "stop"], capture_output=True, check=False, cwd="/"
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_two_commands_share_a_study_on_postgresql(experiment, tmp_path, postgresql):
+    """As on two machines: two processes that know nothing of each other but the storage."""
+    machines = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        arguments = command(experiment, folder, "--trials", 4, "--storage", postgresql)
+        machines.append(subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True))
+    for process in machines:
+        _, err = process.communicate(timeout=150)
+        assert process.returncode == 0, err
+    one, two = (study_of(tmp_path / name) for name in ("one", "two"))
+    assert one.budget.trials == two.budget.trials == 4
+    assert [trial.model_dump() for trial in one.trials] == [trial.model_dump() for trial in two.trials]
+    study = optuna.load_study(study_name="tiny.chan", storage=open_storage(postgresql))
+    assert len({trial.user_attrs["worker"]["pid"] for trial in study.get_trials()}) == 2
+    assert sum(trial.source == "default" for trial in one.trials) == 1
