@@ -27,8 +27,8 @@ SMALL = "small"
 #: A CLIP to train from scratch on small images; its vocabulary is that of the training captions.
 SMALL_CONFIG: dict[str, Any] = {
     "embed_dim": DEFAULT_WIDTH,
-    "vision_cfg": {"image_size": 64, "patch_size": 16, "width": 128, "layers": 4, "head_width": 32},
-    "text_cfg": {"context_length": 32, "width": 128, "heads": 4, "layers": 4, "pool_type": "eos", "eos_id": 2},
+    "vision_cfg": {"image_size": 64, "patch_size": 16, "width": 128, "layers": 2, "head_width": 32},
+    "text_cfg": {"context_length": 32, "width": 128, "heads": 4, "layers": 2, "pool_type": "eos", "eos_id": 2},
 }
 _LOCAL, _HUB = "local-dir:", "hf-hub:"  #: prefixes of a model whose name says where both config and weights are
 _WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
