@@ -65,7 +65,7 @@ def command(experiment: Path, tmp_path: Path, *more: object) -> list[str]:
 
 
 def test_a_sweep_its_report_its_mirror_and_the_tuned_leaderboard(itm, experiment, tmp_path):
-    code, out, err = itm("sweep", experiment, "--scorer", "chan", "--trials", 3)
+    code, _, err = itm("sweep", experiment, "--scorer", "chan", "--trials", 3)
     assert code == 0, err
     assert "0 trials already ended, 3 to run" in err
     folder = tmp_path / "results" / "sweeps" / "tiny.chan"
@@ -97,7 +97,7 @@ def test_a_sweep_its_report_its_mirror_and_the_tuned_leaderboard(itm, experiment
     code, _, err = itm("leaderboard", experiment, "--tuned", "--allow-unequal-tuning", "--no-mlflow")
     assert code == 0, err
     assert itm("sweep", experiment, "--scorer", "scan", "--trials", 4, "--no-mlflow")[0] == 0
-    code, out, err = itm("leaderboard", experiment, "--tuned", "--no-mlflow")
+    code, _, err = itm("leaderboard", experiment, "--tuned", "--no-mlflow")
     assert code == 0, err
     board = json.loads((tmp_path / "results" / "leaderboards" / "tiny-tuned" / "leaderboard.json").read_text())
     methods = board["data"]["boards"][0]["methods"]

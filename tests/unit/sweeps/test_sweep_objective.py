@@ -147,7 +147,7 @@ def test_all_trials_failing_is_one_line_and_they_are_kept(plan_of, monkeypatch, 
     monkeypatch.setattr(objective_module.training, "fit", breaks)
     plan = plan_of()
     with pytest.raises(
-        RunFailed, match="none of the 2 trials .* 2 failed, 0 were pruned; the first: ZeroDivisionError"
+        RunFailed, match=r"none of the 2 trials .* 2 failed, 0 were pruned; the first: ZeroDivisionError"
     ):
         run_study(plan, tmp_path, 2)
     (kept,) = summaries(tmp_path, "tiny")

@@ -149,7 +149,7 @@ def test_what_cannot_be_is_refused_in_one_line(raw, message):
 
 def test_a_conflict_within_the_config_is_found_before_any_trial():
     assert checked({"config.a": {"low": 0, "high": 1}})
-    with pytest.raises(InvalidSpec, match="'config.a' = 0.0 conflicts with scorer toy: max needs a positive a"):
+    with pytest.raises(InvalidSpec, match=r"'config.a' = 0\.0 conflicts with scorer toy: max needs a positive a"):
         checked({"config.a": {"low": 0, "high": 1}}, pooling="max")
     conditional = {
         "config.pooling": ["max", "mean"],

@@ -205,5 +205,5 @@ def test_a_killed_worker_process_is_noticed_at_once(tmp_path):
     started = time.monotonic()
     work(study, objective, 2, grace=3600)
     assert time.monotonic() - started < 30  # not after the grace period: the process is known to be gone
-    assert [t.params for t in ended(study)][0] == lost.params
+    assert ended(study)[0].params == lost.params
     assert len(ended(study)) == 2
