@@ -18,7 +18,7 @@ Source: GRM, AAAI 2026, eq. 7.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
@@ -31,7 +31,6 @@ from methods._grm_gates import at_least_float32
 
 Mean = Callable[[Tensor, Tensor], Tensor]
 Order = Callable[[Tensor], Tensor]
-Gating = Callable[[Tensor, Tensor], Tensor]
 
 # Elements of one tile. On a CPU a tile and its gated copy should stay near the caches; a GPU wants large products.
 _TILE = {"cpu": 2**19, "cuda": 2**26}
@@ -132,9 +131,7 @@ class Tile:
         gates: (W, T) of the words.
         word_mean: (W, T).
         salient_mean: (W, T).
-        gate: product of a part of the tile and gates; in place where the tile may be overwritten, which is three times
-            as fast.
-        gate_again: the same of what `gate` has returned; in place where no gradient is recorded.
+        scale: product of a tile and gates; in place where no gradient is recorded, which is three times as fast.
     """
 
     patches: Tensor
@@ -143,8 +140,7 @@ class Tile:
     gates: Tensor
     word_mean: Tensor
     salient_mean: Tensor
-    gate: Gating
-    gate_again: Gating
+    scale: Callable[[Tensor, Tensor], Tensor]
 
 
 def original_level(tile: Tile) -> Tensor:
@@ -155,16 +151,16 @@ def original_level(tile: Tile) -> Tensor:
 
 def salient_level(tile: Tile) -> Tensor:
     """S_key (I, T): gated tokens."""
-    gated = tile.gate(tile.patches, tile.images.gates[:, :, None, None])
+    gated = tile.scale(tile.patches, tile.images.gates[:, :, None, None])
     to_patch = (gated.amax(1) * tile.salient_mean).sum(1)
-    to_word = tile.gate_again(gated, tile.gates).amax(2)
+    to_word = tile.scale(gated, tile.gates).amax(2)
     return to_patch + (to_word * tile.images.salient_mean[..., None]).sum(1)
 
 
 def uncertain_level(tile: Tile) -> Tensor:
     """S_unc (I, T): gated words against regions."""
     to_region = (tile.regions.amax(1) * tile.salient_mean).sum(1)
-    to_word = tile.gate(tile.regions, tile.gates).amax(2)
+    to_word = tile.scale(tile.regions, tile.gates).amax(2)
     return to_region + (to_word * tile.images.region_mean[..., None]).sum(1)
 
 
@@ -189,23 +185,11 @@ def reduce_tile(similarity: Tensor, images: ImageSide, texts: TextSide, levels: 
     Returns:
         (levels, I, T).
     """
-    gate = torch.mul if torch.is_grad_enabled() else Tensor.mul_
-    found = level_values(similarity, images, texts, levels, gate, gate)
-    return torch.stack([found[name] for name in levels])
-
-
-def level_values(
-    similarity: Tensor,
-    images: ImageSide,
-    texts: TextSide,
-    levels: Collection[str],
-    gate: Gating,
-    gate_again: Gating,
-) -> dict[str, Tensor]:
-    """As `reduce_tile`, by name; `gate` and `gate_again` as in `Tile`."""
     patches, regions = similarity.split((images.gates.shape[1], images.region_mean.shape[1]), 1)
-    tile = Tile(patches, regions, images, texts.gates.T, texts.word_mean.T, texts.salient_mean.T, gate, gate_again)
-    return {name: level(tile) for name, level in LEVELS.items() if name in levels}
+    scale = torch.mul if torch.is_grad_enabled() else Tensor.mul_
+    tile = Tile(patches, regions, images, texts.gates.T, texts.word_mean.T, texts.salient_mean.T, scale)
+    found = {name: level(tile) for name, level in LEVELS.items() if name in levels}
+    return torch.stack([found[name] for name in levels])
 
 
 def pairwise_levels(

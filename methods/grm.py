@@ -23,7 +23,7 @@ from harness.similarity.kernels import PackedForm
 from methods._grm_config import PUBLISHED_ABLATION, PUBLISHED_ABLATION_SOURCE, RECIPE, SEARCH_SPACE, VARIANTS, GrmConfig
 from methods._grm_explain import Explanation, explain
 from methods._grm_gates import MEANS, ORDERS, at_least_float32
-from methods._grm_levels import image_side, pairwise_levels, text_side, unit_vectors
+from methods._grm_levels import image_side, pairwise_levels, text_side
 from methods._grm_packed import LevelsKernel, image_rows
 from methods._grm_parts import Parts, RegionState, build_parts, regularisers
 from methods._grm_regions import Regions
@@ -215,7 +215,7 @@ class Grm(Scorer):
         self._parts(images, "images")
         count = images.extras["regions"].shape[1] if "uncertain" in self._ranking else 0
         return image_rows(
-            Fragments(_clean(images), images.mask, images.extras),
+            images,
             self.scored_patches(images),
             images.extras["regions"][:, :count],
             images.extras["region_mask"][:, :count],
@@ -224,7 +224,7 @@ class Grm(Scorer):
     def _text_rows(self, texts: Fragments) -> Fragments:
         texts = self.prepare_texts(texts)
         self._parts(texts, "captions")
-        return Fragments(unit_vectors(_clean(texts)), texts.mask, texts.extras)
+        return texts.normalized()
 
     def _parts(self, fragments: Fragments, side: str) -> Parts:
         """The parameters, built now if these are the first fragments."""
