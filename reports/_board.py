@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness.record import RunStore
+from harness.record import RunRecord, RunStore
 from reports.document import Column, Kind
 from reports.loading import Gallery, Group, method_runs
 from reports.statistics.comparison import compare
@@ -110,7 +110,7 @@ def empty_row(gallery: Gallery) -> dict[str, Any]:
     }
     for metric in METRICS:
         row |= dict.fromkeys((metric, f"{metric}_sd", f"{metric}_low", f"{metric}_high"))
-    row |= dict.fromkeys(("interval_covers", *EXTRA_METRICS, "tuning_trials"))
+    row |= dict.fromkeys(("interval_covers", *EXTRA_METRICS, "tuning_trials", "tuning_steps", "tuning_seconds"))
     row |= dict.fromkeys(key for key, *_ in COSTS)
     return row | dict.fromkeys(("peak_memory_kind", "device", "data_sha256", "citation", "note", "source", "run_ids"))
 
@@ -119,7 +119,17 @@ def board_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Rows as a frame whose whole numbers stay whole where some are missing."""
     columns = list(rows[0]) if rows else []
     frame = pd.DataFrame(rows, columns=columns)
-    for name in ("tier", "rank", "rank_low", "rank_high", "seeds", "images", "captions", "tuning_trials"):
+    for name in (
+        "tier",
+        "rank",
+        "rank_low",
+        "rank_high",
+        "seeds",
+        "images",
+        "captions",
+        "tuning_trials",
+        "tuning_steps",
+    ):
         if name in frame:
             frame[name] = frame[name].astype("Int64")
     return frame
@@ -187,7 +197,10 @@ def _row(group: Group, runs: MethodRuns | None, place: RankedMethod | None) -> d
         "origin": record.code_origin if record.origin == "measured" else "published",
         "seeds": len(group.seeds),
         **{name: group.metric(name) for name in (*METRICS, *EXTRA_METRICS)},
-        "tuning_trials": _trials(group),
+        "tuning_trials": _most(record.tuning.get("trials") for record in group.records),
+        **{
+            f"tuning_{key}": _most(_budget(record).get(key) for record in group.records) for key in ("steps", "seconds")
+        },
         **{key: group.cost(key) for key, *_ in COSTS},
         "peak_memory_mib": memory,
         "peak_memory_kind": memory_kind,
@@ -222,9 +235,15 @@ def _named(metric: str, found: Interval) -> dict[str, float | None]:
     }
 
 
-def _trials(group: Group) -> int | None:
-    trials = [record.tuning.get("trials") for record in group.records]
-    return max(int(t) for t in trials if t is not None) if any(t is not None for t in trials) else None
+def _budget(record: RunRecord) -> dict[str, Any]:
+    budget = record.tuning.get("budget")
+    return budget if isinstance(budget, dict) else {}
+
+
+def _most(values: Iterable[Any]) -> int | None:
+    """The largest of a group's whole numbers that are known."""
+    known = [round(value) for value in values if value is not None]
+    return max(known) if known else None
 
 
 def _peak_memory(group: Group) -> tuple[float | None, str | None]:

@@ -18,6 +18,13 @@ from reports.document import Column, Report, Section, Table, single_line
 from reports.loading import finished_records, groups
 
 STEM = "leaderboard"
+#: What the settings cost to find; shown where any method was tuned.
+_TUNING_COLUMNS = (
+    Column(
+        key="tuning_steps", title="Tuning steps", kind="number", digits=0, help="training steps of all tuning trials"
+    ),
+    Column(key="tuning_seconds", title="Tuning (s)", kind="number", digits=0, help="wall time of all tuning trials"),
+)
 
 
 def build(
@@ -98,7 +105,7 @@ def _section(board: Board, published: Sequence[dict[str, Any]], remarks: Sequenc
     ]
     if any(row[key] is not None for row in board.rows for key, *_ in COSTS):
         caption = f"Cost on {board.gallery.title}, in the same order"
-        tables.append(Table(frame=frame, columns=_cost_columns(), caption=caption, key=f"cost-{slug}"))
+        tables.append(Table(frame=frame, columns=_cost_columns(board), caption=caption, key=f"cost-{slug}"))
     tables += published_tables(board, published)
     figure = board_figure(board)
     return Section(
@@ -142,11 +149,12 @@ def _accuracy_columns() -> list[Column]:
     ]
 
 
-def _cost_columns() -> list[Column]:
+def _cost_columns(board: Board) -> list[Column]:
     costs = [Column(key=k, title=t, kind="significant", digits=digits, help=what) for k, t, digits, what in COSTS]
     return [
         *_naming_columns(),
         *costs,
+        *(_TUNING_COLUMNS if any(row["tuning_steps"] for row in board.rows) else ()),
         Column(key="backbone", title="Backbone"),
         Column(key="device", title="Device", prose=True),
     ]
