@@ -84,7 +84,8 @@ def terminal_table(report: Report) -> Rendering:
                 justify="left" if heading in ("Point", "Front") else "right",
                 no_wrap=True,
                 overflow="ellipsis",
-                min_width=None if heading == "Point" else len(heading),
+                min_width=None if heading == "Point" else max(5, len(heading)),
+                max_width=24 if heading == "Point" else None,
             )
         for row in rows.sort_values("rsum", ascending=False, kind="stable").to_dict("records"):
             cells = [
