@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,11 @@ from harness.similarity.packing import group, pack, rows_of
 Form = Callable[[Fragments, Fragments], Callable[[], Any]]
 LIMIT = "packed product"
 OURS = "ours"
+PLAIN = "plain score"
+#: What the errors of the other forms are taken against, the first that a case has.
+REFERENCES = ("authors", PLAIN)
+#: Forms that are content with one sample: many times the time of the others, at goals of whole factors.
+SLOW = frozenset({"authors", "torch padded", "maxsim-cpu"})
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,9 @@ class Case:
     goals: tuple[Goal, ...]
     #: Wanted samples; the forms in `slow` are content with one.
     samples: int = 7
-    slow: frozenset[str] = field(default_factory=lambda: frozenset({"authors"}))
+    slow: frozenset[str] = SLOW
+    #: After so long no further round of samples is begun; see `measure.interleave`.
+    seconds: float = 30.0
 
 
 def scorer_form(name: str, dtype: torch.dtype | None = None, **config: Any) -> Form:
@@ -62,6 +69,19 @@ def scorer_form(name: str, dtype: torch.dtype | None = None, **config: Any) -> F
         with torch.no_grad():
             images, texts = scorer.prepare_images(images), scorer.prepare_texts(texts)
         return lambda: similarity_matrix(scorer, images, texts, dtype=dtype)
+
+    return prepare
+
+
+def plain_scorer_form(name: str, **config: Any) -> Form:
+    """One call of a registered scorer's own `score`, without the engine; the reference of its packed form."""
+
+    def prepare(images: Fragments, texts: Fragments) -> Callable[[], Tensor]:
+        torch.manual_seed(0)
+        scorer = create(name, **config).eval()
+        with torch.no_grad():
+            images, texts = scorer.prepare_images(images), scorer.prepare_texts(texts)
+        return lambda: scorer.score(images, texts)
 
     return prepare
 
@@ -153,7 +173,12 @@ def grm_case(size: Size) -> Case:
     return Case(
         "GRM",
         size,
-        {"max-sim": scorer_form("chan", pooling="mean"), OURS: scorer_form("grm")},
+        {
+            **_limits(),
+            "max-sim": scorer_form("chan", pooling="mean"),
+            OURS: scorer_form("grm"),
+            PLAIN: plain_scorer_form("grm"),
+        },
         (Goal(OURS, "max-sim", at_most=1.3),),
     )
 
@@ -183,4 +208,12 @@ def growth() -> list[Case]:
         "SCAN t2i": scorer_form("scan"),
         "SCAN i2t": scorer_form("scan", direction="i2t"),
     }
-    return [Case("growth", size, forms, (), samples=3) for size in sizes]
+    return [Case("growth", size, forms, (), samples=3, seconds=6.0) for size in sizes]
+
+
+def quick_cases() -> list[Case]:
+    """The comparison on a sixteenth of the pairs, for a look at whether anything broke; the goals hold for full size."""
+    return [
+        replace(case, size=replace(case.size, images=case.size.images // 4, texts=case.size.texts // 4), seconds=3.0)
+        for case in cases()
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ from harness.timing import Stopwatch, Timing
 FOREIGN_SHARE = 0.06
 #: How many times the wanted number of samples is tried before noisy ones are taken after all.
 PATIENCE = 4
+#: A first call of so many milliseconds is a sample: what a warm-up saves is lost in it.
+LONG_ENOUGH_MS = 3000.0
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Measured:
         timing: the samples, milliseconds.
         foreign: mean share of the processors that others took, 0..1; None where unknown.
         rejected: noisy samples that were left out.
-        noisy: True when quiet samples were not to be had and noisy ones stand in.
+        noisy: True when too few quiet samples were to be had and noisy ones stand in.
     """
 
     timing: Timing
@@ -33,38 +36,53 @@ class Measured:
     noisy: bool
 
 
-def interleave(calls: Mapping[str, Callable[[], object]], samples: Mapping[str, int]) -> dict[str, Measured]:
+def interleave(
+    calls: Mapping[str, Callable[[], object]], samples: Mapping[str, int], seconds: float = math.inf
+) -> tuple[dict[str, Measured], dict[str, object]]:
     """Time several calls in turn, so that a passing load or a change of clock hits all of them.
 
     Args:
-        calls: what is timed, by name; each is called once before as a warm-up.
+        calls: what is timed, by name. The first call of each is a warm-up; one that took long enough for a warm-up not
+            to matter counts as a sample.
         samples: wanted quiet samples of each.
+        seconds: after so long no further round is begun, however many samples were disturbed; every call is sampled at
+            least once.
 
     Returns:
-        By name.
+        The measurements by name, and what the first calls returned.
     """
+    end = time.monotonic() + seconds
     quiet: dict[str, list[tuple[float, float | None]]] = {name: [] for name in calls}
     noisy: dict[str, list[tuple[float, float | None]]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
+
+    def keep(name: str, milliseconds: float, foreign: float | None) -> None:
+        (noisy if foreign is not None and foreign > FOREIGN_SHARE else quiet)[name].append((milliseconds, foreign))
+
+    results: dict[str, object] = {}
+    for name, call in calls.items():
+        milliseconds, foreign, results[name] = _sample(call)
+        if milliseconds >= LONG_ENOUGH_MS:
+            keep(name, milliseconds, foreign)
     for _ in range(PATIENCE * max(samples.values())):
-        waiting = [name for name in calls if _wanted(len(quiet[name]), len(noisy[name]), samples[name])]
+        late = time.monotonic() > end
+        waiting = [n for n in calls if _wanted(len(quiet[n]), len(noisy[n]), samples[n], late)]
         if not waiting:
             break
         for name in waiting:
-            milliseconds, foreign = _sample(calls[name])
-            (noisy if foreign is not None and foreign > FOREIGN_SHARE else quiet)[name].append((milliseconds, foreign))
-    return {name: _measured(quiet[name], noisy[name], samples[name]) for name in calls}
+            keep(name, *_sample(calls[name])[:2])
+    return {name: _measured(quiet[name], noisy[name], samples[name]) for name in calls}, results
 
 
-def _wanted(quiet: int, noisy: int, samples: int) -> bool:
+def _wanted(quiet: int, noisy: int, samples: int, late: bool) -> bool:
+    if late:
+        return quiet + noisy == 0
     return quiet < samples and quiet + noisy < PATIENCE * samples
 
 
 def _measured(
     quiet: list[tuple[float, float | None]], noisy: list[tuple[float, float | None]], wanted: int
 ) -> Measured:
-    enough = len(quiet) >= wanted
+    enough = len(quiet) >= wanted or not noisy
     # The least disturbed of the noisy samples stand in for quiet ones that were not to be had.
     taken = quiet if enough else quiet + sorted(noisy, key=lambda s: s[1] or 0.0)[: wanted - len(quiet)]
     shares = [share for _, share in taken if share is not None]
@@ -76,19 +94,19 @@ def _measured(
     )
 
 
-def _sample(call: Callable[[], object]) -> tuple[float, float | None]:
-    """Milliseconds, and the share of all processors that other processes took meanwhile."""
+def _sample(call: Callable[[], object]) -> tuple[float, float | None, object]:
+    """Milliseconds, the share of all processors that other processes took meanwhile, and what the call returned."""
     started, busy, own = time.perf_counter(), _busy_seconds(), _own_seconds()
     with Stopwatch() as watch:
-        call()
+        result = call()
     elapsed = time.perf_counter() - started
     after = _busy_seconds()
     if busy is None or after is None:
-        return watch.ms, None
+        return watch.ms, None, result
     foreign = max(0.0, (after - busy) - (_own_seconds() - own))
     # The counters tick every 10 ms; a sample of few ticks says little, so one tick is forgiven.
     tick = 1 / os.sysconf("SC_CLK_TCK")
-    return watch.ms, max(0.0, foreign - tick) / (elapsed * (os.cpu_count() or 1))
+    return watch.ms, max(0.0, foreign - tick) / (elapsed * (os.cpu_count() or 1)), result
 
 
 def _busy_seconds() -> float | None:

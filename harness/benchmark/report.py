@@ -14,30 +14,35 @@ _COLUMNS = {
     "time": ["case", "size", "form", "median_ms", "iqr_ms", "minimum_ms", "over_product", "largest_error", "noisy"],
     "goal": ["case", "size", "form", "ratio", "goal", "met"],
     "training": ["form", "size", "median_ms", "peak_mib", "loss", "goal"],
+    "skipped": ["case", "goal"],
     "backend": ["case", "form", "goal"],
 }
 _TITLES = {
     "goal": "Goals",
     "time": "Scoring and ranking",
     "training": "Training steps (forward and backward, peak memory over the inputs)",
+    "skipped": "Left out",
     "backend": "Matrix product taken (GFLOP/s of the candidates)",
 }
 
 
-def write(rows: list[dict[str, Any]], folder: Path) -> str:
-    """Write `scoring.csv`, `scoring.md` and the figure; returns the Markdown."""
+QUICK = "A quick run on small sizes: the goals hold for the full ones."
+
+
+def write(rows: list[dict[str, Any]], folder: Path, quick: bool = False) -> str:
+    """Write `scoring.csv`, `scoring.md` and the figure; returns the Markdown, which says whether the run was `quick`."""
     folder.mkdir(parents=True, exist_ok=True)
     frame = pd.DataFrame(rows)
     frame.to_csv(folder / "scoring.csv", index=False)
-    text = markdown(frame)
+    text = markdown(frame, QUICK if quick else "")
     (folder / "scoring.md").write_text(text, encoding="utf-8")
     _figure(frame, folder)
     return text
 
 
-def markdown(frame: pd.DataFrame) -> str:
-    """The tables, headed by the date and the machine."""
-    parts = ["# Scoring benchmark", _machine()]
+def markdown(frame: pd.DataFrame, note: str = "") -> str:
+    """The tables, headed by the date, the machine and a note."""
+    parts = ["# Scoring benchmark", _machine(), *([note] if note else [])]
     for kind, title in _TITLES.items():
         part = frame[frame["kind"] == kind]
         if len(part):

@@ -1,8 +1,12 @@
-"""Runs the comparison and turns it into rows."""
+"""Runs the comparison within a time and turns it into rows."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,26 +19,34 @@ from harness.scoring import product_backends, similarity_matrix
 
 Row = dict[str, Any]
 Say = Callable[[str], None]
+#: Of a whole run and of a quick one, by default: a quiet machine of two cores needs less.
+SECONDS, QUICK_SECONDS = 360.0, 60.0
 
 
-def scoring_rows(case: cases.Case, say: Say) -> Iterator[Row]:
-    """Times of all forms of a case, ratios to the limit and the goals, and each form's largest error."""
+def scoring_rows(case: cases.Case, say: Say, seconds: float = math.inf) -> Iterator[Row]:
+    """Times of all forms of a case, ratios to the limit and the goals, and each form's largest error.
+
+    Args:
+        case: what is compared.
+        say: told what is being measured.
+        seconds: of `measure.interleave`.
+    """
     say(f"{case.name}, {case.size}")
     images, texts = make(case.size)
-    calls = {name: form(images, texts) for name, form in case.forms.items()}
     with torch.no_grad():
-        results = {name: call() for name, call in calls.items()}
-        measured = interleave(calls, {name: 1 if name in case.slow else case.samples for name in calls})
+        calls = {name: form(images, texts) for name, form in case.forms.items()}
+        wanted = {name: 1 if name in case.slow else case.samples for name in calls}
+        measured, results = interleave(calls, wanted, seconds)
     medians = {name: m.timing.p50 for name, m in measured.items()}
     products = {name: p50 for name, p50 in medians.items() if name.startswith(cases.LIMIT)}
     if products:
         medians[cases.LIMIT] = min(products.values())
-    reference = results.get("authors")
+    against = next((name for name in cases.REFERENCES if name in results), "")
     for name, m in measured.items():
         yield {
             **_timing(case.name, case.size, name, m),
             "over_product": medians[name] / medians[cases.LIMIT] if products else None,
-            "largest_error": _error(results[name], reference) if name != "authors" else None,
+            "largest_error": _error(results[name], results.get(against)) if name != against else None,
         }
     for goal in case.goals:
         if goal.form in medians and goal.over in medians:
@@ -42,13 +54,20 @@ def scoring_rows(case: cases.Case, say: Say) -> Iterator[Row]:
             yield _goal(case.name, str(case.size), f"{goal.form} / {goal.over}", ratio, str(goal), goal.met(ratio))
 
 
-def training_rows(say: Say) -> Iterator[Row]:
-    """Training steps of 256 pairs, ours and the authors', and the step that the naive form cannot take."""
-    size = Size(256, 256, 36, 1024)
+def training_rows(say: Say, seconds: float = math.inf, pairs: int = 256) -> Iterator[Row]:
+    """Training steps, ours and the authors', and the step at twice the batch on 197 patches that the naive form cannot take.
+
+    Args:
+        say: told what is being measured.
+        seconds: for all steps; a process that has not ended by then is stopped.
+        pairs: of a step.
+    """
+    end = time.monotonic() + seconds
+    size = Size(pairs, pairs, 36, 1024)
     steps: dict[str, training.Step] = {}
     for form in training.FORMS:
         say(f"training step, {form}, {size}")
-        step = training.measure(form, size)
+        step = training.measure(form, size, _left(end))
         yield _step(form, size, step)
         if isinstance(step, training.Step):
             steps[form] = step
@@ -58,14 +77,14 @@ def training_rows(say: Say) -> Iterator[Row]:
             ratio = ours.mib / authors.mib
             what = "training memory, ours / authors"
             yield _goal(scorer, str(size), what, ratio, f"<= {share:.3f}", ratio <= share)
-    large = Size(512, 512, 197, 512)
+    large = Size(2 * pairs, 2 * pairs, 197, 512)
     say(f"training step, CHAN: ours, {large}")
-    yield _step("CHAN: ours", large, training.measure("CHAN: ours", large))
+    yield _step("CHAN: ours", large, training.measure("CHAN: ours", large, _left(end)))
 
 
-def rank_rows(say: Say) -> Iterator[Row]:
-    """Ranks of both directions against the authors' sorting, and against the time of scoring."""
-    images, captions = 1000, 5000
+def rank_rows(say: Say, seconds: float = math.inf, images: int = 1000) -> Iterator[Row]:
+    """Ranks of both directions, 5 captions an image, against the authors' sorting and the time of scoring."""
+    captions = 5 * images
     say(f"ranks, {images} x {captions}")
     owner = torch.arange(captions) // 5
     similarity = torch.rand(images, captions, generator=torch.Generator().manual_seed(0), dtype=torch.float64).float()
@@ -79,28 +98,64 @@ def rank_rows(say: Say) -> Iterator[Row]:
         "ranks: authors": lambda: naive.argsort_ranks(similarity, owner),
         "scoring": lambda: similarity_matrix(scorer, *pair),
     }
-    measured = interleave(calls, {"ranks: ours": 7, "ranks: authors": 1, "scoring": 3})
+    measured, _ = interleave(calls, {"ranks: ours": 7, "ranks: authors": 1, "scoring": 3}, seconds)
     for name, m in measured.items():
         yield _timing("ranks", size, name, m)
     share = measured["ranks: ours"].timing.p50 / measured["scoring"].timing.p50
     yield _goal("ranks", str(size), "ranks / scoring", share, "<= 0.01 and equal to sorting", share <= 0.01 and equal)
 
 
-def growth_rows(say: Say) -> Iterator[Row]:
-    """Our times as the problem grows."""
-    for case in cases.growth():
-        yield from scoring_rows(case, say)
+@dataclass(frozen=True)
+class Section:
+    """A part of the comparison.
+
+    Args:
+        name: for the row that says it was left out.
+        seconds: that its samples may take on a machine without hurry.
+        rows: of its own allowance in seconds.
+    """
+
+    name: str
+    seconds: float
+    rows: Callable[[float], Iterator[Row]]
 
 
-def all_rows(say: Say) -> Iterator[Row]:
-    """The whole comparison."""
-    for case in cases.cases():
-        yield from scoring_rows(case, say)
-    yield from rank_rows(say)
-    yield from growth_rows(say)
-    yield from training_rows(say)
+def sections(say: Say, quick: bool) -> list[Section]:
+    """All parts of the comparison; `quick` leaves out the growth and takes small sizes."""
+    scoring = cases.quick_cases() if quick else [*cases.cases(), *cases.growth()]
+    return [
+        *(Section(f"{c.name}, {c.size}", c.seconds, partial(scoring_rows, c, say)) for c in scoring),
+        Section("ranks", 15.0, lambda seconds: rank_rows(say, seconds, 200 if quick else 1000)),
+        Section("training", 90.0, lambda seconds: training_rows(say, seconds, 64 if quick else 256)),
+    ]
+
+
+def all_rows(say: Say, seconds: float = SECONDS, quick: bool = False) -> Iterator[Row]:
+    """The comparison within a time.
+
+    Args:
+        say: told what is being measured.
+        seconds: of the whole. What is left is shared out among the sections that are left, in proportion to what they
+            would like; a section still runs each form once, so the last to begin may end later. When nothing is left,
+            sections are left out, with a row that says so.
+        quick: small sizes only.
+    """
+    end = time.monotonic() + seconds
+    waiting = sections(say, quick)
+    while waiting:
+        section, left, wanted = waiting[0], end - time.monotonic(), sum(one.seconds for one in waiting)
+        waiting = waiting[1:]
+        if left > 0:
+            yield from section.rows(min(section.seconds, left * section.seconds / wanted))
+        else:
+            yield {"kind": "skipped", "case": section.name, "goal": f"not measured: the {seconds:g} s were used up"}
     for operands, choice in product_backends().items():
         yield {"kind": "backend", "case": operands, "form": choice["backend"], "goal": str(choice["gflops"])}
+
+
+def _left(end: float) -> float | None:
+    """Seconds until `end`, at least one; None = no end."""
+    return None if math.isinf(end) else max(1.0, end - time.monotonic())
 
 
 def _timing(case: str, size: Size, form: str, measured: Measured) -> Row:

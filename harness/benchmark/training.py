@@ -43,15 +43,19 @@ class Step:
     loss: float
 
 
-def measure(form: str, size: Size) -> Step | str:
-    """Run one step of `form` in a fresh process; a text says why it failed (killed for its memory, ...)."""
+def measure(form: str, size: Size, seconds: float | None = None) -> Step | str:
+    """Run one step of `form` in a fresh process; a text says why it failed (killed for its memory or its time, ...)."""
     arguments = [str(n) for n in (size.images, size.texts, size.regions, size.width)]
-    done = subprocess.run(
-        [sys.executable, "-m", "harness.benchmark.training", form, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "harness.benchmark.training", form, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        return f"stopped after {seconds:.0f} s"
     if done.returncode:
         return f"exit {done.returncode}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}"
     return Step(**json.loads(done.stdout.splitlines()[-1]))

@@ -36,6 +36,7 @@ COMMANDS = {
         "Set measured recalls beside the printed ones of the same method and backbone.",
     ),
     "ls": ("harness.cli.ls:ls", "List scorers, variants, datasets, backbones, protocols, experiments or runs."),
+    "bench": ("harness.cli.bench:bench", "Measure the speed of the scoring engine on this machine, as ratios."),
     "check": ("harness.cli.check:check", "Run the contract suite on a scorer or a plug-in file."),
     "import-checkpoint": (
         "harness.cli.import_checkpoint:import_checkpoint",

@@ -7,9 +7,11 @@ import itertools
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 
 from harness.benchmark import cases, measure, naive, report, run, training
 from harness.benchmark.data import LONGEST_CAPTION, Size, make
+from harness.cli.main import cli
 from harness.metrics import ranks
 from harness.registry import create
 
@@ -44,15 +46,16 @@ def test_captions_have_the_stated_lengths():
 
 
 def samples_of(monkeypatch, shares: dict[str, list[float]]):
-    """Replace the clock: call `name` takes 1 ms, then 2 ms, ..., with the given shares taken by others."""
-    streams = {name: iter(zip(itertools.count(1.0), values, strict=False)) for name, values in shares.items()}
-    monkeypatch.setattr(measure, "_sample", lambda call: next(streams[call()]))
+    """Replace the clock: after a warm-up, `name` takes 1 ms, then 2 ms, ..., with the given shares taken by others."""
+    streams = {name: iter(zip(itertools.count(), [0.0, *values], strict=False)) for name, values in shares.items()}
+    monkeypatch.setattr(measure, "_sample", lambda call: (*next(streams[call()]), call()))
     return {name: (lambda name=name: name) for name in shares}
 
 
 def test_disturbed_samples_are_rejected(monkeypatch):
     calls = samples_of(monkeypatch, {"a": [0.0, 0.5, 0.01, 0.9, 0.02], "b": [0.0, 0.0, 0.0]})
-    measured = measure.interleave(calls, {"a": 3, "b": 3})
+    measured, results = measure.interleave(calls, {"a": 3, "b": 3})
+    assert results == {"a": "a", "b": "b"}
     assert measured["a"].timing.samples == (1.0, 3.0, 5.0)
     assert (measured["a"].rejected, measured["a"].noisy) == (2, False)
     assert measured["a"].foreign == pytest.approx(0.01)
@@ -61,15 +64,102 @@ def test_disturbed_samples_are_rejected(monkeypatch):
 
 def test_the_least_disturbed_samples_stand_in_and_are_marked(monkeypatch):
     calls = samples_of(monkeypatch, {"a": [0.9, 0.3, 0.8, 0.2, 0.7, 0.0, 0.6, 0.5]})
-    (measured,) = measure.interleave(calls, {"a": 2}).values()
+    measured = measure.interleave(calls, {"a": 2})[0]["a"]
     assert measured.timing.samples == (6.0, 4.0)
     assert (measured.noisy, measured.rejected) == (True, 6)
+
+
+def test_disturbed_samples_are_not_retried_when_the_time_is_up(monkeypatch):
+    calls = samples_of(monkeypatch, {"a": [0.0, 0.9, 0.9, 0.9], "b": [0.9] * 9})
+    clock = itertools.count()  # a second passes at each look; it is looked at first for the end, then once a round
+    monkeypatch.setattr(measure.time, "monotonic", lambda: float(next(clock)))
+    measured, _ = measure.interleave(calls, {"a": 5, "b": 5}, seconds=2.5)
+    assert measured["a"].timing.samples == (1.0, 2.0)
+    assert (measured["a"].noisy, measured["b"].noisy) == (True, True)
+    assert measured["b"].rejected == 0
+
+
+def test_each_call_is_sampled_once_however_late_it_is(monkeypatch):
+    calls = samples_of(monkeypatch, {"a": [0.0] * 5, "b": [0.9] * 5})
+    measured, _ = measure.interleave(calls, {"a": 3, "b": 3}, seconds=-1.0)
+    assert [len(m.timing.samples) for m in measured.values()] == [1, 1]
+    assert [m.noisy for m in measured.values()] == [False, True]
+
+
+def test_a_long_first_call_is_a_sample(monkeypatch):
+    times = {"long": iter([4000.0]), "short": iter([20.0, 10.0])}
+    monkeypatch.setattr(measure, "_sample", lambda call: (next(times[call()]), 0.0, None))
+    measured, _ = measure.interleave({name: lambda name=name: name for name in times}, {"long": 1, "short": 1})
+    assert [m.timing.samples for m in measured.values()] == [(4000.0,), (10.0,)]
+
+
+def test_the_time_is_shared_out_and_what_does_not_fit_is_named(monkeypatch):
+    given = {}
+    now = [0.0]
+
+    def section(name: str, seconds: float, takes: float) -> run.Section:
+        def rows(allowance: float):
+            given[name] = allowance
+            now[0] += takes
+            yield {"kind": "time", "case": name}
+
+        return run.Section(name, seconds, rows)
+
+    parts = [section("a", 30.0, 40.0), section("b", 10.0, 5.0), section("c", 20.0, 60.0), section("d", 20.0, 1.0)]
+    monkeypatch.setattr(run, "sections", lambda say, quick: parts)
+    monkeypatch.setattr(run.time, "monotonic", lambda: now[0])
+    rows = [row for row in run.all_rows(lambda text: None, seconds=100.0) if row["kind"] != "backend"]
+    assert given == {"a": 30.0, "b": 10.0, "c": 20.0}
+    assert rows[-1] == {"kind": "skipped", "case": "d", "goal": "not measured: the 100 s were used up"}
+    assert "not measured" in report.markdown(pd.DataFrame(rows))
+
+    given.clear()
+    now[0] = 0.0
+    list(run.all_rows(lambda text: None, seconds=40.0))
+    assert given == {"a": 15.0}
+
+
+def test_the_packed_grm_is_compared_with_its_plain_score():
+    rows = list(run.scoring_rows(cases.replace(cases.grm_case(Size(5, 9, 4, 8)), samples=1), lambda text: None))
+    errors = {row["form"]: row["largest_error"] for row in rows if row["kind"] == "time"}
+    assert errors[cases.OURS] < 1e-5
+    assert errors["max-sim"] > 0.01
+    assert errors[cases.PLAIN] is None
+    assert [row["form"] for row in rows if row["kind"] == "goal"] == ["ours / max-sim"]
+
+
+def test_a_step_that_takes_too_long_is_stopped():
+    assert training.measure("CHAN: ours", Size(2, 2, 2, 2), seconds=0.01) == "stopped after 0 s"
+
+
+def test_the_command_writes_and_prints(tmp_path, monkeypatch):
+    rows = [
+        {"kind": "time", "case": "max-sim", "size": "2 x 3", "form": "ours", "median_ms": 12.3, "over_product": 1.1}
+    ]
+    asked = []
+
+    def fake(say, seconds, quick):
+        asked.append((seconds, quick))
+        say("max-sim")
+        return iter(rows)
+
+    monkeypatch.setattr(run, "all_rows", fake)
+    runner = CliRunner()
+    for options in ([], ["--quick"], ["--quick", "--seconds", "7"]):
+        result = runner.invoke(cli, ["bench", str(tmp_path / "out"), *options])
+        assert result.exit_code == 0, result.output
+        assert "| max-sim | 2 x 3  | ours   | 12.3" in result.output
+        assert (report.QUICK in result.output) == ("--quick" in options)
+    assert asked == [(run.SECONDS, False), (run.QUICK_SECONDS, True), (7.0, True)]
+    assert (tmp_path / "out" / "scoring.csv").exists()
+    assert runner.invoke(cli, ["bench", "--seconds", "0"]).exit_code == 2
 
 
 def test_a_busy_neighbour_is_noticed(monkeypatch):
     busy = itertools.count(100.0, 1.0)  # between two readings others work one second
     monkeypatch.setattr(measure, "_busy_seconds", lambda: next(busy))
-    _, share = measure._sample(lambda: None)
+    _, share, result = measure._sample(lambda: "done")
+    assert result == "done"
     assert share is not None
     assert share > measure.FOREIGN_SHARE
 

@@ -1,0 +1,33 @@
+"""`itm bench`: the speed of the scoring engine on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False), default=Path("results/benchmark"))
+@click.option(
+    "--quick", is_flag=True, help="Small sizes, about a minute: does anything stand out? The goals do not hold."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Time for the whole comparison [default: 360, quick: 60]; what does not fit is sampled less, then left out.",
+)
+def bench(out: Path, quick: bool, seconds: float | None) -> None:
+    """Compare the scoring engine with the bare matrix product, the authors' loops and the installed peers.
+
+    Writes scoring.csv, scoring.md, scoring.png and scoring.svg into OUT [default: results/benchmark] and prints the
+    tables. Ratios count, not times: leave the machine alone meanwhile, disturbed samples are repeated while there is time
+    and marked where no quiet ones were to be had.
+    """
+    from harness.benchmark.report import write
+    from harness.benchmark.run import QUICK_SECONDS, SECONDS, all_rows
+
+    time = seconds or (QUICK_SECONDS if quick else SECONDS)
+    rows = list(all_rows(lambda text: click.echo(f"\u2026 {text}", err=True), time, quick))
+    click.echo(write(rows, out, quick))
+    click.echo(f"written: {out}/scoring.md, .csv, .png, .svg")
