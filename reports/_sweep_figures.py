@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from harness.sweeps.settings import OBJECTIVES
 from harness.sweeps.summary import StudySummary, TrialSummary
@@ -32,8 +32,9 @@ def history(summary: StudySummary) -> Figure:
         _by_state(axes, summary.trials, lambda trial: trial.number)
         able = [trial for trial in summary.trials if trial.counts]
         if able:
-            best = np.maximum.accumulate([trial.rsum or 0.0 for trial in able])
-            axes.step([t.number for t in able], best, where="post", color="black", linewidth=1.2, label="best so far")
+            best = np.maximum.accumulate([trial.rsum or 0.0 for trial in able]).tolist()
+            ends = [*(trial.number for trial in able), summary.trials[-1].number]
+            axes.step(ends, [*best, best[-1]], where="post", color="black", linewidth=1.2, label="best so far")
         axes.set_xlabel("trial")
         axes.set_ylabel("validation rSum")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -66,6 +67,9 @@ def slices(summary: StudySummary, paths: Sequence[str]) -> Figure:
                 axes.set_xlim(entry["low"], entry["high"])
                 if entry.get("log"):
                     axes.set_xscale("log")
+                    ends = [entry["low"], (entry["low"] * entry["high"]) ** 0.5, entry["high"]]
+                    axes.set_xticks(ends, [f"{end:.2g}" for end in ends])
+                    axes.xaxis.set_minor_formatter(NullFormatter())  # its labels would overlap
             axes.set_title(figures.label(path, 40), fontsize=9)
         for axes in list(grid.flat)[len(paths) :]:
             axes.set_visible(False)

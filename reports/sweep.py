@@ -20,8 +20,8 @@ from reports.expected_performance import ExpectedPerformance, expected_performan
 STEM = "sweep"
 BEST = "best.yaml"
 _READING = (
-    "All figures are of the validation split: they chose these settings, so they flatter them. `itm leaderboard EXP "
-    "--tuned` measures the choice on the test split.",
+    "All figures are of the validation split: they chose these settings, so they flatter them. itm leaderboard EXP "
+    "--tuned measures the choice on the test split.",
 )
 
 
@@ -110,8 +110,10 @@ def _opening(summary: StudySummary) -> list[str]:
     if summary.best_trial is None:
         return [*sentences, "No trial can be recommended."]
     best = summary.trial(summary.best_trial)
-    gain = next((trial for trial in summary.trials if trial.source == "default" and trial.rsum is not None), None)
-    against = f"; the experiment's own settings (trial {gain.number}) reached {_rsum(gain):.1f}" if gain else ""
+    own = next((trial for trial in summary.trials if trial.source == "default" and trial.rsum is not None), None)
+    against = f"; the experiment's own settings (trial {own.number}) reached {_rsum(own):.1f}" if own else ""
+    if own is not None and own.number == best.number:
+        against = ": the experiment's own settings, which no other trial surpassed"
     return [
         f"The best is trial {best.number} with a validation rSum of {_rsum(best):.1f}{against}. Its settings are in {BEST}.",
         *sentences,
@@ -199,7 +201,7 @@ def _course(summary: StudySummary, rows: Sequence[dict[str, Any]]) -> Section:
         ),
         Column(key="steps", title="Steps", kind="number", digits=0),
         Column(key="seconds", title="Seconds", kind="number", digits=0),
-        *(Column(key=path, title=path, kind=_kind(rows, path), digits=3) for path in summary.space),
+        *(_setting_column(rows, path) for path in summary.space),
         Column(key="reason", title="Reason", prose=True),
     ]
     table = Table(
@@ -213,10 +215,12 @@ def _course(summary: StudySummary, rows: Sequence[dict[str, Any]]) -> Section:
     return Section(title="The search", tables=[table] if rows else [], figures=figures, footnotes=reasons)
 
 
-def _kind(rows: Sequence[dict[str, Any]], path: str) -> Any:
-    values = [row[path] for row in rows if row.get(path) is not None]
-    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-    return "significant" if values and numbers else "text"
+def _setting_column(rows: Sequence[dict[str, Any]], path: str) -> Column:
+    """A setting's column: whole numbers as they are, other numbers to three digits, choices as texts."""
+    kinds = {type(row[path]) for row in rows if row.get(path) is not None}
+    if kinds and kinds <= {int}:
+        return Column(key=path, title=path, kind="number", digits=0)
+    return Column(key=path, title=path, kind="significant" if kinds and kinds <= {int, float} else "text", digits=3)
 
 
 def _pareto(summary: StudySummary, rows: Sequence[dict[str, Any]]) -> Section:
@@ -225,7 +229,7 @@ def _pareto(summary: StudySummary, rows: Sequence[dict[str, Any]]) -> Section:
     names = list(summary.directions)
     columns = [Column(key="trial", title="Trial", kind="number", digits=0)]
     columns += [Column(key=name, title=OBJECTIVES[name].title, kind="significant", digits=4) for name in names]
-    columns += [Column(key=path, title=path, kind=_kind(front, path), digits=3) for path in summary.space]
+    columns += [_setting_column(front, path) for path in summary.space]
     table = Table(
         frame=pd.DataFrame(front, columns=[*dict.fromkeys([*(front[0] if front else {}), *(c.key for c in columns)])]),
         columns=columns,

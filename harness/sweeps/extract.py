@@ -26,7 +26,7 @@ STATES: dict[TrialState, State] = {
     TrialState.FAIL: "failed",
 }
 #: Complete trials that are needed to say which settings matter.
-FEWEST_FOR_IMPORTANCE = 8
+FEWEST_FOR_IMPORTANCE = 5
 
 
 def summarise(study: Study, plan: StudyPlan) -> StudySummary:
