@@ -56,6 +56,8 @@ class Case:
     #: Wanted samples; the forms in `slow` are content with one.
     samples: int = 7
     slow: frozenset[str] = SLOW
+    #: Forms that compute another score than the reference, whose difference from it would say nothing.
+    another_score: frozenset[str] = frozenset()
     #: After so long no further round of samples is begun; see `measure.interleave`.
     seconds: float = 30.0
 
@@ -154,6 +156,7 @@ def max_sim_case(size: Size, limit: float, authors: float) -> Case:
             Goal("authors", OURS, at_least=authors),
             Goal("maxsim-cpu", OURS, at_least=4.5),
         ),
+        another_score=frozenset({"ours, lse"}),
     )
 
 
@@ -180,6 +183,7 @@ def grm_case(size: Size) -> Case:
             PLAIN: plain_scorer_form("grm"),
         },
         (Goal(OURS, "max-sim", at_most=1.3),),
+        another_score=frozenset({"max-sim"}),
     )
 
 

@@ -42,11 +42,12 @@ def scoring_rows(case: cases.Case, say: Say, seconds: float = math.inf) -> Itera
     if products:
         medians[cases.LIMIT] = min(products.values())
     against = next((name for name in cases.REFERENCES if name in results), "")
+    no_error = {against, *case.another_score}
     for name, m in measured.items():
         yield {
             **_timing(case.name, case.size, name, m),
             "over_product": medians[name] / medians[cases.LIMIT] if products else None,
-            "largest_error": _error(results[name], results.get(against)) if name != against else None,
+            "largest_error": None if name in no_error else _error(results[name], results.get(against)),
         }
     for goal in case.goals:
         if goal.form in medians and goal.over in medians:

@@ -123,7 +123,7 @@ def test_the_packed_grm_is_compared_with_its_plain_score():
     rows = list(run.scoring_rows(cases.replace(cases.grm_case(Size(5, 9, 4, 8)), samples=1), lambda text: None))
     errors = {row["form"]: row["largest_error"] for row in rows if row["kind"] == "time"}
     assert errors[cases.OURS] < 1e-5
-    assert errors["max-sim"] > 0.01
+    assert errors["max-sim"] is None  # another score
     assert errors[cases.PLAIN] is None
     assert [row["form"] for row in rows if row["kind"] == "goal"] == ["ours / max-sim"]
 
