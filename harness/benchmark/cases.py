@@ -188,14 +188,15 @@ def grm_case(size: Size) -> Case:
 
 
 def cases() -> list[Case]:
-    """The comparison of PERFORMANCE.md sections 2 and 6."""
+    """The comparison: sizes with the goal of each ratio to the bare product and to the authors' form."""
     return [
         max_sim_case(Size(256, 1280, 36, 1024), 1.15, 7.5),
         max_sim_case(Size(256, 1280, 36, 256), 1.4, 13.0),
-        max_sim_case(Size(256, 1280, 197, 512), 1.15, 7.5),
         scan_case("t2i", Size(128, 640, 36, 1024), 1.35, 18.0),
         scan_case("i2t", Size(128, 640, 36, 1024), 1.25, 25.0),
         grm_case(Size(128, 640, 197, 512)),
+        # last: its authors' form takes longer than all others together, and time may run out
+        max_sim_case(Size(256, 1280, 197, 512), 1.15, 7.5),
     ]
 
 

@@ -30,7 +30,7 @@ FORMS: dict[str, Callable[[], Callable[[Fragments, Fragments], Tensor]]] = {
     "SCAN i2t: ours": lambda: create("scan", direction="i2t").score,
     "SCAN i2t: authors": lambda: naive.scan_i2t,
 }
-#: Largest share of the authors' memory that ours may take (PERFORMANCE.md section 6).
+#: Largest share of the authors' memory that ours may take: a goal of the engine.
 GOALS = {"CHAN": 1 / 5, "SCAN t2i": 1 / 6, "SCAN i2t": 1 / 6}
 
 

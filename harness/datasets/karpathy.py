@@ -1,6 +1,6 @@
 """Karpathy's splits: `dataset_<name>.json` and a folder of images. Flickr8k, Flickr30K, COCO.
 
-Protocol facts (METHODS.md section 7): COCO's `restval` is training data; its images lie in the subfolder `filepath`;
+Protocol facts: COCO's `restval` is training data; its images lie in the subfolder `filepath`;
 the field takes the first five captions of each image (a few COCO images have six or seven).
 """
 

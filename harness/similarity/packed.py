@@ -145,6 +145,7 @@ class _Work:
         self.weight, self.scores = weight, scores
         self.rights: Sequence[Bucket] = ()
         self.waiting: list[list[Tensor]] = []
+        self.waiting_values = 0
         self.first = self.last = 0
 
     def left_sides(self, parts: Sequence[Bucket], rows: Tensor) -> Sequence[Any]:
@@ -153,7 +154,7 @@ class _Work:
 
     def begin(self, rights: Sequence[Bucket], columns: Tensor) -> None:
         """Start on the right parts, whose fragments are `columns` (n, D)."""
-        self.rights, self.waiting = rights, []
+        self.rights, self.waiting, self.waiting_values = rights, [], 0
 
     def tile(self, similarity: Tensor, lefts: Sequence[Bucket], left_sides: Sequence[Any]) -> None:
         """Reduce one product; the left items of successive tiles follow each other."""
@@ -164,7 +165,8 @@ class _Work:
             self.first = self.first if self.waiting else left.start
             self.last = left.start + len(left)
             self.waiting.append(values)
-        if sum(value.numel() for values in self.waiting for value in values) >= WAITING_VALUES:
+            self.waiting_values += sum(value.numel() for value in values)
+        if self.waiting_values >= WAITING_VALUES:
             self.finish()
 
     def reduce(self, similarity: Tensor, left_side: Any) -> list[Tensor]:
@@ -182,7 +184,7 @@ class _Work:
         values = [torch.cat(pieces) for pieces in zip(*self.waiting, strict=True)]
         for right, scores in zip(self.rights, self.scores_of(values), strict=True):
             self.scores[self.first : self.last, right.span].add_(scores, alpha=self.weight)
-        self.waiting = []
+        self.waiting, self.waiting_values = [], 0
 
 
 class _TileWork(_Work):

@@ -1,6 +1,6 @@
 """Intervals with the image as the unit: analytic cluster-t, and the cluster bootstrap for what is not a mean.
 
-Source: STATISTICS.md section 2: the cluster-t interval covers 95 % down to 50 images, where BCa and percentile fall
+By simulation (docs/calibration.md) the cluster-t interval covers 95 % down to 50 images, where BCa and percentile fall
 short; the bootstrap is for statistics without a formula.
 """
 

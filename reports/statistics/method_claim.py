@@ -1,7 +1,7 @@
 """Claims about methods, not checkpoints: the variance of new images and of new seeds together.
 
 V = s²(d_i)/N + s²_A/S_A + s²_B/S_B with Satterthwaite's degrees of freedom. A Welch test on seed means forgets the
-first term: its error grows from 16 % to 52 % between 3 and 10 seeds (STATISTICS.md section 2).
+first term: its error grows from 16 % to 52 % between 3 and 10 seeds, by simulation.
 """
 
 from __future__ import annotations

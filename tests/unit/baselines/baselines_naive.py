@@ -1,4 +1,4 @@
-"""The baselines' equations (METHODS.md, sections 4 to 6) pair by pair and token by token, in float64 NumPy.
+"""The baselines' equations, as their papers print them, pair by pair and token by token, in float64 NumPy.
 
 The oracle of the tests: it shares nothing with `baselines/` but the parameters it is given.
 """

@@ -66,7 +66,7 @@ def test_scan_is_the_naive_form(pair, config, image_block, text_block):
 
 @pytest.mark.parametrize("name", ["scan", "chan"])
 def test_realistic_input_is_exact(name):
-    """At the sizes of real captions the largest error stays at the tolerance of PERFORMANCE.md section 7."""
+    """At the sizes of real captions the largest error stays at float32 rounding."""
     images, texts = ragged(1, 12, 36, 256, junk=0.0), ragged(2, 20, 20, 256, junk=0.0)
     if name == "scan":
         pair = lambda image, text: oracle.scan_pair(image, text, "t2i", "clipped_l2norm", "mean", 9.0, 6.0)  # noqa: E731
