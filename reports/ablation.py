@@ -121,14 +121,14 @@ def terminal_table(report: Report) -> Rendering:
     tables = []
     for (dataset, protocol), rows in report.main.groupby(["dataset", "protocol"], sort=False):
         table = TerminalTable(title=f"{dataset}, {protocol}", title_justify="left", box=None, header_style="bold")
-        for heading in ("model", "rSum", "difference", "95 % interval", "corrected p", "published"):
-            table.add_column(heading, justify="left" if heading == "model" else "right")
+        for heading in ("model", "rSum", "effect", "95 % interval", "Holm p", "published"):
+            table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
         for row in rows.to_dict("records"):
             compared = not pd.isna(row["rsum_difference"])
             table.add_row(
                 row["model"],
                 fixed(row["rsum"], 1),
-                fixed(row["rsum_difference"], 1) if compared else "reference",
+                fixed(row["rsum_difference"], 1) if compared else "—",
                 interval(row["rsum_low"], row["rsum_high"], 1) if compared else "",
                 f"{row['p_adjusted']:.3f}" if compared else "",
                 "" if pd.isna(row["published_difference"]) else fixed(row["published_difference"], 1),
