@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from reports import figures
@@ -68,6 +69,8 @@ def forest(comparison: Comparison) -> Figure | None:
 
 def matrix(comparison: Comparison) -> Figure | None:
     """Heat map of corrected p and difference, methods from best to worst; None unless all pairs of 3 to 30 are there."""
+    import seaborn  # here: it imports pyplot, which reading a report does not need
+
     metric = primary_metric(comparison)
     size = len(comparison.methods)
     p = comparison.p_matrix(metric)
@@ -82,25 +85,32 @@ def matrix(comparison: Comparison) -> Figure | None:
         side = max(3.6, 0.62 * size) if size <= _MOST_WRITTEN else 0.3 * size + 2
         drawing = figures.new(side + 2.2, side + 0.9)
         axes = drawing.subplots()
-        for i in range(size):
-            for j in range(size):
-                colour = "white" if i == j else _SHADES[shade[i, j]]
-                axes.add_patch(_cell(j, i, colour))
-                if i != j and size <= _MOST_WRITTEN:
-                    # The p-values are symmetric, so that each stands once: above the diagonal the differences.
-                    text = _signed(differences[i, j], decimals(metric)) if j > i else p_text(p[i, j])
-                    axes.text(
-                        j, i, text, ha="center", va="center", fontsize=8, color="white" if shade[i, j] > 2 else "black"
-                    )
-        axes.set_xlim(-0.5, size - 0.5)
-        axes.set_ylim(size - 0.5, -0.5)
-        axes.set_aspect("equal")
-        axes.set_xticks(range(size), names, rotation=35, ha="left", rotation_mode="anchor")
+        # The p-values are symmetric, so that each stands once: above the diagonal the differences.
+        written = [
+            [_signed(differences[i, j], decimals(metric)) if j > i else p_text(p[i, j]) for j in range(size)]
+            for i in range(size)
+        ]
+        seaborn.heatmap(
+            shade,
+            mask=np.eye(size, dtype=bool),
+            annot=np.array(written) if size <= _MOST_WRITTEN else False,
+            fmt="",
+            annot_kws={"fontsize": 8},
+            cmap=ListedColormap(_SHADES[: len(bounds) + 1]),
+            vmin=-0.5,
+            vmax=len(bounds) + 0.5,
+            linewidths=1.5,
+            linecolor="white",
+            square=True,
+            cbar=False,
+            ax=axes,
+        )
+        places = np.arange(size) + 0.5
+        axes.set_xticks(places, names, rotation=35, ha="left", rotation_mode="anchor")
         axes.xaxis.set_ticks_position("top")
-        axes.set_yticks(range(size), names)
+        axes.set_yticks(places, names, rotation=0)
         axes.tick_params(length=0, labelcolor="black")
         axes.grid(visible=False)
-        axes.spines[:].set_visible(False)
         axes.legend(handles=_legend(bounds), loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=4, fontsize=8)
     numbers = ""
     if size <= _MOST_WRITTEN:
@@ -172,10 +182,6 @@ def _differences(comparison: Comparison, metric: str) -> NDArray[np.float64]:
         i, j = place[row.a], place[row.b]
         values[i, j], values[j, i] = row.difference, -row.difference
     return values
-
-
-def _cell(x: int, y: int, colour: str) -> Rectangle:
-    return Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white", linewidth=1.5)
 
 
 def _legend(bounds: Sequence[float]) -> list[Patch]:
