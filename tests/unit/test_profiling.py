@@ -154,17 +154,26 @@ def test_step_timer_continues_with_the_samples_of_a_resumed_training(clock):
 
 
 def test_peak_memory_sees_what_was_freed_again_and_only_its_own_block():
-    with peak_memory("cpu") as before:
-        pass
-    with peak_memory("cpu") as during:
-        np.ones(64 * 2**20 // 8)
-    with peak_memory("cpu") as after:
-        pass
+    """In a process of its own: the resident memory of one that ran many tests may shrink while it is watched."""
+    code = """if True:
+        import json
+        import numpy as np
+        from harness import profiling
+        with profiling.peak_memory("cpu") as before:
+            pass
+        with profiling.peak_memory("cpu") as during:
+            np.ones(256 * 2**20 // 8)
+        with profiling.peak_memory("cpu") as after:
+            pass
+        print(json.dumps([before, during, after, profiling._reset_peak_rss()]))
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, during, after, resettable = json.loads(done.stdout)
     assert set(during) == {"peak_rss_mib", "peak_memory_mib"}
-    assert 60 < during["peak_rss_mib"] - before["peak_rss_mib"] < 100
+    assert 240 < during["peak_rss_mib"] - before["peak_rss_mib"] < 300
     assert during["peak_memory_mib"] == during["peak_rss_mib"]
-    if profiling._reset_peak_rss():
-        assert during["peak_rss_mib"] - after["peak_rss_mib"] > 40
+    if resettable:
+        assert during["peak_rss_mib"] - after["peak_rss_mib"] > 200
 
 
 def test_peak_memory_is_that_of_the_process_where_it_cannot_be_reset(monkeypatch):
