@@ -1,8 +1,11 @@
 """The measuring kit against a clock turned by hand, tables of order statistics, and counts done on paper."""
 
 import gc
+import json
 import resource
 import statistics
+import subprocess
+import sys
 import time
 
 import numpy as np
