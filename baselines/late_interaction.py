@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from harness.fragments import Fragments
 from harness.scorer import Objective, Scorer, ScorerConfig
-from harness.similarity import Mean, PackedForm, max_sim
-from harness.similarity.packing import Bucket
+from harness.similarity import PackedForm, max_sim
+from harness.similarity.kernels import Scratch, largest_over_positions
+from harness.similarity.packing import Bucket, Group
 
 if TYPE_CHECKING:
     from harness.backbones.base import ImageEncoder, TextEncoder
@@ -207,7 +208,7 @@ def one_way_contrast(logits: Tensor, image_ids: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class BestMatches:
-    """Both directions from one tile of token similarities; a `harness.similarity.kernels.TileKernel` with images on the left.
+    """Both directions from one tile of token similarities; a `harness.similarity.kernels.Kernel` with images on the left.
 
     Args:
         weights: of `i2t` and `t2i`, a value of `COMBINATIONS`.
@@ -220,18 +221,26 @@ class BestMatches:
     def left_side(self, items: Bucket, rows: Tensor) -> None:
         """Nothing."""
 
-    def right_side(self, items: Bucket, columns: Tensor) -> None:
-        """Nothing."""
+    def right_side(self, items: Group, columns: Tensor) -> Group:
+        """The captions."""
+        return items
 
-    def reduce(self, similarity: Tensor, left: None, right: None) -> Tensor:
-        """(c, R, W, q) -> (c, 1, q): over the words for i2t, over the image tokens for t2i."""
-        best_over = {"i2t": 2, "t2i": 1}
-        means = [
-            weight * Mean()(similarity.amax(best_over[direction]).float(), 1)
-            for direction, weight in self.weights.items()
-        ]
-        return torch.stack(means).sum(0)[:, None]
+    def reduce(self, similarity: Tensor, left: None, right: Group, scratch: Scratch) -> Tensor:
+        """(c, R, P) -> (c, n): over the words for i2t, over the image tokens for t2i."""
+        return torch.stack([w * DIRECTION_MEANS[name](similarity, right) for name, w in self.weights.items()]).sum(0)
 
-    def finish(self, values: Tensor, right: None) -> Tensor:
-        """(C, 1, q) -> (C, q)."""
-        return values[:, 0]
+    def finish(self, values: Tensor, right: Group) -> Tensor:
+        """(C, n) as it is."""
+        return values
+
+
+def _best_words(similarity: Tensor, texts: Group) -> Tensor:
+    return texts.joined(largest_over_positions, similarity).float().mean(1)
+
+
+def _best_tokens(similarity: Tensor, texts: Group) -> Tensor:
+    return texts.joined(lambda view: view.mean(-2), similarity.amax(1).float())
+
+
+#: (similarity (c, R, P), captions) -> (c, n)
+DIRECTION_MEANS: dict[str, Callable[[Tensor, Group], Tensor]] = {"i2t": _best_words, "t2i": _best_tokens}

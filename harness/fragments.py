@@ -60,7 +60,7 @@ class Fragments:
                 f"{int(empty.sum())} of {len(mask)} items have no real fragment (first: item {int(empty.nonzero()[0])}); "
                 "every item needs at least one True in its mask"
             )
-        if not bool(torch.isfinite(features).all()):
+        if not _all_finite(features):
             bad = (~torch.isfinite(features)).flatten(1).any(dim=1)
             raise InvalidFragments(
                 f"features of {int(bad.sum())} of {len(features)} items hold NaN or inf (first: item {int(bad.nonzero()[0])})"
@@ -171,6 +171,11 @@ class Tokens:
         ids, mask = self.ids[index], self.mask[index]
         longest = max(1, int(mask.sum(dim=1).max())) if len(mask) else 1
         return Tokens(ids[:, :longest], mask[:, :longest])
+
+
+def _all_finite(values: Tensor) -> bool:
+    """Whether no value is NaN or infinite; a sum shows that in one pass, unless it overflows itself."""
+    return bool(torch.isfinite(values.detach().sum())) or bool(torch.isfinite(values).all())
 
 
 def _trusted(features: Tensor, mask: Tensor, extras: Mapping[str, Tensor]) -> Fragments:

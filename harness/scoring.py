@@ -20,14 +20,14 @@ from harness.memory import default_budget
 from harness.scorer import Scorer
 from harness.similarity import products
 from harness.similarity.kernels import PackedForm, RowTransform
-from harness.similarity.packed import TileSize, packed_scores
+from harness.similarity.packed import Plan, TileSize, pack_images, pack_texts, packed_scores
 
 #: Called with the number of finished pairs and the number of all pairs.
 Progress = Callable[[int, int], None]
 #: Token-similarity-sized float32 tensors that a scorer's plain `score` is expected to hold at once.
 WORKING_COPIES = 8
 #: Fragments of a tile's two sides. A processor wants tiles that stay in its cache, a GPU large products.
-TILES = {"cpu": TileSize(288, 4096, 1024), "cuda": TileSize(8192, 65536, 65536)}
+TILES = {"cpu": TileSize(576, 4096), "cuda": TileSize(8192, 65536)}
 #: Largest block of the similarity matrix that is computed at once.
 LARGEST_BLOCK = (1024, 4096)
 
@@ -163,16 +163,18 @@ def _packed_blocks(
     dtype: torch.dtype | None,
 ) -> Iterator[ScoreBlock]:
     device = _device(scorer, images)
-    tile = _tile_size(form, budget, device)
     rows, columns = _packed_block_sizes(images, texts, budget)
     work = 2.0 * float(images.lengths.sum()) * float(texts.lengths.sum()) * images.width
+    plan = Plan(form, _tile_size(form, budget, device), dtype, work)
     # Captions of similar length share a block, so that its buckets are full.
     for some_texts in texts.lengths.argsort(stable=True).split(text_block or columns):
         right = _side(texts, some_texts, form.text_rows, device)
+        packed_texts = pack_texts(plan, right.source, right.items)
         for some_images in images.lengths.argsort(stable=True).split(image_block or rows):
             left = _side(images, some_images, form.image_rows, device)
-            packed = packed_scores(form, left.source, left.items, right.source, right.items, tile, dtype, work)
-            block = ScoreBlock(left.original(packed.images), right.original(packed.texts), packed.scores)
+            packed_images = pack_images(plan, left.source, left.items)
+            scores = packed_scores(plan, packed_images, packed_texts)
+            block = ScoreBlock(left.original(packed_images.items), right.original(packed_texts.items), scores)
             _check_finite(scorer, block)
             yield block
 
@@ -282,11 +284,11 @@ def _packed_block_sizes(images: Fragments, texts: Fragments, budget: int) -> tup
 def _tile_size(form: PackedForm, budget: int, device: torch.device) -> TileSize:
     """The device's usual tile, halved until a kernel's working tensors fit a third of the budget."""
     usual = TILES.get(device.type, TILES["cuda"])
-    rows, columns = usual.rows, usual.columns
     copies = max(kernel.tiles_in_use for _, kernel in form.terms)
+    rows, columns = usual.rows, usual.columns
     while 4 * copies * rows * columns > budget // 3 and max(rows, columns) > 1:
         rows, columns = (rows, columns // 2) if columns >= rows else (rows // 2, columns)
-    return TileSize(rows, columns, min(columns, usual.widest))
+    return TileSize(rows, columns)
 
 
 def _as_slice(indices: Tensor) -> slice:

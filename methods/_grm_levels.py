@@ -266,9 +266,17 @@ def _blocks(
         first = last
 
 
-def unit_vectors(features: Tensor) -> Tensor:
-    """Unit vectors in the dtype of the features, which is that of the product: half precision stays half."""
-    return F.normalize(at_least_float32(features), dim=-1).to(features.dtype)
+def unit_vectors(features: Tensor, out: Tensor | None = None) -> Tensor:
+    """Unit vectors in the dtype of the features, which is that of the product: half precision stays half.
+
+    Args:
+        features: (..., D).
+        out: where they are written, if given (and no gradient is recorded).
+    """
+    precise = at_least_float32(features)
+    if out is None:
+        return F.normalize(precise, dim=-1).to(features.dtype)
+    return torch.div(precise, precise.norm(dim=-1, keepdim=True).clamp_min_(1e-12), out=out)
 
 
 def _repeat_real(features: Tensor, mask: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from harness.fragments import Fragments
 from harness.registry import create
 from harness.scoring import TILES, similarity_matrix
 from harness.similarity import products
-from harness.similarity.packing import group, pack, rows_of
+from harness.similarity.packing import group, pack
 
 #: From the inputs to the call that is timed; what it does before is not timed.
 Form = Callable[[Fragments, Fragments], Callable[[], Any]]
@@ -93,8 +93,8 @@ def product_form(backend: str) -> Form:
 
     def prepare(images: Fragments, texts: Fragments) -> Callable[[], None]:
         tile = TILES["cpu"]
-        lefts = [rows_of(parts) for parts in group(pack(images, torch.arange(len(images))), tile.rows, tile.rows)]
-        words = rows_of(pack(texts, torch.arange(len(texts)))).split(tile.columns)
+        lefts = [items.rows() for items in group(pack(images, torch.arange(len(images))), tile.rows)]
+        words = [items.columns() for items in group(pack(texts, torch.arange(len(texts))), tile.columns)]
 
         def run() -> None:
             for right in words:

@@ -1,35 +1,55 @@
 """What a scorer does with one tile of token similarities: the pairwise half of max-sim and cross-attention.
 
-A tile holds the similarities of c left items with F fragments each and q right items with L fragments each, exactly:
-no padding, hence no mask. Right fragments come by position first, so the tile is (c, F, L, q) with items innermost,
-and a reduction over F or L runs over contiguous memory. A kernel with `swapped` has captions on the left.
+A tile holds the similarities of c left items with F fragments each and of the P fragments of a group of right items,
+exactly: no padding, hence no mask. Right fragments come by position first within each part of the group, so a part's
+view of the tile is (c, F, L, q) with items innermost, and a reduction over F or L runs over contiguous memory. What
+does not depend on L is done on the whole width at once, since short operations cost more than they compute. A kernel
+with `swapped` has captions on the left.
+
+Shape letters: c left items of one tile with F fragments, C those of many tiles; n right items of a group with P
+fragments in all, q of them with L fragments each in one part; D width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from harness.fragments import Fragments
 from harness.similarity.attention import EPSILON, LEAK
-from harness.similarity.packing import Bucket
+from harness.similarity.packing import Bucket, Group
 from harness.similarity.pooling import Mean, Pooling
 
 #: exp(x) of |x| up to this stays far from overflow in float32, even squared and summed, so that no maximum is needed.
 SAFE_EXPONENT = 20.0
+#: torch's maximum over an axis takes this many contiguous columns at a time on a CPU, and single ones ten times as slowly.
+VECTOR = 32
 
 
 #: From the fragments of a block to those that enter the product.
 RowTransform = Callable[[Fragments], Fragments]
 
 
+class Scratch:
+    """Working memory that successive tiles share: fresh memory of a tile's size costs more than several passes over it."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Tensor] = {}
+
+    def like(self, values: Tensor, name: str = "") -> Tensor:
+        """A contiguous tensor of the shape, dtype and device of `values`; its content is that of the last use of `name`."""
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.numel() < values.numel() or buffer.dtype != values.dtype:
+            buffer = self._buffers[name] = torch.empty(values.numel(), dtype=values.dtype, device=values.device)
+        return buffer[: values.numel()].view(values.shape)
+
+
 class Kernel(Protocol):
-    """What every kernel says of itself."""
+    """The pairwise half of a scorer: reduces a tile, then finishes many left items at once."""
 
     @property
     def swapped(self) -> bool:
@@ -41,11 +61,6 @@ class Kernel(Protocol):
         """How many float32 tensors of a tile's size are alive at once, the tile included."""
         ...
 
-
-@runtime_checkable
-class TileKernel(Kernel, Protocol):
-    """Reduces the similarities of whole items, first over a tile, then for many left items at once."""
-
     def left_side(self, items: Bucket, rows: Tensor) -> Any:
         """What is computed once a left item.
 
@@ -55,44 +70,52 @@ class TileKernel(Kernel, Protocol):
         """
         ...
 
-    def right_side(self, items: Bucket, columns: Tensor) -> Any:
+    def right_side(self, items: Group, columns: Tensor) -> Any:
         """What is computed once a right item.
 
         Args:
-            items: the tile's q items.
-            columns: (L, q, D) their fragments.
+            items: the tile's n items.
+            columns: (P, D) their fragments.
         """
         ...
 
-    def reduce(self, similarity: Tensor, left: Any, right: Any) -> Tensor:
+    def reduce(self, similarity: Tensor, left: Any, right: Any, scratch: Scratch) -> Tensor:
         """What is left of a tile.
 
         Args:
-            similarity: (c, F, L, q), not to be changed.
+            similarity: (c, F, P), not to be changed.
             left: of `left_side`.
             right: of `right_side`.
+            scratch: for tensors that the result does not hold on to.
 
         Returns:
-            (c, K, q) float32 for any K.
+            (c, ...) of any further shape.
         """
         ...
 
     def finish(self, values: Tensor, right: Any) -> Tensor:
-        """(C, K, q) of `reduce` for many left items, which may be changed -> scores (C, q)."""
+        """(C, ...) of `reduce` for many left items, which may be changed -> scores (C, n)."""
         ...
 
 
-@runtime_checkable
-class ColumnKernel(Kernel, Protocol):
-    """Reduces each right fragment alone, whatever item it belongs to, and pools an item's fragments afterwards."""
+def largest_over_positions(values: Tensor) -> Tensor:
+    """The maximum of a part's view (..., L, q) of a tile over its positions -> (..., q); not differentiable.
 
-    def reduce_columns(self, similarity: Tensor) -> Tensor:
-        """(c, F, columns) similarities, not to be changed -> (c, columns)."""
-        ...
-
-    def finish(self, values: Tensor) -> Tensor:
-        """(C, L, q) of many left items -> scores (C, q)."""
-        ...
+    On a CPU the view is widened to whole vectors of columns: what is read too much belongs to the same tile, and its
+    maxima are dropped.
+    """
+    columns = values.shape[-1]
+    spare = -columns % VECTOR
+    if values.device.type != "cpu" or not spare or columns == 1:
+        return values.amax(-2)
+    first = values.storage_offset()
+    last = first + sum((size - 1) * stride for size, stride in zip(values.shape, values.stride(), strict=True))
+    shape = (*values.shape[:-1], columns + spare)
+    if last + spare < values.untyped_storage().nbytes() // values.element_size():
+        return values.as_strided(shape, values.stride(), first).amax(-2)[..., :columns]
+    if first >= spare:
+        return values.as_strided(shape, values.stride(), first - spare).amax(-2)[..., spare:]
+    return values.amax(-2)
 
 
 @dataclass(frozen=True)
@@ -124,43 +147,88 @@ class MaxSimKernel:
     swapped: bool = False
     tiles_in_use: int = 1
 
-    def reduce_columns(self, similarity: Tensor) -> Tensor:
-        """(c, F, columns) -> (c, columns): the largest over F."""
+    def left_side(self, items: Bucket, rows: Tensor) -> None:
+        """Nothing."""
+
+    def right_side(self, items: Group, columns: Tensor) -> Group:
+        """The items, for their pooling."""
+        return items
+
+    def reduce(self, similarity: Tensor, left: None, right: Group, scratch: Scratch) -> Tensor:
+        """(c, F, P) -> (c, P): the largest over F."""
         return similarity.amax(1)
 
-    def finish(self, values: Tensor) -> Tensor:
-        """(C, L, q) -> (C, q)."""
-        return self.pooling(values, 1)
+    def finish(self, values: Tensor, right: Group) -> Tensor:
+        """(C, P) -> (C, n)."""
+        return right.joined(lambda view: self.pooling(view, 1), values.float())
 
 
-def _leaky(similarity: Tensor) -> Tensor:
-    return F.leaky_relu(similarity, LEAK)
+def _leaky(similarity: Tensor, out: Tensor) -> Tensor:
+    return torch.ops.aten.leaky_relu.out(similarity, LEAK, out=out)
 
 
-def _over_l2(attention: Tensor, squares: Tensor) -> Tensor:
-    torch.mul(attention, attention, out=squares)
-    return squares.sum(2, keepdim=True).sqrt_().add_(EPSILON).reciprocal_()
+def _copy(similarity: Tensor, out: Tensor) -> Tensor:
+    return out.copy_(similarity)
 
 
-def _over_l1(attention: Tensor, magnitudes: Tensor) -> Tensor:
-    torch.abs(attention, out=magnitudes)
-    return magnitudes.sum(2, keepdim=True).add_(EPSILON).reciprocal_()
+def _over_l2(attention: Tensor, items: Group, scratch: Tensor) -> Tensor:
+    torch.mul(attention, attention, out=scratch)
+    return items.joined(lambda view: view.sum(-2), scratch).sqrt_().add_(EPSILON).reciprocal_()
 
 
-def _no_scale(attention: Tensor, scratch: Tensor) -> Tensor:
-    return attention.new_ones(1)
+def _over_l1(attention: Tensor, items: Group, scratch: Tensor) -> Tensor:
+    torch.abs(attention, out=scratch)
+    return items.joined(lambda view: view.sum(-2), scratch).add_(EPSILON).reciprocal_()
 
 
-#: Config value -> (of the similarity, scale over the right fragments, whether the result stays within [-1, 1]).
-_TILE_NORMS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor], bool]] = {
-    "clipped_l2norm": (_leaky, _over_l2, True),
-    "l2norm": (lambda s: s, _over_l2, True),
-    "clipped_l1norm": (_leaky, _over_l1, True),
-    "l1norm": (lambda s: s, _over_l1, True),
-    "softmax": (lambda s: torch.softmax(s, 2), _no_scale, True),
-    "clipped": (_leaky, _no_scale, False),
-    "none": (lambda s: s, _no_scale, False),
+def _scaled(over: Callable[[Tensor, Group, Tensor], Tensor]) -> Callable[[Tensor, Group, Tensor, float], Tensor]:
+    """Normalise over the right fragments: each item's are scaled by one number a left fragment."""
+
+    def normalise(attention: Tensor, items: Group, scratch: Tensor, factor: float) -> Tensor:
+        scale = over(attention, items, scratch).mul_(factor)
+        for view, of_part in zip(items.each(attention), scale.split([len(p) for p in items.parts], -1), strict=True):
+            view.mul_(of_part.unsqueeze(-2))
+        return attention
+
+    return normalise
+
+
+def _softmax(attention: Tensor, items: Group, scratch: Tensor, factor: float) -> Tensor:
+    for view in items.each(attention):
+        view.copy_(torch.softmax(view, -2))
+    return attention.mul_(factor)
+
+
+def _times(attention: Tensor, items: Group, scratch: Tensor, factor: float) -> Tensor:
+    return attention.mul_(factor)
+
+
+#: Config value -> (what is written to the second argument; its normalisation in place over the right fragments, times a
+#: factor, with a third tensor to work in; whether what is normalised stays within [-1, 1]).
+_TILE_NORMS: dict[
+    str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Group, Tensor, float], Tensor], bool]
+] = {
+    "clipped_l2norm": (_leaky, _scaled(_over_l2), True),
+    "l2norm": (_copy, _scaled(_over_l2), True),
+    "clipped_l1norm": (_leaky, _scaled(_over_l1), True),
+    "l1norm": (_copy, _scaled(_over_l1), True),
+    "softmax": (_copy, _softmax, True),
+    "clipped": (_leaky, _times, False),
+    "none": (_copy, _times, False),
 }
+
+
+@dataclass(frozen=True)
+class Attending:
+    """The right side of a cross-attention.
+
+    Args:
+        items: n of them.
+        norms: (P,) of their fragments.
+    """
+
+    items: Group
+    norms: Tensor
 
 
 @dataclass(frozen=True)
@@ -188,35 +256,31 @@ class CrossAttentionKernel:
         rows = rows.float()
         return torch.bmm(rows, rows.transpose(1, 2))
 
-    def right_side(self, items: Bucket, columns: Tensor) -> Tensor:
-        """Norms (L, q)."""
+    def right_side(self, items: Group, columns: Tensor) -> Attending:
+        """Norms."""
         columns = columns.float()
-        return (columns * columns).sum(-1).sqrt_()
+        return Attending(items, (columns * columns).sum(-1).sqrt_())
 
-    def reduce(self, similarity: Tensor, left: Tensor, right: Tensor) -> Tensor:
-        """(c, F, L, q) -> (c, 2 L, q): products of queries and attended vectors, then squared norms of the latter."""
+    def reduce(self, similarity: Tensor, left: Tensor, right: Attending, scratch: Scratch) -> Tensor:
+        """(c, F, P) -> (c, 2, P): products of queries and attended vectors, and squared norms of the latter."""
         similarity = similarity.float()
-        items, _, length, columns = similarity.shape
-        values = similarity.new_empty(items, 2 * length, columns)
-        weights = self._unnormalised_weights(similarity)
-        flat = weights.flatten(2)
-        attended = torch.bmm(left, flat).mul_(flat).view_as(weights)
-        torch.sum(attended, 1, out=values[:, length:])
-        torch.sum(weights.mul_(similarity), 1, out=values[:, :length])
+        weights = self._unnormalised_weights(similarity, right.items, scratch)
+        attended = torch.bmm(left, weights, out=scratch.like(similarity)).mul_(weights)
+        values = similarity.new_empty(len(similarity), 2, similarity.shape[2])
+        torch.sum(attended, 1, out=values[:, 1])
+        torch.sum(weights.mul_(similarity), 1, out=values[:, 0])
         return values
 
-    def finish(self, values: Tensor, right: Tensor) -> Tensor:
-        """(C, 2 L, q) -> (C, q)."""
-        product, squares = values.chunk(2, 1)
-        norm = squares.clamp_(min=EPSILON**2).sqrt_().mul_(right).clamp_(min=EPSILON)
-        return self.pooling(product.div_(norm), 1)
+    def finish(self, values: Tensor, right: Attending) -> Tensor:
+        """(C, 2, P) -> (C, n)."""
+        product, squares = values.unbind(1)
+        norm = squares.clamp_(min=EPSILON**2).sqrt_().mul_(right.norms).clamp_(min=EPSILON)
+        return right.items.joined(lambda view: self.pooling(view, 1), product.div_(norm))
 
-    def _unnormalised_weights(self, similarity: Tensor) -> Tensor:
-        activation, over, bounded = _TILE_NORMS[self.attention_norm]
-        attention = activation(similarity)
-        scratch = torch.empty_like(similarity)
-        scale = over(attention, scratch).mul_(self.inverse_temperature)
-        logits = torch.mul(attention, scale, out=scratch)
+    def _unnormalised_weights(self, similarity: Tensor, items: Group, scratch: Scratch) -> Tensor:
+        activation, normalise, bounded = _TILE_NORMS[self.attention_norm]
+        attention = activation(similarity, scratch.like(similarity, "weights"))
+        logits = normalise(attention, items, scratch.like(similarity), self.inverse_temperature)
         if not bounded or self.inverse_temperature > SAFE_EXPONENT:
             logits.sub_(logits.amax(1, keepdim=True))
         return logits.exp_()

@@ -1,4 +1,8 @@
-"""Packed scoring: exact-length buckets, small tiles, one matrix product a tile, no padding."""
+"""Packed scoring: exact-length buckets, small tiles, one matrix product a tile, no padding.
+
+Each side is packed once and may then be scored against any number of others: its left tiles are rows as they are, its
+right groups are reordered and prepared for the product.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,12 @@ from torch import Tensor
 
 from harness.fragments import Fragments
 from harness.similarity import products
-from harness.similarity.kernels import ColumnKernel, Kernel, PackedForm, TileKernel
-from harness.similarity.packing import Bucket, columns_of, group, pack, rows_of
+from harness.similarity.kernels import Kernel, PackedForm, Scratch
+from harness.similarity.packing import Bucket, Group, group, pack
 
 #: A left tile this full is filled up with zero rows to the usual size.
 WORTH_FILLING = 0.75
-#: Reduced columns that wait until they are pooled together.
+#: Reduced values that wait until they are finished together.
 WAITING_VALUES = 2**21
 
 
@@ -26,229 +30,202 @@ class TileSize:
     """Largest extent of a product, in fragments; at least one item of each side is taken all the same.
 
     Args:
-        rows: left fragments. On a CPU small tiles stay in the cache.
+        rows: left fragments.
         columns: right fragments, which are reordered once and multiplied with every left tile.
-        widest: right fragments that a kernel reduces at once, so that its working tensors stay in the cache.
     """
 
     rows: int = 288
     columns: int = 4096
-    widest: int = 1024
 
 
-@dataclass(frozen=True, eq=False)
-class PackedScores:
-    """Scores of a block in the order of the packing.
+@dataclass(frozen=True)
+class Plan:
+    """How a side is packed.
 
     Args:
-        images: (i,) int64, the image of each row.
-        texts: (t,) int64, the caption of each column.
-        scores: (i, t) float32.
+        form: of the scorer.
+        tile: extent of a product.
+        dtype: of the product's operands; None = that of the features. Sums are kept in float32.
+        work: floating-point operations of the whole computation, see `products.prepare`.
     """
 
-    images: Tensor
-    texts: Tensor
-    scores: Tensor
+    form: PackedForm
+    tile: TileSize
+    dtype: torch.dtype | None = None
+    work: float = 0.0
+
+    @property
+    def orientations(self) -> list[bool]:
+        """Of `swapped`, those that the form has."""
+        return sorted({kernel.swapped for _, kernel in self.form.terms})
+
+    def terms(self, swapped: bool) -> list[tuple[float, Kernel]]:
+        """Weights and kernels of one orientation."""
+        return [(weight, kernel) for weight, kernel in self.form.terms if kernel.swapped == swapped]
 
 
 @dataclass(frozen=True, eq=False)
-class _LeftTile:
-    """Left items of one product, with what each kernel computed once for each bucket part."""
+class LeftTile:
+    """Left items of one product.
+
+    Args:
+        rows: (m, D), filled up below the last part.
+        parts: each of one length.
+        sides: what each kernel computed once for each part.
+    """
 
     rows: Tensor
     parts: Sequence[Bucket]
+    sides: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class RightGroup:
+    """Right items of one product.
+
+    Args:
+        items: n of them.
+        product: with their fragments.
+        sides: what each kernel computed once.
+    """
+
+    items: Group
+    product: products.Product
     sides: Sequence[Any]
 
 
-def packed_scores(
-    form: PackedForm,
-    images: Fragments,
-    image_items: Tensor,
-    texts: Fragments,
-    text_items: Tensor,
-    tile: TileSize,
-    dtype: torch.dtype | None = None,
-    work: float = 0.0,
-) -> PackedScores:
-    """Scores of some images with some captions.
+@dataclass(frozen=True, eq=False)
+class PackedSide:
+    """Items of one side, packed for every orientation in which the form reads them.
 
     Args:
-        form: the scorer's packed form; its `image_rows` and `text_rows` have been applied.
-        images: fragments, on the device that computes.
-        image_items: (i,) int64 rows of `images`.
-        texts: fragments.
-        text_items: (t,) int64 rows of `texts`.
-        tile: extent of a product.
-        dtype: of the product's operands; None = that of the features. Sums are kept in float32.
-        work: floating-point operations of the whole computation, of which this block is a part.
+        items: (n,) int64 rows of the fragments, in the order of the packing.
+        lefts: of the orientation in which this side is the left one, if there is one.
+        rights: likewise.
     """
-    image_buckets, text_buckets = pack(images, image_items), pack(texts, text_items)
-    scores = torch.zeros(len(image_items), len(text_items), device=images.device)
-    for swapped in (False, True):
-        terms = [(weight, kernel) for weight, kernel in form.terms if kernel.swapped == swapped]
-        if terms:
-            left, right = (text_buckets, image_buckets) if swapped else (image_buckets, text_buckets)
-            _accumulate(scores.T if swapped else scores, terms, left, right, tile, dtype, work)
-    return PackedScores(_items(image_buckets), _items(text_buckets), scores)
+
+    items: Tensor
+    lefts: Sequence[LeftTile] | None
+    rights: Sequence[RightGroup] | None
+
+
+def pack_images(plan: Plan, images: Fragments, items: Tensor) -> PackedSide:
+    """Pack some images.
+
+    Args:
+        plan: of the scorer.
+        images: fragments on the device that computes, after the form's `image_rows`.
+        items: (i,) int64 rows of `images`.
+    """
+    return _pack(plan, images, items, left_of=False)
+
+
+def pack_texts(plan: Plan, texts: Fragments, items: Tensor) -> PackedSide:
+    """Pack some captions; arguments as `pack_images`."""
+    return _pack(plan, texts, items, left_of=True)
+
+
+def packed_scores(plan: Plan, images: PackedSide, texts: PackedSide) -> Tensor:
+    """(i, t) float32 scores, rows and columns in the order of the packing."""
+    scores = torch.zeros(len(images.items), len(texts.items), device=images.items.device)
+    for swapped in plan.orientations:
+        left, right = (texts, images) if swapped else (images, texts)
+        if left.lefts is None or right.rights is None:
+            raise AssertionError("a side was packed for another form")
+        _accumulate(scores.T if swapped else scores, plan.terms(swapped), left.lefts, right.rights)
+    return scores
+
+
+def _pack(plan: Plan, source: Fragments, items: Tensor, left_of: bool) -> PackedSide:
+    """`left_of`: the value of `swapped` with which the side is the left one."""
+    buckets = pack(source, items)
+    left, right = plan.terms(left_of), plan.terms(not left_of)
+    return PackedSide(
+        torch.cat([bucket.items for bucket in buckets]),
+        _left_tiles(plan, buckets, [kernel for _, kernel in left]) if left else None,
+        _right_groups(plan, buckets, [kernel for _, kernel in right]) if right else None,
+    )
+
+
+def _left_tiles(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kernel]) -> list[LeftTile]:
+    """Tiles of one common number of rows, which a product that was prepared for it needs; a small rest stays small."""
+    groups = list(group(buckets, plan.tile.rows))
+    usual = max(items.size for items in groups)
+    tiles = []
+    for items in groups:
+        rows = items.rows()
+        pieces = rows.split([part.size for part in items.parts])
+        views = [piece.view(len(part), part.length, -1) for part, piece in zip(items.parts, pieces, strict=True)]
+        sides = [
+            [kernel.left_side(part, view) for part, view in zip(items.parts, views, strict=True)] for kernel in kernels
+        ]
+        if WORTH_FILLING * usual < len(rows) < usual:
+            rows = F.pad(rows, (0, 0, 0, usual - len(rows)))
+        tiles.append(LeftTile(rows if plan.dtype is None else rows.to(plan.dtype), items.parts, sides))
+    return tiles
+
+
+def _right_groups(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kernel]) -> list[RightGroup]:
+    groups = []
+    for items in group(buckets, plan.tile.columns):
+        columns = items.columns()
+        operand = columns if plan.dtype is None else columns.to(plan.dtype)
+        product = products.prepare(operand, plan.tile.rows, plan.work)
+        groups.append(RightGroup(items, product, [kernel.right_side(items, columns) for kernel in kernels]))
+    return groups
 
 
 def _accumulate(
-    scores: Tensor,
-    terms: Sequence[tuple[float, Kernel]],
-    lefts: Sequence[Bucket],
-    rights: Sequence[Bucket],
-    tile: TileSize,
-    dtype: torch.dtype | None,
-    work: float,
+    scores: Tensor, terms: Sequence[tuple[float, Kernel]], lefts: Sequence[LeftTile], rights: Sequence[RightGroup]
 ) -> None:
     """Add the terms of one orientation to `scores` (left items, right items)."""
-    works = [_work(weight, kernel, scores) for weight, kernel in terms]
-    left_tiles = _left_tiles(list(group(lefts, tile.rows, tile.rows)), works, dtype)
-    for parts in group(rights, tile.columns, tile.widest):
-        columns = columns_of(parts)
-        product = products.prepare(columns if dtype is None else columns.to(dtype), len(left_tiles[0].rows), work)
-        for one in works:
-            one.begin(parts, columns)
-        for left in left_tiles:
-            similarity = product(left.rows)
+    scratch = Scratch()
+    for right in rights:
+        works = [
+            _Work(kernel, side, scores[:, right.items.span], weight)
+            for (weight, kernel), side in zip(terms, right.sides, strict=True)
+        ]
+        for left in lefts:
+            similarity = right.product(left.rows)
             for one, sides in zip(works, left.sides, strict=True):
-                one.tile(similarity, left.parts, sides)
+                one.tile(similarity, left.parts, sides, scratch)
+            del similarity  # before the next product, which then takes the same memory
         for one in works:
             one.finish()
 
 
-def _left_tiles(
-    groups: Sequence[Sequence[Bucket]], works: Sequence[_Work], dtype: torch.dtype | None
-) -> list[_LeftTile]:
-    """Tiles of one common number of rows, which a product that was prepared for it needs; a small rest stays small."""
-    sizes = [sum(part.size for part in parts) for parts in groups]
-    usual = max(sizes)
-    tiles = []
-    for parts, size in zip(groups, sizes, strict=True):
-        rows = rows_of(parts)
-        sides = [one.left_sides(parts, rows) for one in works]
-        if size < usual and size > WORTH_FILLING * usual:
-            rows = F.pad(rows, (0, 0, 0, usual - size))
-        tiles.append(_LeftTile(rows if dtype is None else rows.to(dtype), parts, sides))
-    return tiles
-
-
 class _Work:
-    """A kernel at work on the columns of some right parts: tiles are reduced, and many left items finished at once.
+    """A kernel at work on one right group: tiles are reduced, and many left items finished at once.
 
     Args:
-        weight: of the kernel's scores.
-        scores: (left items, right items) that they are added to.
+        kernel: that works.
+        right: its right side.
+        scores: (left items, right items of the group) that its scores are added to.
+        weight: of them.
     """
 
-    def __init__(self, weight: float, scores: Tensor):
-        self.weight, self.scores = weight, scores
-        self.rights: Sequence[Bucket] = ()
-        self.waiting: list[list[Tensor]] = []
-        self.waiting_values = 0
-        self.first = self.last = 0
+    def __init__(self, kernel: Kernel, right: Any, scores: Tensor, weight: float):
+        self.kernel, self.right, self.scores, self.weight = kernel, right, scores, weight
+        self.waiting: list[Tensor] = []
+        self.waiting_values = self.done = 0
 
-    def left_sides(self, parts: Sequence[Bucket], rows: Tensor) -> Sequence[Any]:
-        """What the kernel computes once for each left part; `rows` (n, D) holds all of them."""
-        raise NotImplementedError
-
-    def begin(self, rights: Sequence[Bucket], columns: Tensor) -> None:
-        """Start on the right parts, whose fragments are `columns` (n, D)."""
-        self.rights, self.waiting, self.waiting_values = rights, [], 0
-
-    def tile(self, similarity: Tensor, lefts: Sequence[Bucket], left_sides: Sequence[Any]) -> None:
+    def tile(self, similarity: Tensor, lefts: Sequence[Bucket], left_sides: Sequence[Any], scratch: Scratch) -> None:
         """Reduce one product; the left items of successive tiles follow each other."""
-        # A tile may have been filled up below its last part.
-        rows = similarity.split([*(part.size for part in lefts), len(similarity) - sum(part.size for part in lefts)])
-        for piece, left, side in zip(rows, lefts, left_sides, strict=False):
-            values = self.reduce(piece.unflatten(0, (len(left), left.length)), side)
-            self.first = self.first if self.waiting else left.start
-            self.last = left.start + len(left)
+        first = 0
+        for left, side in zip(lefts, left_sides, strict=True):
+            piece = similarity[first : first + left.size].unflatten(0, (len(left), left.length))
+            values = self.kernel.reduce(piece, side, self.right, scratch)
             self.waiting.append(values)
-            self.waiting_values += sum(value.numel() for value in values)
+            self.waiting_values += values.numel()
+            first += left.size
         if self.waiting_values >= WAITING_VALUES:
             self.finish()
-
-    def reduce(self, similarity: Tensor, left_side: Any) -> list[Tensor]:
-        """(c, F, columns) -> what waits, in one or several tensors with c in front."""
-        raise NotImplementedError
-
-    def scores_of(self, values: list[Tensor]) -> Sequence[Tensor]:
-        """Scores (C, q) of each right part, from what waited, joined over the left items."""
-        raise NotImplementedError
 
     def finish(self) -> None:
         """Add the scores of what waits."""
         if not self.waiting:
             return
-        values = [torch.cat(pieces) for pieces in zip(*self.waiting, strict=True)]
-        for right, scores in zip(self.rights, self.scores_of(values), strict=True):
-            self.scores[self.first : self.last, right.span].add_(scores, alpha=self.weight)
+        found = self.kernel.finish(torch.cat(self.waiting), self.right)
+        self.scores[self.done : self.done + len(found)].add_(found, alpha=self.weight)
+        self.done += len(found)
         self.waiting, self.waiting_values = [], 0
-
-
-class _TileWork(_Work):
-    """Each right part gets its piece of the product."""
-
-    def __init__(self, weight: float, scores: Tensor, kernel: TileKernel):
-        super().__init__(weight, scores)
-        self.kernel = kernel
-        self.right_sides: list[Any] = []
-
-    def left_sides(self, parts: Sequence[Bucket], rows: Tensor) -> Sequence[Any]:
-        pieces = rows.split([part.size for part in parts])
-        return [
-            self.kernel.left_side(part, piece.view(len(part), part.length, -1))
-            for part, piece in zip(parts, pieces, strict=True)
-        ]
-
-    def begin(self, rights: Sequence[Bucket], columns: Tensor) -> None:
-        super().begin(rights, columns)
-        pieces = columns.split([part.size for part in rights])
-        self.right_sides = [
-            self.kernel.right_side(part, piece.view(part.length, len(part), -1))
-            for part, piece in zip(rights, pieces, strict=True)
-        ]
-
-    def reduce(self, similarity: Tensor, left_side: Any) -> list[Tensor]:
-        pieces = similarity.split([part.size for part in self.rights], 2)
-        return [
-            self.kernel.reduce(piece.unflatten(2, (part.length, len(part))), left_side, right_side)
-            for piece, part, right_side in zip(pieces, self.rights, self.right_sides, strict=True)
-        ]
-
-    def scores_of(self, values: list[Tensor]) -> Sequence[Tensor]:
-        return [self.kernel.finish(value, side) for value, side in zip(values, self.right_sides, strict=True)]
-
-
-class _ColumnWork(_Work):
-    """The whole width of the product is reduced at once."""
-
-    def __init__(self, weight: float, scores: Tensor, kernel: ColumnKernel):
-        super().__init__(weight, scores)
-        self.kernel = kernel
-
-    def left_sides(self, parts: Sequence[Bucket], rows: Tensor) -> Sequence[Any]:
-        return [None] * len(parts)
-
-    def reduce(self, similarity: Tensor, left_side: None) -> list[Tensor]:
-        return [self.kernel.reduce_columns(similarity)]
-
-    def scores_of(self, values: list[Tensor]) -> Sequence[Tensor]:
-        pieces = values[0].float().split([part.size for part in self.rights], 1)
-        return [
-            self.kernel.finish(piece.unflatten(1, (part.length, len(part))))
-            for piece, part in zip(pieces, self.rights, strict=True)
-        ]
-
-
-def _work(weight: float, kernel: Kernel, scores: Tensor) -> _Work:
-    if isinstance(kernel, ColumnKernel):
-        return _ColumnWork(weight, scores, kernel)
-    if isinstance(kernel, TileKernel):
-        return _TileWork(weight, scores, kernel)
-    raise TypeError(f"{type(kernel).__name__} is neither a TileKernel nor a ColumnKernel")
-
-
-def _items(buckets: Sequence[Bucket]) -> Tensor:
-    return torch.cat([bucket.items for bucket in buckets])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -87,13 +87,58 @@ def pack(source: Fragments, items: Tensor) -> list[Bucket]:
     return buckets
 
 
-def group(buckets: Sequence[Bucket], size: int, widest: int) -> Iterator[list[Bucket]]:
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Parts of successive buckets whose fragments enter one matrix product; P fragments of n items in all.
+
+    Args:
+        parts: each of one length; their items follow each other.
+    """
+
+    parts: tuple[Bucket, ...]
+
+    def __len__(self) -> int:
+        """n."""
+        return sum(len(part) for part in self.parts)
+
+    @property
+    def size(self) -> int:
+        """P."""
+        return sum(part.size for part in self.parts)
+
+    @property
+    def span(self) -> slice:
+        """Positions of the items among all packed items."""
+        return slice(self.parts[0].start, self.parts[-1].span.stop)
+
+    def rows(self) -> Tensor:
+        """(P, D) by item first."""
+        return _take(self._vectors(), torch.cat([part.fragments.flatten() for part in self.parts]))
+
+    def columns(self) -> Tensor:
+        """(P, D) by position first in each part, so that reductions over an item's fragments run over contiguous items."""
+        return _take(self._vectors(), torch.cat([part.fragments.T.flatten() for part in self.parts]))
+
+    def each(self, values: Tensor) -> list[Tensor]:
+        """(..., P) that belong to `columns` -> a view (..., L, q) of each part."""
+        pieces = values.split([part.size for part in self.parts], -1)
+        return [piece.unflatten(-1, (part.length, len(part))) for piece, part in zip(pieces, self.parts, strict=True)]
+
+    def joined(self, reduce: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+        """(..., P) -> (..., n), where `reduce` takes (..., L, q) to (..., q)."""
+        reduced = [reduce(view) for view in self.each(values)]
+        return reduced[0] if len(reduced) == 1 else torch.cat(reduced, -1)
+
+    def _vectors(self) -> Tensor:
+        return self.parts[0].source.features.flatten(0, 1)
+
+
+def group(buckets: Sequence[Bucket], size: int) -> Iterator[Group]:
     """Parts of the buckets, joined to groups for one matrix product each.
 
     Args:
         buckets: from `pack`.
         size: largest number of fragments a group (a single item may have more).
-        widest: largest number of fragments a part, which a kernel reduces at once (likewise).
     """
     current: list[Bucket] = []
     room = size
@@ -101,26 +146,14 @@ def group(buckets: Sequence[Bucket], size: int, widest: int) -> Iterator[list[Bu
         first = 0
         while first < len(bucket):
             if current and room < bucket.length:
-                yield current
+                yield Group(tuple(current))
                 current, room = [], size
-            part = bucket[first : first + max(1, min(room, widest) // bucket.length)]
+            part = bucket[first : first + max(1, room // bucket.length)]
             current.append(part)
             first += len(part)
             room -= part.size
     if current:
-        yield current
-
-
-def rows_of(parts: Sequence[Bucket]) -> Tensor:
-    """(sum of n * F, D) by item first."""
-    index = torch.cat([part.fragments.flatten() for part in parts])
-    return _take(parts[0].source.features.flatten(0, 1), index)
-
-
-def columns_of(parts: Sequence[Bucket]) -> Tensor:
-    """(sum of F * n, D) by position first, so that reductions over an item's fragments run over contiguous items."""
-    index = torch.cat([part.fragments.T.flatten() for part in parts])
-    return _take(parts[0].source.features.flatten(0, 1), index)
+        yield Group(tuple(current))
 
 
 def _take(vectors: Tensor, index: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from harness.fragments import Fragments
 from harness.registry import create
 from harness.scoring import packed_form, similarity_matrix
-from harness.similarity.packing import columns_of, pack, rows_of
+from harness.similarity.kernels import Scratch
+from harness.similarity.packing import Group, pack
 from methods.grm import Grm
 
 WIDTH = 8
@@ -94,13 +95,10 @@ def test_a_tile_is_not_changed_by_its_kernel():
     ((_, kernel),) = form.terms
     with torch.no_grad():
         left = pack(form.image_rows(IMAGES), torch.arange(len(IMAGES)))[0]
-        right = pack(form.text_rows(TEXTS), torch.arange(len(TEXTS)))[0]
-        rows, columns = rows_of([left]), columns_of([right])
-        tile = (rows @ columns.T).view(len(left), left.length, right.length, len(right))
+        right = Group(tuple(pack(form.text_rows(TEXTS), torch.arange(len(TEXTS)))))
+        rows, columns = left.rows(), right.columns()
+        tile = rows @ columns.T
         before = tile.clone()
-        sides = (
-            kernel.left_side(left, rows.view(len(left), left.length, -1)),
-            kernel.right_side(right, columns.view(right.length, len(right), -1)),
-        )
-        assert kernel.reduce(tile, *sides).shape == (len(left), 1, len(right))
+        scores = kernel.reduce(tile, kernel.left_side(left, rows), kernel.right_side(right, columns), Scratch())
+        assert scores.shape == (len(left), len(TEXTS))
     assert torch.equal(tile, before)

@@ -12,7 +12,8 @@ from harness.fragments import Fragments
 from harness.scorer import Scorer
 from harness.scoring import packed_form, similarity_matrix
 from harness.similarity import PackedForm
-from harness.similarity.packing import columns_of, group, pack, rows_of
+from harness.similarity.kernels import largest_over_positions
+from harness.similarity.packing import group, pack
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,18 @@ class BothWays:
         return items.extras()["gates"]
 
     def right_side(self, items, columns):
-        assert torch.equal(columns, items.rows().transpose(0, 1))
-        return items.extras()["gates"].T, items.extras()["bias"]
+        assert torch.equal(columns, items.columns())
+        gates = torch.cat([part.extras()["gates"].T.flatten() for part in items.parts])
+        return items, gates, torch.cat([part.extras()["bias"] for part in items.parts])
 
-    def reduce(self, similarity, left, right):
-        gated = similarity * left[:, :, None, None] * right[0]
-        return (gated.amax(1).mean(1) + gated.amax(2).mean(1))[:, None]
+    def reduce(self, similarity, left, right, scratch):
+        items, gates, _ = right
+        gated = torch.mul(similarity, left[..., None] * gates, out=scratch.like(similarity))
+        best_words = items.joined(largest_over_positions, gated).mean(1)
+        return best_words + items.joined(lambda view: view.mean(1), gated.amax(1))
 
     def finish(self, values, right):
-        return values[:, 0] + right[1]
+        return values + right[2]
 
 
 def with_mean_row(images: Fragments) -> Fragments:
@@ -101,33 +105,35 @@ def test_terms_are_weighted_and_either_side_may_be_left():
     )
 
 
-def test_a_kernel_of_neither_kind_is_refused():
-    class Wrong(Gated):
-        def score(self, images, texts):
-            return super().score(images, texts)
-
-        def packed_form(self):
-            return PackedForm(((1.0, type("Nothing", (), {"swapped": False, "tiles_in_use": 1})()),))
-
-    with pytest.raises(TypeError, match="Nothing is neither a TileKernel nor a ColumnKernel"):
-        similarity_matrix(Wrong(), *sides(3))
-
-
 @pytest.mark.parametrize("size", [1, 4, 7, 100])
-@pytest.mark.parametrize("widest", [1, 5, 100])
-def test_groups_hold_every_fragment_once_within_their_limits(size, widest):
+def test_groups_hold_every_fragment_once_within_their_limit(size):
     texts = ragged(4, 23, 6, 3)
     items = torch.randperm(23, generator=torch.Generator().manual_seed(0))[:17]
-    buckets = pack(texts, items)
-    groups = list(group(buckets, size, widest))
-    parts = [part for parts in groups for part in parts]
+    groups = list(group(pack(texts, items), size))
+    parts = [part for one in groups for part in one.parts]
     assert sorted(torch.cat([part.items for part in parts]).tolist()) == sorted(items.tolist())
     assert [part.start for part in parts] == torch.tensor([0, *map(len, parts)]).cumsum(0)[:-1].tolist()
     for part in parts:
-        assert part.size <= max(widest, part.length)
         assert part.length == int(texts.mask[part.items].sum(1).unique())
-        real = torch.stack([texts.features[i][texts.mask[i]] for i in part.items])
-        assert torch.equal(part.rows(), real)
-        assert torch.equal(rows_of([part]), real.flatten(0, 1))
-        assert torch.equal(columns_of([part]), real.transpose(0, 1).flatten(0, 1))
-    assert all(sum(part.size for part in parts) <= max(size, parts[0].length) for parts in groups)
+        assert torch.equal(part.rows(), torch.stack([texts.features[i][texts.mask[i]] for i in part.items]))
+    for one in groups:
+        assert one.size <= max(size, one.parts[0].length)
+        assert (one.span.start, one.span.stop) == (one.parts[0].start, one.parts[0].start + len(one))
+        assert torch.equal(one.rows(), torch.cat([part.rows().flatten(0, 1) for part in one.parts]))
+        by_position = torch.cat([part.rows().transpose(0, 1).flatten(0, 1) for part in one.parts])
+        assert torch.equal(one.columns(), by_position)
+        views = one.each(one.columns().T)
+        assert all(torch.equal(v, p.rows().permute(2, 1, 0)) for v, p in zip(views, one.parts, strict=True))
+        assert one.joined(lambda view: view.sum(-2), one.columns().T).shape == (3, len(one))
+
+
+@pytest.mark.parametrize("columns", [1, 2, 31, 32, 33, 70])
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (0, 5), (5, 0), (40, 0), (0, 40), (40, 40)])
+def test_the_maximum_over_positions_reads_its_own_columns_only(columns, before, after):
+    """Neighbours in the same memory are larger, and NaN; neither may enter."""
+    tile = torch.full((2, 3, before + 4 * columns + after), float("inf"))
+    tile[..., ::2] = float("nan")
+    values = torch.randn(2, 3, 4, columns, generator=torch.Generator().manual_seed(0))
+    tile[..., before : before + 4 * columns] = values.flatten(2)
+    view = tile[..., before : before + 4 * columns].unflatten(-1, (4, columns))
+    assert torch.equal(largest_over_positions(view), values.amax(2))
