@@ -10,15 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from harness.fragments import Fragments
-from harness.similarity.kernels import Scratch, largest_over_positions
+from harness.similarity import fused
+from harness.similarity.kernels import Kernel, Scratch, largest_over_positions
 from harness.similarity.packing import Bucket, Group
 from methods._grm_gates import at_least_float32
 from methods._grm_levels import Mean, Order, unit_vectors
+
+if TYPE_CHECKING:
+    from harness.similarity.triton_both_ways import LeftWeights, RightWeights
 
 
 def image_rows(images: Fragments, scored: Tensor, regions: Tensor, region_mask: Tensor) -> Fragments:
@@ -96,13 +102,18 @@ class LevelsKernel:
     activation: Callable[[Tensor], Tensor]
     swapped: bool = False
     tiles_in_use: int = 3
+    multiplies: bool = False
+
+    def best_on(self, device: torch.device, left_fragments: int) -> Kernel:
+        """This kernel, or what computes the same faster on `device`."""
+        return FusedLevels(self) if fused.available(device) else self
 
     def left_side(self, items: Bucket, rows: Tensor) -> PackedImages:
         """Gates and means of a tile's images; `rows` (c, R + K, D)."""
         extras = items.extras()
         # One number for the bucket: K is the same for all images, or it follows from the number of patches.
         patches = int(extras["patches"][0])
-        gates = self.order(extras["gates"][:, :patches])
+        gates = self.order(at_least_float32(extras["gates"][:, :patches]))
         salient = self.mean(gates, torch.ones_like(gates, dtype=torch.bool)) * gates
         regions = rows.shape[1] - patches
         region_mean = gates.new_full((len(gates), regions), self._weight("uncertain") / max(1, regions))
@@ -149,3 +160,60 @@ class LevelsKernel:
         gates = self.order(at_least_float32(part.extras()["gates"]))
         salient = self.mean(gates, torch.ones_like(gates, dtype=torch.bool)) * gates
         return gates.T.flatten(), torch.full_like(gates, 1 / part.length).flatten(), salient.T.flatten()
+
+
+@dataclass(frozen=True)
+class FusedLevels:
+    """`LevelsKernel` on a GPU, which reads the tile twice and writes nothing of its size.
+
+    Args:
+        levels: what it computes.
+    """
+
+    levels: LevelsKernel
+    swapped: bool = False
+    tiles_in_use: int = 2
+    multiplies: bool = True
+
+    def left_side(self, items: Bucket, rows: Tensor) -> LeftWeights:
+        """Gates and weights of a tile's images; `rows` (c, R + K, D)."""
+        from harness.similarity.triton_both_ways import LeftWeights
+
+        images = self.levels.left_side(items, rows)
+        patches = images.gates.shape[1]
+        spare = (0, rows.shape[1] - patches)
+        return LeftWeights(
+            patches,
+            F.pad(images.gates[..., 0], spare).float().contiguous(),
+            F.pad(images.patch_mean[:, 0], spare).float().contiguous(),
+            images.gated_mean[:, 0].float().contiguous(),
+        )
+
+    def right_side(self, items: Group, columns: Tensor) -> tuple[fused.AlignedColumns, RightWeights]:
+        """Columns, gates and weights of a group's words; `columns` (P, D)."""
+        from harness.similarity.triton_both_ways import RightWeights
+
+        texts, weights = self.levels.right_side(items, columns), self.levels.weights
+        gates, words, salient = (
+            fused.aligned(items, values).float() for values in (texts.gates, texts.word_mean, texts.salient_mean)
+        )
+        return fused.AlignedColumns.of(items, columns), RightWeights(
+            gates,
+            weights.get("original", 0.0) * words,
+            weights.get("salient", 0.0) * salient,
+            weights.get("uncertain", 0.0) * salient,
+        )
+
+    def reduce(
+        self, rows: Tensor, left: LeftWeights, right: tuple[fused.AlignedColumns, RightWeights], scratch: Scratch
+    ) -> Tensor:
+        """(c, R + K, D) -> (c, n)."""
+        from harness.similarity.triton_both_ways import both_ways
+
+        columns, weights = right
+        similarity = self.levels.activation(columns.similarity(rows))
+        return both_ways(similarity, left, weights, columns.blocks, len(columns.items))
+
+    def finish(self, values: Tensor, right: tuple[fused.AlignedColumns, RightWeights]) -> Tensor:
+        """(C, n) as it is."""
+        return values

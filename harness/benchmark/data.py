@@ -26,11 +26,19 @@ class Size:
         return f"{self.images} x {self.texts}, R={self.regions}, D={self.width}"
 
 
-def make(size: Size, seed: int = 0) -> tuple[Fragments, Fragments]:
+def make(
+    size: Size, seed: int = 0, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> tuple[Fragments, Fragments]:
     """Images and captions of random unit vectors."""
-    generator = torch.Generator().manual_seed(seed)
-    images = F.normalize(torch.randn(size.images, size.regions, size.width, generator=generator), dim=-1)
-    lengths = (MEAN_LENGTH + SPREAD * torch.randn(size.texts, generator=generator)).round().clamp(2, LONGEST_CAPTION)
-    words = F.normalize(torch.randn(size.texts, LONGEST_CAPTION, size.width, generator=generator), dim=-1)
-    mask = torch.arange(LONGEST_CAPTION)[None] < lengths[:, None]
-    return Fragments(images, torch.ones(images.shape[:2], dtype=torch.bool)), Fragments(words, mask)
+    generator = torch.Generator(device).manual_seed(seed)
+
+    def vectors(items: int, fragments: int) -> torch.Tensor:
+        drawn = torch.randn(items, fragments, size.width, generator=generator, device=device)
+        return F.normalize(drawn, dim=-1).to(dtype)
+
+    images = vectors(size.images, size.regions)
+    drawn = torch.randn(size.texts, generator=generator, device=device)
+    lengths = (MEAN_LENGTH + SPREAD * drawn).round().clamp(2, LONGEST_CAPTION)
+    words = vectors(size.texts, LONGEST_CAPTION)
+    mask = torch.arange(LONGEST_CAPTION, device=device)[None] < lengths[:, None]
+    return Fragments(images, torch.ones(images.shape[:2], dtype=torch.bool, device=device)), Fragments(words, mask)

@@ -11,7 +11,18 @@ import pandas as pd
 from harness.environment import describe
 
 _COLUMNS = {
-    "time": ["case", "size", "form", "median_ms", "iqr_ms", "minimum_ms", "over_product", "largest_error", "noisy"],
+    "time": [
+        "case",
+        "size",
+        "form",
+        "median_ms",
+        "iqr_ms",
+        "minimum_ms",
+        "over_product",
+        "peak_mib",
+        "largest_error",
+        "noisy",
+    ],
     "goal": ["case", "size", "form", "ratio", "goal", "met"],
     "training": ["form", "size", "median_ms", "peak_mib", "loss", "goal"],
     "skipped": ["case", "goal"],
@@ -29,20 +40,20 @@ _TITLES = {
 QUICK = "A quick run on small sizes: the goals hold for the full ones."
 
 
-def write(rows: list[dict[str, Any]], folder: Path, quick: bool = False) -> str:
+def write(rows: list[dict[str, Any]], folder: Path, quick: bool = False, device: str = "cpu") -> str:
     """Write `scoring.csv`, `scoring.md` and the figure; returns the Markdown, which says whether the run was `quick`."""
     folder.mkdir(parents=True, exist_ok=True)
     frame = pd.DataFrame(rows)
     frame.to_csv(folder / "scoring.csv", index=False)
-    text = markdown(frame, QUICK if quick else "")
+    text = markdown(frame, QUICK if quick else "", device)
     (folder / "scoring.md").write_text(text, encoding="utf-8")
     _figure(frame, folder)
     return text
 
 
-def markdown(frame: pd.DataFrame, note: str = "") -> str:
+def markdown(frame: pd.DataFrame, note: str = "", device: str = "cpu") -> str:
     """The tables, headed by the date, the machine and a note."""
-    parts = ["# Scoring benchmark", _machine(), *([note] if note else [])]
+    parts = ["# Scoring benchmark", _machine(device), *([note] if note else [])]
     for kind, title in _TITLES.items():
         part = frame[frame["kind"] == kind]
         if len(part):
@@ -52,12 +63,13 @@ def markdown(frame: pd.DataFrame, note: str = "") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _machine() -> str:
-    machine = describe()
+def _machine(device: str) -> str:
+    machine = describe(device)
+    gpu = f", {machine['gpu']}" if machine["gpu"] else ""
     clock = f", {machine['cpu_mhz']} MHz" if machine["cpu_mhz"] else ""
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {machine['processor']}, {machine['cpus']} processors, {machine['threads']} threads"
-        f"{clock}, torch {machine['torch']}. Medians; `noisy`: other processes took more than 6 % of the processors."
+        f"{clock}{gpu}, torch {machine['torch']}. Medians; `noisy`: other processes took more than 6 % of the processors."
     )
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
-from harness.benchmark import cases, naive, training
+from harness.benchmark import cases, gpu, naive, training
 from harness.benchmark.data import Size, make
 from harness.benchmark.measure import Measured, interleave
 from harness.metrics import ranks
 from harness.scoring import product_backends, similarity_matrix
+from harness.timing import synchronize
 
 Row = dict[str, Any]
 Say = Callable[[str], None]
@@ -32,11 +33,12 @@ def scoring_rows(case: cases.Case, say: Say, seconds: float = math.inf) -> Itera
         seconds: of `measure.interleave`.
     """
     say(f"{case.name}, {case.size}")
-    images, texts = make(case.size)
+    images, texts = make(case.size, device=case.device, dtype=case.dtype)
     with torch.no_grad():
-        calls = {name: form(images, texts) for name, form in case.forms.items()}
+        calls = {name: _finished(form(images, texts), case.device) for name, form in case.forms.items()}
         wanted = {name: 1 if name in case.slow else case.samples for name in calls}
         measured, results = interleave(calls, wanted, seconds)
+        peaks = {name: _gpu_peak(call, case.device) for name, call in calls.items()}
     medians = {name: m.timing.p50 for name, m in measured.items()}
     products = {name: p50 for name, p50 in medians.items() if name.startswith(cases.LIMIT)}
     if products:
@@ -47,6 +49,7 @@ def scoring_rows(case: cases.Case, say: Say, seconds: float = math.inf) -> Itera
         yield {
             **_timing(case.name, case.size, name, m),
             "over_product": medians[name] / medians[cases.LIMIT] if products else None,
+            "peak_mib": peaks[name],
             "largest_error": None if name in no_error else _error(results[name], results.get(against)),
         }
     for goal in case.goals:
@@ -121,8 +124,11 @@ class Section:
     rows: Callable[[float], Iterator[Row]]
 
 
-def sections(say: Say, quick: bool) -> list[Section]:
+def sections(say: Say, quick: bool, device: str = "cpu") -> list[Section]:
     """All parts of the comparison; `quick` leaves out the growth and takes small sizes."""
+    if device == "cuda":
+        scoring = gpu.quick_cases() if quick else [*gpu.all_cases(), *gpu.training_cases()]
+        return [Section(f"{c.name}, {c.size}", c.seconds, partial(scoring_rows, c, say)) for c in scoring]
     scoring = cases.quick_cases() if quick else [*cases.cases(), *cases.growth()]
     return [
         *(Section(f"{c.name}, {c.size}", c.seconds, partial(scoring_rows, c, say)) for c in scoring),
@@ -131,7 +137,7 @@ def sections(say: Say, quick: bool) -> list[Section]:
     ]
 
 
-def all_rows(say: Say, seconds: float = SECONDS, quick: bool = False) -> Iterator[Row]:
+def all_rows(say: Say, seconds: float = SECONDS, quick: bool = False, device: str = "cpu") -> Iterator[Row]:
     """The comparison within a time.
 
     Args:
@@ -140,9 +146,10 @@ def all_rows(say: Say, seconds: float = SECONDS, quick: bool = False) -> Iterato
             would like; a section still runs each form once, so the last to begin may end later. When nothing is left,
             sections are left out, with a row that says so.
         quick: small sizes only.
+        device: "cpu" or "cuda".
     """
     end = time.monotonic() + seconds
-    waiting = sections(say, quick)
+    waiting = sections(say, quick, device)
     while waiting:
         section, left, wanted = waiting[0], end - time.monotonic(), sum(one.seconds for one in waiting)
         waiting = waiting[1:]
@@ -152,6 +159,28 @@ def all_rows(say: Say, seconds: float = SECONDS, quick: bool = False) -> Iterato
             yield {"kind": "skipped", "case": section.name, "goal": f"not measured: the {seconds:g} s were used up"}
     for operands, choice in product_backends().items():
         yield {"kind": "backend", "case": operands, "form": choice["backend"], "goal": str(choice["gflops"])}
+
+
+def _finished(call: Callable[[], Any], device: str) -> Callable[[], Any]:
+    """The call with the work that it gave to a GPU finished."""
+
+    def run() -> Any:
+        result = call()
+        synchronize(torch.device(device))
+        return result
+
+    return run
+
+
+def _gpu_peak(call: Callable[[], Any], device: str) -> float | None:
+    """MiB that a call takes of a GPU's memory at its peak, its result included."""
+    if device == "cpu":
+        return None
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    call()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
 def _left(end: float) -> float | None:

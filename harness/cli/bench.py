@@ -6,28 +6,32 @@ from pathlib import Path
 
 import click
 
+from harness.cli.options import device_option, torch_device
+
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False), default=Path("results/benchmark"))
 @click.option(
     "--quick", is_flag=True, help="Small sizes, about a minute: does anything stand out? The goals do not hold."
 )
+@device_option
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
     help="Time for the whole comparison [default: 360, quick: 60]; what does not fit is sampled less, then left out.",
 )
-def bench(out: Path, quick: bool, seconds: float | None) -> None:
+def bench(out: Path, quick: bool, device: str, seconds: float | None) -> None:
     """Compare the scoring engine with the bare matrix product, the authors' loops and the installed peers.
 
     Writes scoring.csv, scoring.md, scoring.png and scoring.svg into OUT [default: results/benchmark] and prints the
     tables. Ratios count, not times: leave the machine alone meanwhile, disturbed samples are repeated while there is time
-    and marked where no quiet ones were to be had.
+    and marked where no quiet ones were to be had. On a GPU: COCO 5K in half precision, fused and unfused.
     """
     from harness.benchmark.report import write
     from harness.benchmark.run import QUICK_SECONDS, SECONDS, all_rows
 
+    where = torch_device(device).type
     time = seconds or (QUICK_SECONDS if quick else SECONDS)
-    rows = list(all_rows(lambda text: click.echo(f"\u2026 {text}", err=True), time, quick))
-    click.echo(write(rows, out, quick))
+    rows = list(all_rows(lambda text: click.echo(f"\u2026 {text}", err=True), time, quick, where))
+    click.echo(write(rows, out, quick, where))
     click.echo(f"written: {out}/scoring.md, .csv, .png, .svg")

@@ -9,8 +9,7 @@ fragments, Q items of the searching side (right) with L fragments, P real right 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,13 +17,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from harness.errors import InvalidFragments
+from harness.similarity import fused
 from harness.similarity.pooling import Mean, Pooling
 
 #: Similarities of one tile: near the caches of a processor, enough to fill a GPU.
 TILE_ELEMENTS = {"cpu": 2**20, "cuda": 2**27}
-
-#: Set to 1, this environment variable fuses the maximum into the product on a GPU (needs Triton).
-FUSED = "ITM_FUSED"
+#: Of the fused form, which writes no tile.
+UNLIMITED = 2**62
 
 
 def max_sim(
@@ -117,8 +116,8 @@ class _BestMatch(torch.autograd.Function):
         # One byte an index where that is enough.
         kind = torch.uint8 if lengths[-1] <= 256 else torch.int16 if lengths[-1] <= 2**15 else torch.int32
         index = torch.empty(best.shape if keep else (0,), dtype=kind, device=rows.device)
-        reduce = _tile_reduction(rows)
-        for items, part, length in _tiles(lengths, len(words), rows.device):
+        limit, reduce = (UNLIMITED, _fused) if fused.available(rows.device) else (_limit(rows), _product_then_max)
+        for items, part, length in _tiles(lengths, len(words), limit):
             values, where = reduce(rows[part].unflatten(0, (-1, length)), words, keep)
             best[items] = values
             if where is not None:
@@ -133,7 +132,7 @@ class _BestMatch(torch.autograd.Function):
         rows, words, index = ctx.saved_tensors
         to_rows = torch.empty_like(rows)
         to_words = torch.zeros_like(words, dtype=torch.float32)
-        for items, part, length in _tiles(ctx.lengths, len(words), rows.device):
+        for items, part, length in _tiles(ctx.lengths, len(words), _limit(rows)):
             of_tile = gradient[items, None].to(rows.dtype)
             spread = of_tile.new_zeros(len(of_tile), length, len(words))
             spread = spread.scatter_(1, index[items, None].long(), of_tile).flatten(0, 1)
@@ -147,18 +146,18 @@ def _product_then_max(rows: Tensor, words: Tensor, keep: bool) -> tuple[Tensor, 
     return similarity.max(1) if keep else (similarity.amax(1), None)
 
 
-def _tile_reduction(rows: Tensor) -> Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor | None]]:
-    """From the fragments (c, F, D) of a tile and the words to the maxima and, if kept, their indices."""
-    if rows.is_cuda and os.environ.get(FUSED) == "1":
-        from harness.similarity.triton_maxsim import best_rows
+def _fused(rows: Tensor, words: Tensor, keep: bool) -> tuple[Tensor, Tensor | None]:
+    from harness.similarity.triton_maxsim import best_rows, interleave
 
-        return best_rows
-    return _product_then_max
+    return best_rows(interleave(rows), words, keep)
 
 
-def _tiles(lengths: Sequence[int], columns: int, device: torch.device) -> Iterator[tuple[slice, slice, int]]:
-    """Items of one length, their rows, and the length; as many items as the tile holds, at least one."""
-    limit = TILE_ELEMENTS.get(device.type, TILE_ELEMENTS["cuda"])
+def _limit(rows: Tensor) -> int:
+    return TILE_ELEMENTS.get(rows.device.type, TILE_ELEMENTS["cuda"])
+
+
+def _tiles(lengths: Sequence[int], columns: int, limit: int) -> Iterator[tuple[slice, slice, int]]:
+    """Items of one length, their rows, and the length; as many items as a tile of `limit` elements holds, at least one."""
     first, row = 0, 0
     while first < len(lengths):
         length = lengths[first]

@@ -13,13 +13,14 @@ fragments in all, q of them with L fragments each in one part; D width.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from harness.fragments import Fragments
+from harness.similarity import fused
 from harness.similarity.attention import EPSILON, LEAK
 from harness.similarity.packing import Bucket, Group
 from harness.similarity.pooling import Mean, Pooling
@@ -59,6 +60,11 @@ class Kernel(Protocol):
     @property
     def tiles_in_use(self) -> int:
         """How many float32 tensors of a tile's size are alive at once, the tile included."""
+        ...
+
+    @property
+    def multiplies(self) -> bool:
+        """True: `reduce` gets the left fragments (c, F, D) instead of their similarities, and multiplies them itself."""
         ...
 
     def left_side(self, items: Bucket, rows: Tensor) -> Any:
@@ -133,6 +139,20 @@ class PackedForm:
     image_rows: RowTransform | None = None
     text_rows: RowTransform | None = None
 
+    def on(self, device: torch.device, images: int, texts: int) -> PackedForm:
+        """The form with the kernels that are best on `device`.
+
+        Args:
+            device: where it computes.
+            images: the largest number of fragments of an image.
+            texts: likewise of a caption.
+        """
+        terms = []
+        for weight, kernel in self.terms:
+            best = getattr(kernel, "best_on", None)
+            terms.append((weight, best(device, texts if kernel.swapped else images) if best else kernel))
+        return replace(self, terms=tuple(terms))
+
 
 @dataclass(frozen=True)
 class MaxSimKernel:
@@ -146,6 +166,11 @@ class MaxSimKernel:
     pooling: Pooling = field(default_factory=Mean)
     swapped: bool = False
     tiles_in_use: int = 1
+    multiplies: bool = False
+
+    def best_on(self, device: torch.device, left_fragments: int) -> Kernel:
+        """This kernel, or what computes the same faster on `device`."""
+        return fused.FusedMaxSim(self.pooling, self.swapped) if fused.available(device) else self
 
     def left_side(self, items: Bucket, rows: Tensor) -> None:
         """Nothing."""
@@ -250,6 +275,14 @@ class CrossAttentionKernel:
     inverse_temperature: float = 9.0
     swapped: bool = False
     tiles_in_use: int = 4
+    multiplies: bool = False
+
+    def best_on(self, device: torch.device, left_fragments: int) -> Kernel:
+        """This kernel, or what computes the same faster on `device`."""
+        norm, pooling = fused.ATTENTION_NORMS.get(self.attention_norm), fused.pooling_terms(self.pooling)
+        if not fused.available(device) or norm is None or pooling is None or left_fragments > fused.LARGEST_CONTEXT:
+            return self
+        return fused.FusedCrossAttention(*norm, self.inverse_temperature, pooling, self.swapped)
 
     def left_side(self, items: Bucket, rows: Tensor) -> Tensor:
         """Gram matrices (c, F, F)."""

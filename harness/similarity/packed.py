@@ -21,8 +21,8 @@ from harness.similarity.packing import Bucket, Group, group, pack
 
 #: A left tile this full is filled up with zero rows to the usual size.
 WORTH_FILLING = 0.75
-#: Reduced values that wait until they are finished together.
-WAITING_VALUES = 2**21
+#: Reduced values that wait until they are finished together: what a processor's caches hold, or what fills a GPU.
+WAITING_VALUES = {"cpu": 2**21, "cuda": 2**28}
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,12 @@ class RightGroup:
 
     Args:
         items: n of them.
-        product: with their fragments.
+        product: with their fragments; None if every kernel multiplies itself.
         sides: what each kernel computed once.
     """
 
     items: Group
-    product: products.Product
+    product: products.Product | None
     sides: Sequence[Any]
 
 
@@ -153,7 +153,7 @@ def _left_tiles(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kernel]
     usual = max(items.size for items in groups)
     tiles = []
     for items in groups:
-        rows = items.rows()
+        rows = items.rows() if plan.dtype is None else items.rows().to(plan.dtype)
         pieces = rows.split([part.size for part in items.parts])
         views = [piece.view(len(part), part.length, -1) for part, piece in zip(items.parts, pieces, strict=True)]
         sides = [
@@ -161,16 +161,16 @@ def _left_tiles(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kernel]
         ]
         if WORTH_FILLING * usual < len(rows) < usual:
             rows = F.pad(rows, (0, 0, 0, usual - len(rows)))
-        tiles.append(LeftTile(rows if plan.dtype is None else rows.to(plan.dtype), items.parts, sides))
+        tiles.append(LeftTile(rows, items.parts, sides))
     return tiles
 
 
 def _right_groups(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kernel]) -> list[RightGroup]:
     groups = []
     for items in group(buckets, plan.tile.columns):
-        columns = items.columns()
-        operand = columns if plan.dtype is None else columns.to(plan.dtype)
-        product = products.prepare(operand, plan.tile.rows, plan.work)
+        columns = items.columns() if plan.dtype is None else items.columns().to(plan.dtype)
+        multiplies = all(kernel.multiplies for kernel in kernels)
+        product = None if multiplies else products.prepare(columns, plan.tile.rows, plan.work)
         groups.append(RightGroup(items, product, [kernel.right_side(items, columns) for kernel in kernels]))
     return groups
 
@@ -186,9 +186,9 @@ def _accumulate(
             for (weight, kernel), side in zip(terms, right.sides, strict=True)
         ]
         for left in lefts:
-            similarity = right.product(left.rows)
+            similarity = None if right.product is None else right.product(left.rows)
             for one, sides in zip(works, left.sides, strict=True):
-                one.tile(similarity, left.parts, sides, scratch)
+                one.tile(left.rows if similarity is None or one.kernel.multiplies else similarity, left, sides, scratch)
             del similarity  # before the next product, which then takes the same memory
         for one in works:
             one.finish()
@@ -209,16 +209,23 @@ class _Work:
         self.waiting: list[Tensor] = []
         self.waiting_values = self.done = 0
 
-    def tile(self, similarity: Tensor, lefts: Sequence[Bucket], left_sides: Sequence[Any], scratch: Scratch) -> None:
-        """Reduce one product; the left items of successive tiles follow each other."""
+    def tile(self, rows: Tensor, left: LeftTile, sides: Sequence[Any], scratch: Scratch) -> None:
+        """Reduce one tile; the left items of successive tiles follow each other.
+
+        Args:
+            rows: (m, P) similarities, or (m, D) fragments for a kernel that multiplies.
+            left: whose rows they are.
+            sides: of its parts.
+            scratch: as in `Kernel.reduce`.
+        """
         first = 0
-        for left, side in zip(lefts, left_sides, strict=True):
-            piece = similarity[first : first + left.size].unflatten(0, (len(left), left.length))
+        for part, side in zip(left.parts, sides, strict=True):
+            piece = rows[first : first + part.size].unflatten(0, (len(part), part.length))
             values = self.kernel.reduce(piece, side, self.right, scratch)
             self.waiting.append(values)
             self.waiting_values += values.numel()
-            first += left.size
-        if self.waiting_values >= WAITING_VALUES:
+            first += part.size
+        if self.waiting_values >= WAITING_VALUES.get(rows.device.type, WAITING_VALUES["cuda"]):
             self.finish()
 
     def finish(self) -> None:

@@ -77,13 +77,15 @@ def pack(source: Fragments, items: Tensor) -> list[Bucket]:
     mask = source.mask[items]
     lengths, order = mask.sum(1).sort(stable=True)
     values, counts = torch.unique_consecutive(lengths, return_counts=True)
-    buckets, start = [], 0
+    sorted_items = items[order]
+    row, position = mask[order].nonzero().unbind(1)
+    fragments = sorted_items[row] * mask.shape[1] + position
+    buckets, start, first = [], 0, 0
     for length, count in zip(values.tolist(), counts.tolist(), strict=True):
-        rows = order[start : start + count]
-        position = mask[rows].nonzero()[:, 1].view(count, length)
-        fragments = position + items[rows, None] * mask.shape[1]
-        buckets.append(Bucket(source, items[rows], fragments, start))
+        part = fragments[first : first + count * length].view(count, length)
+        buckets.append(Bucket(source, sorted_items[start : start + count], part, start))
         start += count
+        first += count * length
     return buckets
 
 

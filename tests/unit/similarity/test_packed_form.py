@@ -22,6 +22,7 @@ class BothWays:
 
     swapped: bool = False
     tiles_in_use: int = 2
+    multiplies: bool = False
 
     def left_side(self, items, rows):
         assert torch.equal(rows, items.rows())

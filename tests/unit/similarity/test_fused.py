@@ -1,0 +1,193 @@
+"""The fused kernels against the unfused ones: on a GPU, or with TRITON_INTERPRET=1 and Triton installed on any machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import pytest
+import torch
+from similarity_cases import ragged
+
+from harness.registry import create
+from harness.scoring import similarity_matrix
+from harness.similarity import fused
+from harness.similarity.kernels import CrossAttentionKernel, Kernel, MaxSimKernel, Scratch
+from harness.similarity.packing import Group, pack
+from harness.similarity.pooling import LogSumExp, Max, Mean, Pooling, Sum
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+pytestmark = [
+    pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed"),
+    pytest.mark.skipif(not (INTERPRETED or torch.cuda.is_available()), reason="no GPU, and TRITON_INTERPRET is not 1"),
+]
+DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
+POOLINGS = [Mean(), Sum(), Max(), LogSumExp(6.0, 1 / 6), LogSumExp(10.0)]
+
+
+def kernel_scores(kernel: Kernel, seed: int, dtype: torch.dtype, items: int = 70, longest: int = 5) -> torch.Tensor:
+    """Scores of ragged right items with each bucket of ragged left ones, joined."""
+    left = ragged(seed, 9, longest, 48, duplicates=True).to(DEVICE, dtype)
+    right = ragged(seed + 1, items, 6, 48).to(DEVICE, dtype)
+    group = Group(tuple(pack(right, torch.arange(len(right), device=DEVICE))))
+    columns = group.columns()
+    side = kernel.right_side(group, columns)
+    scores = []
+    for bucket in pack(left, torch.arange(len(left), device=DEVICE)):
+        rows = bucket.rows()
+        tile = rows if kernel.multiplies else rows @ columns.T
+        scores.append(kernel.finish(kernel.reduce(tile, kernel.left_side(bucket, rows), side, Scratch()), side))
+    return torch.cat(scores)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(
+    ("items", "fragments", "words", "width"),
+    [(3, 5, 7, 16), (70, 4, 140, 100), (1, 1, 1, 1), (5, 36, 130, 64), (65, 7, 33, 40)],
+)
+def test_the_largest_product_and_its_place(dtype, items, fragments, words, width):
+    from harness.similarity.triton_maxsim import best_rows, interleave
+
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(items, fragments, width, generator=generator).to(DEVICE, dtype)
+    columns = torch.randn(words, width, generator=generator).to(DEVICE, dtype)
+    best, index = best_rows(interleave(rows), columns, True)
+    similarity = torch.einsum("cfd,pd->cfp", rows.double(), columns.double())
+    torch.testing.assert_close(best.double(), similarity.amax(1), rtol=1e-5, atol=1e-4)
+    chosen = similarity.gather(1, index[:, None].long()).squeeze(1)
+    torch.testing.assert_close(chosen, similarity.amax(1), rtol=1e-5, atol=1e-4)
+    assert best_rows(interleave(rows), columns, False)[1] is None
+    assert torch.equal(best_rows(interleave(rows), columns, False)[0], best), "not deterministic"
+
+
+@pytest.mark.parametrize("fragments", [2, 5, 6, 40])
+def test_the_first_of_equal_fragments_is_taken(fragments):
+    from harness.similarity.triton_maxsim import best_rows, interleave
+
+    rows = torch.ones(2, fragments, 8, device=DEVICE)
+    _, index = best_rows(interleave(rows), torch.ones(3, 8, device=DEVICE), True)
+    assert not bool(index.any())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("pooling", POOLINGS, ids=str)
+def test_max_sim_is_the_unfused_kernel(dtype, pooling):
+    got = kernel_scores(fused.FusedMaxSim(pooling, False), 0, dtype)
+    expected = kernel_scores(MaxSimKernel(pooling), 0, dtype)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-5 if dtype == torch.float32 else 2e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("inverse_temperature", [0.5, 9.0, 40.0])
+@pytest.mark.parametrize("norm", fused.ATTENTION_NORMS)
+@pytest.mark.parametrize("pooling", POOLINGS, ids=str)
+def test_cross_attention_is_the_unfused_kernel(dtype, inverse_temperature, norm, pooling: Pooling):
+    terms = fused.pooling_terms(pooling)
+    assert terms is not None
+    kernel = fused.FusedCrossAttention(*fused.ATTENTION_NORMS[norm], inverse_temperature, terms, False)
+    got = kernel_scores(kernel, 2, dtype)
+    expected = kernel_scores(CrossAttentionKernel(pooling, norm, inverse_temperature), 2, dtype)
+    torch.testing.assert_close(got, expected, rtol=0, atol=2e-5 if dtype == torch.float32 else 3e-2)
+
+
+def test_a_large_context_and_many_items():
+    kernel = fused.FusedCrossAttention("l2", 0.1, 9.0, ("lse", 6.0, 1 / 6), False)
+    got = kernel_scores(kernel, 4, torch.float32, items=150, longest=fused.LARGEST_CONTEXT)
+    plain = CrossAttentionKernel(LogSumExp(6.0, 1 / 6), "clipped_l2norm", 9.0)
+    expected = kernel_scores(plain, 4, torch.float32, items=150, longest=fused.LARGEST_CONTEXT)
+    torch.testing.assert_close(got, expected, rtol=0, atol=2e-5)
+
+
+def packed_scores(scorer, dtype: torch.dtype, fuse: bool) -> torch.Tensor:
+    """Scores by the kernels of a scorer's packed form, which are replaced by their fused forms, bucket by bucket."""
+    form = scorer.packed_form()
+    images, texts = ragged(10, 9, 70, 32).to(DEVICE), ragged(11, 40, 6, 32).to(DEVICE)
+    with torch.no_grad():
+        images = form.image_rows(scorer.prepare_images(images)).to(dtype)
+        texts = form.text_rows(scorer.prepare_texts(texts)).to(dtype)
+        ((_, kernel),) = form.terms
+        if fuse:
+            kernel = kernel.best_on(torch.device("cuda"), 70)
+            assert kernel.multiplies
+        group = Group(tuple(pack(texts, torch.arange(len(texts), device=DEVICE))))
+        columns, scores = group.columns(), []
+        side = kernel.right_side(group, columns)
+        for bucket in pack(images, torch.arange(len(images), device=DEVICE)):
+            rows = bucket.rows()
+            tile = rows if kernel.multiplies else rows @ columns.T
+            scores.append(kernel.finish(kernel.reduce(tile, kernel.left_side(bucket, rows), side, Scratch()), side))
+    return torch.cat(scores)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("grm", {}),
+        ("grm", {"regions": 0}),
+        ("grm", {"weight_original": 0.0}),
+        ("grm", {"weight_uncertain": 0.0}),
+        ("grm", {"significance": "hard", "granularity": "off"}),
+        *(("late_interaction", {"combination": c}) for c in ("mean", "sum", "i2t", "t2i")),
+    ],
+)
+def test_both_ways_is_the_unfused_kernel(monkeypatch, dtype, name, config):
+    monkeypatch.setattr(fused, "available", lambda device: True)
+    torch.manual_seed(0)
+    scorer = create(name, **config).eval().to(DEVICE)
+    expected = packed_scores(scorer, dtype, fuse=False)
+    got = packed_scores(scorer, dtype, fuse=True)
+    assert float(expected.std()) > 1e-3
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-5 if dtype == torch.float32 else 1e-2)
+
+
+on_a_gpu = pytest.mark.skipif(DEVICE == "cpu", reason="no GPU")
+
+
+@on_a_gpu
+@pytest.mark.parametrize("fuse", ["0", "1"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(None, 1e-5), (torch.float16, 5e-3), (torch.bfloat16, 5e-2)])
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("chan", {"pooling": "mean"}),
+        ("chan", {"coding": "tha", "pooling": "max"}),
+        ("scan", {}),
+        ("scan", {"direction": "i2t", "attention_norm": "softmax"}),
+        ("scan", {"direction": "both", "attention_norm": "none"}),
+        ("grm", {}),
+        ("late_interaction", {}),
+    ],
+)
+@pytest.mark.parametrize("budget", [None, 200_000])
+def test_a_gpu_scores_like_a_cpu(monkeypatch, fuse, dtype, tolerance, name, config, budget):
+    monkeypatch.setenv(fused.ENVIRONMENT, fuse)
+    images, texts = ragged(6, 40, 9, 32), ragged(7, 90, 8, 32)
+    torch.manual_seed(0)
+    scorer = create(name, **config).eval()
+    with torch.no_grad():
+        sides = scorer.prepare_images(images), scorer.prepare_texts(texts)
+    expected = similarity_matrix(scorer, *sides)
+    on_gpu = scorer.to(DEVICE), *(side.to(DEVICE) for side in sides)
+    got = similarity_matrix(*on_gpu, dtype=dtype, memory_budget=budget)
+    torch.testing.assert_close(got, expected, rtol=0, atol=tolerance)
+    kept = similarity_matrix(*on_gpu, dtype=dtype, memory_budget=budget, device=DEVICE)
+    assert kept.device.type == DEVICE
+    assert torch.equal(kept.cpu(), got), "not deterministic"
+
+
+@on_a_gpu
+@pytest.mark.parametrize("fuse", ["0", "1"])
+@pytest.mark.parametrize(("name", "config"), [("chan", {}), ("chan", {"coding": "tha"}), ("scan", {})])
+def test_gradients_on_a_gpu_are_those_of_a_cpu(monkeypatch, fuse, name, config):
+    monkeypatch.setenv(fused.ENVIRONMENT, fuse)
+    scorer = create(name, **config)
+    weights = torch.randn(20, 30, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for device in ("cpu", DEVICE):
+        sides = [ragged(8, 20, 9, 32, junk=0.0).to(device), ragged(9, 30, 8, 32, junk=0.0).to(device)]
+        for side in sides:
+            side.features.requires_grad_()
+        (scorer.score(*sides) * weights.to(device)).sum().backward()
+        gradients.append(torch.cat([side.features.grad.flatten().cpu() for side in sides]))
+    assert float((gradients[0] - gradients[1]).norm() / gradients[0].norm()) < 1e-4
