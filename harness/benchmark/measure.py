@@ -37,7 +37,10 @@ class Measured:
 
 
 def interleave(
-    calls: Mapping[str, Callable[[], object]], samples: Mapping[str, int], seconds: float = math.inf
+    calls: Mapping[str, Callable[[], object]],
+    samples: Mapping[str, int],
+    seconds: float = math.inf,
+    long_enough: float = LONG_ENOUGH_MS,
 ) -> tuple[dict[str, Measured], dict[str, object]]:
     """Time several calls in turn, so that a passing load or a change of clock hits all of them.
 
@@ -47,6 +50,7 @@ def interleave(
         samples: wanted quiet samples of each.
         seconds: after so long no further round is begun, however many samples were disturbed; every call is sampled at
             least once.
+        long_enough: milliseconds after which a first call is a sample too; infinite where it compiles or tunes something.
 
     Returns:
         The measurements by name, and what the first calls returned.
@@ -61,7 +65,7 @@ def interleave(
     results: dict[str, object] = {}
     for name, call in calls.items():
         milliseconds, foreign, results[name] = _sample(call)
-        if milliseconds >= LONG_ENOUGH_MS:
+        if milliseconds >= long_enough:
             keep(name, milliseconds, foreign)
     for _ in range(PATIENCE * max(samples.values())):
         late = time.monotonic() > end

@@ -13,7 +13,7 @@ import torch
 
 from harness.benchmark import cases, gpu, naive, training
 from harness.benchmark.data import Size, make
-from harness.benchmark.measure import Measured, interleave
+from harness.benchmark.measure import LONG_ENOUGH_MS, Measured, interleave
 from harness.metrics import ranks
 from harness.scoring import product_backends, similarity_matrix
 from harness.timing import synchronize
@@ -37,7 +37,8 @@ def scoring_rows(case: cases.Case, say: Say, seconds: float = math.inf) -> Itera
     with torch.no_grad():
         calls = {name: _finished(form(images, texts), case.device) for name, form in case.forms.items()}
         wanted = {name: 1 if name in case.slow else case.samples for name in calls}
-        measured, results = interleave(calls, wanted, seconds)
+        long_enough = LONG_ENOUGH_MS if case.device == "cpu" else math.inf
+        measured, results = interleave(calls, wanted, seconds, long_enough)
         peaks = {name: _gpu_peak(call, case.device) for name, call in calls.items()}
     medians = {name: m.timing.p50 for name, m in measured.items()}
     products = {name: p50 for name, p50 in medians.items() if name.startswith(cases.LIMIT)}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from harness.benchmark import cases, measure, naive, report, run, training
+from harness.benchmark import cases, gpu, measure, naive, report, run, training
 from harness.benchmark.data import LONGEST_CAPTION, Size, make
 from harness.cli.main import cli
 from harness.metrics import ranks
@@ -217,3 +217,26 @@ def test_the_report_names_machine_goals_and_steps(tmp_path):
     assert len(pd.read_csv(tmp_path / "scoring.csv")) == 4
     assert (tmp_path / "scoring.png").stat().st_size > 1000
     assert (tmp_path / "scoring.svg").exists()
+
+
+@pytest.mark.parametrize(("long_enough", "expected"), [(3000.0, (9000.0,)), (float("inf"), (1.0,))])
+def test_a_first_call_that_compiles_is_no_sample(monkeypatch, long_enough, expected):
+    times = iter([9000.0, 1.0])
+    monkeypatch.setattr(measure, "_sample", lambda call: (next(times), 0.0, call()))
+    measured, _ = measure.interleave({"a": lambda: None}, {"a": 1}, long_enough=long_enough)
+    assert measured["a"].timing.samples == expected
+
+
+@pytest.mark.parametrize("case", [*gpu.all_cases(), *gpu.quick_cases(), *gpu.training_cases()], ids=lambda c: c.name)
+def test_the_cases_of_a_gpu_are_in_half_precision_and_their_goals_name_their_forms(case):
+    assert (case.device, case.dtype) == ("cuda", torch.float16)
+    assert {name for goal in case.goals for name in (goal.form, goal.over)} <= {*case.forms, *gpu.PEERS}
+    assert case.another_score <= {*case.forms}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(tmp_path):
+    result = CliRunner().invoke(cli, ["bench", str(tmp_path), "--device", "cuda"])
+    assert result.exit_code == 2
+    assert "device 'cuda' cannot be used here" in result.output
+    assert not list(tmp_path.iterdir())
