@@ -23,7 +23,6 @@ from harness.similarity.packing import Bucket, Group
 
 if TYPE_CHECKING:
     from harness.backbones.base import ImageEncoder, TextEncoder
-    from harness.similarity.triton_both_ways import LeftWeights, RightWeights
 
 #: Weights of s_i2t and s_t2i in the score; those that are 0 are neither computed nor trained.
 COMBINATIONS: dict[str, dict[str, float]] = {
@@ -220,9 +219,9 @@ class BestMatches:
     tiles_in_use: int = 1
     multiplies: bool = False
 
-    def best_on(self, device: torch.device, left_fragments: int) -> Kernel:
-        """This kernel, or what computes the same faster on `device`."""
-        return FusedBestMatches(self.weights) if fused.available(device) else self
+    def best_on(self, operands: fused.Operands) -> Kernel:
+        """This kernel, or what computes the same faster."""
+        return FusedBestMatches(self.weights) if fused.available(operands.device, operands.dtype) else self
 
     def left_side(self, items: Bucket, rows: Tensor) -> None:
         """Nothing."""
@@ -253,38 +252,18 @@ DIRECTION_MEANS: dict[str, Callable[[Tensor, Group], Tensor]] = {"i2t": _best_wo
 
 
 @dataclass(frozen=True)
-class FusedBestMatches:
+class FusedBestMatches(fused.BothWays):
     """`BestMatches` on a GPU, which reads the tile twice and writes nothing of its size."""
 
     weights: dict[str, float]
-    swapped: bool = False
-    tiles_in_use: int = 2
-    multiplies: bool = True
 
-    def left_side(self, items: Bucket, rows: Tensor) -> LeftWeights:
+    def left_side(self, items: Bucket, rows: Tensor) -> fused.LeftWeights:
         """Weights of a tile's image tokens; `rows` (c, R, D)."""
-        from harness.similarity.triton_both_ways import LeftWeights
-
         mean = torch.full(rows.shape[:2], self.weights.get("i2t", 0.0) / rows.shape[1], device=rows.device)
-        return LeftWeights(rows.shape[1], None, mean, None)
+        return fused.LeftWeights(rows.shape[1], None, mean, None)
 
-    def right_side(self, items: Group, columns: Tensor) -> tuple[fused.AlignedColumns, RightWeights]:
+    def right_side(self, items: Group, columns: Tensor) -> tuple[fused.AlignedColumns, fused.RightWeights]:
         """Columns and weights of a group's words; `columns` (P, D)."""
-        from harness.similarity.triton_both_ways import RightWeights
-
         weight = self.weights.get("t2i", 0.0)
         mean = torch.cat([columns.new_full((part.size,), weight / part.length).float() for part in items.parts])
-        return fused.AlignedColumns.of(items, columns), RightWeights(None, fused.aligned(items, mean), None, None)
-
-    def reduce(
-        self, rows: Tensor, left: LeftWeights, right: tuple[fused.AlignedColumns, RightWeights], scratch: Scratch
-    ) -> Tensor:
-        """(c, R, D) -> (c, n)."""
-        from harness.similarity.triton_both_ways import both_ways
-
-        columns, weights = right
-        return both_ways(columns.similarity(rows), left, weights, columns.blocks, len(columns.items))
-
-    def finish(self, values: Tensor, right: tuple[fused.AlignedColumns, RightWeights]) -> Tensor:
-        """(C, n) as it is."""
-        return values
+        return fused.AlignedColumns.of(items, columns), fused.RightWeights(None, fused.aligned(items, mean), None, None)

@@ -19,8 +19,8 @@ from harness.fragments import Fragments
 from harness.memory import default_budget
 from harness.scorer import Scorer
 from harness.similarity import products
-from harness.similarity.kernels import PackedForm, RowTransform
-from harness.similarity.packed import Plan, TileSize, pack_images, pack_texts, packed_scores
+from harness.similarity.kernels import PackedForm
+from harness.similarity.packed import PackedSide, Plan, TileSize, pack_images, pack_texts, packed_scores
 
 #: Called with the number of finished pairs and the number of all pairs.
 Progress = Callable[[int, int], None]
@@ -29,7 +29,13 @@ WORKING_COPIES = 8
 #: Fragments of a tile's two sides. A processor wants tiles that stay in its cache, a GPU large products.
 TILES = {"cpu": TileSize(576, 4096), "cuda": TileSize(65536, 65536)}
 #: Images and captions of the largest block of the similarity matrix that is computed at once.
-LARGEST_BLOCKS = {"cpu": (1024, 4096), "cuda": (16384, 65536)}
+LARGEST_BLOCK = (1024, 4096)
+#: The same where the whole matrix stays on a GPU: each block costs some milliseconds of packing.
+LARGEST_BLOCK_KEPT = (16384, 65536)
+#: Values that a kernel has reduced and not yet finished, and float32 tensors of their size that finishing them takes.
+WAITING_VALUES, FINISHING_COPIES = {"cpu": 2**21, "cuda": 2**28}, 4
+#: Times that a packed side is held: as it was, in the order of the product, and prepared for it.
+PACKED_COPIES = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +90,8 @@ def similarity_matrix(
     """
     computing = _device(scorer, images)
     # Blocks come in an order of their own; a GPU sorts them in a hundredth of the time that a processor needs.
-    sorting = computing if _fits(4 * len(images) * len(texts), computing) else torch.device(device)
+    keeps = _fits(4 * len(images) * len(texts), computing, memory_budget)
+    sorting = computing if keeps else torch.device(device)
     result = torch.empty(len(images), len(texts), dtype=torch.float32, device=sorting)
     done = 0
     blocks = score_blocks(
@@ -95,6 +102,7 @@ def similarity_matrix(
         image_block=image_block,
         text_block=text_block,
         dtype=dtype,
+        largest_block=LARGEST_BLOCK_KEPT if keeps else LARGEST_BLOCK,
     )
     for block in blocks:
         rows, columns = block.images.to(sorting), block.texts.to(sorting)
@@ -114,8 +122,12 @@ def score_blocks(
     image_block: int | None = None,
     text_block: int | None = None,
     dtype: torch.dtype | None = None,
+    largest_block: tuple[int, int] = LARGEST_BLOCK,
 ) -> Iterator[ScoreBlock]:
-    """The similarity matrix in blocks that cover every pair once; arguments and errors as `similarity_matrix`."""
+    """The similarity matrix in blocks that cover every pair once; arguments and errors as `similarity_matrix`.
+
+    `largest_block`: images and captions that a block has at most where its size follows from the budget.
+    """
     _check_sides(images, texts)
     _check_positive(memory_budget=memory_budget, image_block=image_block, text_block=text_block)
     budget = memory_budget or default_budget(_device(scorer, images))
@@ -124,7 +136,19 @@ def score_blocks(
         if form is None:
             yield from _plain_blocks(scorer, images, texts, budget, image_block, text_block)
         else:
-            yield from _packed_blocks(scorer, form, images, texts, budget, image_block, text_block, dtype)
+            device = _device(scorer, images)
+            most = [int(side.lengths.max()) for side in (images, texts)]
+            form = form.on(device, dtype or images.features.dtype, *most)
+            waiting = WAITING_VALUES.get(device.type, WAITING_VALUES["cuda"])
+            plan = Plan(
+                form,
+                _tile_size(form, budget, device),
+                max(1, min(waiting, budget // (3 * 4 * FINISHING_COPIES))),
+                dtype,
+                2.0 * float(images.lengths.sum()) * float(texts.lengths.sum()) * images.width,
+            )
+            rows, columns = _packed_block_sizes(images, texts, budget, largest_block)
+            yield from _packed_blocks(scorer, plan, images, texts, image_block or rows, text_block or columns)
 
 
 def packed_form(scorer: Any) -> PackedForm | None:
@@ -159,52 +183,58 @@ def evaluating(scorer: Scorer) -> Iterator[None]:
 
 
 def _packed_blocks(
-    scorer: Scorer,
-    form: PackedForm,
-    images: Fragments,
-    texts: Fragments,
-    budget: int,
-    image_block: int | None,
-    text_block: int | None,
-    dtype: torch.dtype | None,
+    scorer: Scorer, plan: Plan, images: Fragments, texts: Fragments, rows: int, columns: int
 ) -> Iterator[ScoreBlock]:
     device = _device(scorer, images)
-    form = form.on(device, images.features.shape[1], texts.features.shape[1])
-    rows, columns = _packed_block_sizes(images, texts, budget, device)
-    work = 2.0 * float(images.lengths.sum()) * float(texts.lengths.sum()) * images.width
-    plan = Plan(form, _tile_size(form, budget, device), dtype, work)
     # Captions of similar length share a block, so that its buckets are full.
-    for some_texts in texts.lengths.argsort(stable=True).split(text_block or columns):
-        right = _side(texts, some_texts, form.text_rows, device)
-        packed_texts = pack_texts(plan, right.source, right.items)
-        for some_images in images.lengths.argsort(stable=True).split(image_block or rows):
-            left = _side(images, some_images, form.image_rows, device)
-            packed_images = pack_images(plan, left.source, left.items)
-            scores = packed_scores(plan, packed_images, packed_texts)
-            block = ScoreBlock(left.original(packed_images.items), right.original(packed_texts.items), scores)
-            _check_finite(scorer, block)
-            yield block
+    for some_texts in texts.lengths.argsort(stable=True).split(columns):
+        right = _packed_side(plan, texts, some_texts, device, pack_texts)
+        for some_images in images.lengths.argsort(stable=True).split(rows):
+            yield _packed_block(scorer, plan, _packed_side(plan, images, some_images, device, pack_images), right)
+
+
+def _packed_block(scorer: Scorer, plan: Plan, left: _Side, right: _Side) -> ScoreBlock:
+    with _operands_as_they_are(left.packed.items.device):
+        scores = packed_scores(plan, left.packed, right.packed)
+    block = ScoreBlock(left.original, right.original, scores)
+    _check_finite(scorer, block)
+    return block
+
+
+def _operands_as_they_are(device: torch.device) -> torch.autocast:
+    """No autocast: the engine is told the type of the operands."""
+    return torch.autocast(device.type, enabled=False)
 
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """Items of one side where the product takes them from: the given fragments, or a transformed or moved copy."""
+    """Packed items of one side.
 
-    source: Fragments
-    items: Tensor
-    copied: Tensor | None
+    Args:
+        packed: from the fragments that the caller gave, or from a transformed or moved copy.
+        original: rows of the fragments that the caller gave, on the CPU, in the order of the packing.
+    """
 
-    def original(self, items: Tensor) -> Tensor:
-        """Rows of the fragments that the caller gave, on the CPU."""
-        return items.cpu() if self.copied is None else self.copied[items.cpu()]
+    packed: PackedSide
+    original: Tensor
 
 
-def _side(fragments: Fragments, items: Tensor, rows: RowTransform | None, device: torch.device) -> _Side:
-    if rows is None and fragments.device == device:
-        return _Side(fragments, items, None)
-    copy = fragments[items].to(device)
-    copy = copy if rows is None else rows(copy)
-    return _Side(copy, torch.arange(len(items), device=device), items.cpu())
+def _packed_side(
+    plan: Plan,
+    fragments: Fragments,
+    items: Tensor,
+    device: torch.device,
+    pack: Callable[[Plan, Fragments, Tensor], PackedSide],
+) -> _Side:
+    transform = plan.form.text_rows if pack is pack_texts else plan.form.image_rows
+    with _operands_as_they_are(device):
+        if transform is None and fragments.device == device:
+            packed = pack(plan, fragments, items)
+            return _Side(packed, packed.items.cpu())
+        copy = fragments[items].to(device)
+        copy = copy if transform is None else transform(copy)
+        packed = pack(plan, copy, torch.arange(len(items), device=device))
+        return _Side(packed, items.cpu()[packed.items.cpu()])
 
 
 def _plain_blocks(
@@ -277,14 +307,13 @@ def _plain_block_sizes(images: Fragments, texts: Fragments, budget: int) -> tupl
     return rows, max(1, min(len(texts), 1024, pairs // rows))
 
 
-def _packed_block_sizes(images: Fragments, texts: Fragments, budget: int, device: torch.device) -> tuple[int, int]:
-    """Images and captions a block: the packed copy of each side and the scores take a third of the budget each."""
+def _packed_block_sizes(images: Fragments, texts: Fragments, budget: int, largest: tuple[int, int]) -> tuple[int, int]:
+    """Images and captions a block: the packed copies of each side and the scores take a third of the budget each."""
     third = budget // 3
 
     def items(side: Fragments, most: int) -> int:
-        return max(1, min(len(side), most, third // (4 * side.features.shape[1] * side.width)))
+        return max(1, min(len(side), most, third // (PACKED_COPIES * 4 * side.features.shape[1] * side.width)))
 
-    largest = LARGEST_BLOCKS.get(device.type, LARGEST_BLOCKS["cuda"])
     rows, columns = items(images, largest[0]), items(texts, largest[1])
     return rows, max(1, min(columns, third // (4 * rows)))
 
@@ -299,9 +328,9 @@ def _tile_size(form: PackedForm, budget: int, device: torch.device) -> TileSize:
     return TileSize(rows, columns)
 
 
-def _fits(size: int, device: torch.device) -> bool:
-    """Whether `size` bytes are a small part of the free memory of a GPU."""
-    return device.type == "cuda" and size <= default_budget(device) // 3
+def _fits(size: int, device: torch.device, budget: int | None) -> bool:
+    """Whether `size` bytes are a small part of what may be taken of a GPU's memory."""
+    return device.type == "cuda" and size <= (budget or default_budget(device)) // 3
 
 
 def _as_slice(indices: Tensor) -> slice:

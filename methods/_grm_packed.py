@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +21,6 @@ from harness.similarity.kernels import Kernel, Scratch, largest_over_positions
 from harness.similarity.packing import Bucket, Group
 from methods._grm_gates import at_least_float32
 from methods._grm_levels import Mean, Order, unit_vectors
-
-if TYPE_CHECKING:
-    from harness.similarity.triton_both_ways import LeftWeights, RightWeights
 
 
 def image_rows(images: Fragments, scored: Tensor, regions: Tensor, region_mask: Tensor) -> Fragments:
@@ -104,9 +100,9 @@ class LevelsKernel:
     tiles_in_use: int = 3
     multiplies: bool = False
 
-    def best_on(self, device: torch.device, left_fragments: int) -> Kernel:
-        """This kernel, or what computes the same faster on `device`."""
-        return FusedLevels(self) if fused.available(device) else self
+    def best_on(self, operands: fused.Operands) -> Kernel:
+        """This kernel, or what computes the same faster."""
+        return FusedLevels(self) if fused.available(operands.device, operands.dtype) else self
 
     def left_side(self, items: Bucket, rows: Tensor) -> PackedImages:
         """Gates and means of a tile's images; `rows` (c, R + K, D)."""
@@ -163,7 +159,7 @@ class LevelsKernel:
 
 
 @dataclass(frozen=True)
-class FusedLevels:
+class FusedLevels(fused.BothWays):
     """`LevelsKernel` on a GPU, which reads the tile twice and writes nothing of its size.
 
     Args:
@@ -171,49 +167,32 @@ class FusedLevels:
     """
 
     levels: LevelsKernel
-    swapped: bool = False
-    tiles_in_use: int = 2
-    multiplies: bool = True
 
-    def left_side(self, items: Bucket, rows: Tensor) -> LeftWeights:
+    def left_side(self, items: Bucket, rows: Tensor) -> fused.LeftWeights:
         """Gates and weights of a tile's images; `rows` (c, R + K, D)."""
-        from harness.similarity.triton_both_ways import LeftWeights
-
         images = self.levels.left_side(items, rows)
         patches = images.gates.shape[1]
         spare = (0, rows.shape[1] - patches)
-        return LeftWeights(
+        return fused.LeftWeights(
             patches,
-            F.pad(images.gates[..., 0], spare).float().contiguous(),
-            F.pad(images.patch_mean[:, 0], spare).float().contiguous(),
-            images.gated_mean[:, 0].float().contiguous(),
+            F.pad(images.gates[..., 0], spare).contiguous(),
+            F.pad(images.patch_mean[:, 0], spare).contiguous(),
+            images.gated_mean[:, 0].contiguous(),
         )
 
-    def right_side(self, items: Group, columns: Tensor) -> tuple[fused.AlignedColumns, RightWeights]:
+    def right_side(self, items: Group, columns: Tensor) -> tuple[fused.AlignedColumns, fused.RightWeights]:
         """Columns, gates and weights of a group's words; `columns` (P, D)."""
-        from harness.similarity.triton_both_ways import RightWeights
-
         texts, weights = self.levels.right_side(items, columns), self.levels.weights
         gates, words, salient = (
-            fused.aligned(items, values).float() for values in (texts.gates, texts.word_mean, texts.salient_mean)
+            fused.aligned(items, values) for values in (texts.gates, texts.word_mean, texts.salient_mean)
         )
-        return fused.AlignedColumns.of(items, columns), RightWeights(
+        return fused.AlignedColumns.of(items, columns), fused.RightWeights(
             gates,
             weights.get("original", 0.0) * words,
             weights.get("salient", 0.0) * salient,
             weights.get("uncertain", 0.0) * salient,
         )
 
-    def reduce(
-        self, rows: Tensor, left: LeftWeights, right: tuple[fused.AlignedColumns, RightWeights], scratch: Scratch
-    ) -> Tensor:
-        """(c, R + K, D) -> (c, n)."""
-        from harness.similarity.triton_both_ways import both_ways
-
-        columns, weights = right
-        similarity = self.levels.activation(columns.similarity(rows))
-        return both_ways(similarity, left, weights, columns.blocks, len(columns.items))
-
-    def finish(self, values: Tensor, right: tuple[fused.AlignedColumns, RightWeights]) -> Tensor:
-        """(C, n) as it is."""
-        return values
+    def activation(self, similarity: Tensor) -> Tensor:
+        """GRM's."""
+        return self.levels.activation(similarity)

@@ -16,7 +16,7 @@ from harness.profiles.session import Scenario
 from harness.profiling import MIB, peak_memory
 from harness.scorer import Scorer
 from harness.scoring import evaluating, similarity_matrix
-from harness.similarity import products
+from harness.similarity import fused, products
 
 #: (m, n, k) of the product whose rate is measured: a tile of regions against packed words.
 MATRIX = (288, 4096, 1024)
@@ -139,13 +139,15 @@ def _matrix_key(dtype: torch.dtype) -> str:
 
 @contextmanager
 def _countable_products() -> Iterator[None]:
-    """Products by plain `mm`: torch does not count the prepacked ones, which do the same operations."""
-    before = os.environ.get(products.ENVIRONMENT)
-    os.environ[products.ENVIRONMENT] = products.DEFAULT
+    """Products by plain `mm`: torch does not count the prepacked and the fused ones, which do the same operations."""
+    wanted = {products.ENVIRONMENT: products.DEFAULT, fused.ENVIRONMENT: "0"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[products.ENVIRONMENT]
-        else:
-            os.environ[products.ENVIRONMENT] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -116,7 +116,8 @@ class _BestMatch(torch.autograd.Function):
         # One byte an index where that is enough.
         kind = torch.uint8 if lengths[-1] <= 256 else torch.int16 if lengths[-1] <= 2**15 else torch.int32
         index = torch.empty(best.shape if keep else (0,), dtype=kind, device=rows.device)
-        limit, reduce = (UNLIMITED, _fused) if fused.available(rows.device) else (_limit(rows), _product_then_max)
+        fuse = fused.available(rows.device, rows.dtype) and lengths[-1] <= 2**15  # its indices have 16 bits
+        limit, reduce = (UNLIMITED, _fused) if fuse else (_limit(rows), _product_then_max)
         for items, part, length in _tiles(lengths, len(words), limit):
             values, where = reduce(rows[part].unflatten(0, (-1, length)), words, keep)
             best[items] = values

@@ -1,8 +1,9 @@
-"""Kernels for a GPU that multiply the tile themselves, so that its similarities need not be written or read in many passes.
+"""Kernels for a GPU that multiply the tile themselves, so that its similarities are not read in many passes.
 
-They compute what `MaxSimKernel` and `CrossAttentionKernel` compute, and stand in for them where Triton is installed and
-the environment variable ITM_FUSED is not 0. Float32 operands are multiplied in three TensorFloat-32 products, whose error
-is no larger than that of an ordinary float32 product.
+They compute what `MaxSimKernel`, `CrossAttentionKernel` and the kernels of GRM and late interaction compute, and stand in
+for them where Triton is installed and the environment variable ITM_FUSED is not 0. Max-sim never writes the tile; its
+float32 operands are multiplied in three TensorFloat-32 products, whose error is no larger than that of an ordinary float32
+product. The others take the usual library's product and read the tile once or twice.
 
 Shape letters: as in `harness.similarity.kernels`.
 """
@@ -41,9 +42,28 @@ ATTENTION_NORMS = {
 }
 
 
-def available(device: torch.device) -> bool:
-    """Whether fused kernels run on `device` and are wanted."""
-    if device.type != "cuda" or os.environ.get(ENVIRONMENT) == "0":
+#: What the kernels multiply.
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Operands:
+    """What a kernel will be given, for the choice of the best one.
+
+    Args:
+        device: where it computes.
+        dtype: of the product's operands.
+        left_fragments: the largest number of real fragments of a left item.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    left_fragments: int
+
+
+def available(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether fused kernels run on `device` for operands of `dtype`, and are wanted."""
+    if device.type != "cuda" or dtype not in DTYPES or os.environ.get(ENVIRONMENT) == "0":
         return False
     return importlib.util.find_spec("triton") is not None and torch.cuda.get_device_capability(device) >= (8, 0)
 
@@ -166,6 +186,73 @@ class FusedCrossAttention:
         )
 
     def finish(self, values: Tensor, right: tuple[AlignedColumns, Tensor]) -> Tensor:
+        """(C, n) as it is."""
+        return values
+
+
+@dataclass(frozen=True, eq=False)
+class LeftWeights:
+    """What is known of c left items.
+
+    Args:
+        split: fragments before it are gated, those from it on are a kind of their own.
+        gates: (c, F) float32, >= 0; None = only the plain maxima are wanted.
+        plain: (c, F) float32 weights of the largest similarity over an item's positions.
+        gated: (c, F) float32 weights of the largest similarity times a column's gate.
+    """
+
+    split: int
+    gates: Tensor | None
+    plain: Tensor
+    gated: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class RightWeights:
+    """What is known of P columns.
+
+    Args:
+        gates: (P,) float32, >= 0; None = only the plain maxima are wanted.
+        plain: (P,) float32 weights of the largest similarity with the fragments before the split.
+        gated: (P,) float32 weights of the same with those fragments' gates.
+        rest: (P,) float32 weights of the largest similarity with the fragments from the split on.
+    """
+
+    gates: Tensor | None
+    plain: Tensor
+    gated: Tensor | None
+    rest: Tensor | None
+
+
+class BothWays:
+    """Weighted maxima in both directions, as a kernel; a subclass says what the weights are."""
+
+    swapped = False
+    tiles_in_use = 2
+    multiplies = True
+
+    def left_side(self, items: Bucket, rows: Tensor) -> LeftWeights:
+        """Of a tile's images; `rows` (c, F, D)."""
+        raise NotImplementedError
+
+    def right_side(self, items: Group, columns: Tensor) -> tuple[AlignedColumns, RightWeights]:
+        """Of a group's words, filled up by `aligned`; `columns` (P, D)."""
+        raise NotImplementedError
+
+    def activation(self, similarity: Tensor) -> Tensor:
+        """What every token similarity goes through."""
+        return similarity
+
+    def reduce(
+        self, rows: Tensor, left: LeftWeights, right: tuple[AlignedColumns, RightWeights], scratch: Scratch
+    ) -> Tensor:
+        """(c, F, D) -> (c, n)."""
+        from harness.similarity.triton_both_ways import both_ways
+
+        columns, weights = right
+        return both_ways(self.activation(columns.similarity(rows)), left, weights, columns.blocks, len(columns.items))
+
+    def finish(self, values: Tensor, right: tuple[AlignedColumns, RightWeights]) -> Tensor:
         """(C, n) as it is."""
         return values
 

@@ -43,9 +43,12 @@ class Scratch:
 
     def like(self, values: Tensor, name: str = "") -> Tensor:
         """A contiguous tensor of the shape, dtype and device of `values`; its content is that of the last use of `name`."""
-        buffer = self._buffers.get(name)
-        if buffer is None or buffer.numel() < values.numel() or buffer.dtype != values.dtype:
-            buffer = self._buffers[name] = torch.empty(values.numel(), dtype=values.dtype, device=values.device)
+        buffer = self._buffers.pop(name, None)
+        wanted = (values.dtype, values.device)
+        if buffer is None or buffer.numel() < values.numel() or (buffer.dtype, buffer.device) != wanted:
+            buffer = None  # before its successor is there
+            buffer = torch.empty(values.numel(), dtype=values.dtype, device=values.device)
+        self._buffers[name] = buffer
         return buffer[: values.numel()].view(values.shape)
 
 
@@ -139,18 +142,20 @@ class PackedForm:
     image_rows: RowTransform | None = None
     text_rows: RowTransform | None = None
 
-    def on(self, device: torch.device, images: int, texts: int) -> PackedForm:
-        """The form with the kernels that are best on `device`.
+    def on(self, device: torch.device, dtype: torch.dtype, images: int, texts: int) -> PackedForm:
+        """The form with the kernels that are best there: what a kernel's `best_on(Operands)`, if it has one, returns.
 
         Args:
             device: where it computes.
+            dtype: of the product's operands.
             images: the largest number of fragments of an image.
             texts: likewise of a caption.
         """
         terms = []
         for weight, kernel in self.terms:
+            operands = fused.Operands(device, dtype, texts if kernel.swapped else images)
             best = getattr(kernel, "best_on", None)
-            terms.append((weight, best(device, texts if kernel.swapped else images) if best else kernel))
+            terms.append((weight, best(operands) if best else kernel))
         return replace(self, terms=tuple(terms))
 
 
@@ -168,9 +173,11 @@ class MaxSimKernel:
     tiles_in_use: int = 1
     multiplies: bool = False
 
-    def best_on(self, device: torch.device, left_fragments: int) -> Kernel:
-        """This kernel, or what computes the same faster on `device`."""
-        return fused.FusedMaxSim(self.pooling, self.swapped) if fused.available(device) else self
+    def best_on(self, operands: fused.Operands) -> Kernel:
+        """This kernel, or what computes the same faster."""
+        if fused.available(operands.device, operands.dtype):
+            return fused.FusedMaxSim(self.pooling, self.swapped)
+        return self
 
     def left_side(self, items: Bucket, rows: Tensor) -> None:
         """Nothing."""
@@ -277,10 +284,11 @@ class CrossAttentionKernel:
     tiles_in_use: int = 4
     multiplies: bool = False
 
-    def best_on(self, device: torch.device, left_fragments: int) -> Kernel:
-        """This kernel, or what computes the same faster on `device`."""
+    def best_on(self, operands: fused.Operands) -> Kernel:
+        """This kernel, or what computes the same faster."""
         norm, pooling = fused.ATTENTION_NORMS.get(self.attention_norm), fused.pooling_terms(self.pooling)
-        if not fused.available(device) or norm is None or pooling is None or left_fragments > fused.LARGEST_CONTEXT:
+        small = operands.left_fragments <= fused.LARGEST_CONTEXT
+        if norm is None or pooling is None or not (small and fused.available(operands.device, operands.dtype)):
             return self
         return fused.FusedCrossAttention(*norm, self.inverse_temperature, pooling, self.swapped)
 

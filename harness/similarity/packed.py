@@ -1,7 +1,7 @@
 """Packed scoring: exact-length buckets, small tiles, one matrix product a tile, no padding.
 
-Each side is packed once and may then be scored against any number of others: its left tiles are rows as they are, its
-right groups are reordered and prepared for the product.
+A packed side may be scored against any number of others: its left tiles are rows as they are, its right groups are
+reordered and prepared for the product.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from harness.similarity.packing import Bucket, Group, group, pack
 
 #: A left tile this full is filled up with zero rows to the usual size.
 WORTH_FILLING = 0.75
-#: Reduced values that wait until they are finished together: what a processor's caches hold, or what fills a GPU.
-WAITING_VALUES = {"cpu": 2**21, "cuda": 2**28}
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,8 @@ class TileSize:
         columns: right fragments, which are reordered once and multiplied with every left tile.
     """
 
-    rows: int = 288
-    columns: int = 4096
+    rows: int
+    columns: int
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,15 @@ class Plan:
     Args:
         form: of the scorer.
         tile: extent of a product.
+        waiting: reduced values that wait until they are finished together: many, since short operations cost more than
+            they compute, but no more than fit the caches, or the memory budget.
         dtype: of the product's operands; None = that of the features. Sums are kept in float32.
         work: floating-point operations of the whole computation, see `products.prepare`.
     """
 
     form: PackedForm
     tile: TileSize
+    waiting: int
     dtype: torch.dtype | None = None
     work: float = 0.0
 
@@ -132,7 +133,7 @@ def packed_scores(plan: Plan, images: PackedSide, texts: PackedSide) -> Tensor:
         left, right = (texts, images) if swapped else (images, texts)
         if left.lefts is None or right.rights is None:
             raise AssertionError("a side was packed for another form")
-        _accumulate(scores.T if swapped else scores, plan.terms(swapped), left.lefts, right.rights)
+        _accumulate(scores.T if swapped else scores, plan, swapped, left.lefts, right.rights)
     return scores
 
 
@@ -169,21 +170,24 @@ def _right_groups(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kerne
     groups = []
     for items in group(buckets, plan.tile.columns):
         columns = items.columns() if plan.dtype is None else items.columns().to(plan.dtype)
-        multiplies = all(kernel.multiplies for kernel in kernels)
-        product = None if multiplies else products.prepare(columns, plan.tile.rows, plan.work)
+        if all(kernel.multiplies for kernel in kernels):
+            product = None
+            products.note_fused(columns)
+        else:
+            product = products.prepare(columns, plan.tile.rows, plan.work)
         groups.append(RightGroup(items, product, [kernel.right_side(items, columns) for kernel in kernels]))
     return groups
 
 
 def _accumulate(
-    scores: Tensor, terms: Sequence[tuple[float, Kernel]], lefts: Sequence[LeftTile], rights: Sequence[RightGroup]
+    scores: Tensor, plan: Plan, swapped: bool, lefts: Sequence[LeftTile], rights: Sequence[RightGroup]
 ) -> None:
     """Add the terms of one orientation to `scores` (left items, right items)."""
     scratch = Scratch()
     for right in rights:
         works = [
-            _Work(kernel, side, scores[:, right.items.span], weight)
-            for (weight, kernel), side in zip(terms, right.sides, strict=True)
+            _Work(kernel, side, scores[:, right.items.span], weight, plan.waiting)
+            for (weight, kernel), side in zip(plan.terms(swapped), right.sides, strict=True)
         ]
         for left in lefts:
             similarity = None if right.product is None else right.product(left.rows)
@@ -202,10 +206,11 @@ class _Work:
         right: its right side.
         scores: (left items, right items of the group) that its scores are added to.
         weight: of them.
+        limit: of waiting values.
     """
 
-    def __init__(self, kernel: Kernel, right: Any, scores: Tensor, weight: float):
-        self.kernel, self.right, self.scores, self.weight = kernel, right, scores, weight
+    def __init__(self, kernel: Kernel, right: Any, scores: Tensor, weight: float, limit: int):
+        self.kernel, self.right, self.scores, self.weight, self.limit = kernel, right, scores, weight, limit
         self.waiting: list[Tensor] = []
         self.waiting_values = self.done = 0
 
@@ -225,7 +230,7 @@ class _Work:
             self.waiting.append(values)
             self.waiting_values += values.numel()
             first += part.size
-        if self.waiting_values >= WAITING_VALUES.get(rows.device.type, WAITING_VALUES["cuda"]):
+        if self.waiting_values >= self.limit:
             self.finish()
 
     def finish(self) -> None:

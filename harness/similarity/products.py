@@ -2,7 +2,8 @@
 
 Scoring multiplies the same right-hand matrix (many words) with many small left-hand ones, so a backend may reorder the
 right-hand one once. Which is fastest depends on the processor: for enough work the candidates are timed on one tile,
-and the choice is kept for the process, recorded in `chosen()` and pinned by the environment variable ITM_PRODUCT.
+and the choice is kept for the process, recorded in `chosen()` and pinned by the environment variable ITM_PRODUCT, where
+it names a candidate. A GPU has one backend, beside the kernels of `harness.similarity.fused`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from harness.errors import UnknownName
 Product = Callable[[Tensor], Tensor]
 
 ENVIRONMENT = "ITM_PRODUCT"
-DEFAULT, GPU = "torch_mm", "aligned_mm"
+DEFAULT, GPU, FUSED = "torch_mm", "aligned_mm", "fused"
 #: Elements of a vector of a GPU's memory, in half precision.
 ALIGNMENT = 16
 #: Below this many floating-point operations (a fraction of a second) timing costs more than it saves.
@@ -80,9 +81,17 @@ def _onednn_prepacked(right: Tensor, rows: int) -> Product:
 
 def _mkl_prepacked(right: Tensor, rows: int) -> Product:
     operations, right = torch.ops.mkl, right.contiguous()
-    packed = operations._mkl_reorder_linear_weight(right, rows)
-    # The packed form fits `rows` rows; with any other number the operation itself takes the plain right-hand matrix.
-    return lambda left: operations._mkl_linear(left.contiguous(), packed, right, None, rows)
+    packed: dict[int, Tensor] = {}
+
+    def product(left: Tensor) -> Tensor:
+        # The packed form fits one number of rows, that of the first tile; with any other the operation itself takes the
+        # plain right-hand matrix.
+        if not packed:
+            packed[len(left)] = operations._mkl_reorder_linear_weight(right, len(left))
+        ((count, weight),) = packed.items()
+        return operations._mkl_linear(left.contiguous(), weight, right, None, count)
+
+    return product
 
 
 BACKENDS: dict[str, Callable[[Tensor, int], Product]] = {
@@ -118,16 +127,26 @@ def prepare(right: Tensor, rows: int, work: float = 0.0) -> Product:
     return BACKENDS[_choose(right, rows, work)](right, rows)
 
 
+def note_fused(right: Tensor) -> None:
+    """Record that kernels of our own multiply with `right` (n, D)."""
+    _choices.setdefault(_key(right), Choice(FUSED, {}))
+
+
+def _key(right: Tensor) -> tuple[str, str, int]:
+    return (right.device.type, str(right.dtype).removeprefix("torch."), torch.get_num_threads())
+
+
 def _choose(right: Tensor, rows: int, work: float) -> str:
     default = GPU if right.device.type == "cuda" else DEFAULT
     candidates = CANDIDATES.get((right.device.type, right.dtype), (default,))
     pinned = os.environ.get(ENVIRONMENT, "")
     if pinned and pinned not in BACKENDS:
         raise UnknownName(f"product backend in {ENVIRONMENT}", pinned, BACKENDS)
-    if pinned in candidates:
+    # On a GPU the plain product may be asked for, whose operations torch counts without any that only fill up.
+    if pinned in candidates or (pinned == DEFAULT and default == GPU):
         return pinned
-    key = (right.device.type, str(right.dtype).removeprefix("torch."), torch.get_num_threads())
-    if key not in _choices or (not _choices[key].gflops and work >= WORTH_TIMING):
+    key = _key(right)
+    if key not in _choices or _choices[key].name == FUSED or (not _choices[key].gflops and work >= WORTH_TIMING):
         timed = len(candidates) > 1 and work >= WORTH_TIMING
         _choices[key] = (
             _fastest(candidates, right[: TIMED_TILE[1]], min(rows, TIMED_TILE[0]))

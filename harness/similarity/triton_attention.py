@@ -5,7 +5,8 @@ similarities twice, position by position: first for the norm over an item's frag
 of what they attend to, and the pooled cosine. Nothing of the size of the tile is written. Deterministic: no atomics.
 
 With the Cholesky factor H of the context's Gram matrix G = H' H, the squared length e' G e is |H e|^2, a product of which
-only a sum of squares is needed. The context is cut in two, a power of two and the rest, since a program's tensors have
+only a sum of squares is needed. Equal fragments make G singular; in float64, with a jitter far below what the result is
+rounded to, it has a factor all the same. The context is cut in two, a power of two and the rest, since a program's tensors have
 powers of two as extents: 36 regions take 32 + 16 rows instead of 64.
 
 The largest term of the softmax over the context is divided out where it could overflow; it cancels in the cosine, as the
@@ -87,29 +88,32 @@ def attend(
     contexts, fragments, _ = similarity.shape
     first, rest = context_split(fragments)
     scores = torch.empty(contexts, items, device=similarity.device, dtype=torch.float32)
-    _attend[(len(blocks), contexts)](
-        similarity,
-        factors,
-        norms,
-        blocks,
-        scores,
-        fragments,
-        items,
-        *similarity.stride()[:2],
-        leak,
-        inverse_temperature,
-        sharpness,
-        scale,
-        NORM=norm,
-        POOLING=pooling,
-        BOUNDED=norm != "none" and inverse_temperature <= SAFE_EXPONENT,
-        PRECISION="tf32x3" if factors.dtype == torch.float32 else "tf32",
-        FULL=fragments >= first,
-        BLOCK_A=first,
-        BLOCK_B=rest,
-        BLOCK_N=ITEMS,
-        num_warps=1,
-    )
+    launch = _attend[(len(blocks) * contexts,)]
+    with torch.cuda.device_of(similarity):  # Triton launches on the current device
+        launch(
+            similarity,
+            factors,
+            norms,
+            blocks,
+            scores,
+            len(blocks),
+            fragments,
+            items,
+            *similarity.stride()[:2],
+            leak,
+            inverse_temperature,
+            sharpness,
+            scale,
+            NORM=norm,
+            POOLING=pooling,
+            BOUNDED=norm != "none" and inverse_temperature <= SAFE_EXPONENT,
+            PRECISION="tf32x3" if factors.dtype == torch.float32 else "tf32",
+            FULL=fragments >= first,
+            BLOCK_A=first,
+            BLOCK_B=rest,
+            BLOCK_N=ITEMS,
+            num_warps=1,
+        )
     return scores
 
 
@@ -155,6 +159,7 @@ def _attend(
     norms,
     blocks,
     scores,
+    count,
     fragments,
     items,
     context_stride,
@@ -173,8 +178,9 @@ def _attend(
     BLOCK_N: tl.constexpr,
 ):
     EPSILON: tl.constexpr = 1e-8
-    context = tl.program_id(1).to(tl.int64)
-    table = blocks + tl.program_id(0) * 5
+    # Programs that follow each other read neighbouring columns of the same rows.
+    context = (tl.program_id(0) // count).to(tl.int64)
+    table = blocks + tl.program_id(0) % count * 5
     column = tl.multiple_of(tl.load(table), BLOCK_N)
     step = tl.multiple_of(tl.load(table + 1), BLOCK_N)
     length, real_items, first_item = tl.load(table + 2), tl.load(table + 3), tl.load(table + 4)

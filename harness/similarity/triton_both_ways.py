@@ -12,49 +12,16 @@ Shape letters: c left items with F fragments each, n right items with P columns 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from harness.similarity.fused import LeftWeights, RightWeights
+from harness.similarity.triton_attention import ITEMS
+
 #: Left fragments and columns of a step of the first kernel; left fragments of a program of the second.
 ROWS, COLUMNS, CHUNK = 32, 128, 64
-
-
-@dataclass(frozen=True, eq=False)
-class LeftWeights:
-    """What is known of c left items.
-
-    Args:
-        split: fragments before it are gated, those from it on are a kind of their own.
-        gates: (c, F) float32, >= 0; None = only the plain maxima are wanted.
-        plain: (c, F) float32 weights of the largest similarity over an item's positions.
-        gated: (c, F) float32 weights of the largest similarity times a column's gate.
-    """
-
-    split: int
-    gates: Tensor | None
-    plain: Tensor
-    gated: Tensor | None
-
-
-@dataclass(frozen=True, eq=False)
-class RightWeights:
-    """What is known of P columns.
-
-    Args:
-        gates: (P,) float32, >= 0; None = only the plain maxima are wanted.
-        plain: (P,) float32 weights of the largest similarity with the fragments before the split.
-        gated: (P,) float32 weights of the same with those fragments' gates.
-        rest: (P,) float32 weights of the largest similarity with the fragments from the split on.
-    """
-
-    gates: Tensor | None
-    plain: Tensor
-    gated: Tensor | None
-    rest: Tensor | None
 
 
 def both_ways(similarity: Tensor, left: LeftWeights, right: RightWeights, blocks: Tensor, items: int) -> Tensor:
@@ -70,13 +37,17 @@ def both_ways(similarity: Tensor, left: LeftWeights, right: RightWeights, blocks
     Returns:
         (c, n) float32.
     """
-    from harness.similarity.triton_attention import ITEMS
+    with torch.cuda.device_of(similarity):  # Triton launches on the current device
+        return _both_ways(similarity, left, right, blocks, items)
 
+
+def _both_ways(similarity: Tensor, left: LeftWeights, right: RightWeights, blocks: Tensor, items: int) -> Tensor:
     contexts, fragments, columns = similarity.shape
     gated = left.gates is not None
     nothing = left.plain
     of_columns = torch.empty(contexts, columns, device=similarity.device, dtype=torch.float32)
-    _best_fragments[(triton.cdiv(columns, COLUMNS), contexts)](
+    fragments_kernel = _best_fragments[(triton.cdiv(columns, COLUMNS) * contexts,)]
+    fragments_kernel(
         similarity,
         left.gates if gated else nothing,
         right.plain,
@@ -95,7 +66,8 @@ def both_ways(similarity: Tensor, left: LeftWeights, right: RightWeights, blocks
     )
     chunks = triton.cdiv(fragments, CHUNK)
     scores = torch.empty(chunks, contexts, items, device=similarity.device, dtype=torch.float32)
-    _best_positions[(len(blocks), contexts, chunks)](
+    positions_kernel = _best_positions[(len(blocks) * contexts, chunks)]
+    positions_kernel(
         similarity,
         right.gates if gated else nothing,
         left.plain,
@@ -103,6 +75,7 @@ def both_ways(similarity: Tensor, left: LeftWeights, right: RightWeights, blocks
         of_columns,
         blocks,
         scores,
+        len(blocks),
         fragments,
         columns,
         contexts,
@@ -134,8 +107,9 @@ def _best_fragments(
     BLOCK_F: tl.constexpr,
     BLOCK_P: tl.constexpr,
 ):
-    context = tl.program_id(1).to(tl.int64)
-    column = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
+    blocks = tl.cdiv(columns, BLOCK_P)
+    context = (tl.program_id(0) // blocks).to(tl.int64)
+    column = tl.program_id(0) % blocks * BLOCK_P + tl.arange(0, BLOCK_P)
     real = column < columns
     row = tl.arange(0, BLOCK_F)
     tile = similarity + context * context_stride + column[None, :]
@@ -172,6 +146,7 @@ def _best_positions(
     of_columns,
     blocks,
     scores,
+    count,
     fragments,
     columns,
     contexts,
@@ -182,8 +157,8 @@ def _best_positions(
     BLOCK_F: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    context, chunk = tl.program_id(1).to(tl.int64), tl.program_id(2)
-    table = blocks + tl.program_id(0) * 5
+    context, chunk = (tl.program_id(0) // count).to(tl.int64), tl.program_id(1)
+    table = blocks + tl.program_id(0) % count * 5
     column = tl.multiple_of(tl.load(table), BLOCK_N)
     step = tl.multiple_of(tl.load(table + 1), BLOCK_N)
     length, real_items, first_item = tl.load(table + 2), tl.load(table + 3), tl.load(table + 4)

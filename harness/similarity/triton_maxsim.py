@@ -5,8 +5,6 @@ fragments of the same 64 items side by side, and the maximum over them is taken 
 program walks over the fragments of its items and keeps the running maximum of 128 words x 64 items in registers. There
 is no padding of words, no shuffle and no atomic, so the result is deterministic. Products are accumulated in float32.
 
-The gradient multiplies with the one-hot matrix of the maxima, which a tile builds in registers from their indices.
-
 Imported only on a GPU (see `harness.similarity.fused`) or under Triton's interpreter.
 
 Shape letters: C items with F fragments each (exactly), P words, D width.
@@ -72,16 +70,23 @@ def best_rows(left: Interleaved, words: Tensor, keep_index: bool) -> tuple[Tenso
     Args:
         left: C items.
         words: (P, D), contiguous, of the same dtype: float32, float16 or bfloat16.
-        keep_index: whether the index of the maximum is wanted, for the gradient.
+        keep_index: whether the index of the maximum is wanted, for the gradient; for at most 2^15 fragments.
 
     Returns:
         (C, P) float32 maxima, and (C, P) int16 indices of the first fragment that reaches each (or None).
     """
-    count, width = words.shape
+    count = len(words)
     best = torch.empty(left.items, count, device=words.device, dtype=torch.float32)
     index = torch.empty(best.shape if keep_index else (1, 1), device=words.device, dtype=torch.int16)
     depth = 64 if words.element_size() == 2 else 32
     grid = (triton.cdiv(count, 128) * triton.cdiv(left.items, ITEMS),)
+    with torch.cuda.device_of(words):  # Triton launches on the current device
+        _launch(grid, left, words, best, index, keep_index, depth)
+    return best, index.clamp_(max=left.fragments - 1) if keep_index else None
+
+
+def _launch(grid, left: Interleaved, words: Tensor, best: Tensor, index: Tensor, keep_index: bool, depth: int) -> None:
+    count, width = words.shape
     _best_rows[grid](
         left.rows,
         words,
@@ -102,7 +107,6 @@ def best_rows(left: Interleaved, words: Tensor, keep_index: bool) -> tuple[Tenso
         num_warps=8,
         num_stages=3,
     )
-    return best, index.clamp_(max=left.fragments - 1) if keep_index else None
 
 
 @triton.jit

@@ -191,3 +191,21 @@ def test_the_product_backend_is_timed_recorded_and_can_be_pinned(monkeypatch):
         monkeypatch.setenv("ITM_PRODUCT", name)
         for rows in (24, 7):  # also another number of rows than it was prepared for
             torch.testing.assert_close(products.prepare(right, 24)(left[:rows]), left[:rows] @ right.T)
+
+
+@pytest.mark.parametrize("name", ["chan", "scan", "grm", "late_interaction"])
+def test_autocast_does_not_reach_the_engine(name):
+    torch.manual_seed(0)
+    scorer = create(name).eval()
+    with torch.no_grad():
+        sides = scorer.prepare_images(IMAGES), scorer.prepare_texts(TEXTS)
+    expected = similarity_matrix(scorer, *sides)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(similarity_matrix(scorer, *sides), expected, rtol=0, atol=1e-6)
+
+
+def test_a_block_of_the_stream_stays_small_whatever_the_budget():
+    images, texts = fragments(1500, 1, 3, width=2), fragments(5000, 1, 4, width=2)
+    blocks = list(score_blocks(create("chan"), images, texts, memory_budget=2**40))
+    assert max(len(block.images) for block in blocks) <= 1024
+    assert max(len(block.texts) for block in blocks) <= 4096

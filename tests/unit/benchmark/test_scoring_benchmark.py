@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from harness.benchmark import cases, gpu, measure, naive, report, run, training
 from harness.benchmark.data import LONGEST_CAPTION, Size, make
 from harness.cli.main import cli
+from harness.errors import InvalidSpec
 from harness.metrics import ranks
 from harness.registry import create
 
@@ -106,7 +107,7 @@ def test_the_time_is_shared_out_and_what_does_not_fit_is_named(monkeypatch):
         return run.Section(name, seconds, rows)
 
     parts = [section("a", 30.0, 40.0), section("b", 10.0, 5.0), section("c", 20.0, 60.0), section("d", 20.0, 1.0)]
-    monkeypatch.setattr(run, "sections", lambda say, quick: parts)
+    monkeypatch.setattr(run, "sections", lambda say, quick, device: parts)
     monkeypatch.setattr(run.time, "monotonic", lambda: now[0])
     rows = [row for row in run.all_rows(lambda text: None, seconds=100.0) if row["kind"] != "backend"]
     assert given == {"a": 30.0, "b": 10.0, "c": 20.0}
@@ -138,19 +139,19 @@ def test_the_command_writes_and_prints(tmp_path, monkeypatch):
     ]
     asked = []
 
-    def fake(say, seconds, quick):
-        asked.append((seconds, quick))
+    def fake(say, seconds, quick, device):
+        asked.append((seconds, quick, device))
         say("max-sim")
         return iter(rows)
 
     monkeypatch.setattr(run, "all_rows", fake)
     runner = CliRunner()
     for options in ([], ["--quick"], ["--quick", "--seconds", "7"]):
-        result = runner.invoke(cli, ["bench", str(tmp_path / "out"), *options])
+        result = runner.invoke(cli, ["bench", str(tmp_path / "out"), "--device", "cpu", *options])
         assert result.exit_code == 0, result.output
         assert "| max-sim | 2 x 3  | ours   | 12.3" in result.output
         assert (report.QUICK in result.output) == ("--quick" in options)
-    assert asked == [(run.SECONDS, False), (run.QUICK_SECONDS, True), (7.0, True)]
+    assert asked == [(run.SECONDS, False, "cpu"), (run.QUICK_SECONDS, True, "cpu"), (7.0, True, "cpu")]
     assert (tmp_path / "out" / "scoring.csv").exists()
     assert runner.invoke(cli, ["bench", "--seconds", "0"]).exit_code == 2
 
@@ -237,6 +238,6 @@ def test_the_cases_of_a_gpu_are_in_half_precision_and_their_goals_name_their_for
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused(tmp_path):
     result = CliRunner().invoke(cli, ["bench", str(tmp_path), "--device", "cuda"])
-    assert result.exit_code == 2
-    assert "device 'cuda' cannot be used here" in result.output
+    assert isinstance(result.exception, InvalidSpec)  # which `itm` turns into exit code 2
+    assert "device 'cuda' cannot be used here" in str(result.exception)
     assert not list(tmp_path.iterdir())
