@@ -21,7 +21,7 @@ from harness.timing import synchronize
 Row = dict[str, Any]
 Say = Callable[[str], None]
 #: Of a whole run and of a quick one, by default: a quiet machine of two cores needs less.
-SECONDS, QUICK_SECONDS = 360.0, 60.0
+SECONDS, QUICK_SECONDS = 480.0, 60.0
 
 
 def scoring_rows(case: cases.Case, say: Say, seconds: float = math.inf) -> Iterator[Row]:
@@ -134,7 +134,7 @@ def sections(say: Say, quick: bool, device: str = "cpu") -> list[Section]:
     return [
         *(Section(f"{c.name}, {c.size}", c.seconds, partial(scoring_rows, c, say)) for c in scoring),
         Section("ranks", 15.0, lambda seconds: rank_rows(say, seconds, 200 if quick else 1000)),
-        Section("training", 90.0, lambda seconds: training_rows(say, seconds, 64 if quick else 256)),
+        Section("training", 150.0, lambda seconds: training_rows(say, seconds, 64 if quick else 256)),
     ]
 
 

@@ -18,7 +18,7 @@ from harness.cli.options import device_option, torch_device
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
-    help="Time for the whole comparison [default: 360, quick: 60]; what does not fit is sampled less, then left out.",
+    help="Time for the whole comparison [default: 480, quick: 60]; what does not fit is sampled less, then left out.",
 )
 def bench(out: Path, quick: bool, device: str, seconds: float | None) -> None:
     """Compare the scoring engine with the bare matrix product, the authors' loops and the installed peers.

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.similarity.assignment import max_sim
     from harness.similarity.attention import ATTENTION_NORMS, cross_attention
-    from harness.similarity.kernels import CrossAttentionKernel, Kernel, MaxSimKernel, PackedForm
+    from harness.similarity.attention_kernel import CrossAttentionKernel
+    from harness.similarity.kernels import Kernel, MaxSimKernel, PackedForm
     from harness.similarity.pooling import LogSumExp, Max, Mean, Pooling, SoftmaxMean, Sum
 
 __all__ = [
@@ -33,7 +34,7 @@ __all__ = [
 
 _MODULES = {
     "ATTENTION_NORMS": "attention",
-    "CrossAttentionKernel": "kernels",
+    "CrossAttentionKernel": "attention_kernel",
     "Kernel": "kernels",
     "MaxSimKernel": "kernels",
     "PackedForm": "kernels",

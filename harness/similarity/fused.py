@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -65,7 +67,14 @@ def available(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether fused kernels run on `device` for operands of `dtype`, and are wanted."""
     if device.type != "cuda" or dtype not in DTYPES or os.environ.get(ENVIRONMENT) == "0":
         return False
-    return importlib.util.find_spec("triton") is not None and torch.cuda.get_device_capability(device) >= (8, 0)
+    return _triton_works() and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+@cache
+def _triton_works() -> bool:
+    """Triton needs a C compiler for the part of a kernel that launches it."""
+    compilers = (os.environ.get("CC", ""), "cc", "gcc", "clang")
+    return importlib.util.find_spec("triton") is not None and any(map(shutil.which, compilers))
 
 
 @dataclass(frozen=True)

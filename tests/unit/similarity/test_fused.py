@@ -13,7 +13,8 @@ from harness.fragments import Fragments
 from harness.registry import create
 from harness.scoring import similarity_matrix
 from harness.similarity import fused
-from harness.similarity.kernels import CrossAttentionKernel, Kernel, MaxSimKernel, PackedForm, Scratch
+from harness.similarity.attention_kernel import CrossAttentionKernel
+from harness.similarity.kernels import Kernel, MaxSimKernel, PackedForm, Scratch
 from harness.similarity.packing import Group, pack
 from harness.similarity.pooling import LogSumExp, Max, Mean, Pooling, Sum
 
@@ -23,19 +24,22 @@ DEVICE = "cuda" if GPU else "cpu"
 POOLINGS = [Mean(), Sum(), Max(), LogSumExp(6.0, 1 / 6), LogSumExp(10.0)]
 
 
-def kernel_scores(kernel: Kernel, seed: int, dtype: torch.dtype, items: int = 70, longest: int = 5) -> torch.Tensor:
-    """Scores of ragged right items with each bucket of ragged left ones, joined."""
-    left = ragged(seed, 9, longest, 48, duplicates=True).to(DEVICE, dtype)
-    right = ragged(seed + 1, items, 6, 48).to(DEVICE, dtype)
+def scores_by(kernel: Kernel, left: Fragments, right: Fragments) -> torch.Tensor:
+    """Scores of all right items with each bucket of the left ones, joined."""
     group = Group(tuple(pack(right, torch.arange(len(right), device=DEVICE))))
     columns = group.columns()
-    side = kernel.right_side(group, columns)
-    scores = []
+    side, scratch, scores = kernel.right_side(group, columns), Scratch(), []
     for bucket in pack(left, torch.arange(len(left), device=DEVICE)):
         rows = bucket.rows()
         tile = rows if kernel.multiplies else rows @ columns.T
-        scores.append(kernel.finish(kernel.reduce(tile, kernel.left_side(bucket, rows), side, Scratch()), side))
+        scores.append(kernel.finish(kernel.reduce(tile, kernel.left_side(bucket, rows), side, scratch), side))
     return torch.cat(scores)
+
+
+def kernel_scores(kernel: Kernel, seed: int, dtype: torch.dtype, items: int = 70, longest: int = 5) -> torch.Tensor:
+    """Scores of ragged sides."""
+    left = ragged(seed, 9, longest, 48, duplicates=True).to(DEVICE, dtype)
+    return scores_by(kernel, left, ragged(seed + 1, items, 6, 48).to(DEVICE, dtype))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -98,7 +102,7 @@ def test_a_large_context_and_many_items():
 
 
 def packed_scores(scorer, dtype: torch.dtype, fuse: bool) -> torch.Tensor:
-    """Scores by the kernels of a scorer's packed form, which are replaced by their fused forms, bucket by bucket."""
+    """Scores by the kernel of a scorer's packed form, or by its fused form."""
     form = scorer.packed_form()
     images, texts = ragged(10, 9, 70, 32).to(DEVICE), ragged(11, 40, 6, 32).to(DEVICE)
     with torch.no_grad():
@@ -108,14 +112,7 @@ def packed_scores(scorer, dtype: torch.dtype, fuse: bool) -> torch.Tensor:
         if fuse:
             kernel = kernel.best_on(fused.Operands(torch.device(DEVICE), dtype, 70))
             assert kernel.multiplies
-        group = Group(tuple(pack(texts, torch.arange(len(texts), device=DEVICE))))
-        columns, scores = group.columns(), []
-        side = kernel.right_side(group, columns)
-        for bucket in pack(images, torch.arange(len(images), device=DEVICE)):
-            rows = bucket.rows()
-            tile = rows if kernel.multiplies else rows @ columns.T
-            scores.append(kernel.finish(kernel.reduce(tile, kernel.left_side(bucket, rows), side, Scratch()), side))
-    return torch.cat(scores)
+        return scores_by(kernel, images, texts)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
