@@ -102,6 +102,8 @@ def _figure(frame: pd.DataFrame, folder: Path) -> None:
     axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
+    axes.set_xlim(right=2 * part["over_product"].max())  # room for the last number
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xlabel("time over the packed matrix product of the same run (1 = the limit)")
     axes.tick_params(axis="y", labelsize=8)
