@@ -136,17 +136,7 @@ def score_blocks(
         if form is None:
             yield from _plain_blocks(scorer, images, texts, budget, image_block, text_block)
         else:
-            device = _device(scorer, images)
-            most = [int(side.lengths.max()) for side in (images, texts)]
-            form = form.on(device, dtype or images.features.dtype, *most)
-            waiting = WAITING_VALUES.get(device.type, WAITING_VALUES["cuda"])
-            plan = Plan(
-                form,
-                _tile_size(form, budget, device),
-                max(1, min(waiting, budget // (3 * 4 * FINISHING_COPIES))),
-                dtype,
-                2.0 * float(images.lengths.sum()) * float(texts.lengths.sum()) * images.width,
-            )
+            plan = _plan(form, images, texts, budget, dtype, _device(scorer, images))
             rows, columns = _packed_block_sizes(images, texts, budget, largest_block)
             yield from _packed_blocks(scorer, plan, images, texts, image_block or rows, text_block or columns)
 
@@ -180,6 +170,21 @@ def evaluating(scorer: Scorer) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def _plan(
+    form: PackedForm, images: Fragments, texts: Fragments, budget: int, dtype: torch.dtype | None, device: torch.device
+) -> Plan:
+    longest = [int(side.lengths.max()) for side in (images, texts)]
+    form = form.on(device, dtype or images.features.dtype, *longest)
+    waiting = WAITING_VALUES.get(device.type, WAITING_VALUES["cuda"])
+    return Plan(
+        form,
+        _tile_size(form, budget, device),
+        max(1, min(waiting, budget // (3 * 4 * FINISHING_COPIES))),
+        dtype,
+        work=2.0 * float(images.lengths.sum()) * float(texts.lengths.sum()) * images.width,
+    )
 
 
 def _packed_blocks(

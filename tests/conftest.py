@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+if not torch.cuda.is_available():
+    # Kernels written in Triton then run in its interpreter. Triton asks for it when it is imported, whoever imports it.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 FLICKR8K = Path(os.environ.get("ITM_FLICKR8K", Path(__file__).parents[2] / "shared" / "flickr8k"))
 
