@@ -21,13 +21,14 @@ from harness.datasets.base import Dataset
 from harness.errors import InvalidDataset, InvalidRecord, ItmError
 from harness.evaluation import Results, Scored, evaluate, score_split
 from harness.inputs import image_batch
+from harness.mirroring import mirror_record
 from harness.planning import TEST_SPLIT, build_scorer, code_origin, open_dataset, plan
 from harness.profiling import measure_cost, peak_memory
 from harness.record import RunRecord, RunStore, atomic_path
 from harness.scorer import Scorer
 from harness.similarity import products
 from harness.spec import Experiment, RunSpec
-from harness.tracking import Tracker, mirror_record
+from harness.tracking import Tracker
 from harness.training import Epoch, TrainingResult
 
 

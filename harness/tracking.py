@@ -22,7 +22,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from harness.record import RunRecord
 from harness.spec import sha256_json
 
 Status = Literal["finished", "failed", "killed"]
@@ -33,7 +32,6 @@ logger = logging.getLogger(__name__)
 MLFLOW_EXPERIMENT = "itm-harness"
 #: Makes MLflow's page open on its table of runs instead of on traces.
 MLFLOW_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-ARTIFACTS = ("record.json", "config.yaml", "ranks.npz")
 #: MLflow's own limits on the length of a name and of a parameter, and on the entries of one batch.
 LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
 PARAMS_A_BATCH, METRICS_A_BATCH = 100, 900
@@ -116,39 +114,6 @@ def create_tracker(results: str | Path, enabled: bool = True) -> Tracker:
         enabled: False gives the tracker that does nothing.
     """
     return MlflowTracker(results) if enabled else Tracker()
-
-
-def mirror_record(tracker: Tracker, record: RunRecord, folder: Path) -> None:
-    """Tell a tracker all of a run that has ended; one that it has already is left alone.
-
-    Args:
-        tracker: with an experiment started.
-        record: of the run; nothing is done for one that is still running.
-        folder: where its files lie; those of `ARTIFACTS` that exist are attached.
-    """
-    if record.status == "running":
-        return
-    try:
-        _mirror(tracker, record, folder)
-    except Exception as error:  # a record that is odd inside, from another version say
-        logger.warning("run %s is not mirrored: %s: %s", record.run_id, type(error).__name__, error)
-        tracker.end_run("failed")
-
-
-def _mirror(tracker: Tracker, record: RunRecord, folder: Path) -> None:
-    name = f"{record.label} seed {record.seed}"
-    if not tracker.start_run(name, record.run_id, record.spec, _tags(record), _time(record.started)):
-        return
-    for prefix, values in [*record.metrics.items(), ("validation", record.validation), ("cost", record.cost)]:
-        tracker.metrics(_numbers(values, prefix))
-    tracker.metrics(_numbers({k: v for k, v in record.training.items() if k != "history"}, "training"))
-    for epoch in record.training.get("history", ()):
-        # step n = after n epochs, as in `validation/epoch`
-        tracker.metrics(_numbers({k: v for k, v in epoch.items() if k != "epoch"}, "epoch"), epoch.get("epoch", 0) + 1)
-    for file in ARTIFACTS:
-        if (folder / file).is_file():
-            tracker.artifact(folder / file)
-    tracker.end_run("failed" if record.status == "failed" else "finished", _time(record.finished))
 
 
 class MlflowTracker(Tracker):
@@ -369,37 +334,6 @@ def _without_password(text: str) -> str:
     return re.sub(r"//[^/@\s]+@", "//", text)
 
 
-def _tags(record: RunRecord) -> dict[str, str]:
-    """Labels to search by, and the record's hash, which tells a changed record from the same one."""
-    dump = json.dumps(record.model_dump(mode="json"), sort_keys=True, default=str)
-    return {
-        "scorer": record.scorer,
-        "variant": record.variant,
-        "code_origin": record.code_origin,
-        "backbone": record.backbone,
-        "dataset": record.dataset,
-        "seed": str(record.seed),
-        "run_id": record.run_id,
-        "data_sha256": record.data_sha256,
-        "revision": str(record.code.get("revision", "unknown")),
-        "dirty": str(record.code.get("dirty", "unknown")),
-        "device": str(record.environment.get("gpu") or record.environment.get("processor", "unknown")),
-        "error": record.error,
-        "itm.record_sha256": sha256_json(dump),
-    }
-
-
-def _numbers(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    """The numbers among nested values, by `prefix/key/key`."""
-    found: dict[str, float] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= _numbers(value, f"{prefix}/{key}")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            found[f"{prefix}/{key}"] = float(value)
-    return found
-
-
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested settings as texts by `key.key`; a list is written as JSON, a long text is cut."""
     found: dict[str, str] = {}
@@ -420,13 +354,6 @@ def _legal(key: str) -> str:
 
 def _chunks(values: list[Any], size: int) -> list[list[Any]]:
     return [values[start : start + size] for start in range(0, len(values), size)]
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
 
 
 def _ms(moment: datetime | None) -> int:

@@ -18,7 +18,16 @@ FLOORS = {
     0: ["errors", "spec", "registry", "record", "environment", "timing", "memory"],
     1: ["fragments", "metrics", "protocols", "losses", "similarity", "positives", "duplicates", "scores"],
     2: ["scorer", "scoring", "backbones", "datasets", "augmentation", "inputs", "streaming"],
-    3: ["training", "evaluation", "profiling", "tracking", "checkpoints", "author_checkpoints", "contract"],
+    3: [
+        "training",
+        "evaluation",
+        "profiling",
+        "tracking",
+        "mirroring",
+        "checkpoints",
+        "author_checkpoints",
+        "contract",
+    ],
     4: ["planning", "experiment", "rescoring", "ensemble", "ablation", "sweeps", "profiles", "cascade", "benchmark"],
     5: ["cli"],
 }

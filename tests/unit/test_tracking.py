@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from harness import tracking
+from harness import mirroring, tracking
+from harness.mirroring import mirror_record
 from harness.record import RunRecord
-from harness.tracking import MlflowTracker, Tracker, create_tracker, mirror_record
+from harness.tracking import MlflowTracker, Tracker, create_tracker
 
 STARTED, FINISHED = "2026-03-01T10:00:00+00:00", "2026-03-01T10:05:00+00:00"
 
@@ -91,7 +92,7 @@ def folder(results):
     """The files of a run."""
     folder = results / "runs" / "0"
     folder.mkdir(parents=True)
-    for name in tracking.ARTIFACTS:
+    for name in mirroring.ARTIFACTS:
         (folder / name).write_bytes(name.encode() * 10)
     (folder / "model.safetensors").write_bytes(b"large")
     return folder
@@ -181,8 +182,8 @@ def test_the_small_files_of_a_run_are_attached(results, folder, tmp_path):
     mirror(results, folder, record())
     store = Store(results)
     run = store.children()[0].info.run_id
-    assert sorted(file.path for file in store.client.list_artifacts(run)) == sorted(tracking.ARTIFACTS)
-    for name in tracking.ARTIFACTS:
+    assert sorted(file.path for file in store.client.list_artifacts(run)) == sorted(mirroring.ARTIFACTS)
+    for name in mirroring.ARTIFACTS:
         assert (results / "mlartifacts" / run / "artifacts" / name).read_bytes() == name.encode() * 10
 
 
@@ -242,7 +243,7 @@ def test_a_run_that_was_done_again_replaces_its_mirror(results, folder):
 def test_a_mirror_that_was_cut_off_is_made_anew(results, folder):
     tracker = create_tracker(results)
     tracker.start_experiment("quickstart", {"itm.experiment": "quickstart"})
-    assert tracker.start_run("cut off", record(0).run_id, {}, tracking._tags(record(0)))
+    assert tracker.start_run("cut off", record(0).run_id, {}, mirroring._tags(record(0)))
     mirror(results, folder, record(0))
     (run,) = Store(results).children()
     assert (run.info.status, run.data.metrics["full/rsum"]) == ("FINISHED", 300.0)
