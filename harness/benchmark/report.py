@@ -18,6 +18,7 @@ _COLUMNS = {
         "median_ms",
         "iqr_ms",
         "minimum_ms",
+        "samples",
         "over_product",
         "peak_mib",
         "largest_error",

@@ -27,10 +27,15 @@ def bench(out: Path, quick: bool, device: str, seconds: float | None) -> None:
     tables. Ratios count, not times: leave the machine alone meanwhile, disturbed samples are repeated while there is time
     and marked where no quiet ones were to be had. On a GPU: COCO 5K in half precision, fused and unfused.
     """
+    import torch
+
     from harness.benchmark.report import write
     from harness.benchmark.run import QUICK_SECONDS, SECONDS, all_rows
 
-    where = torch_device(device).type
+    chosen = torch_device(device)
+    where = chosen.type
+    if chosen.index is not None:  # everything on a GPU is made on the current one
+        torch.cuda.set_device(chosen)
     time = seconds or (QUICK_SECONDS if quick else SECONDS)
     rows = list(all_rows(lambda text: click.echo(f"\u2026 {text}", err=True), time, quick, where))
     click.echo(write(rows, out, quick, where))
