@@ -1,0 +1,609 @@
+"""Bad input, over every command: one clear line, exit code 2, no traceback, nothing lost, nothing written elsewhere.
+
+`CASES` reads as: what is typed, and a part of the line that must come back. `{...}` are files and folders of `world`,
+which holds a results folder with two finished runs and every kind of file that a user may hand over by mistake.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from harness import registry
+from harness.cli.main import COMMANDS, main
+from harness.record import RunStore
+
+SCORER = "from harness.scorer import Scorer\nclass {name}(Scorer):\n    def score(self, images, texts): ...\n"
+#: Files that are not what they are taken for: name -> content.
+STRANGE = {
+    "page.html": b"<!DOCTYPE html><html><body>404 Not Found</body></html>",
+    "pointer.lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+    "empty": b"",
+    "noise.bin": bytes(range(256)) * 8,
+    "table.csv": b"a,b\n1,2\n",
+    "archive.zip": b"PK\x05\x06" + b"\0" * 18,
+    "run.gz": b"\x1f\x8b\x08\0\0\0\0\0\0\x03\0",
+}
+#: Experiment files: name -> YAML text. "..." stands for the tiny experiment's own keys.
+EXPERIMENTS = {
+    "duplicate_key": "...\nscorers: [scan]\nscorers: [chan]\n",
+    "nested_duplicate": "...\nscorers:\n  a: {name: scan}\n  a: {name: chan}\n",
+    "no_mapping": "- scan\n- chan\n",
+    "nothing": "",
+    "comment_only": "# nothing\n",
+    "unclosed": "name: [tiny\n",
+    "tab": "name: tiny\n\tdataset: scenes\n",
+    "two_documents": "...\n---\nname: other\n",
+    "python_tag": "...\nseeds: !!python/object/apply:os.system ['true']\n",
+    "self_reference": "...\nscorers: &s [scan, *s]\n",
+    "bomb": "a: &a [x,x,x,x,x,x,x,x,x]\n"
+    + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefg", "bcdefgh", strict=True)),
+    "deep": "...\nscorers: " + "[" * 3000 + "]" * 3000 + "\n",
+    "huge_number": "...\nseeds: " + "9" * 5000 + "\n",
+    "number_key": "...\n1: 2\n",
+    "yes_seed": "...\nseeds: yes\n",
+    "no_name": "dataset: scenes\nscorers: [scan]\n",
+    "no_dataset": "name: tiny\nscorers: [scan]\n",
+    "no_scorers": "name: tiny\ndataset: scenes\n",
+    "path_name": "name: ../../evil\ndataset: scenes\nscorers: [scan]\n",
+    "typo": "...\ntrainig: {epochs: 1}\n",
+}
+
+
+def case(line: str, message: str, code: int = 2) -> Any:
+    return pytest.param(line, message, code, id=f"{line[:70]}")
+
+
+def settings(*pairs: tuple[str, str]) -> list[Any]:
+    """Cases of `itm leaderboard` with one override each."""
+    return [case(f"leaderboard {{tiny}} --set {shlex.quote(setting)}", message) for setting, message in pairs]
+
+
+CASES = [
+    # The command itself
+    case("leadrboard x", "did you mean 'leaderboard'"),
+    case("leaderboard", "EXP"),
+    case("leaderboard {tiny} --sett a=1", "--sett"),
+    case("leaderboard {tiny} extra", "extra"),
+    case("ls scorer", "scorer"),
+    case("ls", "scorers"),
+    # Experiment files
+    case("leaderboard nowhere", "unknown experiment 'nowhere'"),
+    case("leaderboard nowhere.yaml", "nowhere.yaml"),
+    case("leaderboard quickstrat", "did you mean 'quickstart'"),
+    case("leaderboard {folder}", "folder"),
+    *[case(f"leaderboard {{{name}}}", "") for name in ("page", "noise", "pointer", "archive", "scores", "weights")],
+    case("leaderboard {duplicate_key}", "scorers"),
+    case("leaderboard {nested_duplicate}", "a"),
+    case("leaderboard {no_mapping}", "mapping"),
+    case("leaderboard {nothing}", "mapping"),
+    case("leaderboard {comment_only}", "mapping"),
+    case("leaderboard {unclosed}", "YAML"),
+    case("leaderboard {tab}", "YAML"),
+    case("leaderboard {two_documents}", "document"),
+    case("leaderboard {python_tag}", ""),
+    case("leaderboard {self_reference}", ""),
+    case("leaderboard {bomb}", ""),
+    case("leaderboard {deep}", ""),
+    case("leaderboard {huge_number}", "seeds"),
+    case("leaderboard {number_key}", "1"),
+    case("leaderboard {yes_seed}", "seeds"),
+    case("leaderboard {no_name}", "'name' is missing"),
+    case("leaderboard {no_dataset}", "'dataset' is missing"),
+    case("leaderboard {no_scorers}", "'scorers' is missing"),
+    case("leaderboard {path_name}", "name"),
+    case("leaderboard {typo}", "did you mean 'training'"),
+    # Overrides
+    *settings(
+        ("epochs", "key=value"),
+        ("=3", "key=value"),
+        ("training.epochs=[", "YAML"),
+        ("training..epochs=3", "training"),
+        ("name.x=1", "has no keys below it"),
+        ("scorers.grm.config.regions=3", "grm"),
+        ("name=a/b", "name"),
+        ("name=..", "name"),
+        ("name=", "name"),
+        ("seeds=-1", "seeds"),
+        ("seeds=[-1]", "seed"),
+        ("seeds=[18446744073709551616]", "seed"),
+        ("seeds=1000000000000", "seeds"),
+        ("seeds=[0, 0]", "repeat"),
+        ("seeds=[]", "seeds"),
+        ("seeds=0", "seeds"),
+        ("seeds=1.5", "seeds"),
+        ("seeds=[a]", "seeds"),
+        ("seeds=.nan", "seeds"),
+        ("seeds=true", "seeds"),
+        ("scorers=[]", "scorers"),
+        ("scorers={}", "scorers"),
+        ("scorers={scan: hello}", "scan"),
+        ("scorers=3", "scorers"),
+        ("scorers=[3]", "scorers"),
+        ("scorers=[scan, scan]", "scan"),
+        ("scorers=[scam]", "did you mean 'scan'"),
+        ("scorers=[scan.nothing]", "unknown variant"),
+        ("scorers.scan.config.poling=lse", "did you mean 'pooling'"),
+        ("scorers.scan.config.pooling=median", "pooling"),
+        ("scorers.scan.config.inverse_temperature=-1", "inverse_temperature"),
+        ("scorers.scan.config.inverse_temperature=.inf", "inverse_temperature"),
+        ("scorers.scan.config=3", "config"),
+        ("scorers.scan.training.epoch=1", "did you mean 'epochs'"),
+        ("scorers.scan.image=pathces", "did you mean 'patches'"),
+        ("scorers.scan.weights=nowhere.safetensors", "nowhere.safetensors"),
+        ("image=pathces", "did you mean 'patches'"),
+        ("image.widht=8", "did you mean 'width'"),
+        ("image.width=0", "width"),
+        ("text=bigrue", "did you mean 'bigru'"),
+        ("text.width=-4", "width"),
+        ("training.epoch=1", "did you mean 'epochs'"),
+        ("training.epochs=-1", "epochs"),
+        ("training.epochs=two", "epochs"),
+        ("training.batch_size=1", "batch_size"),
+        ("training.learning_rate=0", "learning_rate"),
+        ("training.learning_rate=.nan", "learning_rate"),
+        ("training.learning_rate=fast", "learning_rate"),
+        ("training.decay_factor=2", "decay_factor"),
+        ("training.optimizer=sgdd", "optimizer"),
+        ("training=3", "training"),
+        ("evaluation.ties=random", "ties"),
+        ("evaluation.cost_repeats=0", "cost_repeats"),
+        ("protocols=[fulll]", "did you mean 'full'"),
+        ("protocols=[full, full]", "full"),
+        ("protocols=[]", "protocols"),
+        ("protocols=[coco_1k]", "5,000"),
+        ("protocols=full", "protocols"),
+        ("dataset=scenery", "did you mean 'scenes'"),
+        ("dataset.cluter=low", "did you mean 'clutter'"),
+        ("dataset.train_images=1", "train"),
+        ("dataset.test_images=0", "test_images"),
+        ("dataset.name=3", "name"),
+        ("dataset=[scenes]", "dataset"),
+    ),
+    # Datasets on disk
+    *settings(
+        ("dataset={name: karpathy}", "root"),
+        ("dataset={name: karpathy, root: /nowhere}", "/nowhere"),
+        ("dataset={name: karpathy, root: ''}", "root"),
+    ),
+    *[
+        case(
+            f"leaderboard {{tiny}} --set image=patches --set 'dataset={{{{name: karpathy, root: {{{name}}}}}}}'",
+            message,
+        )
+        for name, message in {
+            "table": "is not a folder",
+            "folder": "dataset_*.json",
+            "k_two": "dataset_a.json",
+            "k_text": "JSON",
+            "k_list": "JSON object",
+            "k_split": "split",
+            "k_escape": "..",
+            "k_missing": "missing",
+            "k_page": "img.png",
+            "k_no_captions": "caption",
+            "k_no_train": "train",
+            "k_twice": "more than once",
+        }.items()
+    ],
+    *[
+        case(f"leaderboard {{tiny}} --set 'dataset={{{{name: precomp, root: {{{name}}}}}}}'", message)
+        for name, message in {
+            "folder": "train_ims.npy",
+            "p_objects": "train_ims.npy",
+            "p_text": "train_ims.npy",
+            "p_cut": "train_ims.npy",
+            "p_nan": "NaN",
+            "p_counts": "captions",
+            "p_latin": "UTF-8",
+            "p_widths": "width",
+            "p_ids": "ids",
+            "p_vocabulary": "word2idx",
+        }.items()
+    ],
+    case("leaderboard {tiny} --set 'dataset={{name: precomp, root: {p_good}, name: x, title: 3}}'", ""),
+    case("leaderboard {tiny} --set 'dataset={{name: precomp, root: {p_good}, vocabulary: ../x.json}}'", "x.json"),
+    case("leaderboard {tiny} --set image=patches --set 'dataset={{name: precomp, root: {p_good}}}'", "image backbone"),
+    # Results, devices, plug-ins
+    case("leaderboard {tiny} --results {table}", ""),
+    case("leaderboard {tiny} --results {table}/x", "results folder"),
+    case("leaderboard {tiny} --results ''", "results"),
+    case("leaderboard {tiny} --device tpu9", "device 'tpu9'"),
+    case("leaderboard {tiny} --device cuda:99", "cuda:99"),
+    case("leaderboard {tiny} --plugin nowhere.py", "nowhere.py"),
+    case("leaderboard {tiny} --plugin {folder}", "not a Python file"),
+    case("leaderboard {tiny} --plugin {page}", "not a Python file"),
+    *[
+        case(f"leaderboard {{tiny}} --plugin {{plugin_{name}}} --set scorers=[plugin_{name}]", message)
+        for name, message in {
+            "exits": "exit",
+            "raises": "boom",
+            "syntax": "line 1",
+            "imports": "no_such_module",
+            "nothing": "0 public Scorer",
+            "several": "2 public Scorer",
+        }.items()
+    ],
+    case("leaderboard {tiny} --plugin {scan_file}", "claimed twice"),
+    case("leaderboard {tiny} --tuned", "sweep"),
+    # Ablations
+    case("ablate {tiny}", "--scorer"),
+    case("ablate {tiny} --scorer scam", "did you mean 'scan'"),
+    case("ablate nowhere --scorer scan", "nowhere"),
+    case("ablate {tiny} --scorer scan --plan some", "some"),
+    case("ablate {tiny} --scorer scan --variants nothing", "nothing"),
+    case("ablate {tiny} --scorer scan --variants ''", "variants"),
+    case("ablate {tiny} --scorer vsepp", "variants"),
+    case("ablate {duplicate_key} --scorer scan", "scorers"),
+    # Sweeps
+    case("sweep {tiny} --scorer scan", "--trials"),
+    case("sweep {tiny} --trials 1", "--scorer"),
+    case("sweep {tiny} --scorer scan --trials 0", "--trials"),
+    case("sweep {tiny} --scorer scan --trials many", "many"),
+    case("sweep {tiny} --scorer scam --trials 1", "did you mean 'scan'"),
+    case("sweep {tiny} --scorer scan --trials 1 --workers 0", "--workers"),
+    case("sweep {tiny} --scorer scan --trials 1 --sampler TPE", "TPESampler"),
+    case("sweep {tiny} --scorer scan --trials 1 --pruner Median", "MedianPruner"),
+    case("sweep {tiny} --scorer scan --trials 1 --objective speed", "speed"),
+    case("sweep {tiny} --scorer scan --trials 1 --at-most latency", "latency"),
+    case("sweep {tiny} --scorer scan --trials 1 --at-most latency=fast", "fast"),
+    case("sweep {tiny} --scorer scan --trials 1 --seeds 9", "seeds"),
+    case("sweep {tiny} --scorer scan --trials 1 --grace nan", ""),
+    case("sweep {tiny} --scorer scan --trials 1 --storage nonsense", "nonsense"),
+    case("sweep {tiny} --scorer scan --trials 1 --storage sqlite:///{table}", ""),
+    case("sweep {tiny} --scorer scan --trials 1 --study ../evil", "evil"),
+    case("sweep {tiny} --scorer scan --trials 1 --set 'sweep={{space: 3}}'", "space"),
+    case("sweep {tiny} --scorer scan --trials 1 --set 'sweep={{spaec: {{}}}}'", "did you mean 'space'"),
+    case("sweep {tiny} --scorer scan --trials 1 --set 'sweep={{space: {{training.lr: [1]}}}}'", "training.lr"),
+    case(
+        "sweep {tiny} --scorer scan --trials 1 --set 'sweep={{space: {{training.margin: {{low: 2, high: 1}}}}}}'",
+        "training.margin",
+    ),
+    # Profiles
+    case("profile nowhere", "nowhere"),
+    case("profile {folder}", "run"),
+    case("profile {tiny} --seconds 0", "--seconds"),
+    case("profile {tiny} --seconds nan", "seconds"),
+    case("profile {tiny} --rounds 1", "--rounds"),
+    case("profile {tiny} --samples 1", "--samples"),
+    case("profile {tiny} --galleries many", "many"),
+    case("profile {tiny} --galleries 0", "galler"),
+    case("profile {tiny} --galleries ''", "galler"),
+    case("profile {tiny} --gallery 1", "--gallery"),
+    case("profile {tiny} --cascade scan", "scan"),
+    case("profile {tiny} --cascade scan,nothing", "nothing"),
+    case("profile {tiny} --budget latency", "latency"),
+    case("profile {tiny} --budget 'latency<=fast'", "fast"),
+    case("profile {tiny} --budget 'speed<=3ms'", "speed"),
+    case("profile {tiny} --budget 'latency<=nanms'", "nan"),
+    # Significance
+    case("significance", "RESULTS"),
+    case("significance {nowhere}", "nowhere"),
+    case("significance {folder}", ""),
+    case("significance {results} --pairs scan", "scan"),
+    case("significance {results} --pairs scan:nothing", "nothing"),
+    case("significance {results} --pairs scan:scan", "scan"),
+    case("significance {results} --reference nothing", "nothing"),
+    case("significance {results} --dataset nothing", "nothing"),
+    case("significance {results} --protocol nothing", "nothing"),
+    case("significance {results} --metric r7", "r7"),
+    case("significance {results} --claim method", "seed"),
+    case("significance {results} --claim all", "all"),
+    case("significance {results} --equivalence nan", "nan"),
+    case("significance {results} --equivalence -1", "-1"),
+    case("significance {results} --equivalence t2i_r1=x", "x"),
+    *[case(f"significance {{results}} --alpha {value}", "alpha") for value in ("0", "1", "nan", "-0.1", "high")],
+    *[case(f"significance {{results}} --resamples {value}", "resamples") for value in ("0", "-5", "1000000000000")],
+    case("significance {results} --seed -1", "seed"),
+    *[
+        case(f"significance {{results}} {{{name}}}", message)
+        for name, message in {
+            "table": "query_id",
+            "run": "",
+            "ranks_negative": "-1",
+            "ranks_fraction": "0.5",
+            "ranks_text": "first",
+            "ranks_twice": "q0",
+            "ranks_empty": "",
+            "trec_no_qrels": "qrels",
+            "scores": "",
+        }.items()
+    ],
+    # Scores
+    case("evaluate {scores}", "--dataset"),
+    case("evaluate {scores} --dataset nothing", "nothing"),
+    case("evaluate {nowhere}.npy --dataset {tiny}", "nowhere"),
+    *[
+        case(f"evaluate {{{name}}} --dataset {{tiny}}", message)
+        for name, message in {
+            "folder": "",
+            "empty": "",
+            "page": "HTML",
+            "pointer": "LFS",
+            "table": "",
+            "archive": "",
+            "weights": "safetensors",
+            "torch_scores": "",
+            "scores_shape": "(12, 60)",
+            "scores_turned": "(12, 60)",
+            "scores_nan": "NaN",
+            "scores_text": "",
+            "scores_complex": "complex",
+            "scores_objects": "",
+            "scores_cut": "",
+        }.items()
+    ],
+    case("evaluate {scores} --dataset {tiny} --protocol fulll", "did you mean 'full'"),
+    case("evaluate {scores} --dataset {tiny} --protocol coco_5k", "5,000"),
+    case("evaluate {scores} --dataset {tiny} --ties random", "random"),
+    case("evaluate {scores} --dataset {tiny} --split dev", "dev"),
+    case("evaluate {scores} --dataset {tiny} --ensemble", "--ensemble"),
+    case("evaluate {scores} {scores} --dataset {tiny}", "--ensemble"),
+    case("evaluate {scores} --dataset {tiny} --json {folder}", ""),
+    case("evaluate {scores} --dataset {tiny} --set cluter=low", "did you mean 'clutter'"),
+    # Recorded runs
+    case("report {nowhere}", "nowhere"),
+    case("report {folder}", "no finished run"),
+    case("report {table}", ""),
+    case("rescore", "RUN"),
+    case("rescore {id}", "--protocol"),
+    case("rescore nothing --protocol full", "nothing"),
+    case("rescore '' --protocol full", ""),
+    case("rescore ../../etc --protocol full", ""),
+    case("rescore {id} --protocol fulll", "did you mean 'full'"),
+    case("rescore {id} --protocol coco_1k", "5,000"),
+    case("rescore {id} --protocol full --ties none", "none"),
+    case("ensemble {id}", ""),
+    case("ensemble {id} {id}", ""),
+    case("ensemble {id} nothing", "nothing"),
+    case("ensemble {id} {other_id}", "scores"),
+    case("compare-published {nowhere}", "nowhere"),
+    case("compare-published {folder}", "no finished run"),
+    *[case(f"compare-published {{results}} --tolerance {value}", "tolerance") for value in ("-1", "nan", "inf", "x")],
+    # Plug-ins and checkpoints
+    case("check", "NAME|FILE"),
+    case("check nothing", "unknown scorer 'nothing'"),
+    case("check scan.nothing", "unknown variant"),
+    case("check nowhere.py", "nowhere.py"),
+    *[case(f"check {{plugin_{name}}}", "") for name in ("exits", "raises", "syntax", "imports", "nothing", "several")],
+    case("import-checkpoint scan", "CHECKPOINT"),
+    case("import-checkpoint scam {weights} {out}", "scam"),
+    case("import-checkpoint vsepp {weights} {out}", "vsepp"),
+    case("import-checkpoint scan {nowhere} {out}", "nowhere"),
+    *[
+        case(f"import-checkpoint scan {{{name}}} {{out}}", message)
+        for name, message in {
+            "folder": "",
+            "empty": "",
+            "page": "HTML",
+            "pointer": "LFS",
+            "noise": "",
+            "archive": "",
+            "table": "",
+            "scores": "",
+            "torch_scores": "",
+        }.items()
+    ],
+    case("bench --seconds 0", "--seconds"),
+    case("bench --seconds nan", "seconds"),
+    case("bench --device tpu9", "tpu9"),
+]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Names of files and folders -> their paths, and the ids of two finished runs."""
+    base = tmp_path_factory.mktemp("world")
+    places = {"folder": base / "an_empty_folder", "nowhere": base / "nowhere", "results": base / "results"}
+    places["folder"].mkdir()
+    for name, content in STRANGE.items():
+        places[name.partition(".")[0]] = base / name
+        (base / name).write_bytes(content)
+    places |= _experiments(base) | _plugins(base) | _matrices(base) | _ranks(base)
+    places |= _karpathy(base / "karpathy") | _precomp(base / "precomp")
+    places["out"] = base / "out.safetensors"
+    finished = _finished(places["tiny"], places["results"])
+    places["weights"] = base / "results" / "runs" / finished["id"] / "model.safetensors"
+    return {name: str(path) for name, path in places.items()} | finished
+
+
+def _tiny() -> dict[str, Any]:
+    return {
+        "name": "tiny",
+        "dataset": {"name": "scenes", "train_images": 40, "val_images": 10, "test_images": 12, "image_size": 32},
+        "seeds": 1,
+        "image": {"name": "regions", "width": 16},
+        "text": {"name": "bigru", "width": 16},
+        "training": {"epochs": 1, "batch_size": 32},
+        "evaluation": {"cost_repeats": 3},
+        "scorers": ["scan"],
+    }
+
+
+def _experiments(base: Path) -> dict[str, Path]:
+    own = yaml.safe_dump(_tiny(), sort_keys=False)
+    texts = {"tiny": own, **{name: text.replace("...\n", own) for name, text in EXPERIMENTS.items()}}
+    for name, text in texts.items():
+        (base / f"{name}.yaml").write_text(text)
+    return {name: base / f"{name}.yaml" for name in texts}
+
+
+def _plugins(base: Path) -> dict[str, Path]:
+    sources = {
+        "plugin_exits": "import sys\nsys.exit(0)\n",
+        "plugin_raises": "raise RuntimeError('boom')\n",
+        "plugin_syntax": "class Broken(:\n",
+        "plugin_imports": "import no_such_module\n",
+        "plugin_nothing": "x = 1\n",
+        "plugin_several": SCORER.format(name="One") + SCORER.format(name="Two"),
+        "scan": SCORER.format(name="Scan"),
+    }
+    for name, source in sources.items():
+        (base / f"{name}.py").write_text(source)
+    places = {name: base / f"{name}.py" for name in sources}
+    return {**places, "scan_file": places["scan"]}
+
+
+def _matrices(base: Path) -> dict[str, Path]:
+    scores = np.random.default_rng(0).normal(size=(12, 60)).astype(np.float32)
+    broken = scores.copy()
+    broken[3, 4] = np.nan
+    arrays = {
+        "scores": scores,
+        "scores_shape": scores[:, :50],
+        "scores_turned": scores.T,
+        "scores_nan": broken,
+        "scores_text": scores.astype("U8"),
+        "scores_complex": scores.astype(complex),
+    }
+    for name, array in arrays.items():
+        np.save(base / f"{name}.npy", array)
+    np.save(base / "scores_objects.npy", scores.astype(object), allow_pickle=True)
+    (base / "scores_cut.npy").write_bytes((base / "scores.npy").read_bytes()[:-100])
+    torch.save(torch.from_numpy(scores), base / "scores.pt")
+    names = [*arrays, "scores_objects", "scores_cut"]
+    return {name: base / f"{name}.npy" for name in names} | {"torch_scores": base / "scores.pt"}
+
+
+def _ranks(base: Path) -> dict[str, Path]:
+    header = "query_id,direction,rank,image_id,caption_id,seed,method\n"
+    rows = [f"q{k},i2t,0,q{k},,0,theirs" for k in range(40)] + [f"c{k},t2i,0,q{k},c{k},0,theirs" for k in range(40)]
+
+    def first(rank: str) -> str:
+        return "\n".join([rows[0].replace(",0,q0", f",{rank},q0"), *rows[1:]])
+
+    texts = {
+        "ranks_negative": first("-1"),
+        "ranks_fraction": first("0.5"),
+        "ranks_text": first("first"),
+        "ranks_twice": "\n".join([rows[0], *rows]),
+        "ranks_empty": "",
+    }
+    for name, text in texts.items():
+        (base / f"{name}.csv").write_text(header + text + "\n")
+    folder = base / "trec"
+    folder.mkdir()
+    (folder / "theirs.i2t.run").write_text("q0 Q0 c0 1 0.5 theirs\n")
+    return {name: base / f"{name}.csv" for name in texts} | {"trec_no_qrels": folder}
+
+
+def _karpathy(base: Path) -> dict[str, Path]:
+    """Folders in Karpathy's layout, each with one fault."""
+
+    def images(**changes: Any) -> list[dict[str, Any]]:
+        found = [
+            {
+                "filename": f"{number}.png",
+                "split": split,
+                "sentences": [{"raw": f"thing {k} of {number}"} for k in range(5)],
+            }
+            for number, split in enumerate(["train"] * 4 + ["val"] * 2 + ["test"] * 2)
+        ]
+        found[0] |= changes
+        return found
+
+    contents: dict[str, Any] = {
+        "k_two": images(),
+        "k_text": "{not json",
+        "k_list": [],
+        "k_split": images(split="dev"),
+        "k_escape": images(filename="../../x.png"),
+        "k_missing": images(filename="gone.png"),
+        "k_page": images(filename="img.png"),
+        "k_no_captions": images(sentences=[]),
+        "k_no_train": [image for image in images() if image["split"] != "train"],
+        "k_twice": images(filename="1.png"),
+    }
+    for name, content in contents.items():
+        root = base / name
+        (root / "images").mkdir(parents=True)
+        for number in range(8):
+            Image.new("RGB", (8, 8), (number * 30, 0, 0)).save(root / "images" / f"{number}.png")
+        (root / "images" / "img.png").write_bytes(STRANGE["page.html"])
+        text = content if isinstance(content, str) else json.dumps({"dataset": "own", "images": content})
+        (root / "dataset_a.json").write_text("[]" if content == [] else text)
+    (base / "k_two" / "dataset_b.json").write_text("{}")
+    return {name: base / name for name in contents}
+
+
+def _precomp(base: Path) -> dict[str, Path]:
+    """Folders in SCAN's layout, each with one fault in its training split."""
+    names = ["good", "objects", "text", "cut", "nan", "counts", "latin", "widths", "ids", "vocabulary"]
+    random = np.random.default_rng(0)
+    for name in names:
+        root = base / name
+        root.mkdir(parents=True)
+        for split, count in (("train", 6), ("dev", 4), ("test", 4)):
+            np.save(root / f"{split}_ims.npy", random.normal(size=(count, 3, 8)).astype(np.float32))
+            lines = [f"thing {k} of picture {number}" for number in range(count) for k in range(5)]
+            (root / f"{split}_caps.txt").write_text("\n".join(lines) + "\n")
+    array = np.load(base / "good" / "train_ims.npy")
+    np.save(base / "objects" / "train_ims.npy", array.astype(object), allow_pickle=True)
+    (base / "text" / "train_ims.npy").write_text("not an array")
+    (base / "cut" / "train_ims.npy").write_bytes((base / "good" / "train_ims.npy").read_bytes()[:-64])
+    holed = array.copy()
+    holed[2, 1, 0] = np.nan
+    np.save(base / "nan" / "train_ims.npy", holed)
+    (base / "counts" / "train_caps.txt").write_text("one\ntwo\nthree\n")
+    (base / "latin" / "train_caps.txt").write_bytes("caf\xe9\n".encode("latin-1") * 30)
+    np.save(base / "widths" / "test_ims.npy", random.normal(size=(4, 3, 6)).astype(np.float32))
+    (base / "ids" / "train_ids.txt").write_text("1\n2\n")
+    (base / "vocabulary" / "own_vocab.json").write_text('{"words": []}')
+    return {f"p_{name}": base / name for name in names}
+
+
+def _finished(experiment: Path, results: Path) -> dict[str, str]:
+    with pytest.raises(SystemExit) as stop:
+        main(
+            ["leaderboard", str(experiment), "--results", str(results), "--set", "scorers=[scan, chan]", "--no-mlflow"]
+        )
+    assert not stop.value.code
+    first, second = sorted(RunStore(results).records(), key=lambda record: record.scorer, reverse=True)
+    return {"id": first.run_id, "other_id": second.run_id}
+
+
+def _contents(base: Path) -> dict[str, str]:
+    """Every file below a folder -> the SHA-256 of its bytes; locks and the mirror's database are not results."""
+    return {
+        str(path.relative_to(base)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(base.rglob("*"))
+        if path.is_file() and path.suffix != ".lock" and not path.name.startswith("mlflow.db")
+    }
+
+
+@pytest.mark.parametrize(("line", "message", "code"), CASES)
+def test_bad_input_is_one_clear_line(line, message, code, world, tmp_path, monkeypatch, capsys):
+    base = Path(world["folder"]).parent
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ITM_RESULTS", world["results"])
+    monkeypatch.setattr(registry, "_plugins", {})
+    before = _contents(base)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main([word.format(**world) for word in shlex.split(line)])
+    out, err = capsys.readouterr()
+    errors = [text for text in err.splitlines() if text.startswith("itm: error:")]
+    assert stop.value.code == code, f"{stop.value.code}\n{out}\n{err}"
+    assert len(errors) == 1, err
+    assert message in errors[0]
+    assert len(errors[0]) < 1000
+    assert "Traceback" not in err + out
+    after = _contents(base)
+    assert {name: after.get(name) for name in before} == before
+    assert all(name.startswith("results/") for name in after.keys() - before.keys())
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_command_is_tried():
+    tried = {shlex.split(values.values[0])[0] for values in CASES}
+    assert set(COMMANDS) <= tried
+    assert len(CASES) >= 150
