@@ -16,7 +16,7 @@ from reports.statistics.ranking import RankedMethod, tiers
 from reports.statistics.refusals import MINIMUM_SEEDS, Claim, refuse_aggregate_only
 from reports.statistics.results import Comparison
 from reports.statistics.runs import MethodRuns
-from reports.statistics.settings import checked_metrics
+from reports.statistics.settings import check_choices, checked_margins, checked_metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,15 @@ class Request:
     resamples: int = 10_000
     seed: int = 0
     allow_unequal_seeds: bool = False
+
+    def __post_init__(self) -> None:
+        # Before any file is read: nothing of this depends on what was recorded.
+        names = checked_metrics(self.metrics)
+        check_choices(self.claim or "checkpoint", self.correction, self.alpha, self.resamples, self.seed)
+        primary = "rsum" if "rsum" in names else names[0]
+        if "" in self.equivalence and primary in self.equivalence:
+            raise InvalidSetting(f"{primary} is the primary metric and has two equivalence margins; declare one")
+        checked_margins({metric or primary: delta for metric, delta in self.equivalence.items()}, names, primary)
 
     @property
     def depth(self) -> int:

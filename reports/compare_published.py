@@ -27,6 +27,7 @@ from reports._published_match import (
 )
 from reports.document import Column, Report, Section, Table, fixed
 from reports.loading import Gallery, Group, finished_records, groups
+from reports.statistics.checks import number
 
 STEM = "compare-published"
 #: Points of a recall that two harnesses give to the same weights: OpenAI's ViT-B-32 on COCO 5K has R@5 75.00 / 55.94 in
@@ -53,7 +54,9 @@ def build(store: RunStore, run_ids: Sequence[str], *, tolerance: float = TOLERAN
 
     Raises:
         InvalidRecord: a run is missing or damaged, or the published figures are.
+        InvalidSetting: a tolerance that is NaN, infinite or negative; it would match nothing or everything.
     """
+    number(tolerance, "the tolerance in points", least=0)
     frame = published.load(path)
     rows: list[dict[str, Any]] = []
     sentences: list[str] = []

@@ -94,6 +94,12 @@ def read_csv(path: Path) -> list[ForeignRun]:
     if frame.empty:
         raise InvalidRecord(f"{path} has no rows; one a query is expected")
     frame["rank"] = _numbers(path, frame["rank"])
+    parts = frame.index[np.isfinite(frame["rank"]) & (frame["rank"] % 1 != 0)]
+    if len(parts):
+        raise InvalidRanks(
+            f"{path}, line {parts[0] + 2}: ranks are whole numbers counted from 0, got {frame['rank'][parts[0]]:g}; "
+            f"give tied negatives precedence, not a mean rank ({len(parts)} of {len(frame)} rows)"
+        )
     wrong = frame.index[~frame["direction"].isin(DIRECTIONS)]
     if len(wrong):
         raise InvalidRecord(
@@ -213,8 +219,11 @@ def sha256(path: Path) -> str:
 def _run_of_rows(path: Path, method: str, seed: str, rows: pd.DataFrame) -> MethodRuns:
     if not method:
         raise InvalidRecord(f"{path}, line {rows.index[0] + 2}: a method needs a name")
-    if seed != BEST_SEED and not seed.isdecimal():
-        raise InvalidRecord(f"{path}, line {rows.index[0] + 2}: seed must be a whole number or 'best', got '{seed}'")
+    if seed != BEST_SEED and not (seed.isdecimal() and len(seed) <= 20):
+        raise InvalidRecord(
+            f"{path}, line {rows.index[0] + 2}: seed must be a whole number of at most 20 digits or 'best', got "
+            f"'{seed:.30}'"
+        )
     ranks, owner = {}, pd.Series(dtype=str)
     for direction, kind in (("i2t", "image_id"), ("t2i", "caption_id")):
         part = rows[rows["direction"] == direction]

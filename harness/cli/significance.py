@@ -42,8 +42,14 @@ from harness.cli.options import results_option
     show_default=True,
     help="Of the primary family; bh makes everything exploratory.",
 )
-@click.option("--resamples", type=int, default=10_000, show_default=True, help="Sign flips; raised where too few.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the resampling.")
+@click.option(
+    "--resamples",
+    type=int,
+    default=10_000,
+    show_default=True,
+    help="Number of sign flips, at most 1,000,000; raised where too few.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the sign flips.")
 @click.option("--allow-unequal-seeds", is_flag=True, help="Compare methods with different numbers of seeds.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the report.")
 @results_option
@@ -123,6 +129,10 @@ def _margins(spelled: tuple[str, ...]) -> dict[str, float]:
     margins = {}
     for part in spelled:
         metric, _, number = part.rpartition("=")
+        if metric in margins:
+            raise click.UsageError(
+                f"--equivalence is given twice for {metric or 'the primary metric'}; declare one margin for each metric"
+            )
         try:
             margins[metric] = float(number)
         except ValueError:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reports.statistics.checks import array, whole
 from reports.statistics.errors import DuplicateQueries, TooFewDatasets
 from reports.statistics.permutation import flip_test
 
@@ -47,12 +48,17 @@ class WinCounts:
 
 def smallest_p(pairs: int) -> float:
     """The smallest two-sided sign-flip p that so many pairs can give: 2 / 2^pairs."""
+    whole(pairs, "the number of pairs", least=1)
     return 2.0 / 2.0**pairs
 
 
 def win_counts(differences: Sequence[DatasetDifference]) -> WinCounts:
-    """Count datasets by who wins them."""
-    values = np.asarray([d.difference for d in differences], dtype=np.float64)
+    """Count datasets by who wins them.
+
+    Raises:
+        InvalidSetting: a difference that is not finite; NaN would be counted nowhere.
+    """
+    values = array([d.difference for d in differences], "differences in points") if differences else np.zeros(0)
     significant = np.asarray([d.significant for d in differences], dtype=bool)
     return WinCounts(
         wins=int((values > 0).sum()),
@@ -87,5 +93,5 @@ def across_datasets(differences: Sequence[DatasetDifference], *, resamples: int 
             f"{len(differences)} datasets cannot give a p below {smallest_p(len(differences)):g}, at least "
             f"{MINIMUM_DATASETS} are needed; report the table and the win counts"
         )
-    units = np.rint(np.asarray([d.difference for d in differences]) * _UNITS_A_POINT)
+    units = np.rint(array([d.difference for d in differences], "differences in points") * _UNITS_A_POINT)
     return float(flip_test(units, resamples=resamples, seed=seed).p[0])

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from statsmodels.stats.multitest import multipletests
 
+from reports.statistics.checks import MAXIMUM_RESAMPLES, array, level, whole
 from reports.statistics.errors import InvalidSetting, TooFewResamples
 
 Correction = Literal["holm", "maxt", "bh"]
@@ -32,11 +33,11 @@ def adjust(p_values: ArrayLike, correction: Correction) -> NDArray[np.float64]:
         (m,) in the order given.
 
     Raises:
-        InvalidSetting: another correction.
+        InvalidSetting: another correction, or values that are no p-values.
     """
     if correction not in _STATSMODELS:
         raise InvalidSetting(f"correction must be holm or bh here, got '{correction}'")
-    values = np.asarray(p_values, dtype=np.float64)
+    values = array(p_values, "p-values", least=0, most=1)
     if len(values) < 2:  # nothing to correct; and statsmodels collects the interpreter's garbage at every call
         return values
     return np.asarray(multipletests(values, method=_STATSMODELS[correction])[1])
@@ -46,13 +47,20 @@ def needed_resamples(m: int, alpha: float, correction: Correction) -> int:
     """The least R with alpha (R + 1) / m >= 10: ten resamples beyond the smallest threshold of the family.
 
     MaxT compares with the distribution of the family's maximum, so its p-floor is not multiplied by m.
+
+    Raises:
+        InvalidSetting: m below 1, alpha outside 0 to 1, another correction.
     """
+    whole(m, "the number of comparisons", least=1)
+    level(alpha)
+    if correction not in CORRECTIONS:
+        raise InvalidSetting(f"correction must be one of {', '.join(CORRECTIONS)}, got '{correction}'")
     members = 1 if correction == "maxt" else m
     return math.ceil(round(10.0 * members / alpha, 6)) - 1
 
 
 def checked_resamples(
-    resamples: int, m: int, alpha: float, correction: Correction, *, raise_to_need: bool, limit: int = 1_000_000
+    resamples: int, m: int, alpha: float, correction: Correction, *, raise_to_need: bool, limit: int = MAXIMUM_RESAMPLES
 ) -> int:
     """The number of resamples to draw for a family of m, at least what `needed_resamples` says.
 

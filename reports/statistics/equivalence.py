@@ -8,6 +8,7 @@ from typing import Any
 
 from scipy import stats
 
+from reports.statistics.checks import level
 from reports.statistics.errors import MissingEquivalenceBound
 from reports.statistics.intervals import t_interval
 
@@ -59,8 +60,10 @@ def tost(mean: float, se: float, df: float, delta: float | None, *, alpha: float
 
     Raises:
         MissingEquivalenceBound: no usable delta.
+        InvalidSetting: a mean, SE, df or alpha that is none.
     """
     bound = checked_bound(delta)
+    level(alpha, below=0.5)
     low, high = t_interval(mean, se, df, 2.0 * alpha)
     if se > 0:
         p = float(max(stats.t.sf((mean + bound) / se, df), stats.t.cdf((mean - bound) / se, df)))

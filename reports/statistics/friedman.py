@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from reports.statistics.errors import TooFewDatasets
+from reports.statistics.checks import array, level, whole
+from reports.statistics.errors import InvalidSetting, TooFewDatasets
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,18 @@ def friedman(average_ranks: ArrayLike, datasets: int) -> Friedman:
 
     Raises:
         TooFewDatasets: under 2.
+        InvalidSetting: ranks outside 1 to M, or that do not add up to those of M methods.
     """
-    ranks = np.asarray(average_ranks, dtype=np.float64)
+    whole(datasets, "the number of datasets")
+    ranks = array(average_ranks, "average ranks", least=1)
     methods = len(ranks)
     if datasets < 2 or methods < 2:
         raise TooFewDatasets(f"Friedman's test needs 2 methods and 2 datasets, got {methods} and {datasets}")
+    if ranks.max() > methods or abs(ranks.mean() - (methods + 1) / 2) > 0.01:
+        raise InvalidSetting(
+            f"average ranks of {methods} methods lie between 1 and {methods} with mean {(methods + 1) / 2:g}, got "
+            f"{ranks.min():g} to {ranks.max():g} with mean {ranks.mean():g}"
+        )
     spread = float((ranks**2).sum()) - methods * (methods + 1) ** 2 / 4.0
     chi_square = 12.0 * datasets / (methods * (methods + 1)) * spread
     rest = datasets * (methods - 1) - chi_square
@@ -65,7 +73,11 @@ def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> flo
 
     Raises:
         TooFewDatasets: it exceeds M - 1, the largest difference there is, so that the test can never reject.
+        InvalidSetting: fewer than 2 methods, no dataset, alpha outside 0 to 1.
     """
+    whole(methods, "the number of methods", least=2)
+    whole(datasets, "the number of datasets", least=1)
+    level(alpha)
     q = float(stats.studentized_range.ppf(1.0 - alpha, methods, np.inf)) / math.sqrt(2.0)
     difference = q * math.sqrt(methods * (methods + 1) / (6.0 * datasets))
     if difference > methods - 1:

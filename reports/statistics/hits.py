@@ -82,7 +82,7 @@ def components(metric: str) -> tuple[tuple[str, int], ...]:
     """
     if metric == "rsum":
         return tuple(part for recall in RECALLS for part in components(recall))
-    found = re.fullmatch(r"(i2t|t2i)_r([1-9]\d*)", metric)
+    found = re.fullmatch(r"(i2t|t2i)_r([1-9]\d{0,8})", metric)
     if not found:
         raise UnknownName("metric", metric, METRICS)
     return ((found[1], int(found[2])),)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from reports.statistics.checks import array, codes, level, number, resample_count, whole
 from reports.statistics.errors import InvalidSetting, TooFewImages
 from reports.statistics.hits import components, image_columns
 from reports.statistics.method_claim import combine
@@ -54,7 +55,10 @@ def clustered_variance(influence: NDArray[np.float64], fold: NDArray[np.int64]) 
 
     Raises:
         TooFewImages: a fold with one image.
+        InvalidSetting: NaN, or folds that are not one whole number per contribution.
     """
+    influence = array(influence, "contributions")
+    fold = codes(fold, "folds", length=len(influence))
     sizes = np.bincount(fold)
     if (sizes < 2).any():
         raise TooFewImages(f"an interval needs 2 images in every fold, got {int(sizes.min())}; evaluate on more images")
@@ -63,16 +67,33 @@ def clustered_variance(influence: NDArray[np.float64], fold: NDArray[np.int64]) 
 
 
 def t_interval(mean: float, se: float, df: float, alpha: float) -> tuple[float, float]:
-    """Symmetric two-sided interval mean ± t(df) se."""
+    """Symmetric two-sided interval mean ± t(df) se.
+
+    Raises:
+        InvalidSetting: NaN, a negative se, df not above 0, alpha outside 0 to 1.
+    """
+    _check_estimate(mean, se, df)
+    level(alpha)
     half = float(stats.t.ppf(1.0 - alpha / 2.0, df)) * se
     return mean - half, mean + half
 
 
 def t_p_value(mean: float, se: float, df: float) -> float:
-    """Two-sided p of mean / se under t(df); 1 for 0 / 0 (a method against itself)."""
+    """Two-sided p of mean / se under t(df); 1 for 0 / 0 (a method against itself).
+
+    Raises:
+        InvalidSetting: NaN, a negative se, df not above 0.
+    """
+    _check_estimate(mean, se, df)
     if mean == 0.0:
         return 1.0
     return float(2.0 * stats.t.sf(abs(mean) / se, df)) if se > 0 else 0.0
+
+
+def _check_estimate(mean: float, se: float, df: float) -> None:
+    number(mean, "a difference")
+    number(se, "a standard error", least=0)
+    number(df, "degrees of freedom", above=0)
 
 
 def single_interval(runs: MethodRuns, metric: str, *, alpha: float = 0.05) -> Interval:
@@ -90,8 +111,7 @@ def single_interval(runs: MethodRuns, metric: str, *, alpha: float = 0.05) -> In
         UnknownName: not a metric.
         TooFewImages: one image.
     """
-    if not 0 < alpha < 1:
-        raise InvalidSetting(f"alpha must lie between 0 and 1, got {alpha!r}")
+    level(alpha)
     columns = image_columns([runs], [metric])
     influence = columns.influence(columns.numerators[0, 0], columns.group_means[0, 0], 0)
     scores = columns.seed_scores[0][:, 0]
@@ -160,11 +180,18 @@ def cluster_bootstrap(
 
     Raises:
         TooFewImages: under 2 rows.
+        InvalidSetting: rows that are not finite numbers, strata that do not fit them, rows without a second axis to
+            cross, a statistic that is not finite, or a setting outside its range.
     """
-    values = np.asarray(rows, dtype=np.float64)
+    level(alpha)
+    resample_count(resamples)
+    whole(seed, "the seed of the resampling")
+    values = array(rows, "rows", axes=None)
     if len(values) < 2:
         raise TooFewImages(f"a bootstrap needs 2 images, got {len(values)}; evaluate on more images")
-    groups = None if strata is None else np.unique(np.asarray(strata), return_inverse=True)[1]
+    if crossed and values.ndim < 2:
+        raise InvalidSetting(f"a crossed bootstrap needs rows (N, S, ...), got shape {values.shape}")
+    groups = None if strata is None else np.unique(codes(strata, "strata", length=len(values)), return_inverse=True)[1]
     generator = np.random.default_rng(seed)
     draws = []
     for _ in range(resamples):
@@ -172,7 +199,7 @@ def cluster_bootstrap(
         if crossed:
             sample = sample[:, generator.integers(0, sample.shape[1], sample.shape[1])]
         draws.append(np.atleast_1d(np.asarray(statistic(sample), dtype=np.float64)))
-    distribution = np.stack(draws)
+    distribution = array(np.stack(draws), "the statistic of resampled rows", axes=2)
     low, high = np.quantile(distribution, [alpha / 2.0, 1.0 - alpha / 2.0], axis=0)
     return BootstrapInterval(
         estimate=np.atleast_1d(np.asarray(statistic(values), dtype=np.float64)),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from reports.statistics.checks import array, number
 from reports.statistics.errors import TooFewSeeds
 
 
@@ -72,10 +73,13 @@ def combine(images: float, df_images: float, seed_scores: Sequence[ArrayLike]) -
 
     Raises:
         TooFewSeeds: a group of one seed, whose variance is unknown.
+        InvalidSetting: a negative variance, no degrees of freedom, scores that are not finite.
     """
+    number(images, "the variance of the images", least=0)
+    number(df_images, "degrees of freedom", above=0)
     terms, shares = [], [images**2 / df_images]
     for group in seed_scores:
-        scores = np.asarray(group, dtype=np.float64)
+        scores = array(group, "scores of the seeds")
         if len(scores) < 2:
             raise TooFewSeeds("the variance between seeds needs at least 2 seeds, got 1; train more seeds")
         term = float(scores.var(ddof=1)) / len(scores)

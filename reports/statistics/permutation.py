@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from reports.statistics.checks import array, level, resample_count, whole
 from reports.statistics.errors import InvalidSetting, TooFewResamples
 
 EXACT_UP_TO = 16  # images; 2^15 sign rows, the other half being their mirror image
 BLOCK_BYTES = 64 * 2**20
+LARGEST_SUM = 2**51  # up to here sums and their doubles are exact in float64
 _SLACK = 1.0 - 1e-10  # two studentised statistics that are equal on paper may differ in their last bits
 
 
@@ -140,12 +142,17 @@ def flip_test(differences: ArrayLike, *, resamples: int = 10_000, seed: int = 0)
         The p-values.
 
     Raises:
-        InvalidSetting: differences that are not whole finite numbers.
+        InvalidSetting: differences that are not whole finite numbers or whose sums are not exact; a number of resamples
+            outside 1 to a million; a seed that is no whole number.
     """
-    columns = np.asarray(differences, dtype=np.float64)
+    resample_count(resamples)
+    whole(seed, "the seed of the resampling")
+    columns = array(differences, "differences, whole finite numbers (N,) or (N, C),", axes=None)
     columns = columns[:, None] if columns.ndim == 1 else columns
-    if columns.ndim != 2 or not len(columns) or not np.array_equal(columns, np.rint(columns)):
+    if columns.ndim != 2 or not np.array_equal(columns, np.rint(columns)):
         raise InvalidSetting(f"differences must be whole finite numbers (N, C), got shape {columns.shape}; scale them")
+    if (np.abs(columns).sum(axis=0) >= LARGEST_SUM).any():
+        raise InvalidSetting("differences must sum to less than 2^51 in absolute value; use a coarser unit")
     observed = np.abs(columns.sum(axis=0))
     root = root_sum_squares(columns)
     family = MaxT(observed / root)
@@ -170,7 +177,11 @@ def critical_value(maxima: NDArray[np.float64], alpha: float) -> float:
 
     Raises:
         TooFewResamples: R + 1 is below 1 / alpha.
+        InvalidSetting: NaN among the maxima, or alpha outside 0 to 1.
     """
+    level(alpha)
+    if not len(maxima) or np.isnan(maxima).any():  # infinite where a resample varies by nothing
+        raise InvalidSetting(f"maxima must be a non-empty array without NaN, got shape {np.shape(maxima)}")
     position = int(np.ceil((1.0 - alpha) * (len(maxima) + 1)))
     if position > len(maxima):
         raise TooFewResamples(f"{len(maxima)} resamples cannot give a quantile at alpha {alpha:g}; use more resamples")

@@ -11,6 +11,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
+from reports.statistics.checks import array, codes, level, number, whole
+from reports.statistics.errors import InvalidSetting
 from reports.statistics.method_claim import VarianceSplit
 
 
@@ -26,15 +28,18 @@ def icc(values: ArrayLike, groups: ArrayLike) -> float:
 
     Source:
         Shrout & Fleiss 1979, ICC(1); n0 of Donner 1986 for unequal groups.
+
+    Raises:
+        InvalidSetting: values that are not finite, or groups that are not one whole number for each.
     """
-    data = np.asarray(values, dtype=np.float64)
-    codes = np.asarray(groups)
-    sizes = np.bincount(codes)
+    data = array(values, "values")
+    images = codes(groups, "groups", length=len(data))
+    sizes = np.bincount(images)
     present = sizes > 0
     members, total = int(present.sum()), len(data)
     if members < 2 or total == members:
         return math.nan
-    sums = np.bincount(codes, weights=data)[present]
+    sums = np.bincount(images, weights=data)[present]
     sizes = sizes[present]
     between = float((sums**2 / sizes).sum() - data.sum() ** 2 / total) / (members - 1)
     within = float((data**2).sum() - (sums**2 / sizes).sum()) / (total - members)
@@ -45,17 +50,29 @@ def icc(values: ArrayLike, groups: ArrayLike) -> float:
 
 def design_effect(correlation: float, captions_an_image: float = 5.0) -> float:
     """Factor by which clustering inflates the variance of a mean over captions: 1 + (n - 1) ICC, 1 if ICC is NaN."""
+    number(captions_an_image, "captions per image", above=0)
+    if not math.isnan(correlation):
+        number(correlation, "an intra-image correlation", least=-1, most=1)
     return 1.0 if math.isnan(correlation) else 1.0 + (captions_an_image - 1.0) * correlation
 
 
 def detection_factor(alpha: float = 0.05, power: float = 0.8) -> float:
-    """Standard errors between zero and a difference found with that power: 2.80 for 80 % at a two-sided 5 %."""
+    """Standard errors between zero and a difference found with that power: 2.80 for 80 % at a two-sided 5 %.
+
+    Raises:
+        InvalidSetting: alpha or the power outside 0 to 1.
+    """
+    level(alpha)
+    if not 0 < number(power, "power") < 1:
+        raise InvalidSetting(f"power must lie between 0 and 1, got {power!r}")
     normal = NormalDist()
     return normal.inv_cdf(1.0 - alpha / 2.0) + normal.inv_cdf(power)
 
 
 def minimum_detectable(se: float, *, alpha: float = 0.05, power: float = 0.8, comparisons: int = 1) -> float:
     """Smallest true difference, in the units of se, found with the given power at alpha / comparisons."""
+    number(se, "a standard error", least=0)
+    whole(comparisons, "the number of comparisons", least=1)
     return detection_factor(alpha / comparisons, power) * se
 
 
@@ -70,7 +87,15 @@ def planned_detectable(disagreement: float, correlation: float, images: int, cap
 
     Returns:
         280 sqrt(disagreement (1 + (n - 1) ICC) / (n N)).
+
+    Raises:
+        InvalidSetting: a share or a correlation that is none, or counts below 1.
     """
+    number(disagreement, "the disagreement", least=0, most=1)
+    whole(images, "images", least=1)
+    whole(captions_an_image, "captions per image", least=1)
+    # No correlation of n captions is below -1 / (n - 1).
+    number(correlation, "an intra-image correlation", least=-1 / max(1, captions_an_image - 1), most=1)
     variance = disagreement * design_effect(correlation, captions_an_image) / (captions_an_image * images)
     return 100.0 * minimum_detectable(math.sqrt(variance))
 
@@ -88,7 +113,13 @@ def images_needed(
 
     Returns:
         A whole number, or infinity when the seeds alone vary too much.
+
+    Raises:
+        InvalidSetting: a target that is not above 0, or counts below 1.
     """
+    number(target, "the difference to find", above=0)
+    whole(images, "images", least=1)
+    whole(comparisons, "the number of comparisons", least=1)
     allowed = (target / detection_factor(alpha / comparisons, power)) ** 2 - sum(split.seeds)
     return float(math.ceil(split.images * images / allowed)) if allowed > 0 else math.inf
 
@@ -101,6 +132,10 @@ def disagreement(first: ArrayLike, second: ArrayLike) -> float:
 
     Returns:
         0 to 1; for one seed the share of discordant queries.
+
+    Raises:
+        InvalidSetting: shares outside 0 to 1, or unequally many.
     """
-    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    a = array(first, "shares", least=0, most=1)
+    b = array(second, "shares", length=len(a), least=0, most=1)
     return float((a * (1.0 - b) + b * (1.0 - a)).mean())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from reports.statistics.checks import array, resample_count, whole
 from reports.statistics.errors import InvalidSetting
 from reports.statistics.results import Comparison
 
@@ -77,7 +78,17 @@ def rank_intervals(
 
     Returns:
         Methods from best to worst.
+
+    Raises:
+        InvalidSetting: scores that are not finite, or a matrix that does not fit the names or contradicts itself.
     """
+    scores = array(scores, "scores", length=len(names))
+    better = np.asarray(better)
+    if better.dtype != bool or better.shape != (len(names), len(names)) or (better & better.T).any():
+        raise InvalidSetting(
+            f"better must be {len(names)} x {len(names)} booleans, no method better than one that is better than it, "
+            f"got shape {better.shape} of {better.dtype}"
+        )
     ranked: list[RankedMethod] = []
     leader, tier = -1, 0
     for i in np.argsort(-scores, kind="stable"):
@@ -101,7 +112,13 @@ def best_frequency(contributions: NDArray[np.float64], *, resamples: int = 2000,
 
     Returns:
         (M,) shares that sum to 1; a tie is shared.
+
+    Raises:
+        InvalidSetting: contributions that are not finite (M, N), or a setting outside its range.
     """
+    contributions = array(contributions, "contributions", axes=2)
+    resample_count(resamples)
+    whole(seed, "the seed of the resampling")
     size = contributions.shape[1]
     generator = np.random.default_rng(seed)
     wins = np.zeros(len(contributions))

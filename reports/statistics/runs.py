@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from reports.statistics.checks import whole
 from reports.statistics.errors import (
     AggregateOnlyResults,
     DifferentCaptionMaps,
@@ -69,7 +70,7 @@ class MethodRuns:
             if given not in known:
                 raise InvalidSetting(f"'{self.name}': {field} must be {' or '.join(known)}, got {given!r}")
         images, captions = _ids(self.name, "image", self.image_ids), _ids(self.name, "caption", self.caption_ids)
-        seeds = tuple(int(s) for s in self.seeds)
+        seeds = tuple(whole(s, f"each seed of '{self.name}'") for s in self.seeds)
         if len(set(seeds)) < len(seeds) or not seeds:
             raise DuplicateQueries(f"'{self.name}' needs at least one seed and each once, got {list(seeds)}")
         queried = _flags(self.name, self.image_queried, len(images))
@@ -132,6 +133,8 @@ def _flags(name: str, flags: Any, size: int) -> NDArray[np.bool_]:
 
 def _fold(name: str, fold: Any, size: int) -> NDArray[Any]:
     array = np.zeros(size, dtype=np.int64) if fold is None else np.asarray(fold)
+    if array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):  # NaN is a fold of its own to numpy
+        raise DifferentCaptionMaps(f"'{name}': folds must be whole numbers, got {array[array != np.rint(array)][0]:g}")
     if array.shape != (size,):
         raise DifferentCaptionMaps(f"'{name}': one fold an image expected, {size} images but folds {array.shape}")
     return array
@@ -154,7 +157,10 @@ def _caption_map(name: str, rows: Any, captions: int, images: int) -> NDArray[np
 def _ranks(
     name: str, direction: str, ranks: Any, seeds: int, ids: NDArray[np.str_], asked: NDArray[np.bool_] | None
 ) -> NDArray[np.float64]:
-    array = np.atleast_2d(np.asarray(ranks, dtype=np.float64))
+    try:
+        array = np.atleast_2d(np.asarray(ranks, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise InvalidRanks(f"'{name}': {direction} ranks must be numbers, got {ranks!r:.80}") from None
     if array.shape != (seeds, len(ids)):
         raise InvalidRanks(
             f"'{name}': {direction} ranks must be {seeds} seeds x {len(ids)} queries, got {array.shape}; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -10,6 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from harness.errors import UnknownName
+from reports.statistics.checks import level, number, resample_count, whole
 from reports.statistics.corrections import CORRECTIONS, Correction
 from reports.statistics.equivalence import checked_bound
 from reports.statistics.errors import InvalidSetting
@@ -52,10 +52,9 @@ def check_choices(claim: str, correction: str, alpha: float, resamples: int, see
         raise InvalidSetting(f"claim must be checkpoint or method, got '{claim}'")
     if correction not in CORRECTIONS:
         raise InvalidSetting(f"correction must be one of {', '.join(CORRECTIONS)}, got '{correction}'")
-    if not 0 < alpha < 0.5:
-        raise InvalidSetting(f"alpha must lie between 0 and 0.5, got {alpha!r}")
-    if resamples < 1 or seed < 0:
-        raise InvalidSetting(f"resamples must be at least 1 and the seed 0 or more, got {resamples} and {seed}")
+    level(alpha, below=0.5)
+    resample_count(resamples)
+    whole(seed, "the seed of the resampling")
 
 
 def pair_hypotheses(names: Sequence[str], pairs: Pairs, metrics: int) -> Hypotheses:
@@ -67,6 +66,8 @@ def pair_hypotheses(names: Sequence[str], pairs: Pairs, metrics: int) -> Hypothe
         reference = _place(place, pairs)
         chosen = [(i, reference) for i in range(len(names)) if i != reference]
     else:
+        if any(isinstance(pair, str) or len(pair) != 2 for pair in pairs):
+            raise InvalidSetting(f"pairs must be 'all', a reference's name or pairs of names, got {list(pairs)!r:.80}")
         chosen = [(_place(place, a), _place(place, b)) for a, b in pairs]
     unordered = {frozenset(pair) for pair in chosen}
     if not chosen or len(unordered) < len(chosen) or any(len(pair) < 2 for pair in unordered):
@@ -112,7 +113,5 @@ def checked_targets(targets: Mapping[str, float] | None, metrics: Sequence[str])
     for name, points in (targets or {}).items():
         if name not in merged:
             raise UnknownName("metric", name, metrics)
-        if not (math.isfinite(points) and points > 0):
-            raise InvalidSetting(f"the target of {name} must be a positive number of points, got {points!r}")
-        merged[name] = float(points)
+        merged[name] = number(points, f"the target of {name} in points", above=0)
     return merged
