@@ -45,6 +45,11 @@ class World:
     seed_query_sd: float = 0.0
     offset: float = 0.0
 
+    @property
+    def kind(self) -> str:
+        """For the table of the calibration: nothing beyond what its settings say."""
+        return ""
+
     def draw(self, generator: np.random.Generator) -> list[MethodRuns]:
         """Runs of all methods on one draw of images, captions and seeds."""
         caption_image = np.repeat(np.arange(self.images), self.captions)

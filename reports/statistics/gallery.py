@@ -1,0 +1,120 @@
+"""Made-up methods that search one gallery: embeddings, similarity matrices and ranks, with equal methods by design.
+
+In `simulation.World` queries are independent given their image. Real queries are not: all captions are searched in the
+same gallery, and one image that a method places badly takes first places from many queries. Here a method embeds every
+image and caption of one gallery, and both directions rank the same similarity matrix.
+
+The null is exact: what belongs to a method (its noise, its hubs) is drawn afresh for each image and caption from one
+distribution, so that equal methods are exchangeable. A random projection per method would break this: it is fixed over
+images, and such methods truly differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reports.statistics.runs import MethodRuns
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedGallery:
+    """How images, captions, methods and seeds vary; standard deviations per coordinate, an image's own being 1.
+
+    Attributes:
+        images, captions: N and captions per image.
+        methods, seeds: M and S.
+        dimension: D of the embeddings; similarity is the cosine.
+        caption_sd: distance of a caption from its image, shared by all methods.
+        method_image_sd: a method's noise on an image, which all captions of that image meet.
+        method_caption_sd: a method's noise on a caption.
+        hub_sd: a method's bias of each gallery item, in cosines; the favoured items are hubs.
+        seed_sd: a seed's noise on every embedding.
+        seed_level_sd: spread of the logarithm of a seed's noise: some seeds are better than others.
+        offset: extra noise of the first method; 0 for equal methods.
+    """
+
+    images: int = 200
+    captions: int = 5
+    methods: int = 2
+    seeds: int = 1
+    dimension: int = 16
+    caption_sd: float = 0.8
+    method_image_sd: float = 0.65
+    method_caption_sd: float = 0.5
+    hub_sd: float = 0.0
+    seed_sd: float = 0.0
+    seed_level_sd: float = 0.0
+    offset: float = 0.0
+
+    @property
+    def kind(self) -> str:
+        """For the table of the calibration."""
+        return "shared gallery with hubs" if self.hub_sd else "shared gallery"
+
+    @property
+    def caption_image(self) -> NDArray[np.int64]:
+        """(T,) the image of each caption."""
+        return np.repeat(np.arange(self.images), self.captions)
+
+    def similarities(self, generator: np.random.Generator) -> NDArray[np.float64]:
+        """Similarity matrices (M, S, N, T) of all methods and seeds on one draw of images and captions."""
+        total = self.images * self.captions
+        images = generator.standard_normal((self.images, self.dimension))
+        captions = images[self.caption_image] + self.caption_sd * generator.standard_normal((total, self.dimension))
+        matrices = np.empty((self.methods, self.seeds, self.images, total))
+        for method in range(self.methods):
+            extra = self.offset if method == 0 else 0.0
+            own_images = images + (self.method_image_sd + extra) * generator.standard_normal(images.shape)
+            own_captions = captions + (self.method_caption_sd + extra) * generator.standard_normal(captions.shape)
+            hubs = np.zeros((1, 1))
+            if self.hub_sd:
+                image_hubs, caption_hubs = (self.hub_sd * generator.standard_normal(n) for n in (self.images, total))
+                hubs = image_hubs[:, None] + caption_hubs
+            for seed in range(self.seeds):
+                level = self.seed_sd * np.exp(self.seed_level_sd * generator.standard_normal()) if self.seed_sd else 0.0
+                pair = [own_images, own_captions]
+                if level:
+                    pair = [part + level * generator.standard_normal(part.shape) for part in pair]
+                left, right = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in pair)
+                matrices[method, seed] = left @ right.T + hubs
+        return matrices
+
+    def draw(self, generator: np.random.Generator) -> list[MethodRuns]:
+        """Runs of all methods on one draw of images, captions and seeds."""
+        ranks = [[gallery_ranks(matrix, self.caption_image) for matrix in own] for own in self.similarities(generator)]
+        return [
+            MethodRuns(
+                name=f"method {method}",
+                seeds=range(self.seeds),
+                i2t_ranks=np.stack([i2t for i2t, _ in own]),
+                t2i_ranks=np.stack([t2i for _, t2i in own]),
+                caption_image=self.caption_image,
+                image_ids=np.arange(self.images),
+                caption_ids=np.arange(self.images * self.captions),
+            )
+            for method, own in enumerate(ranks)
+        ]
+
+
+def gallery_ranks(
+    similarity: NDArray[np.float64], caption_image: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """0-based ranks of the best positives in one matrix, tied negatives first.
+
+    Args:
+        similarity: (N, T), higher is better.
+        caption_image: (T,) the image of each caption.
+
+    Returns:
+        i2t (N,) and t2i (T,).
+    """
+    size, total = similarity.shape
+    positive = similarity[caption_image, np.arange(total)]
+    best = np.full(size, -np.inf)
+    np.maximum.at(best, caption_image, positive)
+    # The positives that tie with the best, itself included, are no negatives.
+    tied = np.bincount(caption_image, weights=positive >= best[caption_image], minlength=size).astype(np.int64)
+    return (similarity >= best[:, None]).sum(axis=1) - tied, (similarity >= positive).sum(axis=0) - 1
