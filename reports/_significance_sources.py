@@ -206,7 +206,7 @@ def _of_records(store: RunStore, gallery: Gallery, members: Sequence[Group], all
         title=gallery.title,
         slug=safe_name(slug),
         images_key=f"{gallery.dataset} {gallery.split}",
-        methods=tuple(method_runs(store, group) for group in measured),
+        methods=tuple(method_runs(store, group, rivals=True) for group in measured),
         evidence=tuple(evidence),
         published=tuple(group.label for group in members if group.first.origin != "measured"),
         remarks=tuple(_remarks(measured)),

@@ -117,6 +117,11 @@ def _method(comparison: Comparison) -> Iterator[str]:
         "The unit is the image: its own query, all its captions, all recalls and all seeds move together. Counting captions "
         "one by one would call equal methods different far more often than alpha says."
     )
+    yield (
+        "The gallery counts as it is. Where all runs keep their scores (evaluation.save_scores=true), the standard error of "
+        "each pair is computed a second time with every image counted as a query and as a rival of other queries; a "
+        "warning says where that is more than 15 % larger."
+    )
     if comparison.claim == "method":
         yield (
             f"Interval and raw p: t with Satterthwaite's degrees of freedom on V = s²(images)/N + s²(seeds of A)/S + "

@@ -11,9 +11,11 @@ import numpy as np
 
 from harness.errors import InvalidRecord
 from harness.record import RankTable, RunRecord, RunStore
+from harness.scores import open_scores
 from harness.spec import canonical_json, sha256_json
 from reports.statistics.hits import RECALLS, image_columns
 from reports.statistics.refusals import aligned
+from reports.statistics.rivals import Rivals, find_rivals, gallery_ranks
 from reports.statistics.runs import MethodRuns
 
 # What a run's spec holds beside its identity: the seed, where things lie, which galleries were looked at, how long the
@@ -156,14 +158,25 @@ def identity(record: RunRecord) -> str:
     return sha256_json([record.origin, record.code_origin, record.scorer, record.variant, record.backbone, spec])
 
 
-def method_runs(store: RunStore, group: Group) -> MethodRuns:
+def method_runs(store: RunStore, group: Group, *, rivals: bool = False) -> MethodRuns:
     """The per-query ranks of a group, all seeds on the same queries in the same order.
+
+    Args:
+        store: where the runs lie.
+        group: the seeds of one method.
+        rivals: also read the scores, where every seed keeps them, for the check for hubs.
 
     Raises:
         InvalidRecord: a rank file is missing or damaged, lacks the protocol, or contradicts the record's metrics.
         InvalidComparison: seeds that were asked different queries.
+        InvalidSimilarity: kept scores that are damaged.
     """
     one_a_seed = [_of_seed(store, group, record) for record in group.records]
+    if rivals:
+        one_a_seed = [
+            replace(runs, rivals=_rivals(store, record, runs))
+            for runs, record in zip(one_a_seed, group.records, strict=True)
+        ]
     if len(one_a_seed) == 1:
         return replace(one_a_seed[0], name=group.label)
     ordered = aligned(one_a_seed)
@@ -173,7 +186,30 @@ def method_runs(store: RunStore, group: Group) -> MethodRuns:
         seeds=group.seeds,
         i2t_ranks=np.concatenate([runs.i2t_ranks for runs in ordered]),
         t2i_ranks=np.concatenate([runs.t2i_ranks for runs in ordered]),
+        rivals=_joined([runs.rivals for runs in ordered]),
     )
+
+
+def _joined(seeds: Sequence[tuple[Rivals, ...] | None]) -> tuple[Rivals, ...] | None:
+    known = [own for own in seeds if own is not None]
+    return tuple(rivals for own in known for rivals in own) if len(known) == len(seeds) else None
+
+
+def _rivals(store: RunStore, record: RunRecord, runs: MethodRuns) -> tuple[Rivals, ...] | None:
+    """What stood ahead of the positives, from the kept scores; None without them or where they do not give these ranks.
+
+    They do not where a protocol cuts the gallery into folds, counts other positives as correct, or breaks ties otherwise.
+    """
+    from harness.rescoring import SCORES  # which opens datasets: not to be loaded for a table of ranks
+
+    path = store.folder(record.run_id) / SCORES
+    if not path.is_file() or len(np.unique(runs.fold)) > 1 or not runs.image_queried.all():
+        return None
+    scores = open_scores(path, len(runs.image_ids), len(runs.caption_ids))
+    i2t, t2i = gallery_ranks(scores, runs.caption_image)
+    if not (np.array_equal(i2t, runs.i2t_ranks[0]) and np.array_equal(t2i, runs.t2i_ranks[0])):
+        return None
+    return (find_rivals(scores, runs.caption_image),)
 
 
 def _of_seed(store: RunStore, group: Group, record: RunRecord) -> MethodRuns:

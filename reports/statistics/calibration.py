@@ -21,7 +21,8 @@ from reports.statistics.checks import whole
 from reports.statistics.comparison import compare
 from reports.statistics.errors import InvalidSetting
 from reports.statistics.gallery import SharedGallery
-from reports.statistics.hits import METRICS, RECALLS
+from reports.statistics.hits import METRICS, RECALLS, image_columns
+from reports.statistics.hubs import gallery_counted
 from reports.statistics.simulation import World, naive_p
 
 ALPHA = 0.05
@@ -81,6 +82,25 @@ def type_one_error(world: MadeUp, repetitions: int, seed: int) -> list[Measured]
         Measured("type I, t2i R@1, image cluster", setting, rates[1], ALPHA - slack, ALPHA + slack, repetitions),
         Measured("type I, rSum, image cluster", setting, rates[0], ALPHA - slack, ALPHA + slack, repetitions),
         Measured("type I, t2i R@1, per caption", setting, rates[2], 0.0, 1.0, repetitions, "the trap, for contrast"),
+    ]
+
+
+def hub_error(world: SharedGallery, repetitions: int, seed: int) -> list[Measured]:
+    """Type I error on rSum where hubs make the errors: of the image-cluster test, and with the gallery counted."""
+    kept = replace(world, keep_rivals=True)
+    rejected = np.zeros((repetitions, 2))
+    for i, generator in enumerate(_generators(seed, repetitions)):
+        runs = kept.draw(generator)
+        row = compare(runs, metrics=["rsum"], alpha=ALPHA, resamples=999, seed=i).rows[0]
+        counted = gallery_counted(image_columns(runs, ["rsum"]), runs, row)
+        rejected[i] = row.p <= ALPHA, counted.p <= ALPHA
+    setting = f"N = {world.images}{_of(world)} of near-perfect methods"
+    cluster, gallery = rejected.mean(axis=0).tolist()
+    # A variance from few changes with heavy tails is approximate, and promised as such.
+    high = max(0.08, ALPHA + monte_carlo_error(ALPHA, repetitions))
+    return [
+        Measured("type I, rSum, image cluster", setting, cluster, 0.0, 1.0, repetitions, "the limit, see below"),
+        Measured("type I, rSum, gallery counted", setting, gallery, 0.0, high, repetitions),
     ]
 
 
@@ -176,10 +196,11 @@ def _query_lines(repetitions: int, seed: int) -> Iterator[Measured]:
 
 
 def _gallery_lines(repetitions: int, seed: int) -> Iterator[Measured]:
-    for world in (SharedGallery(), SharedGallery(hub_sd=0.05), SharedGallery(hub_sd=0.08)):
-        yield from type_one_error(world, repetitions, seed)
-    limit = type_one_error(HUBS, repetitions, seed)[:2]
-    yield from (replace(line, low=0.0, high=1.0, note="the limit, see below") for line in limit)
+    yield from type_one_error(SharedGallery(), repetitions, seed)
+    for hub_sd in (0.05, 0.08):  # hubs that spoil good and bad queries alike make the test careful, which is no fault
+        for line in type_one_error(SharedGallery(hub_sd=hub_sd), repetitions, seed):
+            yield replace(line, low=0.0)
+    yield from hub_error(HUBS, repetitions, seed)
     yield coverage(SharedGallery(offset=0.05), repetitions, seed + 1)
     yield from family_wise_error(SharedGallery(images=300, methods=5), repetitions, seed + 2)
     world = SharedGallery(images=300, methods=4, seeds=3, seed_sd=0.3, seed_level_sd=0.2)
@@ -204,8 +225,9 @@ def _generators(seed: int, repetitions: int) -> Iterator[np.random.Generator]:
         yield np.random.default_rng(child)
 
 
-def main(arguments: Sequence[str] | None = None, write: Callable[[str], None] = partial(print, flush=True)) -> int:
+def main(arguments: Sequence[str] | None = None, write: Callable[[str], None] | None = None) -> int:
     """Print the table; return 1 if a promise was broken."""
+    write = write or partial(print, flush=True)  # a line may take minutes, and a file would wait for several
     parser = argparse.ArgumentParser(prog="python -m reports.statistics.calibration", description=__doc__)
     parser.add_argument("--repetitions", type=int, default=2000, help="draws for each setting (default 2000)")
     parser.add_argument("--seed", type=int, default=0, help="random seed of all draws (default 0)")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from reports.statistics.corrections import Correction, adjust, checked_resamples
 from reports.statistics.equivalence import tost
 from reports.statistics.hits import METRICS, ImageColumns, image_columns
+from reports.statistics.hubs import hub_notices
 from reports.statistics.intervals import clustered_variance, t_interval, t_p_value
 from reports.statistics.joint import Hypotheses, resample
 from reports.statistics.method_claim import SeedDraws, VarianceSplit, combine
@@ -120,7 +121,11 @@ def compare(
         captions=len(ordered[0].caption_ids),
         rows=rows,
         families=families,
-        notices=(*warnings_for(ordered), *_concordance(rows)),
+        notices=(
+            *warnings_for(ordered),
+            *_concordance(rows),
+            *hub_notices(columns, ordered, rows, families[0].metrics[0]),
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from reports.statistics.rivals import find_rivals, gallery_ranks
 from reports.statistics.runs import MethodRuns
 
 
@@ -34,6 +35,7 @@ class SharedGallery:
         seed_sd: a seed's noise on every embedding.
         seed_level_sd: spread of the logarithm of a seed's noise: some seeds are better than others.
         offset: extra noise of the first method; 0 for equal methods.
+        keep_rivals: as if the scores had been kept, so that the gallery can be counted (`rivals`).
     """
 
     images: int = 200
@@ -48,6 +50,7 @@ class SharedGallery:
     seed_sd: float = 0.0
     seed_level_sd: float = 0.0
     offset: float = 0.0
+    keep_rivals: bool = False
 
     @property
     def kind(self) -> str:
@@ -84,7 +87,8 @@ class SharedGallery:
 
     def draw(self, generator: np.random.Generator) -> list[MethodRuns]:
         """Runs of all methods on one draw of images, captions and seeds."""
-        ranks = [[gallery_ranks(matrix, self.caption_image) for matrix in own] for own in self.similarities(generator)]
+        scores = self.similarities(generator)
+        ranks = [[gallery_ranks(matrix, self.caption_image) for matrix in own] for own in scores]
         return [
             MethodRuns(
                 name=f"method {method}",
@@ -94,27 +98,9 @@ class SharedGallery:
                 caption_image=self.caption_image,
                 image_ids=np.arange(self.images),
                 caption_ids=np.arange(self.images * self.captions),
+                rivals=tuple(find_rivals(matrix, self.caption_image) for matrix in scores[method])
+                if self.keep_rivals
+                else None,
             )
             for method, own in enumerate(ranks)
         ]
-
-
-def gallery_ranks(
-    similarity: NDArray[np.float64], caption_image: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """0-based ranks of the best positives in one matrix, tied negatives first.
-
-    Args:
-        similarity: (N, T), higher is better.
-        caption_image: (T,) the image of each caption.
-
-    Returns:
-        i2t (N,) and t2i (T,).
-    """
-    size, total = similarity.shape
-    positive = similarity[caption_image, np.arange(total)]
-    best = np.full(size, -np.inf)
-    np.maximum.at(best, caption_image, positive)
-    # The positives that tie with the best, itself included, are no negatives.
-    tied = np.bincount(caption_image, weights=positive >= best[caption_image], minlength=size).astype(np.int64)
-    return (similarity >= best[:, None]).sum(axis=1) - tied, (similarity >= positive).sum(axis=0) - 1

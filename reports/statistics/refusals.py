@@ -119,6 +119,7 @@ def _sorted(runs: MethodRuns) -> MethodRuns:
         caption_ids=runs.caption_ids[captions],
         fold=runs.fold[images],
         image_queried=runs.image_queried[images],
+        rivals=None if runs.rivals is None else tuple(rivals.reordered(images) for rivals in runs.rivals),
     )
 
 

@@ -20,6 +20,7 @@ from reports.statistics.errors import (
     RecallNotMonotone,
     listing,
 )
+from reports.statistics.rivals import Rivals
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -37,6 +38,7 @@ class MethodRuns:
         fold: (I,) the fold of each image where a protocol averages over folds (COCO 1K), or None.
         image_queried: (I,) whether the image is itself a query, or None for all; the ranks of others are ignored.
         gallery: what identifies the gallery (protocol and data hash); methods must agree.
+        rivals: for each seed what single images take from the queries of others, where the scores are kept, or None.
         seed_selection: `all` seeds that were run, or the `best` of them (refused by `compare`).
         checkpoint_chosen_on: the split that picked the checkpoint; `test` draws a warning.
 
@@ -54,6 +56,7 @@ class MethodRuns:
     fold: Any = None
     image_queried: Any = None
     gallery: str = ""
+    rivals: tuple[Rivals, ...] | None = None
     seed_selection: Literal["all", "best"] = "all"
     checkpoint_chosen_on: Literal["validation", "test"] = "validation"
 
@@ -84,6 +87,8 @@ class MethodRuns:
             "i2t_ranks": _ranks(self.name, "i2t", self.i2t_ranks, len(seeds), images, queried),
             "t2i_ranks": _ranks(self.name, "t2i", self.t2i_ranks, len(seeds), captions, None),
         }
+        if self.rivals is not None and len(self.rivals) != len(seeds):
+            raise InvalidSetting(f"'{self.name}': rivals must be given for {len(seeds)} seeds, got {len(self.rivals)}")
         for key, value in values.items():
             object.__setattr__(self, key, value)
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 
 from harness.record import RankTable, RunRecord, RunStore
+from reports.statistics.calibration import HUBS
 from reports.statistics.hits import METRICS, image_columns
 from reports.statistics.runs import MethodRuns
 from reports.statistics.simulation import World
@@ -126,6 +128,42 @@ def test_options_reach_the_comparison(significance, store, tmp_path):
     assert {frozenset((p["a"], p["b"])) for p in data["pairs"]} == {frozenset(("method 1", "method 2"))}
 
 
+def keep_scores(store: RunStore, world, draw: int = 0) -> list[Path]:
+    """Record both methods of a made-up gallery with their scores, as evaluation.save_scores=true does."""
+    matrices = world.similarities(np.random.default_rng(draw))
+    paths = []
+    for runs, own in zip(world.draw(np.random.default_rng(draw)), matrices, strict=True):
+        paths.append(store.folder(record(store, runs, 0)) / "scores.npy")
+        np.save(paths[-1], own[0])
+    return paths
+
+
+def test_kept_scores_tell_of_hubs(significance, store):
+    """The warning comes with the scores of both methods, and the numbers are the same with and without."""
+    paths = keep_scores(store, replace(HUBS, hub_sd=0.2))
+    page = store.results / "significance" / "scenes-full" / "significance.json"
+    found = []
+    for _ in range(2):
+        code, _, err = significance(store.results, "--metric", "rsum")
+        assert code == 0, err
+        found.append(json.loads(page.read_text())["data"])
+        warned = "Some images take so many places from other queries" in page.with_suffix(".md").read_text()
+        assert warned == paths[1].is_file()
+        paths[1].unlink(missing_ok=True)
+    assert found[0]["pairs"] == found[1]["pairs"]
+
+
+def test_kept_scores_that_are_damaged_or_of_another_protocol(significance, store):
+    paths = keep_scores(store, replace(HUBS, hub_sd=0.2))
+    scores = np.load(paths[0])
+    np.save(paths[0], -scores)  # ranks by other positives or another tie rule do not follow from the scores
+    code, _, err = significance(store.results, "--metric", "rsum")
+    assert code == 0, err
+    assert "Some images take" not in (store.results / "significance/scenes-full/significance.md").read_text()
+    paths[0].write_bytes(b"no array")
+    assert f"{paths[0]} cannot be read as an array of numbers" in refusal(significance(store.results))
+
+
 def test_several_datasets_get_a_page_each_and_one_across(significance, store):
     world(store)
     world(store, dataset="flickr8k")
@@ -166,6 +204,31 @@ def test_refusals(significance, store, settings, arguments, message):
     world(store, **settings)
     assert message in refusal(significance(store.results, *arguments))
     assert not (store.results / "significance").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--alpha", "0"), "alpha must lie between 0 and 0.5, got 0.0"),
+        (("--alpha", "1"), "alpha must lie between 0 and 0.5, got 1.0"),
+        (("--alpha", "nan"), "alpha must lie between 0 and 0.5, got nan"),
+        (("--resamples", "0"), "resamples must be a whole number from 1 to 1,000,000, got 0"),
+        (("--resamples", "1000000000000"), "resamples must be a whole number from 1 to 1,000,000, got 1000000000000"),
+        (("--resamples", "1e12"), "'1e12' is not a valid integer"),
+        (("--seed", "-1"), "the seed of the resampling must be a whole number of at least 0, got -1"),
+        (("--equivalence", "nan"), "equivalence on rsum needs a margin in points, got nan"),
+        (("--equivalence", "-1"), "equivalence on rsum needs a margin in points, got -1.0"),
+        (("--equivalence", "5", "--equivalence", "6"), "--equivalence is given twice for the primary metric"),
+        (
+            ("--equivalence", "5", "--equivalence", "rsum=6"),
+            "rsum is the primary metric and has two equivalence margins",
+        ),
+        (("--metric", "t2i_r" + "9" * 30), "unknown metric"),
+        (("--metric", "rsum", "--metric", "rsum"), "each once"),
+    ],
+)
+def test_options_are_refused_before_any_file_is_read(significance, arguments, message):
+    assert message in refusal(significance("nowhere", *arguments))
 
 
 def test_runs_on_other_queries_are_refused(significance, store):

@@ -10,9 +10,10 @@ import pytest
 from harness.metrics import ranks
 from reports.statistics.calibration import HUBS
 from reports.statistics.comparison import compare
-from reports.statistics.gallery import SharedGallery, gallery_ranks
+from reports.statistics.gallery import SharedGallery
 from reports.statistics.hits import METRICS, components, image_columns
 from reports.statistics.queries import QueryHits
+from reports.statistics.rivals import gallery_ranks
 
 
 def scores(world: SharedGallery, draws: int, metrics=METRICS, seed: int = 0) -> np.ndarray:
