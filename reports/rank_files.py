@@ -304,6 +304,9 @@ def _qrels(folder: Path, direction: str) -> Path:
 def _read_qrels(path: Path) -> pd.DataFrame:
     frame = _columns(path, ("query", "iteration", "document", "relevance"))
     frame["relevance"] = _numbers(path, frame["relevance"], header=0)
+    vague = frame.loc[~np.isfinite(frame["relevance"]), "query"].unique()
+    if len(vague):
+        raise InvalidRecord(f"{path}: relevance that is not finite for queries {listing(vague)}; judge with numbers")
     repeated = frame.loc[frame.duplicated(["query", "document"]), "query"].unique()
     if len(repeated):
         raise DuplicateQueries(f"{path}: documents judged twice for queries {listing(repeated)}; judge each once")

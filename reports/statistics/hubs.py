@@ -56,7 +56,7 @@ def gallery_counted(columns: ImageColumns, methods: Sequence[MethodRuns], row: P
     k = np.asarray([columns.metrics.index(row.metric)])
     influence = Hypotheses(np.asarray([first]), np.asarray([second]), k).influence(columns)[0]
     variance = row.variance.total - row.variance.images + gallery_variance(influence, gains)
-    ratio = math.sqrt(variance / row.variance.total)
+    ratio = max(1.0, math.sqrt(variance / row.variance.total))  # 1 to the last bit where nothing was added
     return Counted(ratio, t_p_value(row.difference, ratio * row.se, row.df))
 
 
