@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
-from reports.statistics.checks import whole
+from reports.statistics.checks import number, whole
 from reports.statistics.comparison import compare
 from reports.statistics.errors import InvalidSetting
 from reports.statistics.gallery import SharedGallery
@@ -62,6 +62,8 @@ class Measured:
 
 def monte_carlo_error(rate: float, repetitions: int) -> float:
     """Three standard errors of a rate estimated from independent repetitions."""
+    number(rate, "a rate", least=0, most=1)
+    whole(repetitions, "repetitions", least=1)
     return 3.0 * math.sqrt(rate * (1.0 - rate) / repetitions)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from reports.statistics.rivals import find_rivals, gallery_ranks
 from reports.statistics.runs import MethodRuns
+from reports.statistics.simulation import check_world
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,9 @@ class SharedGallery:
     seed_level_sd: float = 0.0
     offset: float = 0.0
     keep_rivals: bool = False
+
+    def __post_init__(self) -> None:
+        check_world(self)
 
     @property
     def kind(self) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UnknownName
+from reports.statistics.checks import whole
 from reports.statistics.errors import InvalidRanks
 from reports.statistics.runs import MethodRuns
 
@@ -104,7 +105,14 @@ def hits_an_image(runs: MethodRuns, direction: str, k: int) -> NDArray[np.int64]
 
     Returns:
         (S, N) whole numbers.
+
+    Raises:
+        UnknownName: another direction.
+        InvalidSetting: k below 1 or no whole number.
     """
+    if direction not in DIRECTIONS:
+        raise UnknownName("direction", direction, DIRECTIONS)
+    whole(k, "K", least=1)
     if direction == "i2t":
         return ((runs.i2t_ranks < k) & runs.image_queried).astype(np.int64)
     hits = runs.t2i_ranks < k

@@ -8,12 +8,14 @@ recall of a method is a normal probability and the intra-image correlation of ca
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from reports.statistics.checks import array, number, whole
 from reports.statistics.runs import MethodRuns
 
 THRESHOLDS = {1: -0.3, 5: 0.6, 10: 1.1}
@@ -44,6 +46,9 @@ class World:
     seed_sd: float = 0.0
     seed_query_sd: float = 0.0
     offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_world(self)
 
     @property
     def kind(self) -> str:
@@ -98,6 +103,22 @@ class World:
         return 200.0 * sum(float(stats.norm.cdf((t - shift) / sd)) for t in THRESHOLDS.values())
 
 
+def check_world(world: Any) -> None:
+    """Refuse sizes below 1, one image, and standard deviations that are negative or NaN (which would be ranked last).
+
+    Raises:
+        InvalidSetting: naming the setting.
+    """
+    for setting in fields(world):
+        value = getattr(world, setting.name)
+        if setting.name.endswith("sd"):
+            number(value, setting.name, least=0)
+        elif setting.name == "offset":
+            number(value, setting.name)
+        elif not isinstance(value, bool):
+            whole(value, setting.name, least=2 if setting.name == "images" else 1)
+
+
 def naive_p(differences: NDArray[np.float64]) -> float:
     """The trap: McNemar's asymptotic test with every caption a unit of its own.
 
@@ -106,6 +127,10 @@ def naive_p(differences: NDArray[np.float64]) -> float:
 
     Returns:
         Two-sided p.
+
+    Raises:
+        InvalidSetting: other values.
     """
+    differences = array(differences, "differences of hits", least=-1, most=1)
     squares = float(np.square(differences).sum())
     return float(2.0 * stats.norm.sf(abs(float(differences.sum())) / math.sqrt(squares))) if squares > 0 else 1.0

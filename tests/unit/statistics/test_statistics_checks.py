@@ -11,12 +11,14 @@ from harness.errors import ItmError
 from reports.compare_published import build
 from reports.statistics import errors
 from reports.statistics.across import DatasetDifference, across_datasets, smallest_p, win_counts
+from reports.statistics.calibration import monte_carlo_error
 from reports.statistics.checks import array, codes, level, number, resample_count, whole
 from reports.statistics.comparison import compare
 from reports.statistics.corrections import adjust, checked_resamples, needed_resamples
 from reports.statistics.equivalence import tost
 from reports.statistics.friedman import critical_difference, friedman
-from reports.statistics.hits import components
+from reports.statistics.gallery import SharedGallery
+from reports.statistics.hits import components, hits_an_image
 from reports.statistics.intervals import cluster_bootstrap, clustered_variance, single_interval, t_interval, t_p_value
 from reports.statistics.method_claim import VarianceSplit, combine
 from reports.statistics.permutation import critical_value, flip_test
@@ -30,10 +32,15 @@ from reports.statistics.power import (
     planned_detectable,
 )
 from reports.statistics.ranking import best_frequency, rank_intervals
+from reports.statistics.simulation import World, naive_p
 
 NAN, INF = math.nan, math.inf
 SPLIT = VarianceSplit(4.0, (), 99.0)
 UNEVEN = np.array([[False, True], [True, False]])
+
+
+def one_draw():
+    return SharedGallery(images=5, methods=1).draw(np.random.default_rng(0))[0]
 
 
 def by_dataset(value):
@@ -113,6 +120,15 @@ REFUSED = {
     "wins of NaN": (lambda: win_counts(by_dataset(NAN)), "differences in points must be finite"),
     "p of no pair": (lambda: smallest_p(0), "number of pairs"),
     "a recall at a huge K": (lambda: components("i2t_r" + "9" * 5000), "unknown metric"),
+    "a direction that is none": (lambda: hits_an_image(one_draw(), "i2i", 1), "unknown direction 'i2i'"),
+    "hits at 0": (lambda: hits_an_image(one_draw(), "i2t", 0), "K must be a whole number of at least 1, got 0"),
+    "a world of NaN": (lambda: World(image_sd=NAN), "image_sd must be a number of at least 0, got nan"),
+    "a world of half an image": (lambda: World(images=0.5), "images must be a whole number of at least 2"),
+    "a gallery of one image": (lambda: SharedGallery(images=1), "images must be a whole number of at least 2, got 1"),
+    "a gallery with negative noise": (lambda: SharedGallery(seed_sd=-0.1), "seed_sd must be a number of at least 0"),
+    "the trap on NaN": (lambda: naive_p(np.array([NAN])), "differences of hits must be finite from -1 to 1"),
+    "an error of a rate above 1": (lambda: monte_carlo_error(1.5, 10), "a rate must be a number from 0 to 1"),
+    "an error without repetitions": (lambda: monte_carlo_error(0.5, 0), "repetitions must be a whole number"),
     "a tolerance of NaN": (lambda: build(None, [], tolerance=NAN), "tolerance in points must be a number of at least 0"),
     "a negative tolerance": (lambda: build(None, [], tolerance=-1.0), "tolerance in points"),
 }  # fmt: skip
