@@ -129,18 +129,19 @@ def test_options_reach_the_comparison(significance, store, tmp_path):
 
 
 def keep_scores(store: RunStore, world, draw: int = 0) -> list[Path]:
-    """Record both methods of a made-up gallery with their scores, as evaluation.save_scores=true does."""
+    """Record all methods and seeds of a made-up gallery with their scores, as evaluation.save_scores=true does."""
     matrices = world.similarities(np.random.default_rng(draw))
     paths = []
     for runs, own in zip(world.draw(np.random.default_rng(draw)), matrices, strict=True):
-        paths.append(store.folder(record(store, runs, 0)) / "scores.npy")
-        np.save(paths[-1], own[0])
+        for seed, scores in enumerate(own):
+            paths.append(store.folder(record(store, runs, seed)) / "scores.npy")
+            np.save(paths[-1], scores)
     return paths
 
 
 def test_kept_scores_tell_of_hubs(significance, store):
     """The warning comes with the scores of both methods, and the numbers are the same with and without."""
-    paths = keep_scores(store, replace(HUBS, hub_sd=0.2))
+    paths = keep_scores(store, replace(HUBS, hub_sd=0.2, seeds=2, seed_sd=0.1))
     page = store.results / "significance" / "scenes-full" / "significance.json"
     found = []
     for _ in range(2):
