@@ -1,0 +1,1 @@
+"""Files: names that stay in their folder, writing whole files, reading them back checked, and locks."""
