@@ -230,7 +230,7 @@ def _said(pairs: Sequence[Mapping[str, Any]], tolerance: float) -> str:
 
 def _extra(members: Sequence[Group], path: Path | None) -> list[dict[str, Any]]:
     """Published mAP@R and R-Precision of the same method, where the protocol has them; kept in a file of their own."""
-    file = (path.parent if path else published.folder()) / "published_extra_metrics.csv"
+    file = (path.parent if path else published.FOLDER) / "published_extra_metrics.csv"
     if not file.is_file():
         return []
     table = pd.read_csv(file, keep_default_na=False).to_dict("records")

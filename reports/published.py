@@ -33,22 +33,14 @@ _DATASETS = {"coco": "mscoco", "mscoco": "mscoco", "f30k": "flickr30k", "f8k": "
 _RSUM_NOTE = re.compile(r"printed rSum [\d.]+, its six recalls sum to [\d.]+")
 
 
-def folder() -> Path:
-    """Where the published figures lie: `results/published` of a checkout, `reports/_published` of an installed wheel.
-
-    Raises:
-        InvalidRecord: in neither place.
-    """
-    here = Path(__file__).resolve().parent
-    for place in (here / "_published", here.parent / "results" / "published"):
-        if (place / "published.csv").is_file():
-            return place
-    raise InvalidRecord(f"published.csv is missing from {here / '_published'}; install itm-harness again")
+#: Where the published figures lie, in a checkout and in an installed wheel: beside this file, since they are the
+#: package's own and an emptied results folder must not take them away.
+FOLDER = Path(__file__).resolve().parent / "_published"
 
 
 @functools.cache
 def _shipped() -> pd.DataFrame:
-    return read(folder() / "published.csv")
+    return read(FOLDER / "published.csv")
 
 
 def load(path: Path | None = None) -> pd.DataFrame:
