@@ -73,11 +73,12 @@ def record_ensemble(store: RunStore, run_ids: Sequence[str], names: Sequence[str
         started=started,
         finished=_now(),
     )
-    folder = store.folder(record.run_id)
-    with atomic_path(folder / SCORES) as path, path.open("wb") as file:
-        np.save(file, scores, allow_pickle=False)
-    store.write_ranks(record.run_id, results.ranks)
-    store.write(record)
+    with store.claim(record.run_id):
+        folder = store.folder(record.run_id)
+        with atomic_path(folder / SCORES) as path, path.open("wb") as file:
+            np.save(file, scores, allow_pickle=False)
+        store.write_ranks(record.run_id, results.ranks)
+        store.write(record)
     return record
 
 
@@ -86,8 +87,8 @@ def _members(store: RunStore, run_ids: Sequence[str]) -> list[RunRecord]:
         raise InvalidRecord(f"an ensemble needs two or more different runs, got {', '.join(run_ids) or 'none'}")
     members = []
     for run_id in run_ids:
-        record = store.finished(run_id)
-        if record is None:
+        record = store.read(run_id)
+        if record is None or record.status != "finished":
             raise InvalidRecord(f"run {run_id} has no finished record below {store.results}/runs; see `itm ls runs`")
         if not (store.folder(run_id) / SCORES).is_file():
             raise InvalidRecord(

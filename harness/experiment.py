@@ -170,8 +170,8 @@ def load_scorer(store: RunStore, run_id: str) -> Scorer:
         InvalidRecord: the run is missing or did not finish.
         InvalidCheckpoint: the weights do not fit.
     """
-    record = store.finished(run_id)
-    if record is None:
+    record = store.read(run_id)
+    if record is None or record.status != "finished":
         raise InvalidRecord(f"run {run_id} has no finished record below {store.results}")
     return checkpoints.load_model(store.folder(run_id) / "model.safetensors")
 

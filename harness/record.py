@@ -1,28 +1,40 @@
 """Records: what a run leaves behind. The files are the source of truth; everything else is made from them.
 
-`results/runs/<run_id>/` holds `record.json` (this module's `RunRecord`), `ranks.npz` (`RankTable` per protocol: enough to
-redo every statistical test without a model), `config.yaml` and `model.safetensors`. Every file is written beside its
-place and moved there, so a reader sees the old one or the new one, never half of one.
+`results/runs/<run_id>/` holds `record.json` (this module's `RunRecord`), `ranks.npz` (a `RankTable` per protocol),
+`config.yaml` and `model.safetensors`. Every file is written beside its place and moved there, so a reader sees the old
+one or the new one, never half of one; and what is read back is checked as if anybody could have written it.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import math
 import os
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+import re
+import tempfile
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from harness.errors import InvalidRecord, ResultsNotWritable
-from harness.spec import Spec
+from harness.files.locks import claim
+from harness.files.names import is_safe_name
+from harness.files.reading import Damaged, read_json
+from harness.files.writing import atomic_path, leftovers, remove_leftovers
+from harness.ranks import RankTable, check_table, read_ranks, write_ranks
+from harness.spec import Spec, SpecT
+
+__all__ = ["RankTable", "RunRecord", "RunStore", "atomic_path", "read_document", "read_record", "write_json"]
 
 SCHEMA_VERSION = 1
+_PERCENT = re.compile(r"(i2t|t2i)_r\d+")
+_REMEDY = "delete the run's folder to run it again"
+
+logger = logging.getLogger(__name__)
 
 
 class RunRecord(Spec):
@@ -61,43 +73,28 @@ class RunRecord(Spec):
     started: str
     finished: str = ""
 
+    @field_validator("metrics")
+    @classmethod
+    def _in_range(cls, metrics: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        for protocol, values in metrics.items():
+            for name, value in values.items():
+                if _PERCENT.fullmatch(name) and not 0 <= value <= 100:
+                    raise ValueError(f"{name} of {protocol} must be 0 to 100, got {value:g}")
+                if name == "rsum" and not 0 <= value <= 600:
+                    raise ValueError(f"rsum of {protocol} must be 0 to 600, got {value:g}")
+        return metrics
+
     @property
     def label(self) -> str:
         """`scorer` or `scorer.variant`."""
         return f"{self.scorer}.{self.variant}" if self.variant else self.scorer
 
-
-@dataclass(frozen=True, eq=False)
-class RankTable:
-    """Per-query results of one protocol, in both directions. I image queries, T caption queries.
-
-    Args:
-        i2t_rank: (I,) 0-based rank of the best positive caption under the run's tie policy.
-        i2t_ties: (I,) number of negatives that tie with it.
-        i2t_image_id: (I,) the query.
-        i2t_caption_id: (I,) the best positive.
-        t2i_rank, t2i_ties: (T,) likewise for captions.
-        t2i_caption_id: (T,) the query.
-        t2i_image_id: (T,) its image.
-        i2t_fold, t2i_fold: fold of each query; 0 everywhere unless the protocol averages over folds.
-    """
-
-    i2t_rank: np.ndarray
-    i2t_ties: np.ndarray
-    i2t_image_id: np.ndarray
-    i2t_caption_id: np.ndarray
-    t2i_rank: np.ndarray
-    t2i_ties: np.ndarray
-    t2i_caption_id: np.ndarray
-    t2i_image_id: np.ndarray
-    i2t_fold: np.ndarray
-    t2i_fold: np.ndarray
-
     @property
-    def caption_image(self) -> np.ndarray:
-        """(T,) int64, row in `i2t_image_id` of each caption's image."""
-        row = {image: index for index, image in enumerate(self.i2t_image_id.tolist())}
-        return np.array([row[image] for image in self.t2i_image_id.tolist()], dtype=np.int64)
+    def ties(self) -> str:
+        """The tie rule of its metrics and ranks."""
+        evaluation = self.spec.get("evaluation")
+        planned = evaluation.get("ties") if isinstance(evaluation, dict) else None
+        return str(self.evaluation.get("ties") or planned or "pessimistic")
 
 
 class RunStore:
@@ -115,26 +112,41 @@ class RunStore:
         return self.results / "runs" / run_id
 
     def prepare(self) -> None:
-        """Make the folder and prove that it can be written, before any work is spent.
+        """Make the folder and prove that it can be written, before any work is spent; remove what kills left behind.
 
         Raises:
             ResultsNotWritable: it cannot.
         """
-        probe = self.results / "runs" / f".probe-{uuid.uuid4().hex}"
+        runs = self.results / "runs"
         try:
-            probe.parent.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            runs.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=runs):  # has no name where the system can do that
+                pass
         except OSError as error:
             raise ResultsNotWritable(
                 f"cannot write the results folder {self.results}: {error.strerror or error}; "
-                "choose another with --results or mend its permissions"
+                "choose another with --results or fix its permissions"
             ) from None
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove the unfinished files of killed writers, from folders that nobody writes in now."""
+        for probe in (self.results / "runs").glob(".probe-*"):
+            with suppress(OSError):
+                probe.unlink()
+        for folder in (self.results / "runs").glob("*/"):
+            if leftovers(folder):
+                with self.claim(folder.name, wait=0) as ours:
+                    if ours:
+                        remove_leftovers(folder, alone=True)
+
+    def claim(self, run_id: str, wait: float = math.inf) -> AbstractContextManager[bool]:
+        """The right to write in a run's folder, as `harness.files.locks.claim`."""
+        return claim(self.results, f"run-{run_id}", wait)
 
     def write(self, record: RunRecord) -> None:
         """Write or replace `record.json` of a run."""
-        with atomic_path(self.folder(record.run_id) / "record.json") as path:
-            path.write_text(json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n", "utf-8")
+        write_json(self.folder(record.run_id) / "record.json", record.model_dump(mode="json"))
 
     def read(self, run_id: str) -> RunRecord | None:
         """The record of a run; None if there is none.
@@ -143,7 +155,7 @@ class RunStore:
             InvalidRecord: it is damaged or of another schema version.
         """
         path = self.folder(run_id) / "record.json"
-        return read_record(path) if path.is_file() else None
+        return read_record(path) if os.path.lexists(path) else None
 
     def finished(self, run_id: str) -> RunRecord | None:
         """The record of a run that ended well; None if it did not, is damaged, or is missing."""
@@ -154,63 +166,98 @@ class RunStore:
         return record if record is not None and record.status == "finished" else None
 
     def records(self) -> list[RunRecord]:
-        """All readable records, oldest first."""
-        paths = sorted((self.results / "runs").glob("*/record.json"))
-        return sorted((read_record(path) for path in paths), key=lambda record: (record.started, record.run_id))
+        """All readable records, oldest first; of each one that is not, a line says why it is left out."""
+        found = []
+        for path in sorted((self.results / "runs").glob("*/record.json")):
+            try:
+                found.append(read_record(path))
+            except InvalidRecord as error:
+                logger.warning("a run is left out: %s", error)
+        return sorted(found, key=lambda record: (record.started, record.run_id))
 
     def write_ranks(self, run_id: str, tables: Mapping[str, RankTable]) -> None:
         """Write the per-query results of a run, by protocol."""
-        arrays = {f"{p}/{f.name}": getattr(table, f.name) for p, table in tables.items() for f in fields(RankTable)}
-        with atomic_path(self.folder(run_id) / "ranks.npz") as path, path.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+        write_ranks(self.folder(run_id) / "ranks.npz", tables)
 
     def ranks(self, run_id: str) -> dict[str, RankTable]:
         """The per-query results of a run, by protocol.
 
         Raises:
-            InvalidRecord: missing or damaged.
+            InvalidRecord: missing, damaged, or ranks that cannot be.
         """
         path = self.folder(run_id) / "ranks.npz"
-        names = [f.name for f in fields(RankTable)]
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                protocols = dict.fromkeys(key.rpartition("/")[0] for key in arrays.files)
-                return {p: RankTable(**{name: arrays[f"{p}/{name}"] for name in names}) for p in protocols}
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise InvalidRecord(f"cannot read {path}: {error}; delete the run's folder to run it again") from None
+            return read_ranks(path)
+        except Damaged as error:
+            raise InvalidRecord(f"cannot read {path}: {error}; {_REMEDY}") from None
+
+    def ranks_of(self, record: RunRecord) -> dict[str, RankTable]:
+        """The ranks of a finished run, which must have every protocol that the record has an rSum of.
+
+        Raises:
+            InvalidRecord: as `ranks`, or ranks that the run's tie rule cannot give.
+        """
+        tables = self.ranks(record.run_id)
+        for protocol, metrics in record.metrics.items():
+            if protocol not in tables:
+                if "rsum" not in metrics:
+                    continue
+                raise InvalidRecord(
+                    f"the ranks of run {record.run_id} lack the protocol '{protocol}' that its record names; {_REMEDY}"
+                )
+            try:
+                check_table(tables[protocol], protocol, record.ties)
+            except Damaged as error:
+                raise InvalidRecord(f"ranks.npz of run {record.run_id}: {error}; {_REMEDY}") from None
+        return tables
 
 
 def read_record(path: Path) -> RunRecord:
     """A record from its file.
 
     Raises:
-        InvalidRecord: not JSON, of another schema version, or with unknown or missing fields.
+        InvalidRecord: not JSON, of another schema version, with unknown or missing fields, or of a run whose id is not the
+            name of its folder.
+    """
+    record = read_document(path, RunRecord, SCHEMA_VERSION, _REMEDY)
+    folder = path.absolute().parent.name
+    if record.run_id != folder or not is_safe_name(folder):
+        raise InvalidRecord(
+            f"{path} is of run '{record.run_id:.40}', but lies in folder '{folder}'; give the folder its run's name"
+        )
+    return record
+
+
+def read_document(path: Path, model: type[SpecT], version: int, remedy: str) -> SpecT:
+    """A JSON file with a schema version as a validated object.
+
+    Raises:
+        InvalidRecord: one line with what is wrong, and `remedy`.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        version = values.get("schema_version") if isinstance(values, dict) else None
-        if version != SCHEMA_VERSION:
-            raise InvalidRecord(f"{path} has schema version {version}, expected {SCHEMA_VERSION}")
-        return RunRecord.model_validate(values)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, ValidationError) as error:
-        problem = " ".join(str(error).split())
-        raise InvalidRecord(f"cannot read {path}: {problem:.200}; delete the run's folder to run it again") from None
+        values = read_json(path)
+        found = values.get("schema_version") if isinstance(values, dict) else None
+        if found != version or isinstance(found, bool):
+            raise InvalidRecord(f"{path} has schema version {found!r:.40}, expected {version}; {remedy}")
+        return model.model_validate(values)
+    except (Damaged, ValidationError, RecursionError) as error:
+        problem = _problem(error) if isinstance(error, ValidationError) else str(error)
+        raise InvalidRecord(f"cannot read {path}: {problem:.200}; {remedy}") from None
 
 
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A path to write to that becomes `path` when the block ends well, and disappears when it does not.
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, whole or not at all.
 
     Raises:
         ResultsNotWritable: the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ResultsNotWritable(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):  # a complaint about the leftover must not hide the reason
-            temporary.unlink()
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    with atomic_path(path) as temporary:
+        temporary.write_text(f"{text}\n", encoding="utf-8")
+
+
+def _problem(error: ValidationError) -> str:
+    """The first complaint, without pydantic's several lines."""
+    first = error.errors()[0]
+    more = f" ({error.error_count() - 1} more problems)" if error.error_count() > 1 else ""
+    return f"'{'.'.join(map(str, first['loc']))}': {first['msg']}, got {first['input']!r:.60}{more}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +20,10 @@ from harness.scores import open_scores
 from harness.spec import Component
 
 SCORES = "scores.npy"
+# Metrics that are computed again may differ in their last bits, by the order of a sum.
+_TOLERANCE = 1e-6
+# Under the expected rule recalls depend on how a harness's version defines them, the ranks do not.
+_OF_RANKS = ("i2t_medr", "i2t_meanr", "t2i_medr", "t2i_meanr", "tie_rate")
 
 
 @dataclass(eq=False)
@@ -38,7 +43,7 @@ class Rescored:
 
 def tie_rule(record: RunRecord) -> Ties:
     """The tie rule of a record's metrics and ranks."""
-    return record.evaluation.get("ties") or record.spec.get("evaluation", {}).get("ties") or "pessimistic"
+    return record.ties  # type: ignore[return-value]
 
 
 def rescore(
@@ -64,21 +69,28 @@ def rescore(
         The numbers and the new record. Nothing is written unless all of them could be made.
 
     Raises:
-        InvalidRecord: no finished run, or neither its scores nor its ranks suffice; the message says what is missing.
+        InvalidRecord: no finished run, neither its scores nor its ranks suffice, or they do not give the metrics that the
+            record has; the message says which.
         InvalidProtocol: a protocol does not fit the dataset.
         InvalidDataset: the data are not those of the run.
     """
-    record = store.finished(run_id)
-    if record is None:
-        raise InvalidRecord(f"run {run_id} has no finished record below {store.results}/runs; see `itm ls runs`")
-    rules = tuple(ties) or (tie_rule(record),)
     for name in names:
         protocols.get(name)
-    if (store.folder(run_id) / SCORES).is_file():
-        found = _from_scores(store, record, names, rules, options or {})
-    else:
-        found = _from_ranks(store, record, names, rules)
-    return _write(store, record, *found)
+    with store.claim(run_id):  # nobody else writes the record between our reading and our writing
+        record = _finished(store, run_id)
+        rules = tuple(ties) or (tie_rule(record),)
+        if os.path.lexists(store.folder(run_id) / SCORES):
+            found = _from_scores(store, record, names, rules, options or {})
+        else:
+            found = _from_ranks(store, record, names, rules)
+        return _write(store, record, *found)
+
+
+def _finished(store: RunStore, run_id: str) -> RunRecord:
+    record = store.read(run_id)  # a damaged one says what is wrong with it
+    if record is None or record.status != "finished":
+        raise InvalidRecord(f"run {run_id} has no finished record below {store.results}/runs; see `itm ls runs`")
+    return record
 
 
 _Found = tuple[dict[str, dict[str, dict[str, float]]], dict[str, RankTable], dict[str, Any], str]
@@ -104,7 +116,30 @@ def _from_scores(
                 ranks[name] = result.ranks
             if result.info:
                 info[name] = result.info
+    _verify_scores(record, subject, scores, metrics)
     return metrics, ranks, info, SCORES
+
+
+def _verify_scores(record: RunRecord, subject: protocols.Subject, scores: np.ndarray, found: Mapping[str, Any]) -> None:
+    """Refuse scores that do not give the metrics of the record: they are not those of the run."""
+    own = tie_rule(record)
+    for name, stated in record.metrics.items():
+        if name not in protocols.PROTOCOLS:
+            continue  # of a later version
+        computed = found.get(name, {}).get(own)
+        if computed is None:
+            computed = protocols.get(name).evaluate(scores, subject, own).metrics
+        _verify(record, name, stated, computed, SCORES)
+
+
+def _verify(record: RunRecord, name: str, stated: dict[str, float], computed: dict[str, float], source: str) -> None:
+    keys = stated.keys() & computed.keys()
+    for key in sorted(keys.intersection(_OF_RANKS) if record.ties == "expected" else keys):
+        if abs(stated[key] - computed[key]) > _TOLERANCE * max(1.0, abs(stated[key])):
+            raise InvalidRecord(
+                f"run {record.run_id}: record.json says {key} = {stated[key]:g} on {name}, {source} gives "
+                f"{computed[key]:g}; one of the two files is not of this run; delete the run's folder to run it again"
+            )
 
 
 def _dataset(record: RunRecord, options: dict[str, Any]) -> Dataset:
@@ -120,15 +155,20 @@ def _dataset(record: RunRecord, options: dict[str, Any]) -> Dataset:
 
 
 def _from_ranks(store: RunStore, record: RunRecord, names: Sequence[str], rules: Sequence[Ties]) -> _Found:
-    tables = store.ranks(record.run_id)
+    tables = store.ranks_of(record)
+    own = tie_rule(record)
+    for name, stated in record.metrics.items():
+        if name in tables and isinstance(protocols.PROTOCOLS.get(name), FoldProtocol):
+            table = tables[name]
+            _verify(record, name, stated, metrics_from_table(table, table.i2t_rank, table.t2i_rank), "ranks.npz")
     metrics: dict[str, dict[str, dict[str, float]]] = {}
     ranks: dict[str, RankTable] = {}
     for name in names:
         table = _same_gallery(record, tables, name)
         for rule in rules:
-            i2t, t2i = _under(table, tie_rule(record), rule, record, name)
+            i2t, t2i = _under(table, own, rule, record, name)
             metrics.setdefault(name, {})[rule] = metrics_from_table(table, i2t, t2i)
-            if rule == tie_rule(record):
+            if rule == own:
                 ranks[name] = replace(table, i2t_rank=i2t, t2i_rank=t2i)
     return metrics, ranks, {}, "ranks.npz"
 
@@ -195,7 +235,7 @@ def _write(
     """Ranks first: a reader who is in between sees a table that no record names yet, never a record without its ranks."""
     own = tie_rule(record)
     if ranks:
-        store.write_ranks(record.run_id, {**store.ranks(record.run_id), **ranks})
+        store.write_ranks(record.run_id, {**store.ranks_of(record), **ranks})
     evaluation = dict(record.evaluation)
     evaluation["ties"] = own
     others = {name: dict(rules) for name, rules in evaluation.get("other_ties", {}).items()}

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import InvalidRecord, UnknownName, did_you_mean
+from harness.files.names import is_safe_name, safe_name
 from harness.record import RunRecord, RunStore
 from reports import rank_files
-from reports.loading import Gallery, Group, finished_records, groups, method_runs
+from reports.loading import Gallery, Group, finished_records, groups, method_runs, sound_records
 from reports.statistics.runs import MethodRuns
 
 # Foreign files that do not say what they are about, when nothing recorded stands beside them.
@@ -134,12 +135,6 @@ def output_root(sources: Sequence[str], results: Path) -> Path:
     return results
 
 
-def safe_name(text: str) -> str:
-    """A name that is one folder on every system, whatever a dataset is called."""
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text).strip(".-")
-    return kept or "unnamed"
-
-
 def _run_folders(path: Path, source: str, results: Path) -> list[tuple[str, Path]]:
     if (path / "leaderboard.json").is_file():
         return [(run_id, _above(path) / "runs" / run_id) for run_id in _leaderboard_runs(path / "leaderboard.json")]
@@ -147,7 +142,7 @@ def _run_folders(path: Path, source: str, results: Path) -> list[tuple[str, Path
         return [(path.absolute().name, path)]
     if (path / "runs").is_dir():
         store = RunStore(path)
-        finished = [record.run_id for record in store.records() if record.status == "finished"]
+        finished = [record.run_id for record in sound_records(store)]
         if not finished:
             raise InvalidRecord(f"no finished run below {path}/runs; run `itm leaderboard EXP --results {path}` first")
         return [(run_id, store.folder(run_id)) for run_id in finished]
@@ -174,14 +169,9 @@ def _leaderboard_runs(path: Path) -> list[str]:
         run_ids = json.loads(path.read_text(encoding="utf-8"))["data"]["run_ids"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidRecord(f"cannot read the run ids of {path}: {error!r:.200}; make it again") from None
-    if not isinstance(run_ids, list) or not run_ids or not all(_is_run_id(run_id) for run_id in run_ids):
+    if not isinstance(run_ids, list) or not run_ids or not all(is_safe_name(run_id) for run_id in run_ids):
         raise InvalidRecord(f"{path} names no runs, or some that are not ids; make it again with `itm leaderboard`")
     return run_ids
-
-
-def _is_run_id(value: object) -> bool:
-    # It becomes part of a path: nothing that could leave the folder of runs.
-    return isinstance(value, str) and value == safe_name(value)
 
 
 def _check_names(

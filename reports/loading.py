@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from harness.errors import InvalidRecord
 from harness.record import RankTable, RunRecord, RunStore
 from harness.scores import open_scores
 from harness.spec import canonical_json, sha256_json
+from reports.statistics.errors import InvalidComparison
 from reports.statistics.hits import RECALLS, image_columns
 from reports.statistics.refusals import aligned
 from reports.statistics.rivals import Rivals, find_rivals, gallery_ranks
@@ -31,6 +33,8 @@ _NOT_IDENTITY = (
 # Recalls of a record and of its ranks may differ by rounding, not by a query: 5 queries in 100,000 are 0.005.
 _TOLERANCE = 0.005
 _LONGEST_LABEL_KEYS = 3
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, order=True)
@@ -120,6 +124,42 @@ def finished_records(store: RunStore, run_ids: Iterable[str]) -> list[RunRecord]
             )
         records.append(record)
     return records
+
+
+def sound_records(store: RunStore, records: Iterable[RunRecord] | None = None) -> list[RunRecord]:
+    """The finished runs of a folder whose ranks can be read and agree with their metrics.
+
+    Of each one that is left out a line says why: one damaged run must not take the report of all others away.
+
+    Args:
+        store: where they lie.
+        records: those to look at; None = all of the store.
+    """
+    sound = []
+    for record in store.records() if records is None else records:
+        if record.status != "finished":
+            continue
+        try:
+            check_record(store, record)
+        except (InvalidRecord, InvalidComparison) as error:
+            logger.warning("run %s is left out: %s", record.run_id, error)
+        else:
+            sound.append(record)
+    return sound
+
+
+def check_record(store: RunStore, record: RunRecord) -> None:
+    """Refuse a finished run whose ranks are missing, damaged, or not those of its metrics.
+
+    Raises:
+        InvalidRecord: what is wrong, in one line.
+    """
+    if record.origin != "measured":
+        return
+    for protocol, metrics in record.metrics.items():
+        if "rsum" in metrics:
+            gallery = Gallery(record.dataset, record.split, record.data_sha256, protocol)
+            _checked_runs(store, record, gallery, record.label, protocol)
 
 
 def groups(records: Sequence[RunRecord]) -> dict[Gallery, list[Group]]:
@@ -214,15 +254,11 @@ def _rivals(store: RunStore, record: RunRecord, runs: MethodRuns) -> tuple[Rival
 
 def _of_seed(store: RunStore, group: Group, record: RunRecord) -> MethodRuns:
     protocol = group.gallery.protocol
-    tables = store.ranks(record.run_id)
-    if protocol not in tables:
-        raise InvalidRecord(
-            f"the ranks of run {record.run_id} lack the protocol '{protocol}' that its record names; "
-            f"delete {store.folder(record.run_id)} to run it again"
-        )
-    runs = runs_of_table(
-        tables[protocol], name=f"{group.label} seed {record.seed}", seed=record.seed, gallery=group.gallery
-    )
+    return _checked_runs(store, record, group.gallery, f"{group.label} seed {record.seed}", protocol)
+
+
+def _checked_runs(store: RunStore, record: RunRecord, gallery: Gallery, name: str, protocol: str) -> MethodRuns:
+    runs = runs_of_table(store.ranks_of(record)[protocol], name=name, seed=record.seed, gallery=gallery)
     _check_metrics(store, record, protocol, runs)
     return runs
 
@@ -259,9 +295,10 @@ def runs_of_table(table: RankTable, *, name: str, seed: int, gallery: Gallery) -
 def _check_metrics(store: RunStore, record: RunRecord, protocol: str, runs: MethodRuns) -> None:
     """Refuse a record whose recalls are not those of its ranks: one of the two files is not of this run."""
     scores = image_columns([runs], RECALLS).seed_scores[0][0]
-    for name, of_ranks in zip(RECALLS, scores.tolist(), strict=True):
+    computed = [*scores.tolist(), float(np.sum(scores))]
+    for name, of_ranks in zip((*RECALLS, "rsum"), computed, strict=True):
         stated = record.metrics[protocol].get(name)
-        if stated is None or abs(stated - of_ranks) > _TOLERANCE:
+        if stated is None or abs(stated - of_ranks) > _TOLERANCE * (len(RECALLS) if name == "rsum" else 1):
             raise InvalidRecord(
                 f"run {record.run_id}: record.json says {name} = {stated} on {protocol}, ranks.npz {of_ranks:.4f}; "
                 f"delete {store.folder(record.run_id)} to run it again"

@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from harness.files.names import safe_name
 from reports import _significance_tables as tables
 from reports import _significance_text as text
 from reports import render
 from reports._significance_across import build as build_across
 from reports._significance_examine import Request, Result, examine, parse_pairs
 from reports._significance_figures import forest, groups_diagram, matrix
-from reports._significance_sources import Subject, output_root, read_sources, safe_name
+from reports._significance_sources import Subject, output_root, read_sources
 from reports._significance_terminal import page as terminal_page
 from reports.document import Report, Section
 from reports.statistics.verdicts import tier_sentences

@@ -24,9 +24,10 @@ def compare_published(results: Path, tolerance: float) -> None:
     from harness.errors import InvalidRecord
     from harness.record import RunStore
     from reports import compare_published as comparing
+    from reports.loading import sound_records
 
     store = RunStore(results)
-    finished = [record.run_id for record in store.records() if record.status == "finished"]
+    finished = [record.run_id for record in sound_records(store)]
     if not finished:
         raise InvalidRecord(
             f"no finished run below {results}/runs; run `itm leaderboard EXP --results {results}` first"

@@ -146,9 +146,9 @@ def _recorded(results: Path) -> dict[str, dict[str, Any]]:
     """The runs of a results folder by profile (one a dataset and protocol) and method, the lowest common seed of each."""
     from harness.errors import InvalidRecord
     from harness.record import RunStore
-    from reports.loading import groups
+    from reports.loading import groups, sound_records
 
-    records = [record for record in RunStore(results).records() if record.status == "finished"]
+    records = sound_records(RunStore(results))
     if not records:
         raise InvalidRecord(f"no finished run below {results}/runs; run `itm profile EXP --results {results}` first")
     jobs: dict[str, dict[str, Any]] = {}

@@ -17,9 +17,10 @@ def report(results: Path, published: bool) -> None:
     from harness.errors import InvalidRecord
     from harness.record import RunStore
     from reports import leaderboard as board
+    from reports.loading import sound_records
 
     store = RunStore(results)
-    finished = [record for record in store.records() if record.status == "finished"]
+    finished = sound_records(store)
     if not finished:
         raise InvalidRecord(
             f"no finished run below {results}/runs; run `itm leaderboard EXP --results {results}` first"

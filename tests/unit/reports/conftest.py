@@ -89,8 +89,10 @@ class Runs:
         hard = np.random.default_rng(99).random(images)
         for seed in range(seeds):
             draw = np.random.default_rng([seed, *scorer.encode()])
-            i2t = np.where(draw.random(images) * (0.5 + hard) < skill, 0, draw.integers(1, 20, images))
-            t2i = np.where(draw.random(len(owner)) * (0.5 + hard[owner]) < skill, 0, draw.integers(1, 20, len(owner)))
+            i2t = np.where(draw.random(images) * (0.5 + hard) < skill, 0, draw.integers(1, min(20, len(owner)), images))
+            t2i = np.where(
+                draw.random(len(owner)) * (0.5 + hard[owner]) < skill, 0, draw.integers(1, min(20, images), len(owner))
+            )
             self.add(rank_table(i2t, t2i, owner), scorer=scorer, seed=seed, **changes)
 
 

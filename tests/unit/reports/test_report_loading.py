@@ -15,7 +15,7 @@ from reports.statistics.errors import InvalidComparison
 
 @pytest.fixture
 def small(table):
-    return table([0, 3, 6], [1, 0, 2, 9, 4, 0], [0, 0, 1, 1, 2, 2])
+    return table([0, 3, 4], [1, 0, 2, 2, 1, 0], [0, 0, 1, 1, 2, 2])
 
 
 def grouped(runs):
@@ -95,7 +95,11 @@ def test_seeds_are_put_on_the_same_queries_whatever_the_order_of_their_files(run
 
 def test_seeds_on_different_queries_are_refused(runs, small):
     runs.add(small, seed=0)
-    other = replace(small, t2i_caption_id=np.array([f"other{i}" for i in range(6)]))
+    other = replace(
+        small,
+        t2i_caption_id=np.array([f"other{i}" for i in range(6)]),
+        i2t_caption_id=np.array(["other0", "other2", "other4"]),
+    )
     runs.add(other, seed=1)
     (group,) = grouped(runs)
     with pytest.raises(InvalidComparison, match="different caption queries"):

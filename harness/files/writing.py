@@ -1,0 +1,115 @@
+"""Writing: a file appears whole or not at all, and what killed writers left behind is removed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from harness.errors import ResultsNotWritable
+from harness.files.owners import is_alive, this_machine
+
+logger = logging.getLogger(__name__)
+
+#: `.record.json.c0ffee-123-89abcdef`: of a file, by a process of a machine. The machine was not named before version 0.2.
+_TEMPORARY = re.compile(r"\.(?P<file>.+)\.(?:(?P<machine>[0-9a-f]{6})-)?(?P<pid>\d+)-[0-9a-f]{3,8}")
+#: Seconds after which the unfinished file of another machine's process counts as left behind.
+FOREIGN_AGE = 24 * 3600.0
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A path to write to that becomes `path` when the block ends well, and disappears when it does not.
+
+    Unfinished files of the same name whose writers are dead are removed on the way.
+
+    Raises:
+        ResultsNotWritable: the folder cannot be written, or the disk is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{this_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, path.name)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ResultsNotWritable(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):  # a complaint about the leftover must not hide the reason
+            temporary.unlink()
+
+
+def leftovers(folder: Path, name: str = "") -> list[Path]:
+    """Unfinished files in a folder, of living writers too.
+
+    Args:
+        folder: where to look, not below it.
+        name: only unfinished copies of this file; all if empty.
+    """
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    matches = [match for match in map(_TEMPORARY.fullmatch, names) if match and name in ("", match["file"])]
+    return [folder / match.string for match in matches]
+
+
+def remove_leftovers(folder: Path, name: str = "", *, alone: bool = False) -> int:
+    """Remove the unfinished files of killed writers from a folder.
+
+    Args:
+        folder: where to look, not below it.
+        name: only unfinished copies of this file; all if empty.
+        alone: nobody else writes in the folder now (the caller has claimed it), so every unfinished file is a leftover.
+
+    Returns:
+        How many were removed.
+    """
+    removed = 0
+    for path in leftovers(folder, name):
+        if alone or _is_abandoned(path):
+            with suppress(OSError):
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def set_aside(path: Path, reason: object) -> Path | None:
+    """Rename a damaged file, or whatever stands in its place, to `<name>.damaged`, and say so in one line.
+
+    Returns:
+        Where it is now; None if there is nothing to rename, or it could not be.
+    """
+    if not os.path.lexists(path):
+        return None
+    aside = path.with_name(f"{path.name}.damaged")
+    if os.path.lexists(aside):  # two damages of one file: both are kept
+        aside = path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:6]}")
+    try:
+        os.replace(path, aside)
+    except OSError as error:
+        logger.warning("%s is damaged (%s) and cannot be renamed: %s", path, _line(reason), error.strerror or error)
+        return None
+    logger.warning("%s is damaged and is kept as %s: %s", path, aside.name, _line(reason))
+    return aside
+
+
+def _is_abandoned(path: Path) -> bool:
+    match = _TEMPORARY.fullmatch(path.name)
+    assert match is not None
+    if match["machine"] == this_machine():
+        return not is_alive(int(match["pid"]))
+    try:
+        return time.time() - path.stat().st_mtime > FOREIGN_AGE
+    except OSError:
+        return False
+
+
+def _line(reason: object) -> str:
+    return f"{' '.join(str(reason).split()):.300}"
