@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,10 @@ def save_model(scorer: Scorer, path: str | Path, spec: RunSpec | None = None, *,
     described = canonical_json({**_describe(scorer, spec), "origin": origin or scorer.origin})
     # Contiguous copies: safetensors refuses views and tensors that share memory.
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in scorer.state_dict().items()}
+    metadata = {"format": "pt", "itm_format": FORMAT, "itm_model": described}
     with atomic_path(Path(path)) as temporary:
-        save_file(state, temporary, metadata={"format": "pt", "itm_format": FORMAT, "itm_model": described})
+        save_file(state, temporary, metadata=metadata)
+        _sort_metadata(temporary)
 
 
 def load_model(path: str | Path) -> Scorer:
@@ -80,6 +83,18 @@ def load_weights(scorer: Scorer, path: str | Path) -> None:
             f"models are kept as .safetensors files, got {path}; for others use itm import-checkpoint"
         )
     load_strictly(scorer, read_state_dict(path), str(path))
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the keys of a file's metadata in order, which safetensors writes in a random one: equal models, equal bytes."""
+    with path.open("r+b") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= length, "the same values take the same room; the rest is padding"
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def _describe(scorer: Scorer, spec: RunSpec | None) -> dict[str, Any]:

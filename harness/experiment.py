@@ -1,7 +1,8 @@
 """Experiments: run the cells of a plan that are missing, keep what is there.
 
 A cell is a pure function of its `RunSpec` and the results folder, independent of the others: killed, it is taken up
-again at its last epoch; failed, it leaves a record that says why and does not stop its neighbours.
+again at its last epoch; failed, it leaves a record that says why and does not stop its neighbours. It is claimed while
+it runs, so several commands on one results folder, on one machine or many, share the work and all see the whole of it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import functools
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import torch
 import yaml
 
-from harness import checkpoints, environment, registry, training
+from harness import checkpoints, environment, registry, sharing, training
 from harness.datasets.base import Dataset
 from harness.errors import InvalidDataset, InvalidRecord, ItmError
 from harness.evaluation import Results, Scored, evaluate, score_split
@@ -46,6 +48,12 @@ class Observer:
 
     def ended(self, record: RunRecord) -> None:
         """A cell finished or failed; `record.status` says which."""
+
+    def waiting(self, specs: Sequence[RunSpec]) -> None:
+        """All cells that are left are being run by other commands; called again whenever it becomes fewer of them."""
+
+    def taken(self, record: RunRecord) -> None:
+        """A cell finished or failed in another command."""
 
 
 @dataclass
@@ -102,25 +110,39 @@ def run_cells(
 ) -> Outcome:
     """Run the given cells that have no finished record yet; as `run_experiment`."""
     tracker, observer = tracker or Tracker(), observer or Observer()
-    missing = [spec for spec in specs if store.finished(spec.run_id) is None]
-    observer.planned(specs, missing)
-    tracker.start_experiment(experiment, {"itm.experiment": experiment})
-    outcome = Outcome()
-    for spec in missing:
+    before = {spec.run_id: sharing.state_of(store, spec.run_id) for spec in specs}
+    missing = [spec for spec in specs if before[spec.run_id][0] != "finished"]
+
+    def run(spec: RunSpec) -> tuple[RunRecord, int]:
         observer.started(spec)
         record, code = _run_guarded(spec, store, torch.device(device), functools.partial(observer.epoch, spec))
         observer.ended(record)
-        mirror_record(tracker, record, store.folder(spec.run_id))
-        if record.status == "failed":
-            outcome.failures.append(record)
-            outcome.exit_code = max(outcome.exit_code, code)
-    for spec in specs:
-        record_or_none = store.finished(spec.run_id)
-        if record_or_none is not None:
-            record_or_none = _with_tuning(record_or_none, spec, store)
-            outcome.records.append(record_or_none)
-            if spec not in missing:  # recorded by an earlier call, perhaps one that could not reach the tracker
-                mirror_record(tracker, record_or_none, store.folder(spec.run_id))
+        return record, code
+
+    observer.planned(specs, missing)
+    tracker.start_experiment(experiment, {"itm.experiment": experiment})
+    outcome = Outcome()
+    mirrored = set()
+    try:
+        for cell in sharing.run_cells(missing, before, store, run, observer.taken, observer.waiting):
+            if cell.ours:  # what another command ran it tells of itself
+                mirror_record(tracker, cell.record, store.folder(cell.record.run_id))
+                mirrored.add(cell.record.run_id)
+            if cell.record.status == "failed":
+                outcome.failures.append(cell.record)
+                outcome.exit_code = max(outcome.exit_code, cell.code)
+        for spec in specs:
+            finished = store.finished(spec.run_id)
+            if finished is not None:
+                finished = _with_tuning(finished, spec, store)
+                outcome.records.append(finished)
+                if (
+                    spec.run_id not in mirrored
+                ):  # recorded by another call, perhaps one that could not reach the tracker
+                    mirror_record(tracker, finished, store.folder(spec.run_id))
+    except BaseException:
+        tracker.close("killed")
+        raise
     tracker.close()
     return outcome
 
@@ -195,20 +217,23 @@ def _run_guarded(
         message, code = str(error), error.exit_code
     except Exception as error:  # one failing cell, a plug-in's bug say, must not lose the others
         message, code = f"{type(error).__name__}: {' '.join(str(error).split())}", 1
-        with atomic_path(store.folder(spec.run_id) / "traceback.txt") as path:
+        with suppress(ItmError), atomic_path(store.folder(spec.run_id) / "traceback.txt") as path:
             path.write_text(traceback.format_exc(), encoding="utf-8")
     record = RunRecord(
         **_identity(spec, spec.dataset.name), status="failed", error=message, started=started, finished=_now()
     )
-    store.write(record)
+    with suppress(ItmError):  # a full disk fails here too; its reason is in the record that is returned
+        store.write(record)
     return record, code
 
 
 def _with_tuning(record: RunRecord, spec: RunSpec, store: RunStore) -> RunRecord:
     """The record with what this plan says of tuning: the same settings may have been run untuned before."""
     tuning = _tuning(spec)
-    if record.tuning != tuning:
-        record = record.model_copy(update={"tuning": tuning})
+    if record.tuning == tuning:
+        return record
+    with store.claim(record.run_id):  # a rescoring may have changed it meanwhile
+        record = (store.finished(record.run_id) or record).model_copy(update={"tuning": tuning})
         store.write(record)
     return record
 

@@ -21,10 +21,10 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from harness.errors import InvalidRecord, ResultsNotWritable
-from harness.files.locks import claim
+from harness.files.locks import claim, remove_free
 from harness.files.names import is_safe_name
 from harness.files.reading import Damaged, read_json
-from harness.files.writing import atomic_path, leftovers, remove_leftovers
+from harness.files.writing import atomic_path, leftovers, remove_leftovers, require_inside
 from harness.ranks import RankTable, check_table, read_ranks, write_ranks
 from harness.spec import Spec, SpecT
 
@@ -131,17 +131,27 @@ class RunStore:
 
     def tidy(self) -> None:
         """Remove the unfinished files of killed writers, from folders that nobody writes in now."""
-        for probe in (self.results / "runs").glob(".probe-*"):
+        remove_free(self.results)
+        remove_leftovers(self.results)
+        for probe in (self.results / "runs").glob(".probe-*"):  # of earlier versions
             with suppress(OSError):
                 probe.unlink()
         for folder in (self.results / "runs").glob("*/"):
-            if leftovers(folder):
+            if leftovers(folder) and not folder.is_symlink() and is_safe_name(folder.name):
                 with self.claim(folder.name, wait=0) as ours:
                     if ours:
                         remove_leftovers(folder, alone=True)
 
     def claim(self, run_id: str, wait: float = math.inf) -> AbstractContextManager[bool]:
-        """The right to write in a run's folder, as `harness.files.locks.claim`."""
+        """The right to write in a run's folder, as `harness.files.locks.claim`.
+
+        Raises:
+            InvalidRecord: the id is no name of a folder.
+            ResultsNotWritable: the folder is a link that leaves the results folder.
+        """
+        if not is_safe_name(run_id):
+            raise InvalidRecord(f"'{run_id:.60}' is no id of a run")
+        require_inside(self.folder(run_id), self.results / "runs")
         return claim(self.results, f"run-{run_id}", wait)
 
     def write(self, record: RunRecord) -> None:

@@ -132,6 +132,18 @@ def _verify_scores(record: RunRecord, subject: protocols.Subject, scores: np.nda
         _verify(record, name, stated, computed, SCORES)
 
 
+def check_agreement(record: RunRecord, tables: Mapping[str, RankTable]) -> None:
+    """Refuse ranks that do not give the metrics of their record, where ranks alone decide them.
+
+    Raises:
+        InvalidRecord: which metric of which protocol.
+    """
+    for name, stated in record.metrics.items():
+        if name in tables and isinstance(protocols.PROTOCOLS.get(name), FoldProtocol):
+            table = tables[name]
+            _verify(record, name, stated, metrics_from_table(table, table.i2t_rank, table.t2i_rank), "ranks.npz")
+
+
 def _verify(record: RunRecord, name: str, stated: dict[str, float], computed: dict[str, float], source: str) -> None:
     keys = stated.keys() & computed.keys()
     for key in sorted(keys.intersection(_OF_RANKS) if record.ties == "expected" else keys):
@@ -156,11 +168,8 @@ def _dataset(record: RunRecord, options: dict[str, Any]) -> Dataset:
 
 def _from_ranks(store: RunStore, record: RunRecord, names: Sequence[str], rules: Sequence[Ties]) -> _Found:
     tables = store.ranks_of(record)
+    check_agreement(record, tables)
     own = tie_rule(record)
-    for name, stated in record.metrics.items():
-        if name in tables and isinstance(protocols.PROTOCOLS.get(name), FoldProtocol):
-            table = tables[name]
-            _verify(record, name, stated, metrics_from_table(table, table.i2t_rank, table.t2i_rank), "ranks.npz")
     metrics: dict[str, dict[str, dict[str, float]]] = {}
     ranks: dict[str, RankTable] = {}
     for name in names:

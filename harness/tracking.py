@@ -12,17 +12,22 @@ import os
 import posixpath
 import queue
 import re
-import sqlite3
+import shutil
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from harness.files.locks import claim, is_claimed
+from harness.files.names import safe_name
+from harness.files.owners import this_machine
 from harness.spec import sha256_json
+from harness.tracking_store import prepare_database
 
 Status = Literal["finished", "failed", "killed"]
 Answer = TypeVar("Answer")
@@ -45,6 +50,12 @@ SETTINGS = {
 #: Seconds until an operation counts as stuck (a name server that does not answer, a locked file): over the network, and
 #: on the local store, where a first call migrates a new database.
 REMOTE_DEADLINE, LOCAL_DEADLINE = 8.0, 120.0
+#: Seconds for the last word of an interrupted command.
+INTERRUPT_DEADLINE = 0.5
+#: Tags of a run: the claim that its owner holds while it lives, and the results folder that it comes from.
+SESSION, ROOM = "itm.session", "itm.room"
+#: Tag of a run that nobody told to its end.
+CUT_OFF = "itm.cut_off"
 
 
 class Tracker:
@@ -102,8 +113,12 @@ class Tracker:
             finished: when; default now.
         """
 
-    def close(self) -> None:
-        """Close what is open; the tracker hears nothing more until another experiment is started."""
+    def close(self, status: Status = "finished") -> None:
+        """Close what is open; the tracker hears nothing more until another experiment is started.
+
+        Args:
+            status: of the experiment; "killed" if it was interrupted, which is told within a second or not at all.
+        """
 
 
 def create_tracker(results: str | Path, enabled: bool = True) -> Tracker:
@@ -120,7 +135,8 @@ class MlflowTracker(Tracker):
     """Writes to MLflow: the experiment is a parent run, each cell a run nested in it.
 
     An experiment that is started again finds its parent by its tag. A run that is there already with the same tags is
-    not written twice; one that differs, or that was cut off, is replaced.
+    not written twice; one that differs, or that was cut off, is replaced. Commands on one results folder take turns, call
+    by call, and what a killed one left running is closed by the next.
 
     Args:
         results: the results folder; holds the SQLite store and the artifacts unless a server is named.
@@ -132,7 +148,11 @@ class MlflowTracker(Tracker):
         named = uri or os.environ.get("MLFLOW_TRACKING_URI")
         self.uri = named or f"sqlite:///{(self._results / 'mlflow.db').as_posix()}"
         self._default = not named
+        self._room = sha256_json([this_machine(), str(self._results)])[:12]
+        self._patience = LOCAL_DEADLINE  # seconds to wait for our turn
         self._deadline = LOCAL_DEADLINE if self.uri.startswith(("sqlite:", "file:")) else REMOTE_DEADLINE
+        self._session = uuid.uuid4().hex  # of this tracker, on all runs that it opens
+        self._alive = ExitStack()  # the claim of that name, by which others see that their owner lives
         self._client: Any = None
         self._experiment = ""  # MLflow's id of the experiment that holds all of ours
         self._parent = ""  # MLflow's id of the parent run
@@ -146,8 +166,10 @@ class MlflowTracker(Tracker):
         tags = dict(tags or {})
         tags.setdefault("itm.experiment_hash", sha256_json({"name": name, **tags}))
         # apart from what follows, since importing MLflow sets up its logging, and takes long on a busy machine
+        self._attempt(self._import, LOCAL_DEADLINE)
         self._attempt(self._connect, LOCAL_DEADLINE)
         self._attempt(lambda: self._open(name, tags))
+        self._attempt(self._close_abandoned)
 
     def start_run(
         self,
@@ -159,7 +181,7 @@ class MlflowTracker(Tracker):
     ) -> bool:
         if not self._parent:
             return False
-        self.end_run("killed")  # one that was left open
+        self._cut_off()
         all_tags = {_legal(k): str(v)[:LONGEST_TAG] for k, v in (tags or {}).items() if str(v)} | {"itm.run_id": run_id}
         self._attempt(lambda: self._begin(name, run_id, _flat(params or {}), all_tags, started))
         return bool(self._run)
@@ -181,21 +203,34 @@ class MlflowTracker(Tracker):
             self._attempt(lambda: self._end(status, finished))
         self._run, self._waiting = "", []
 
-    def close(self) -> None:
-        self.end_run("killed")
+    def close(self, status: Status = "finished") -> None:
+        if status == "killed":
+            self._deadline = self._patience = INTERRUPT_DEADLINE  # the next call closes what we do not get done
+        self._cut_off()
         if self._parent:
-            self._attempt(lambda: self._client.set_terminated(self._parent, "FINISHED"))
+            self._attempt(lambda: self._client.set_terminated(self._parent, status.upper()))
         self._parent, self._known = "", {}
+        self._alive.close()
+
+    def _cut_off(self) -> None:
+        """Close a run that was left open, so that it is not taken for one that was told whole."""
+        if self._run:
+            self._attempt(lambda: self._client.set_tag(self._run, CUT_OFF, "true"))
+        self.end_run("killed")
 
     # What each of them asks of MLflow; `_attempt` runs it.
 
+    def _import(self) -> None:
+        import mlflow.tracking  # noqa: F401  here, not above: it takes seconds
+
     def _connect(self) -> None:
         if self._default:
-            _prove_writable(self._results / "mlflow.db")
-        import mlflow.tracking  # noqa: F401  here, not above: it takes seconds
+            prepare_database(self._results / "mlflow.db", self._results / "mlartifacts")
 
     def _open(self, name: str, tags: dict[str, str]) -> None:
         from mlflow.tracking import MlflowClient
+
+        self._alive.enter_context(claim(self._results, _owner(self._session)))
 
         self._client = client = MlflowClient(self.uri)
         found = client.get_experiment_by_name(MLFLOW_EXPERIMENT)
@@ -213,7 +248,20 @@ class MlflowTracker(Tracker):
             self._known = {run.data.tags.get("itm.run_id", ""): run for run in self._children(parent)}
         else:
             parent = client.create_run(self._experiment, run_name=name, tags=tags).info.run_id
+        client.set_tag(parent, SESSION, self._session)
+        client.set_tag(parent, ROOM, self._room)
         self._parent = parent
+
+    def _close_abandoned(self) -> None:
+        """Close the runs that killed commands on this results folder left open."""
+        for run in self._client.search_runs([self._experiment], "attributes.status = 'RUNNING'", max_results=1000):
+            ours = self._default or run.data.tags.get(ROOM) == self._room
+            if ours and run.info.run_id != self._parent and not self._has_owner(run):
+                self._client.set_tag(run.info.run_id, CUT_OFF, "true")
+                self._client.set_terminated(run.info.run_id, "KILLED")
+
+    def _has_owner(self, run: Any) -> bool:
+        return is_claimed(self._results, _owner(run.data.tags.get(SESSION, "")))
 
     def _children(self, parent: str) -> Iterator[Any]:
         token = None
@@ -229,17 +277,32 @@ class MlflowTracker(Tracker):
     def _begin(
         self, name: str, run_id: str, params: dict[str, str], tags: dict[str, str], started: datetime | None
     ) -> None:
-        there = self._known.pop(run_id, None)
-        if there is not None:
-            if there.info.status != "RUNNING" and tags.items() <= there.data.tags.items():
+        there = self._known.get(run_id)
+        if there is not None and _is_same(there, tags):
+            return
+        # Another command may have told of it meanwhile.
+        same = f"tags.`itm.run_id` = '{run_id}' and tags.`mlflow.parentRunId` = '{self._parent}'"
+        for there in self._client.search_runs([self._experiment], same):
+            if _is_same(there, tags):
                 self._known[run_id] = there
                 return
-            self._client.delete_run(there.info.run_id)
+            if there.info.status == "RUNNING" and self._has_owner(there):
+                return  # it is being told at this moment
+            self._drop(there)
         run = self._client.create_run(
-            self._experiment, _ms(started), {**tags, "mlflow.parentRunId": self._parent}, run_name=name
+            self._experiment,
+            _ms(started),
+            {**tags, "mlflow.parentRunId": self._parent, SESSION: self._session, ROOM: self._room},
+            run_name=name,
         )
         self._run = run.info.run_id
         self._flush(params)
+
+    def _drop(self, run: Any) -> None:
+        """Delete a run that is told anew; MLflow itself would keep its files."""
+        self._client.delete_run(run.info.run_id)
+        if self._default:
+            shutil.rmtree(self._results / "mlartifacts" / safe_name(run.info.run_id), ignore_errors=True)
 
     def _flush(self, params: dict[str, str]) -> None:
         from mlflow.entities import Metric, Param
@@ -268,15 +331,31 @@ class MlflowTracker(Tracker):
         if self._off:
             return
         try:
-            with _considerate():
+            with _considerate(), claim(self._results, "mlflow", self._patience) as ours:
+                if not ours:
+                    raise TimeoutError(f"another command has been writing for {self._patience:g} s")
                 _within(deadline or self._deadline, call)
         except Exception as error:  # whatever it is, the run's own files are complete
             self._off, self._parent, self._run, self._waiting = True, "", "", []
+            self._alive.close()
+            if self._patience == INTERRUPT_DEADLINE:
+                return
             logger.warning(
                 "MLflow at %s failed and is left alone from here on; the results are complete without it: %s",
                 _without_password(self.uri),
                 _without_password(f"{type(error).__name__}: {' '.join(str(error).split()):.200}"),
             )
+
+
+def _is_same(run: Any, tags: Mapping[str, str]) -> bool:
+    """Whether a run was told whole, with the same tags."""
+    whole = run.info.status != "RUNNING" and CUT_OFF not in run.data.tags
+    return whole and tags.items() <= run.data.tags.items()
+
+
+def _owner(session: str) -> str:
+    """What a tracker claims while an experiment of its is open."""
+    return f"mlflow-session-{session}"
 
 
 @contextmanager
@@ -319,14 +398,6 @@ def _within(seconds: float, call: Callable[[], Answer]) -> Answer:
     if error is not None:
         raise error
     return answer
-
-
-def _prove_writable(database: Path) -> None:
-    """Raise at once if the local store cannot be used; MLflow would try for minutes."""
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(database, timeout=5, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
 
 
 def _without_password(text: str) -> str:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,8 @@ from harness.profiling import StepTimer
 from harness.record import atomic_path
 from harness.scorer import Objective, Scorer
 from harness.scoring import similarity_matrix
-from harness.spec import TrainingSpec
+from harness.spec import TrainingSpec, canonical_json
+from harness.training_state import Expected, read_state
 
 
 @dataclass(frozen=True)
@@ -304,6 +304,7 @@ class _Loop:
         if path is None:
             return
         state = {
+            "training": self.identity,
             "scorer": self.scorer.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
@@ -316,8 +317,8 @@ class _Loop:
             torch.save(state, temporary)
 
     def resume(self, path: Path | None) -> TrainingResult:
-        """Take up the checkpoint if there is a whole one of this model; else start anew, which costs time only."""
-        state = _read_checkpoint(path, self.scorer) if path is not None and path.is_file() else None
+        """Take up the checkpoint if there is a whole one of this training; else start anew, which costs time only."""
+        state = read_state(path, self.expected, self.device) if path is not None else None
         if state is None:
             return TrainingResult()
         self.scorer.load_state_dict(state["scorer"])
@@ -326,12 +327,19 @@ class _Loop:
         self.timer.samples = list(state["step_samples"])
         return TrainingResult([Epoch(**epoch) for epoch in state["history"]], state["best_epoch"], self.step)
 
+    @property
+    def identity(self) -> str:
+        """Settings and seed of this training, which its checkpoint must be of."""
+        return canonical_json({**self.spec.model_dump(mode="json"), "seed": self.seed})
 
-def _read_checkpoint(path: Path, scorer: Scorer) -> dict[str, Any] | None:
-    """The state in a checkpoint; None if it is damaged or of another model."""
-    try:
-        state = torch.load(path, map_location=scorer.device, weights_only=True)
-        shapes = {name: value.shape for name, value in state["scorer"].items()}
-    except (OSError, RuntimeError, KeyError, ValueError, EOFError, UnpicklingError):
-        return None
-    return state if shapes == {name: value.shape for name, value in scorer.state_dict().items()} else None
+    @property
+    def expected(self) -> Expected:
+        """What a checkpoint of this training must agree with."""
+        return Expected(
+            self.identity,
+            self.scorer.state_dict(),
+            self.optimizer.state_dict(),
+            [parameter.shape for group in self.optimizer.param_groups for parameter in group["params"]],
+            self.spec.epochs,
+            self.steps_per_epoch,
+        )

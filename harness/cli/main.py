@@ -12,6 +12,7 @@ import sys
 import click
 
 from harness import __version__
+from harness.cli.interruptions import Interruptions, interruptions
 from harness.errors import ItmError, did_you_mean
 
 #: name -> (module:attribute, one line for the list)
@@ -79,8 +80,17 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 a run failed (the others are kept), 2 bad input."""
+    """Run the command line and exit: 0 done, 1 a run failed (the others are kept), 2 bad input.
+
+    An interrupt (128 + the signal's number: 130, 143 of SIGTERM, 129 of SIGHUP) closes what is open; the same command
+    continues later.
+    """
     _log_to_stderr()
+    with interruptions() as signals:
+        _run(arguments, signals)
+
+
+def _run(arguments: list[str] | None, signals: Interruptions) -> None:
     try:
         code = cli.main(arguments, prog_name="itm", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -92,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("itm: interrupted; the same command continues where it stopped", err=True)
-        sys.exit(130)
+        signals.leave()
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)

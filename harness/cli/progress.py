@@ -66,14 +66,22 @@ class ConsoleObserver(Observer):
         self.progress.update(self.epochs, completed=epoch.epoch + 1, note=note)
 
     def ended(self, record: RunRecord) -> None:
+        self._tell(record, f"{time.perf_counter() - self.since:.0f} s")
+
+    def taken(self, record: RunRecord) -> None:
+        self._tell(record, "by another command")
+
+    def waiting(self, specs: Sequence[RunSpec]) -> None:
+        names = ", ".join(_title(spec) for spec in specs[:3]) + (", ..." if len(specs) > 3 else "")
+        runs = f"{len(specs)} run{'' if len(specs) == 1 else 's'}"
+        line = f"waiting for {runs} that other commands on this folder are at: {names}"
+        self.console.print(line, markup=False, soft_wrap=True)
+
+    def _tell(self, record: RunRecord, how: str) -> None:
         self.done += 1
-        seconds = time.perf_counter() - self.since
-        title = f"[{self.done}/{self.total}] {record.label} seed {record.seed}"
-        if record.status == "failed":
-            self.console.print(f"{title}: FAILED after {seconds:.0f} s: {record.error}", markup=False, soft_wrap=True)
-        else:
-            result = summary(record.metrics)
-            self.console.print(f"{title}: {result} ({seconds:.0f} s)", markup=False, soft_wrap=True)
+        result = f"FAILED: {record.error}" if record.status == "failed" else summary(record.metrics)
+        line = f"[{self.done}/{self.total}] {record.label} seed {record.seed}: {result} ({how})"
+        self.console.print(line, markup=False, soft_wrap=True)
         self.progress.update(self.cells, completed=self.done)
         self.progress.update(self.epochs, visible=False)
 

@@ -69,6 +69,13 @@ def is_claimed(root: Path, name: str) -> bool:
         return not free
 
 
+def remove_free(root: Path) -> None:
+    """Remove what the claims of killed owners left behind: files of claims that nobody holds."""
+    for path in (Path(root) / FOLDER).glob("*.lock"):
+        with suppress(ResultsNotWritable), claim(root, path.name.removesuffix(".lock"), wait=0):
+            pass  # freeing it removes its file
+
+
 def _acquire(lock: FileLock, path: Path, wait: float) -> bool:
     timeout = -1 if math.isinf(wait) else wait
     while True:

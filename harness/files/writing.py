@@ -16,8 +16,11 @@ from harness.files.owners import is_alive, this_machine
 
 logger = logging.getLogger(__name__)
 
-#: `.record.json.c0ffee-123-89abcdef`: of a file, by a process of a machine. The machine was not named before version 0.2.
-_TEMPORARY = re.compile(r"\.(?P<file>.+)\.(?:(?P<machine>[0-9a-f]{6})-)?(?P<pid>\d+)-[0-9a-f]{3,8}")
+#: `.record.json.c0ffee-123-89abcdef`: of a file, by a process of a machine, with what SQLite keeps beside a database.
+#: Earlier versions did not name the machine.
+_TEMPORARY = re.compile(
+    r"\.(?P<file>.+)\.(?:(?P<machine>[0-9a-f]{6})-)?(?P<pid>\d+)-[0-9a-f]{3,8}(-journal|-wal|-shm)?"
+)
 #: Seconds after which the unfinished file of another machine's process counts as left behind.
 FOREIGN_AGE = 24 * 3600.0
 
@@ -38,11 +41,28 @@ def atomic_path(path: Path) -> Iterator[Path]:
         remove_leftovers(path.parent, path.name)
         yield temporary
         os.replace(temporary, path)
-    except OSError as error:
-        raise ResultsNotWritable(f"cannot write {path}: {error.strerror or error}") from None
+    except Exception as error:
+        # Libraries hide a full disk behind errors of their own ("unexpected pos 704", "10000 requested and 359 written").
+        reason = getattr(error, "strerror", None) or _disk_problem(temporary)
+        if reason or isinstance(error, OSError):
+            raise ResultsNotWritable(f"cannot write {path}: {reason or error}") from None
+        raise
     finally:
         with suppress(OSError):  # a complaint about the leftover must not hide the reason
             temporary.unlink()
+
+
+def require_inside(path: Path, root: Path) -> None:
+    """Refuse to write to a place that links lead out of a folder.
+
+    Raises:
+        ResultsNotWritable: `path` is not below `root`, which may itself be a link.
+    """
+    target = Path(path).resolve()
+    if not target.is_relative_to(Path(root).resolve()):
+        raise ResultsNotWritable(
+            f"{path} is a link to {target}, outside {root}; nothing is written there: remove the link"
+        )
 
 
 def leftovers(folder: Path, name: str = "") -> list[Path]:
@@ -98,6 +118,18 @@ def set_aside(path: Path, reason: object) -> Path | None:
         return None
     logger.warning("%s is damaged and is kept as %s: %s", path, aside.name, _line(reason))
     return aside
+
+
+def _disk_problem(path: Path) -> str:
+    """Why nothing more can be written to an unfinished file; empty if it can be."""
+    try:
+        with path.open("ab") as file:
+            file.write(bytes(2**20))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _is_abandoned(path: Path) -> bool:

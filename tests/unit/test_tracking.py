@@ -2,15 +2,18 @@
 
 import logging
 import os
+import re
 import shutil
 import socket
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
 
-from harness import mirroring, tracking
+from harness import mirroring, tracking, tracking_store
 from harness.mirroring import mirror_record
 from harness.record import RunRecord
 from harness.tracking import MlflowTracker, Tracker, create_tracker
@@ -244,9 +247,58 @@ def test_a_mirror_that_was_cut_off_is_made_anew(results, folder):
     tracker = create_tracker(results)
     tracker.start_experiment("quickstart", {"itm.experiment": "quickstart"})
     assert tracker.start_run("cut off", record(0).run_id, {}, mirroring._tags(record(0)))
+    (before,) = Store(results).children()
+    artifacts = results / "mlartifacts" / before.info.run_id
+    tracker.artifact(folder / "record.json")
+    assert artifacts.is_dir()
+
+    mirror(results, folder, record(0))
+    (run,) = Store(results).children()
+    assert (run.info.run_id, run.info.status) == (before.info.run_id, "RUNNING"), "its owner lives and is at it"
+
+    tracker._alive.close()  # what the system does when the owner is killed
     mirror(results, folder, record(0))
     (run,) = Store(results).children()
     assert (run.info.status, run.data.metrics["full/rsum"]) == ("FINISHED", 300.0)
+    assert not artifacts.exists()
+
+
+def test_what_a_killed_command_left_running_is_closed_by_the_next_of_any_experiment(results, folder):
+    killed, alive = create_tracker(results), create_tracker(results)
+    for name, tracker in (("killed", killed), ("alive", alive)):
+        tracker.start_experiment(name)
+        tracker.start_run(f"run of {name}", record(0).run_id)
+    killed._alive.close()
+    mirror(results, folder, record(1), name="next")
+    status = {run.info.run_name: run.info.status for run in Store(results).runs()}
+    assert status.pop("scan.t2i_avg seed 1") == "FINISHED"
+    assert status == {
+        "killed": "KILLED",
+        "run of killed": "KILLED",
+        "alive": "RUNNING",
+        "run of alive": "RUNNING",
+        "next": "FINISHED",
+    }
+
+
+def test_an_interrupted_experiment_is_closed_as_killed(results):
+    tracker = create_tracker(results)
+    tracker.start_experiment("e")
+    tracker.start_run("r", record(0).run_id)
+    tracker.close("killed")
+    assert {run.info.status for run in Store(results).runs()} == {"KILLED"}
+
+
+def test_two_commands_that_tell_of_one_run_write_it_once(results, folder):
+    """Both opened the experiment before either told of the run."""
+    trackers = [create_tracker(results) for _ in range(2)]
+    for tracker in trackers:
+        tracker.start_experiment("e")
+    for tracker in trackers:
+        mirror_record(tracker, record(0), folder)
+        tracker.close()
+    assert len(Store(results).children()) == 1
+    assert len(Store(results).parents()) == 1
 
 
 def test_another_experiment_has_a_parent_of_its_own(results, folder):
@@ -393,9 +445,66 @@ def test_a_results_folder_that_cannot_hold_the_store(tmp_path, monkeypatch, capl
     expect_one_short_failure(tmp_path / "file", tmp_path, caplog, 5)
 
 
-def test_a_database_that_is_none(results, folder, caplog):
-    (results / "mlflow.db").write_bytes(b"no database " * 1000)
-    assert "not a database" in expect_one_short_failure(results, folder, caplog, 5)
+# The database -------------------------------------------------------------------------------------------------------
+
+
+def sql(path, *statements):
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+BROKEN = {
+    "no database": (lambda path: path.write_bytes(b"no database " * 1000), "not a database"),
+    "empty": (lambda path: path.write_bytes(b""), "it is empty"),
+    "cut in half": (half, "malformed|page"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "it is no file"),
+    "no version": (lambda path: sql(path, "DELETE FROM alembic_version"), "first migration was cut off"),
+    "no tables": (lambda path: sql(path, "DROP TABLE runs"), "lacks the tables runs"),
+    "a migration cut off": (
+        # of an early version by its own word, with tables of a late one
+        lambda path: sql(path, "UPDATE alembic_version SET version_num = '451aebb31d03'"),
+        "migration from version 451aebb31d03 was cut off",
+    ),
+}
+
+
+@pytest.mark.parametrize(("break_it", "reason"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_database_is_kept_aside_and_the_mirror_made_again(
+    results, folder, empty_store, monkeypatch, caplog, break_it, reason
+):
+    monkeypatch.setattr(tracking_store, "_create", lambda path, artifacts: shutil.copy(empty_store[0], path))
+    break_it(results / "mlflow.db")
+    (results / "mlflow.db-journal").write_bytes(b"of the broken one")
+    mirror(results, folder, record(0))
+    lines = [log.getMessage() for log in caplog.records]
+    assert len(lines) == 2, lines
+    assert re.search(f"mlflow.db is damaged and is kept as mlflow.db.damaged: .*({reason})", lines[0])
+    assert "made again from the records" in lines[1]
+    assert [run.data.tags["seed"] for run in Store(results).children()] == ["0"]
+    assert sorted(path.name for path in results.glob(".*")) == []
+
+
+def test_a_database_of_a_later_mlflow_is_left_as_it_is(results, folder, caplog):
+    sql(results / "mlflow.db", "UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    before = (results / "mlflow.db").read_bytes()
+    expect_one_short_failure(results, folder, caplog, 60)
+    assert (results / "mlflow.db").read_bytes() == before
+
+
+def test_a_first_migration_that_is_cut_off_leaves_no_database(tmp_path, folder, monkeypatch, caplog):
+    def cut_off(path, artifacts):
+        sql(path, "CREATE TABLE half (x)")
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "mlflow.db").unlink()
+    monkeypatch.setattr(tracking_store, "_create", cut_off)
+    expect_one_short_failure(tmp_path, folder, caplog, 60)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
 
 
 def test_a_record_that_is_odd_inside_costs_only_its_own_mirror(results, folder, caplog):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness import training
+from harness import training, training_state
 from harness.errors import CannotEncode, TrainingDiverged
 from harness.losses import InfoNCE, TripletLoss
 from harness.planning import build_scorer, open_dataset, plan
@@ -121,12 +121,93 @@ def test_resumed_training_ends_in_the_same_weights(cell, tmp_path, noise):
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("content", [b"", b"half a file"])
-def test_a_damaged_checkpoint_starts_anew(cell, tmp_path, content):
+SMALL = {
+    "name": "small",
+    "dataset": {"name": "scenes", "train_images": 20, "val_images": 8, "test_images": 8, "image_size": 32},
+    "seeds": 1,
+    "image": {"name": "regions", "width": 16},
+    "text": {"name": "bigru", "width": 16},
+    "training": {"batch_size": 32, "learning_rate": 0.003, "decay_epochs": []},
+    "scorers": ["scan"],
+}
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory, _cache_of_their_own):
+    """A training of three epochs whose last one was cut off: its checkpoint's bytes, what it must agree with, itself."""
+    cell = plan(load_experiment(SMALL))[0]
+    cell = cell.model_copy(update={"training": cell.training.model_copy(update={"epochs": 3})})
+    checkpoint, seen = tmp_path_factory.mktemp("stopped") / "checkpoint.pt", []
+    dataset = open_dataset(cell.dataset)
+    _, whole = _fit(cell, cell.training, checkpoint=checkpoint, on_epoch=lambda _: seen.append(checkpoint.read_bytes()))
+    expected = training._Loop(build_scorer(cell, dataset), dataset.split("train"), cell.training, cell.seed).expected
+    return seen[1], expected, cell, whole
+
+
+def _first(values):
+    return values[next(iter(values))]
+
+
+CHECKPOINTS = {
+    "empty": lambda path: path.write_bytes(b""),
+    "no checkpoint": lambda path: path.write_bytes(b"half a file"),
+    "cut in half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a link to nowhere": lambda path: (path.unlink(), path.symlink_to("nowhere")),
+    "a list": lambda path: torch.save([1, 2], path),
+    "no optimizer": lambda state: state.pop("optimizer"),
+    "an earlier version": lambda state: state.pop("training"),
+    "another seed": lambda state: state.update(training=state["training"].replace('"seed":0', '"seed":1')),
+    "a text as model": lambda state: state.update(scorer="weights"),
+    "another parameter": lambda state: state["scorer"].update(extra=torch.zeros(1)),
+    "another shape": lambda state: state["best"].update({k: torch.zeros(1, 1, 1) for k in list(state["best"])[:1]}),
+    "weights that are not finite": lambda state: _first(state["scorer"]).fill_(torch.nan),
+    "another optimizer": lambda state: state["optimizer"]["param_groups"][0].update(weight_decay=0.5),
+    "one group too many": lambda state: state["optimizer"]["param_groups"].append({}),
+    "moments of another shape": lambda state: _first(state["optimizer"]["state"]).update(exp_avg=torch.zeros(3)),
+    "moments of nothing": lambda state: state["optimizer"]["state"].update({999: {}}),
+    "moments without a step": lambda state: _first(state["optimizer"]["state"]).pop("step"),
+    "an epoch too few": lambda state: state["history"].pop(),
+    "more epochs than asked for": lambda state: state["history"].extend(state["history"]),
+    "a history without rSum": lambda state: state["history"][0]["validation"].pop("rsum"),
+    "a history of texts": lambda state: state["history"][1].update(seconds="many"),
+    "a best epoch that was not": lambda state: state.update(best_epoch=7),
+    "steps that were not": lambda state: state.update(step=3),
+    "step times of texts": lambda state: state.update(step_samples=["soon"]),
+}
+
+
+@pytest.mark.parametrize("damage", CHECKPOINTS.values(), ids=CHECKPOINTS)
+def test_a_checkpoint_that_is_not_of_this_training_is_said_and_not_used(stopped, tmp_path, caplog, damage):
+    content, expected, _, _ = stopped
     checkpoint = tmp_path / "checkpoint.pt"
     checkpoint.write_bytes(content)
+    state = training_state.read_state(checkpoint, expected, torch.device("cpu"))
+    assert state is not None, "the whole one is used"
+    if damage.__code__.co_varnames[0] == "path":
+        damage(checkpoint)
+    else:
+        damage(state)
+        torch.save(state, checkpoint)
+    assert training_state.read_state(checkpoint, expected, torch.device("cpu")) is None
+    lines = [log.getMessage() for log in caplog.records if "starts anew" in log.getMessage()]
+    assert len(lines) == 1
+    assert str(checkpoint) in lines[0]
+
+
+@pytest.mark.parametrize("name", ["a folder", "moments of another shape"])
+def test_a_training_whose_checkpoint_is_damaged_is_that_without_one(stopped, tmp_path, name):
+    content, expected, cell, whole = stopped
+    checkpoint = tmp_path / "checkpoint.pt"
+    checkpoint.write_bytes(content)
+    if name == "a folder":
+        CHECKPOINTS[name](checkpoint)
+    else:
+        state = training_state.read_state(checkpoint, expected, torch.device("cpu"))
+        CHECKPOINTS[name](state)
+        torch.save(state, checkpoint)
     _, result = _fit(cell, cell.training, checkpoint=checkpoint)
-    assert len(result.history) == cell.training.epochs
+    assert [e.validation for e in result.history] == [e.validation for e in whole.history]
 
 
 def test_divergence_is_named(cell, monkeypatch):
