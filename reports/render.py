@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import UnknownName
+from harness.files.names import safe_name
 from harness.record import atomic_path
 from reports import _latex, _markdown, figures
 from reports.document import Column, Figure, Report, Section, Table
@@ -80,7 +81,8 @@ def write(report: Report, folder: Path | str, stem: str, formats: Sequence[str] 
 
 def figure_stem(stem: str, figure: Figure) -> str:
     """File name of a figure without ending; its key is reduced to letters that need no escaping anywhere."""
-    return f"{stem}-{''.join(c if c.isascii() and c.isalnum() else '-' for c in figure.key)}"
+    key = safe_name(figure.key).replace(".", "-").replace("_", "-").strip("-")
+    return f"{stem}-{key}"
 
 
 def _html(report: Report) -> str:

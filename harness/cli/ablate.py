@@ -76,6 +76,7 @@ def _write(ablation, cells, outcome, store, cls) -> None:
 
     from harness.errors import RunFailed
     from reports import ablation as report
+    from reports import pages
 
     finished = {record.run_id for record in outcome.records}
     models = []
@@ -97,8 +98,11 @@ def _write(ablation, cells, outcome, store, cls) -> None:
         published=report.Published(effects, cls.published_ablation_source) if effects else None,
         failures=outcome.failures,
     )
-    folder = store.results / "ablations" / ablation.experiment.name
-    report.write(built, folder)
+    about = pages.about_experiment(ablation.experiment, kind=ablation.kind)
+    folder = pages.page_folder(
+        store.results / "ablations", ablation.experiment.name, report.STEM, about, sorted(finished)
+    )
+    report.write(pages.with_about(built, about), folder)
     console = Console(highlight=False)
     console.print(report.terminal_table(built))
-    console.print(f"written: {folder}/ablation.md, .html, .csv, .json, .tex", soft_wrap=True)
+    console.print(f"written: {folder}/ablation.md, .html, .csv, .json, .tex", soft_wrap=True, markup=False)

@@ -56,26 +56,29 @@ def leaderboard(
     with ConsoleObserver() as observer:
         outcome = run_experiment(spec, store, device=chosen, tracker=tracker, observer=observer)
     if outcome.records:
-        _write(spec.name, spec.description, outcome, store, published)
+        _write(spec, outcome, store, published)
     for failure in outcome.failures:
         click.echo(f"itm: error: {failure.label} seed {failure.seed} failed: {failure.error}", err=True)
     return outcome.exit_code
 
 
-def _write(name: str, description: str, outcome, store, published: bool) -> None:
+def _write(experiment, outcome, store, published: bool) -> None:
     from rich.console import Console
 
     from reports import leaderboard as board
+    from reports import pages
 
+    run_ids = [record.run_id for record in outcome.records]
     report = board.build(
         store,
-        [record.run_id for record in outcome.records],
-        title=f"Leaderboard: {name}",
+        run_ids,
+        title=f"Leaderboard: {experiment.name}",
         failures=outcome.failures,
         published=published,
     )
-    folder = store.results / "leaderboards" / name
-    board.write(report, folder)
+    about = pages.about_experiment(experiment)
+    folder = pages.page_folder(store.results / "leaderboards", experiment.name, board.STEM, about, run_ids)
+    board.write(pages.with_about(report, about), folder)
     console = Console(highlight=False)
     console.print(board.terminal_table(report))
-    console.print(f"written: {folder}/leaderboard.md, .html, .csv, .json, .tex", soft_wrap=True)
+    console.print(f"written: {folder}/leaderboard.md, .html, .csv, .json, .tex", soft_wrap=True, markup=False)

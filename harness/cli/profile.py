@@ -114,11 +114,13 @@ def _trained(
     from harness.planning import plan
     from harness.record import RunStore
     from harness.tracking import create_tracker
+    from reports import pages
 
     store = RunStore(results)
     store.prepare()
+    name = _page(results, spec.name, pages.about_experiment(spec))
     if options["report_only"]:
-        return {spec.name: {}}, 0
+        return {name: {}}, 0
     cells = plan(spec.model_copy(update={"seeds": spec.seeds[:1]}))
     with ConsoleObserver() as observer:
         outcome = run_cells(
@@ -139,7 +141,20 @@ def _trained(
     }
     if not runs:
         raise RunFailed("no run finished, so there is nothing to profile; see the errors above")
-    return {spec.name: runs}, outcome.exit_code
+    return {name: runs}, outcome.exit_code
+
+
+def _page(results: Path, name: str, about: dict[str, Any]) -> str:
+    """The folder below `profiles/` that this profile has: its name, unless another experiment's profile lies there.
+
+    Measurements are kept there beside the page, so the folder says what it is about before anything is measured.
+    """
+    from harness.record import write_json
+    from reports import pages
+
+    folder = pages.page_folder(results / "profiles", name, "about", about)
+    write_json(folder / "about.json", {"data": {pages.ABOUT: about}})
+    return folder.name
 
 
 def _recorded(results: Path) -> dict[str, dict[str, Any]]:
@@ -162,13 +177,15 @@ def _recorded(results: Path) -> dict[str, dict[str, Any]]:
             raise InvalidRecord(
                 f"the methods on {gallery.title} share no seed, so their points cannot be compared; train one seed of all"
             )
-        jobs[f"all-{gallery.slug}"] = {
+        about = {"all runs of": [gallery.dataset, gallery.split, gallery.protocol, gallery.data_sha256]}
+        jobs[_page(results, f"all-{gallery.slug}", about)] = {
             member.label: next(r for r in member.records if r.seed == min(common)) for member in own
         }
     return jobs
 
 
 def _measure(name: str, runs: dict[str, Any], results: Path, device: Any, chosen: Any) -> None:
+    from harness.files.locks import claim
     from harness.profiles.record import ProfileStore
     from harness.profiles.run import Watcher, profile_runs
     from harness.record import RunStore
@@ -177,8 +194,17 @@ def _measure(name: str, runs: dict[str, Any], results: Path, device: Any, chosen
         def step(self, text: str) -> None:
             click.echo(f"profile: {text}", err=True)
 
-    measured, ranks = profile_runs(name, runs, RunStore(results), device, chosen, Lines())
-    ProfileStore(results, name).write(measured, ranks)
+    store = ProfileStore(results, name)
+    with claim(results, f"profile-{name}", wait=0) as ours:
+        if ours:
+            store.write(*profile_runs(name, runs, RunStore(results), device, chosen, Lines()))
+            return
+    # Two at once would time each other, and measure the same twice.
+    click.echo(f"profile: another command is measuring {store.folder}; waiting for it", err=True)
+    before = store.state()
+    with claim(results, f"profile-{name}"):
+        if store.state() == before:  # it died
+            store.write(*profile_runs(name, runs, RunStore(results), device, chosen, Lines()))
 
 
 def _report(name: str, results: Path, limits: Any, mix_devices: bool, mlflow: bool) -> None:

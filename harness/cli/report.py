@@ -17,6 +17,7 @@ def report(results: Path, published: bool) -> None:
     from harness.errors import InvalidRecord
     from harness.record import RunStore
     from reports import leaderboard as board
+    from reports import pages
     from reports.loading import sound_records
 
     store = RunStore(results)
@@ -30,10 +31,12 @@ def report(results: Path, published: bool) -> None:
     for record in finished:
         by_data.setdefault((record.dataset, record.data_sha256), []).append(record.run_id)
     for (dataset, sha256), run_ids in by_data.items():
-        same_name = sum(name == dataset for name, _ in by_data) > 1
+        # told apart on disks that ignore case, too
+        same_name = sum(name.lower() == dataset.lower() for name, _ in by_data) > 1
         stem = f"{dataset}-{sha256[:8]}" if same_name else dataset
         built = board.build(store, run_ids, title=f"Leaderboard: {stem}", published=published)
-        folder = results / "leaderboards" / f"all-{stem}"
-        board.write(built, folder)
+        about = {"all runs of": dataset, "data_sha256": sha256}
+        folder = pages.page_folder(results / "leaderboards", f"all-{stem}", board.STEM, about, run_ids)
+        board.write(pages.with_about(built, about), folder)
         console.print(board.terminal_table(built))
-        console.print(f"written: {folder}/leaderboard.md, .html, .csv, .json, .tex", soft_wrap=True)
+        console.print(f"written: {folder}/leaderboard.md, .html, .csv, .json, .tex", soft_wrap=True, markup=False)

@@ -6,16 +6,15 @@ intervals are computed. All times are milliseconds, all sizes MiB or bytes as na
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from harness.errors import InvalidRecord
-from harness.record import RankTable, RunStore, atomic_path
+from harness.files.names import safe_name
+from harness.record import RankTable, RunStore, read_document, write_json
 from harness.spec import Spec, sha256_json
 
 SCHEMA_VERSION = 1
@@ -154,15 +153,18 @@ class ProfileStore:
     """
 
     def __init__(self, results: str | Path, name: str):
-        self.folder = Path(results) / "profiles" / name
+        self.folder = Path(results) / "profiles" / safe_name(name)
 
     def write(self, profile: Profile, ranks: Mapping[str, RankTable]) -> Path:
         """Write or replace the profile of its device, with the ranks by point; returns the JSON's path."""
         folder = self.folder / device_slug(profile.device)
         _Ranks(folder).write_ranks("", ranks)
-        with atomic_path(folder / "profile.json") as path:
-            path.write_text(json.dumps(profile.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n", "utf-8")
+        write_json(folder / "profile.json", profile.model_dump(mode="json"))
         return folder / "profile.json"
+
+    def state(self) -> dict[str, int]:
+        """What changes when a profile is written: the time of each device's file, in nanoseconds."""
+        return {str(path): path.stat().st_mtime_ns for path in self.folder.glob("*/profile.json")}
 
     def profiles(self) -> list[tuple[Profile, dict[str, RankTable]]]:
         """All devices' profiles with their ranks by point, oldest first.
@@ -182,14 +184,7 @@ def read_profile(path: Path) -> Profile:
     Raises:
         InvalidRecord: not JSON, of another schema version, or with unknown or missing fields.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        version = values.get("schema_version") if isinstance(values, dict) else None
-        if version != SCHEMA_VERSION:
-            raise InvalidRecord(f"{path} has schema version {version}, expected {SCHEMA_VERSION}; measure again")
-        return Profile.model_validate(values)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, ValidationError) as error:
-        raise InvalidRecord(f"cannot read {path}: {' '.join(str(error).split()):.200}; measure again") from None
+    return read_document(path, Profile, SCHEMA_VERSION, "measure again")
 
 
 def device_slug(device: str) -> str:

@@ -5,19 +5,22 @@ Plain data, read without Optuna or torch; the storage remains the source of the 
 
 from __future__ import annotations
 
-import json
+import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from harness.errors import InvalidRecord
-from harness.record import atomic_path
+from harness.record import read_document, write_json
 from harness.spec import Spec
 
 SCHEMA_VERSION = 1
 FILE = "study.json"
+logger = logging.getLogger(__name__)
+
 State = Literal["complete", "pruned", "failed"]
 
 
@@ -135,9 +138,7 @@ def write_summary(summary: StudySummary, folder: Path) -> Path:
     Raises:
         ResultsNotWritable: the folder cannot be written.
     """
-    text = json.dumps(summary.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
-    with atomic_path(folder / FILE) as path:
-        path.write_text(f"{text}\n", encoding="utf-8")
+    write_json(folder / FILE, summary.model_dump(mode="json"))
     return folder / FILE
 
 
@@ -148,20 +149,19 @@ def read_summary(folder: Path) -> StudySummary | None:
         InvalidRecord: it cannot be read or is of another version.
     """
     path = folder / FILE
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        version = values.get("schema_version") if isinstance(values, dict) else None
-        if version != SCHEMA_VERSION:
-            raise InvalidRecord(f"{path} has schema version {version}, expected {SCHEMA_VERSION}")
-        return StudySummary.model_validate(values)
-    except (OSError, ValueError, ValidationError) as error:
-        problem = " ".join(str(error).split())
-        raise InvalidRecord(f"cannot read {path}: {problem:.200}; run itm sweep again to write it anew") from None
+    return read_document(path, StudySummary, SCHEMA_VERSION, "run itm sweep again to write it anew")
 
 
 def summaries(results: Path, experiment: str) -> list[StudySummary]:
-    """All studies of an experiment below a results folder, by name."""
-    found = [read_summary(path.parent) for path in sorted((Path(results) / "sweeps").glob(f"*/{FILE}"))]
-    return [summary for summary in found if summary is not None and summary.experiment == experiment]
+    """All studies of an experiment below a results folder, by name; of each damaged one a line says so."""
+    found = []
+    for path in sorted((Path(results) / "sweeps").glob(f"*/{FILE}")):
+        try:
+            summary = read_summary(path.parent)
+        except InvalidRecord as error:
+            logger.warning("a study is left out: %s", error)
+        else:
+            found += [summary] if summary is not None and summary.experiment == experiment else []
+    return found
