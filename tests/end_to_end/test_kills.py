@@ -1,0 +1,163 @@
+"""A leaderboard that is killed again and again ends as one that never was: same files, no leftovers, a whole mirror.
+
+`ITM_KILLS=30 pytest tests/end_to_end/test_kills.py` is the full run; two kills stand for it otherwise. Half of the kills
+strike just before or after a file gets its name, which is where a half-written state would show; the others at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.record import RunStore
+
+KILLS = int(os.environ.get("ITM_KILLS", "2"))
+#: `itm ARGUMENTS` that kills itself before or after the n-th file of the harness gets its name; n = 0: never.
+ITM = """
+import os, signal, sys
+moment, when, replace, count = int(sys.argv[1]), sys.argv[2], os.replace, 0
+def counted(source, target):
+    global count
+    count += 1
+    if (count, when) == (moment, "before"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+    if (count, when) == (moment, "after"):
+        os.kill(os.getpid(), signal.SIGKILL)
+os.replace = counted
+from harness.cli.main import main
+main(sys.argv[3:])
+"""
+
+
+@pytest.fixture
+def command(tiny, tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**tiny, "scorers": ["scan", "chan"]}))
+
+    def start(results: Path, moment: int = 0, when: str = "after") -> subprocess.Popen[str]:
+        arguments = ["leaderboard", str(path), "--results", str(results)]
+        return subprocess.Popen(
+            [sys.executable, "-c", ITM, str(moment), when, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return start
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    text, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, text
+    assert "Traceback" not in text
+    assert "MLflow at" not in text, text
+    return text
+
+
+def state(results: Path) -> dict[str, object]:
+    """All that must not depend on kills: numbers, ranks and weights of each run."""
+    store = RunStore(results)
+    return {
+        record.run_id: (
+            json.dumps([record.metrics, record.validation, record.status], sort_keys=True),
+            (store.folder(record.run_id) / "ranks.npz").read_bytes(),
+            (store.folder(record.run_id) / "model.safetensors").read_bytes(),
+        )
+        for record in store.records()
+    }
+
+
+def files(results: Path) -> set[str]:
+    """Names of all files but the mirror's copies."""
+    return {
+        path.relative_to(results).as_posix()
+        for path in results.rglob("*")
+        if path.is_file() and "mlartifacts" not in path.parts
+    }
+
+
+def mirrored(results: Path) -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(results / "mlflow.db")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return sorted(connection.execute("SELECT name, status FROM runs WHERE lifecycle_stage = 'active'").fetchall())
+
+
+def test_kills_change_nothing(command, tmp_path):
+    straight = tmp_path / "straight"
+    since = time.monotonic()
+    finish(command(straight))
+    duration = time.monotonic() - since
+    expected, names = state(straight), files(straight)
+    assert len(expected) == 2
+    assert mirrored(straight) == [("chan seed 0", "FINISHED"), ("scan seed 0", "FINISHED"), ("tiny", "FINISHED")]
+
+    draw = random.Random(12)
+    results, struck = tmp_path / "killed-0", 0
+    while struck < KILLS:
+        if struck % 2:
+            process = command(results)
+            time.sleep(draw.uniform(0.2, duration))
+            process.kill()
+        else:
+            process = command(results, draw.randint(1, 12), draw.choice(["before", "after"]))
+        process.communicate(timeout=300)
+        if process.returncode == -signal.SIGKILL:
+            struck += 1
+        else:  # came to its end first: once more from the start
+            assert (state(results), files(results), mirrored(results)) == (expected, names, mirrored(straight))
+            results = tmp_path / f"killed-{struck}-{draw.random()}"
+    finish(command(results))
+    assert state(results) == expected
+    assert files(results) == names
+    assert mirrored(results) == mirrored(straight)
+
+
+def test_three_commands_on_one_folder_do_the_work_once_and_all_show_the_whole(command, tmp_path):
+    results = tmp_path / "shared"
+    texts = [finish(process) for process in [command(results) for _ in range(3)]]
+    tables = [text[text.index("Tier") :] for text in texts]
+    assert tables[0] == tables[1] == tables[2]
+    ended = [line for text in texts for line in text.splitlines() if line.startswith("[")]
+    already = sum(int(text.partition(" already recorded")[0].rpartition(" ")[2]) for text in texts)
+    ours = [line for line in ended if "by another command" not in line]
+    assert len(ours) == 2, ended
+    assert len(ended) + already == 3 * 2
+    assert mirrored(results) == [("chan seed 0", "FINISHED"), ("scan seed 0", "FINISHED"), ("tiny", "FINISHED")]
+    assert not list(results.rglob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "code"), [([signal.SIGTERM], 143), ([signal.SIGINT, signal.SIGINT], 130)], ids=["SIGTERM", "two SIGINT"]
+)
+def test_a_signal_ends_a_command_in_order(command, tiny, tmp_path, numbers, code):
+    long = yaml.safe_load((tmp_path / "tiny.yaml").read_text())
+    long["training"]["epochs"] = 2000
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(long))
+    results = tmp_path / "results"
+    process = command(results)
+    deadline = time.monotonic() + 240
+    while not list(results.glob("runs/*/checkpoint.pt")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    for number in numbers:
+        process.send_signal(number)
+        time.sleep(0.02)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == code, text
+    assert "Traceback" not in text
+    assert text.splitlines()[-1] == "itm: interrupted; the same command continues where it stopped"
+    assert mirrored(results) == [("tiny", "KILLED")]
+    assert not list(results.rglob(".*"))
