@@ -137,10 +137,17 @@ class RunStore:
             with suppress(OSError):
                 probe.unlink()
         for folder in (self.results / "runs").glob("*/"):
-            if leftovers(folder) and not folder.is_symlink() and is_safe_name(folder.name):
+            unfinished = leftovers(folder) or (folder / "checkpoint.pt").exists()
+            if unfinished and not folder.is_symlink() and is_safe_name(folder.name):
                 with self.claim(folder.name, wait=0) as ours:
                     if ours:
-                        remove_leftovers(folder, alone=True)
+                        self._tidy_run(folder)
+
+    def _tidy_run(self, folder: Path) -> None:
+        remove_leftovers(folder, alone=True)
+        if self.finished(folder.name):  # killed between its record and the end of its checkpoint
+            with suppress(OSError):
+                (folder / "checkpoint.pt").unlink()
 
     def claim(self, run_id: str, wait: float = math.inf) -> AbstractContextManager[bool]:
         """The right to write in a run's folder, as `harness.files.locks.claim`.

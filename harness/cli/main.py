@@ -117,10 +117,11 @@ class _Lines(logging.Handler):
 
 
 def _log_to_stderr() -> None:
-    logger = logging.getLogger("harness")
-    logger.setLevel(logging.INFO)
-    if not any(isinstance(handler, _Lines) for handler in logger.handlers):
-        logger.addHandler(_Lines())
+    for name in ("harness", "reports"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        if not any(isinstance(handler, _Lines) for handler in logger.handlers):
+            logger.addHandler(_Lines())
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ def report(results: Path, published: bool) -> None:
     from rich.console import Console
 
     from harness.errors import InvalidRecord
+    from harness.files.names import safe_name
     from harness.record import RunStore
     from reports import leaderboard as board
     from reports import pages
@@ -36,7 +37,7 @@ def report(results: Path, published: bool) -> None:
         stem = f"{dataset}-{sha256[:8]}" if same_name else dataset
         built = board.build(store, run_ids, title=f"Leaderboard: {stem}", published=published)
         about = {"all runs of": dataset, "data_sha256": sha256}
-        folder = pages.page_folder(results / "leaderboards", f"all-{stem}", board.STEM, about, run_ids)
+        folder = pages.page_folder(results / "leaderboards", f"all-{safe_name(stem)}", board.STEM, about, run_ids)
         board.write(pages.with_about(built, about), folder)
         console.print(board.terminal_table(built))
         console.print(f"written: {folder}/leaderboard.md, .html, .csv, .json, .tex", soft_wrap=True, markup=False)

@@ -5,16 +5,15 @@ The folder is `$ITM_CACHE`, else `~/.cache/itm-harness`. Everything in it can be
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from harness.errors import InvalidDataset
+from harness.errors import InvalidDataset, ResultsNotWritable
+from harness.files.writing import atomic_path, set_aside
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +34,10 @@ def load_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> n
     Returns:
         The array, or None where the file is missing, truncated, of another shape, or not an array.
     """
+    if not os.path.lexists(path):
+        return None
     if not path.is_file():
+        set_aside(path, "it is no file")
         return None
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -69,25 +71,16 @@ def write_array(
     """
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
     rows = 0
-    partial = ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
+        with atomic_path(path) as partial, partial.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             for block in blocks:
                 file.write(np.ascontiguousarray(block, dtype=dtype).data)
                 rows += len(block)
-        assert rows == shape[0], f"{rows} rows written, {shape[0]} announced"
-        os.replace(partial, path)
-        partial = ""
-    except OSError as error:
+            assert rows == shape[0], f"{rows} rows written, {shape[0]} announced"
+    except ResultsNotWritable as error:
         raise InvalidDataset(
-            f"cannot write the cache {path}: {error.strerror or error}; "
+            f"{str(error).replace('cannot write', 'cannot write the cache', 1)}; "
             "set ITM_CACHE to a folder with room that you may write"
         ) from None
-    finally:
-        if partial:
-            with contextlib.suppress(OSError):
-                os.unlink(partial)
     return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
-import yaml
 
 from harness.record import RunStore
 
@@ -196,33 +190,6 @@ def test_check_says_which_rule_is_broken(itm, tmp_path):
     code, out, _ = itm("check", plugin)
     assert code == 1
     assert "FAIL" in out
-
-
-def test_a_killed_leaderboard_continues_to_the_same_result(tiny, tmp_path):
-    tiny = {**tiny, "training": {**tiny["training"], "epochs": 12}, "scorers": ["scan", "chan"]}
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(tiny))
-
-    def command(results: str) -> list[str]:
-        return [sys.executable, "-m", "harness.cli.main", "leaderboard", str(path), "--results", results, "--no-mlflow"]
-
-    killed, straight = str(tmp_path / "killed"), str(tmp_path / "straight")
-    process = subprocess.Popen(command(killed), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list(Path(killed).glob("runs/*/checkpoint.pt")):
-        assert process.poll() is None, "ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert len(list(Path(killed).glob("runs/*/record.json"))) < 2
-    for results in (killed, straight):
-        subprocess.run(command(results), check=True, capture_output=True)
-    results = [
-        {r.run_id: (r.metrics, r.validation) for r in RunStore(folder).records()} for folder in (killed, straight)
-    ]
-    assert len(results[0]) == 2
-    assert json.dumps(results[0], sort_keys=True) == json.dumps(results[1], sort_keys=True)
 
 
 def test_a_saved_model_is_a_row_of_the_leaderboard(itm, experiment, tmp_path):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import doctest
+import os
 import subprocess
 import sys
 import time
 
 import pytest
 
+from harness.errors import ResultsNotWritable
 from harness.files import locks, names
 from harness.files.locks import claim, is_claimed
 from harness.files.names import LONGEST, is_safe_name, safe_name
+from harness.files.owners import this_machine
+from harness.files.writing import atomic_path, require_inside, set_aside
 
 # Names ----------------------------------------------------------------------------------------------------------------
 
@@ -143,3 +147,71 @@ def test_a_disk_without_locks_is_said_once_and_does_not_stop_the_work(tmp_path, 
             assert ours
     assert [log.getMessage() for log in caplog.records if "has no locks" in log.getMessage()]
     assert len(caplog.records) == 1
+
+
+# Writing --------------------------------------------------------------------------------------------------------------
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np, torch
+from safetensors.torch import save_file
+from harness.errors import ItmError
+from harness.files.writing import atomic_path
+writers = {
+    "text": lambda path: path.write_text("x" * 10_000),
+    "numpy": lambda path: np.save(path.open("wb"), np.zeros(10_000)),
+    "npz": lambda path: np.savez_compressed(path.open("wb"), np.random.default_rng(0).random(10_000)),
+    "torch": lambda path: torch.save({"a": torch.zeros(10_000)}, path),
+    "safetensors": lambda path: save_file({"a": torch.zeros(10_000)}, path),
+}
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+for name, write in writers.items():
+    try:
+        with atomic_path(Path(sys.argv[1]) / name) as path:
+            write(path)
+    except ItmError as error:
+        print(error)
+"""
+
+
+def test_a_full_disk_is_named_whoever_writes(tmp_path):
+    """A limit of the file size stands for a full disk: writing stops in the middle, with an error of the system."""
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 5
+    assert all(line.startswith("cannot write") and line.endswith(": File too large") for line in lines), lines
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_next_write_removes_what_a_killed_one_left(tmp_path):
+    machine = this_machine()
+    dead = tmp_path / f".a.json.{machine}-99999999-0123abcd"
+    alive = tmp_path / f".a.json.{machine}-{os.getpid()}-0123abcd"
+    foreign, old = tmp_path / ".a.json.ffffff-1-0123abcd", tmp_path / ".a.json.ffffff-2-0123abcd"
+    another = tmp_path / f".b.json.{machine}-99999999-0123abcd"
+    mine = tmp_path / ".hidden.json"
+    for path in (dead, alive, foreign, old, another, mine):
+        path.write_text("half")
+    os.utime(old, (0, 0))
+    with atomic_path(tmp_path / "a.json") as path:
+        path.write_text("whole")
+    assert not dead.exists()
+    assert not old.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", alive.name, foreign.name, another.name, mine.name}
+
+
+def test_two_damages_of_one_file_are_both_kept(tmp_path):
+    for content in ("first", "second"):
+        (tmp_path / "a.json").write_text(content)
+        assert set_aside(tmp_path / "a.json", "no JSON") is not None
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"first", "second"}
+
+
+def test_a_link_that_leads_out_of_a_folder_is_refused(tmp_path):
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "link").symlink_to(tmp_path)
+    require_inside(tmp_path / "inside" / "new", tmp_path / "inside")
+    with pytest.raises(ResultsNotWritable, match="is a link to"):
+        require_inside(tmp_path / "inside" / "link", tmp_path / "inside")

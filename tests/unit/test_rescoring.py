@@ -118,6 +118,37 @@ def test_what_is_missing_is_said_and_nothing_is_written(store, dataset):
     assert store.read("a" * 16) == before
 
 
+def test_numbers_are_not_made_from_another_runs_scores_or_ranks(store, dataset):
+    """What can be computed again must be what the record says, or nothing is written."""
+    add_run(store, dataset)
+    add_run(store, dataset, "b" * 16, keep=False)
+    other = np.random.default_rng(9).normal(size=(12, 60)).astype(np.float32)
+    np.save(store.folder("a" * 16) / "scores.npy", other)
+    store.write_ranks(
+        "b" * 16, {"full": evaluate(other, dataset.split("test"), ["full"], EvaluationSpec()).ranks["full"]}
+    )
+    for run_id, source in (("a" * 16, r"scores\.npy"), ("b" * 16, r"ranks\.npz")):
+        files = [store.folder(run_id) / name for name in ("record.json", "ranks.npz")]
+        before = [path.read_bytes() for path in files]
+        with pytest.raises(InvalidRecord, match=rf"record\.json says .* on full, {source} gives"):
+            rescore(store, run_id, ["full"], ["optimistic"])
+        assert [path.read_bytes() for path in files] == before
+
+
+@pytest.mark.parametrize("value", [-1, 0.5, 61])
+def test_numbers_are_not_made_from_ranks_that_cannot_be(store, dataset, value):
+    add_run(store, dataset, keep=False)
+    path = store.folder("a" * 16) / "ranks.npz"
+    arrays = dict(np.load(path))
+    ranks = arrays["full/i2t_rank"].astype(float)
+    ranks[3] = value
+    np.savez(path, **{**arrays, "full/i2t_rank": ranks})
+    before = (store.folder("a" * 16) / "record.json").read_bytes()
+    with pytest.raises(InvalidRecord, match=rf"i2t_rank holds {value:g}"):
+        rescore(store, "a" * 16, ["full"], ["optimistic"])
+    assert (store.folder("a" * 16) / "record.json").read_bytes() == before
+
+
 def test_data_that_changed_are_refused(store, dataset):
     add_run(store, dataset)
     with pytest.raises(InvalidDataset, match="are not those of run"):
