@@ -46,7 +46,7 @@ def plan(experiment: Experiment) -> list[RunSpec]:
 
 
 def resolve_entry(
-    experiment: Experiment, entry: ScorerEntry, dataset: Component, data_sha256: str, split: Split
+    experiment: Experiment, entry: ScorerEntry, dataset: Component, data_sha256: str, split: Split | None
 ) -> RunSpec:
     """One entry of an experiment with every default filled in, for the experiment's first seed.
 
@@ -55,7 +55,7 @@ def resolve_entry(
         entry: a scorer that is trained.
         dataset: resolved.
         data_sha256: of its content.
-        split: one whose images the image backbone must be able to take.
+        split: one whose images the image backbone must be able to take; None = not checked.
 
     Raises:
         UnknownName, InvalidSpec: an unknown or impossible scorer, backbone or setting.
@@ -65,7 +65,8 @@ def resolve_entry(
     scorer, variant = registry.split(entry.name)
     image = backbones.resolve("image", entry.image or cls.default_image or experiment.image)
     text = backbones.resolve("text", entry.text or cls.default_text or experiment.text)
-    _check_input(image, split)
+    if split is not None:
+        _check_input(image, split)
     where = f"training of scorer '{entry.key}'"
     return RunSpec(
         scorer=scorer,

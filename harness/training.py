@@ -86,6 +86,7 @@ def fit(
     seed: int,
     checkpoint: Path | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    on_resume: Callable[[list[Epoch]], None] | None = None,
     batch_size_eval: int = 256,
 ) -> TrainingResult:
     """Train a scorer in place and leave it with the weights of its best validation epoch.
@@ -98,6 +99,7 @@ def fit(
         seed: of the order of pairs and of all noise.
         checkpoint: file to write after each epoch and to resume from if it is there; None = neither.
         on_epoch: called after each epoch; an exception it raises ends the training (the checkpoint is kept).
+        on_resume: called with the epochs of the checkpoint that the training resumes from; not called without one.
         batch_size_eval: items encoded at once for validation.
 
     Returns:
@@ -112,6 +114,8 @@ def fit(
         return TrainingResult()
     loop = _Loop(scorer, train, spec, seed)
     result = loop.resume(checkpoint)
+    if result.history and on_resume is not None:
+        on_resume(result.history)
     for number in range(len(result.history), spec.epochs):
         started = time.perf_counter()
         losses = loop.run_epoch(number)

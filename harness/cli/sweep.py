@@ -15,16 +15,24 @@ if TYPE_CHECKING:
     from harness.sweeps.summary import StudySummary
 
 
+def _not_nan(context: click.Context, option: click.Parameter, value: float) -> float:
+    if value != value:  # click takes it for a number of any range
+        raise click.BadParameter("expected a number of seconds, got nan", context, option)
+    return value
+
+
 @click.command()
 @click.argument("experiment", metavar="EXP")
 @click.option("--scorer", required=True, metavar="NAME", help="Entry of EXP, or any registered scorer.")
 @click.option(
     "--trials",
     required=True,
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=100_000),
     help="Total of the study, earlier calls and machines included.",
 )
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1), help="Processes on this machine.")
+@click.option(
+    "--workers", default=1, show_default=True, type=click.IntRange(min=1, max=256), help="Processes on this machine."
+)
 @click.option(
     "--objective",
     "objectives",
@@ -44,7 +52,8 @@ if TYPE_CHECKING:
     "--grace",
     default=60.0,
     show_default=True,
-    type=click.FloatRange(min=1),
+    type=click.FloatRange(min=1, max=86_400),
+    callback=_not_nan,
     help="Seconds without a sign of life until the trial of a worker elsewhere is done again.",
 )
 @set_option
@@ -80,14 +89,17 @@ def sweep(
 
     from harness.cli.sweep_progress import ConsoleListener
     from harness.record import RunStore
-    from harness.sweeps.plan import plan_study
+    from harness.sweeps.plan import draft_study, with_data
     from harness.sweeps.run import run_study
+    from harness.sweeps.study import check_study
     from harness.tracking import create_tracker
 
     RunStore(results).prepare()
     files = tuple(str(plugin.resolve()) for plugin in plugins)
-    plan = plan_study(spec, scorer, results, storage=storage, name=study, plugins=files)
-    trials = _affordable(plan, trials)
+    draft = draft_study(spec, scorer, results, storage=storage, name=study, plugins=files)
+    check_study(draft)
+    trials = _affordable(draft, trials)
+    plan = with_data(draft, spec)
     summary = run_study(
         plan,
         results,
@@ -123,12 +135,11 @@ def _with_options(spec: Experiment, sought: dict[str, Any]) -> Experiment:
 
 
 def _affordable(plan: StudyPlan, trials: int) -> int:
-    """The number of trials; a grid has no more than its points."""
-    import math
-
-    if plan.settings.sampler.name != "GridSampler":
+    """The number of trials; a sampler that visits every point has no more than there are."""
+    sampler = plan.settings.sampler.name
+    if sampler not in ("GridSampler", "BruteForceSampler"):
         return trials
-    points = math.prod(len(values) for values in plan.space.grid().values())
+    points = plan.space.points(sampler)
     if points < trials:
         click.echo(f"the grid has {points} points, so there are {points} trials instead of {trials}", err=True)
     return min(points, trials)

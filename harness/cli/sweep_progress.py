@@ -8,7 +8,7 @@ import click
 
 from harness.sweeps.plan import StudyPlan
 from harness.sweeps.run import Listener
-from harness.sweeps.study import shown_storage
+from harness.sweeps.storage import shown_storage
 from harness.sweeps.summary import TrialSummary, best_of
 
 

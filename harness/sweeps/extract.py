@@ -15,8 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.planning import open_dataset
 from harness.sweeps.liveness import ERROR
 from harness.sweeps.plan import StudyPlan
+from harness.sweeps.search import COSTS, violations
 from harness.sweeps.settings import Direction
-from harness.sweeps.study import COSTS, shown_storage, violations
+from harness.sweeps.storage import shown_storage
 from harness.sweeps.summary import State, StudySummary, TrialSummary, best_of, pareto_front
 from harness.sweeps.worker import has_ended
 

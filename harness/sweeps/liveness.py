@@ -1,8 +1,11 @@
-"""Signs of life: a worker that dies is noticed, and its trial is redone.
+"""Who holds a trial, and what becomes of it when its holder is gone: the same trial waits for the next worker.
 
-A worker counts up a number in its trial's attributes while it runs. Another worker takes a trial for lost when the
-process is gone (same machine) or the number has not changed for the grace period on the watcher's own clock, so the
-clocks of machines need not agree. It works on every storage of Optuna's, whose own heartbeat knows databases only.
+A worker writes its name into its trial and counts up a number there while it runs. Its trial is lost when the process is
+gone (same machine) or the number has not changed for the grace period on the watcher's own clock, so the clocks of
+machines need not agree. A lost trial goes back to the queue under its own number, with what was drawn and reported.
+
+Optuna's heartbeat and `RetryHeartbeatStaleTrialCallback` are not used: they know databases only, no journal; they fail the
+trial and queue a copy under another number, from which samplers draw otherwise; they count every kill against it.
 """
 
 from __future__ import annotations
@@ -10,33 +13,58 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from harness.files.owners import is_alive, this_machine
+
 logger = logging.getLogger(__name__)
 
-PULSE, WORKER, LOST, ERROR, ATTEMPT = "pulse", "worker", "lost", "error", "attempt"
+#: User attributes of a trial: its sign of life, its holder, how its workers died of it, and why it failed.
+PULSE, WORKER, DEATHS, ERROR = "pulse", "worker", "deaths", "error"
 #: Seconds without a sign of life until a trial counts as lost, and signs in that time.
 GRACE_SECONDS, PULSES_A_GRACE = 60.0, 4
-#: A setting that ends its process every time (out of memory, say) is given up.
-MOST_ATTEMPTS = 3
+#: Settings that end their process this many times (out of memory, say) are given up.
+MOST_DEATHS = 3
 
 
-def this_machine() -> str:
-    """Names what process ids refer to: the host, its boot, and the container's process namespace."""
-    parts = [socket.gethostname()]
-    with contextlib.suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8])
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(parts)
+class TakenOver(Exception):
+    """This worker was asleep for so long that another one has its trial now."""
+
+
+def worker_name(parent: int | None = None) -> dict[str, Any]:
+    """What a worker writes into a trial that it begins.
+
+    Args:
+        parent: process that watches this worker; None if nobody does.
+    """
+    pid = os.getpid()
+    name = {"machine": this_machine(), "pid": pid, "born": _born(pid), "token": uuid.uuid4().hex[:12]}
+    return name if parent is None else {**name, "parent": {"pid": parent, "born": _born(parent)}}
+
+
+def require_hold(trial: optuna.Trial) -> None:
+    """Stop a worker that has lost its trial.
+
+    Raises:
+        TakenOver: another worker holds the trial.
+    """
+    if stored(trial.study, trial.number).user_attrs.get(WORKER) != trial.user_attrs.get(WORKER):
+        raise TakenOver
+
+
+def stored(study: Study, number: int) -> FrozenTrial:
+    """A trial as the storage has it now."""
+    return next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
 
 
 class Pulse:
@@ -73,7 +101,7 @@ class Pulse:
 
 
 class Watcher:
-    """Finds the running trials of a study whose workers are gone, and queues them again.
+    """Finds the running trials of a study whose workers are gone. To be used under the study's lock.
 
     Args:
         grace: seconds.
@@ -83,24 +111,24 @@ class Watcher:
     def __init__(self, grace: float = GRACE_SECONDS, clock: Callable[[], float] = time.monotonic):
         self._grace, self._clock = grace, clock
         self._seen: dict[int, tuple[Any, float]] = {}
-        self._machine = this_machine()
 
-    def redo_lost(self, study: Study) -> list[int]:
-        """End lost trials and queue their settings again; returns their numbers."""
+    def requeue_lost(self, study: Study) -> list[int]:
+        """Queue lost trials again; returns their numbers."""
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        lost = [trial for trial in running if self._is_lost(trial) and _end(study, trial)]
+        lost = [trial for trial in running if self._is_lost(trial)]
         for trial in lost:
-            attempt = int(trial.user_attrs.get(ATTEMPT, 1))
-            if attempt < MOST_ATTEMPTS:
-                queue_again(study, trial, attempt + 1)
-                logger.info("the worker of trial %d is gone; the trial is done again", trial.number)
+            requeue(study, trial)
+            logger.info("the worker of trial %d is gone; the trial resumes", trial.number)
         return [trial.number for trial in lost]
 
     def _is_lost(self, trial: FrozenTrial) -> bool:
-        worker = trial.user_attrs.get(WORKER) or {}
-        if worker.get("machine") == self._machine and not _alive(int(worker["pid"])):
+        worker = trial.user_attrs.get(WORKER)
+        if not worker:
+            return True  # its worker was killed while it began the trial: it would hold the lock otherwise
+        # A parent that lives sees how its worker died, and decides what becomes of the trial.
+        if worker.get("machine") == this_machine() and not _runs(worker) and not _runs(worker.get("parent")):
             return True
-        pulse, now = trial.user_attrs.get(PULSE), self._clock()
+        pulse, now = (trial.user_attrs.get(PULSE), worker), self._clock()
         before = self._seen.get(trial.number)
         if before is None or before[0] != pulse:
             self._seen[trial.number] = (pulse, now)
@@ -108,38 +136,57 @@ class Watcher:
         return now - before[1] > self._grace
 
 
-def queue_again(study: Study, trial: FrozenTrial, attempt: int) -> None:
-    """A trial with the settings of one that did not come to its end."""
-    source = {"source": trial.user_attrs["source"]} if "source" in trial.user_attrs else {}
-    study.enqueue_trial(dict(trial.params), user_attrs={**source, ATTEMPT: attempt, "redo_of": trial.number})
+def requeue(study: Study, trial: FrozenTrial) -> None:
+    """Give a running trial back to the queue. To be used under the study's lock.
 
-
-def _end(study: Study, trial: FrozenTrial) -> bool:
-    """End a lost trial; False if another worker was faster. After `MOST_ATTEMPTS` it counts as failed."""
-    attempt = int(trial.user_attrs.get(ATTEMPT, 1))
+    Optuna has no public call for it; its storages allow the step, and `Study.ask` takes waiting trials first.
+    """
     storage, trial_id = study._storage, trial._trial_id
-    try:
-        if attempt >= MOST_ATTEMPTS:
-            message = f"the worker died {attempt} times on these settings; was there enough memory?"
-            storage.set_trial_user_attr(trial_id, ERROR, message)
+    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+        storage.set_trial_user_attr(trial_id, WORKER, None)
+        storage.set_trial_state_values(trial_id, state=TrialState.WAITING)
+
+
+def bury(study: Study, pid: int, cause: str) -> bool:
+    """Decide what becomes of the trial of a dead child of this process. To be used under the study's lock.
+
+    Args:
+        study: of the trial.
+        pid: of the child.
+        cause: how it died, if that was the trial's own doing; empty if somebody stopped it.
+
+    Returns:
+        Whether it held a trial.
+    """
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        worker = trial.user_attrs.get(WORKER) or {}
+        if (worker.get("machine"), worker.get("pid")) != (this_machine(), pid):
+            continue
+        deaths = [*trial.user_attrs.get(DEATHS, []), *([cause] if cause else [])]
+        storage, trial_id = study._storage, trial._trial_id
+        storage.set_trial_user_attr(trial_id, DEATHS, deaths)
+        if len(deaths) < MOST_DEATHS:
+            requeue(study, trial)
         else:
-            storage.set_trial_user_attr(trial_id, LOST, True)
-        # Not `study.tell`, which has the sampler look at the trial first: this is one step, which one worker wins.
-        return storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
-    except RuntimeError:
-        return False
+            how = deaths[0] if len(set(deaths)) == 1 else "; ".join(deaths)
+            message = f"these settings ended their worker {len(deaths)} times: {how}"
+            storage.set_trial_user_attr(trial_id, ERROR, message)
+            # Not `study.tell`, which has the sampler of this process look at a trial that another one drew.
+            storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
+        return True
+    return False
 
 
-def _alive(pid: int) -> bool:
+def _runs(process: dict[str, Any] | None) -> bool:
+    """Whether a process of this machine runs that has the same beginning: ids are used again."""
+    return (
+        process is not None and is_alive(int(process["pid"])) and process.get("born") in (None, _born(process["pid"]))
+    )
+
+
+def _born(pid: int) -> str | None:
+    """When a process began, in the kernel's ticks; None where the system does not say."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:  # a zombie has ended, its parent has not looked yet
-        return (
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] != "Z"
-        )
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
-        return True
+        return None

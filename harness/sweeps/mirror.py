@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.spec import sha256_json
 from harness.sweeps.plan import StudyPlan
-from harness.sweeps.study import shown_storage
+from harness.sweeps.storage import shown_storage
 from harness.sweeps.summary import TrialSummary
 from harness.tracking import Status, Tracker
 

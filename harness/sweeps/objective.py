@@ -1,9 +1,14 @@
-"""One trial: settings are drawn, trained on the train split, judged on the validation split, and their cost measured."""
+"""One trial: settings are drawn, trained on the train split, judged on the validation split, and their cost measured.
+
+A trial whose worker was killed resumes from its last epoch: the epochs of its checkpoint are told again, and then it goes
+on as if it had not stopped.
+"""
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,18 +16,21 @@ import optuna
 import torch
 
 from harness import training
-from harness.errors import ItmError, TrainingDiverged
+from harness.datasets.base import Split
+from harness.errors import TrainingDiverged
 from harness.evaluation import score_split
 from harness.inputs import image_batch
 from harness.planning import build_scorer
 from harness.profiling import measure_cost, peak_memory
 from harness.scorer import Scorer
 from harness.spec import RunSpec
+from harness.sweeps.liveness import TakenOver, require_hold, stored
 from harness.sweeps.plan import StudyPlan
+from harness.sweeps.progress import Progress, TrialFiles
+from harness.sweeps.search import COSTS
 from harness.sweeps.settings import RSUM
 from harness.sweeps.splits import TuningSplits
-from harness.sweeps.study import COSTS
-from harness.training import Epoch, steps_per_epoch, validate
+from harness.training import Epoch, TrainingResult, steps_per_epoch, validate
 
 
 @dataclass
@@ -31,8 +39,9 @@ class Course:
 
     Args:
         curves: validation rSum by epoch, one list a seed.
-        steps: optimiser steps.
-        seconds: wall time since the trial began, the drawing of its settings left out.
+        steps: optimiser steps that led to the trial's weights; half an epoch that a kill took away is not counted.
+        seconds: wall time of all sittings of the trial, up to the last epoch of those that were killed; the drawing of
+            its settings left out.
         cost: as `harness.profiling.measure_cost`, with the peak memory and the step time of the training.
     """
 
@@ -59,10 +68,14 @@ class Objective:
         plan: of the study.
         splits: the train and validation split; no other data can be reached from here.
         device: where to compute.
+        progress: where trials keep their checkpoints; default nowhere.
     """
 
-    def __init__(self, plan: StudyPlan, splits: TuningSplits, device: torch.device | str):
+    def __init__(
+        self, plan: StudyPlan, splits: TuningSplits, device: torch.device | str, progress: Progress | None = None
+    ):
         self._plan, self._splits, self._device = plan, splits, torch.device(device)
+        self._progress = progress or Progress(None)
 
     def __call__(self, trial: optuna.Trial) -> float | tuple[float, ...]:
         """The objectives' values, in their order.
@@ -70,47 +83,46 @@ class Objective:
         Raises:
             optuna.TrialPruned: hopeless, or diverged.
             ItmError: the settings conflict, or the scorer breaks the contract.
+            TakenOver: another worker has the trial now.
         """
         settings = self._plan.settings
         values = self._plan.space.suggest(trial)
-        course, started = Course(), time.perf_counter()
-        several = len(settings.objectives) > 1
+        sitting = _Sitting(trial, self._progress.of(trial.number), prunes=len(settings.objectives) == 1)
+        course = sitting.course
         try:
-            spec = self._plan.candidate(values)
-            last = len(self._plan.seeds) * spec.training.epochs - 1
-            self._run(spec, course, (lambda step: None) if several else lambda step: _report(trial, course, step, last))
+            self._run(self._plan.candidate(values), sitting)
+        except TakenOver:
+            raise
         except TrainingDiverged as error:
-            if several:  # Optuna prunes by one objective only
+            sitting.keep()
+            if not sitting.prunes:  # Optuna prunes by one objective only
                 raise
             trial.set_user_attr("reason", f"diverged: {error}")
             raise optuna.TrialPruned(str(error)) from error
-        finally:
-            course.seconds = time.perf_counter() - started
-            _keep(trial, course)
+        except (Exception, SystemExit):
+            sitting.keep()
+            raise
+        sitting.keep()
         if settings.at_most and hasattr(trial, "set_constraint"):
             for key, limit in settings.at_most.items():
-                if key in course.cost:
+                if key in course.cost and key not in trial.constraints:
                     trial.set_constraint(key, course.cost[key] - limit)
         found = {RSUM: course.rsum, **course.cost}
         missing = [name for name in (*settings.objectives, *settings.at_most) if name not in found]
         if missing:
             raise RuntimeError(f"{', '.join(missing)} could not be measured here")
         reached = tuple(found[name] for name in settings.objectives)
-        return reached if several else reached[0]
+        return reached if len(reached) > 1 else reached[0]
 
-    def _run(self, spec: RunSpec, course: Course, report: Callable[[int], None]) -> None:
+    def _run(self, spec: RunSpec, sitting: _Sitting) -> None:
         """Train once a seed, then measure the cost of the last scorer."""
         train, validation = self._splits.split("train"), self._splits.split("val")
-        steps = steps_per_epoch(train, spec.training)
+        course = sitting.course
+        sitting.steps_per_epoch = steps_per_epoch(train, spec.training)
+        sitting.last = len(self._plan.seeds) * spec.training.epochs - 1
         for index, seed in enumerate(self._plan.seeds):
             cell = spec.model_copy(update={"seed": seed})
-
-            def on_epoch(epoch: Epoch, first_step: int = index * spec.training.epochs) -> None:
-                course.curves[-1].append(epoch.validation[RSUM])
-                course.steps += steps
-                report(first_step + epoch.epoch)
-
-            course.curves.append([])
+            sitting.begin_seed(index * spec.training.epochs)
             with peak_memory(self._device) as memory:
                 scorer = build_scorer(cell, self._splits).to(self._device)
                 result = training.fit(
@@ -119,12 +131,22 @@ class Objective:
                     validation,
                     spec.training,
                     seed=seed,
-                    on_epoch=on_epoch,
+                    checkpoint=sitting.files.checkpoint(cell),
+                    on_resume=sitting.resume,
+                    on_epoch=sitting.on_epoch,
                     batch_size_eval=spec.evaluation.batch_size,
                 )
+                if sitting.lacks_memory(result):
+                    _repeat_a_step(scorer, train, validation, spec)
             if not result.history:  # nothing to train: judged as it is
                 course.curves[-1].append(validate(scorer, validation, spec.evaluation.batch_size)[RSUM])
-        course.cost = {**self._measure(scorer, spec), **result.step_ms, **memory}
+            sitting.end_seed(memory)
+        # A trial that was killed at its very end has measured its cost already.
+        course.cost = sitting.trial.user_attrs.get(COSTS) or {
+            **self._measure(scorer, spec),
+            **result.step_ms,
+            **sitting.memory,
+        }
 
     def _measure(self, scorer: Scorer, spec: RunSpec) -> dict[str, float]:
         validation, size = self._splits.split("val"), spec.evaluation.batch_size
@@ -142,22 +164,87 @@ class Objective:
         )
 
 
-def failure(error: Exception) -> str:
-    """An exception as the one line that a trial keeps."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, ItmError) else f"{type(error).__name__}: {text}"
+class _Sitting:
+    """One worker's time with a trial: tells Optuna of its epochs, those of earlier sittings too, and keeps its course.
 
+    Args:
+        trial: begun, its settings drawn.
+        files: of the trial.
+        prunes: whether the pruner is asked.
+    """
 
-def _report(trial: optuna.Trial, course: Course, step: int, last: int) -> None:
-    trial.report(course.latest, step)
-    if step < last and trial.should_prune():  # at the last step nothing is left to be saved
-        pruner = type(trial.study.pruner).__name__
-        reason = f"{pruner} after {step + 1} epochs: validation rSum {course.latest:.1f}"
-        trial.set_user_attr("reason", reason)
+    def __init__(self, trial: optuna.Trial, files: TrialFiles, prunes: bool):
+        self.trial, self.files, self.prunes = trial, files, prunes
+        self.course = Course()
+        self.earlier, self.memory = files.read()
+        self.steps_per_epoch, self.last = 0, 0
+        self._started = time.perf_counter()
+        self._first, self._trained_here = 0, 0
+        self._reported = dict(stored(trial.study, trial.number).intermediate_values)
+
+    def begin_seed(self, first_step: int) -> None:
+        """The training of the next seed, whose epochs are reported from this step on."""
+        self.course.curves.append([])
+        self._first, self._trained_here = first_step, 0
+
+    def resume(self, history: Sequence[Epoch]) -> None:
+        """Epochs of earlier sittings. The last of them may not have come to the pruner, the others did."""
+        for epoch in history:
+            self._add(epoch)
+        step = self._first + history[-1].epoch
+        if step >= max(self._reported):
+            self._prune(step)
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """An epoch of this sitting."""
+        require_hold(self.trial)
+        self._trained_here += 1
+        self._add(epoch)
+        self.files.write(self._seconds(), self.memory)
+        self._prune(self._first + epoch.epoch)
+
+    def lacks_memory(self, result: TrainingResult) -> bool:
+        """Whether nothing was trained in this sitting and no earlier one came to keep its peak memory."""
+        return bool(result.history) and not self._trained_here and not self.memory
+
+    def end_seed(self, memory: dict[str, float]) -> None:
+        """The training of a seed is done. Where nothing was trained, its peak memory is what was kept before."""
+        self.memory = memory if self._trained_here or not self.memory else self.memory
+        self.files.write(self._seconds(), self.memory)
+
+    def keep(self) -> None:
+        """Write what the trial did and found into it."""
+        self.course.seconds = self._seconds()
+        kept: dict[str, Any] = {
+            "curves": self.course.curves,
+            "steps": self.course.steps,
+            "seconds": self.course.seconds,
+        }
+        for key, value in {**kept, COSTS: self.course.cost}.items():
+            self.trial.set_user_attr(key, value)
+
+    def _seconds(self) -> float:
+        return self.earlier + time.perf_counter() - self._started
+
+    def _add(self, epoch: Epoch) -> None:
+        self.course.curves[-1].append(epoch.validation[RSUM])
+        self.course.steps += self.steps_per_epoch
+        step = self._first + epoch.epoch
+        if self.prunes and step not in self._reported:
+            self.trial.report(self.course.latest, step)
+        self._reported[step] = self.course.latest
+
+    def _prune(self, step: int) -> None:
+        if not self.prunes or step >= self.last or not self.trial.should_prune():
+            return  # at the last step nothing is left to be saved
+        pruner = type(self.trial.study.pruner).__name__
+        reason = f"{pruner} after {step + 1} epochs: validation rSum {self.course.latest:.1f}"
+        self.trial.set_user_attr("reason", reason)
         raise optuna.TrialPruned(reason)
 
 
-def _keep(trial: optuna.Trial, course: Course) -> None:
-    kept: dict[str, Any] = {"curves": course.curves, "steps": course.steps, "seconds": course.seconds}
-    for key, value in {**kept, COSTS: course.cost}.items():
-        trial.set_user_attr(key, value)
+def _repeat_a_step(scorer: Scorer, train: Split, validation: Split, spec: RunSpec) -> None:
+    """What a training needs most memory for, on a copy: a step and the validation."""
+    twin = copy.deepcopy(scorer)
+    training.training_step(twin, train, spec.training)(0)
+    validate(twin.eval(), validation, spec.evaluation.batch_size)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness import backbones, datasets, registry
 from harness.datasets.base import Dataset
 from harness.errors import InvalidSpec, UnknownName
+from harness.files.names import safe_name
 from harness.planning import entry_of, open_dataset, resolve_entry
 from harness.spec import Experiment, RunSpec, ScorerEntry, Spec, TrainingSpec, build
+from harness.sweeps.search import rehearse
 from harness.sweeps.settings import SweepSettings
 from harness.sweeps.space import TRAINING_SPACE, Space, Target, Values, base_value, check_space, merged
 
+LONGEST_NAME = 200
 #: What of a run's specification does not decide what a trial measures.
 _NOT_IDENTITY = ("seed", "protocols", "evaluation")
 
@@ -124,13 +126,28 @@ def plan_study(
         UnknownName, InvalidSpec: the scorer, a setting of the sweep or its space.
         InvalidDataset: the train or validation split cannot be used.
     """
+    draft = draft_study(experiment, scorer, results, storage=storage, name=name, plugins=plugins)
+    return with_data(draft, experiment)
+
+
+def draft_study(
+    experiment: Experiment,
+    scorer: str,
+    results: Path,
+    *,
+    storage: str = "",
+    name: str = "",
+    plugins: tuple[str, ...] = (),
+) -> StudyPlan:
+    """A plan with all that can be checked before data are read or generated; its `base` does not know their hash.
+
+    Args and errors are those of `plan_study`, but for the data.
+    """
     entry = entry_of(experiment, scorer)
     if entry.weights:
         raise InvalidSpec(f"scorer '{entry.key}' has given weights ({entry.weights}), so there is nothing to tune")
     settings = sweep_settings(experiment)
-    component = datasets.resolve(experiment.dataset)
-    dataset = open_dataset(component)
-    base = resolve_entry(experiment, entry, component, dataset.sha256, validation_split(dataset))
+    base = resolve_entry(experiment, entry, datasets.resolve(experiment.dataset), "", None)
     if settings.seeds > len(experiment.seeds):
         raise InvalidSpec(
             f"sweep.seeds asks for {settings.seeds} training runs a trial, but experiment '{experiment.name}' has "
@@ -138,10 +155,11 @@ def plan_study(
         )
     targets = _targets(entry, base)
     space = check_space(_raw_space(experiment, entry, settings), targets, f"sweep space of scorer '{entry.key}'")
+    rehearse(settings, space)
     before = {path: base_value(path, targets) for path in space.entries}
     usable = settings.include_default and settings.sampler.name != "GridSampler" and space.contains(before)
     return StudyPlan(
-        name=name or study_name(experiment, entry),
+        name=_checked_name(name or study_name(experiment, entry)),
         experiment=experiment.name,
         entry=entry,
         base=base,
@@ -152,6 +170,38 @@ def plan_study(
         default=before if usable else {},
         plugins=plugins,
     )
+
+
+def with_data(draft: StudyPlan, experiment: Experiment) -> StudyPlan:
+    """The plan of a draft, with its data opened and checked.
+
+    Raises:
+        InvalidDataset: the train or validation split cannot be used.
+    """
+    component = datasets.resolve(experiment.dataset)
+    dataset = open_dataset(component)
+    base = resolve_entry(experiment, draft.entry, component, dataset.sha256, validation_split(dataset))
+    return replace(draft, base=base)
+
+
+def _checked_name(name: str) -> str:
+    """A study's name, which stands in a database, in tables and as a folder's name.
+
+    Raises:
+        InvalidSpec: empty, a path, too long, or with characters that cannot be printed.
+    """
+    problem = ""
+    if not name.strip() or name != name.strip():
+        problem = "is empty" if not name.strip() else "begins or ends with a blank"
+    elif "/" in name or "\\" in name or name.startswith("."):
+        problem = "is a path"
+    elif not name.isprintable():
+        problem = "holds characters that cannot be printed"
+    elif len(name) > LONGEST_NAME:
+        problem = f"has {len(name)} characters, at most {LONGEST_NAME} are taken"
+    if problem:
+        raise InvalidSpec(f"the study's name {name!r:.60} {problem}; give a plain name with --study, such as my-study")
+    return name
 
 
 def sweep_settings(experiment: Experiment) -> SweepSettings:
@@ -184,7 +234,7 @@ def default_storage(results: Path) -> str:
 
 def study_folder(results: Path, name: str) -> Path:
     """Where the summary and the report of a study lie."""
-    return Path(results) / "sweeps" / (re.sub(r"[^\w.-]", "-", name).lstrip(".") or "study")
+    return Path(results) / "sweeps" / safe_name(name)
 
 
 def validation_split(dataset: Dataset) -> Any:

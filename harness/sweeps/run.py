@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
-import os
-import time
 from collections.abc import Sequence
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
 from optuna.study import Study
 
-from harness import registry
-from harness.errors import ItmError, RunFailed
+from harness.errors import RunFailed
+from harness.files.writing import remove_leftovers
 from harness.sweeps.extract import summarise, trial_summary
 from harness.sweeps.liveness import GRACE_SECONDS
 from harness.sweeps.mirror import StudyMirror
 from harness.sweeps.objective import Objective
 from harness.sweeps.plan import StudyPlan, study_folder
+from harness.sweeps.processes import work_in_processes
+from harness.sweeps.progress import Progress
 from harness.sweeps.splits import open_tuning_splits
-from harness.sweeps.study import open_study, storage_errors
+from harness.sweeps.storage import storage_errors, study_lock
+from harness.sweeps.study import open_study
 from harness.sweeps.summary import StudySummary, TrialSummary, write_summary
-from harness.sweeps.worker import POLL_SECONDS, census, has_ended, work
+from harness.sweeps.worker import census, has_ended, work
 from harness.tracking import Tracker
-
-logger = logging.getLogger(__name__)
 
 
 class Listener:
@@ -71,22 +67,48 @@ def run_study(
         RunFailed: no trial can be recommended, or the workers died; the trials that ended are kept.
     """
     study = open_study(plan)
+    folder = study_folder(results, plan.name)
+    progress = Progress(folder)
     teller = _Teller(study, plan, StudyMirror(tracker or Tracker(), plan), listener or Listener())
     teller.begin(trials)
     try:
         with storage_errors(plan.storage):
+            _clear(study, progress, folder)
             if workers == 1:
-                objective = Objective(plan, open_tuning_splits(plan.base.dataset), device)
-                work(study, objective, trials, grace=grace, after_trial=lambda _: teller.tell())
+                _work_here(study, plan, trials, device, grace, progress, teller)
             else:
-                _in_processes(study, plan, trials, workers, str(device), grace, teller)
+                missing = max(1, trials - census(study).ended)
+                work_in_processes(
+                    study, plan, trials, min(workers, missing), device=str(device), grace=grace, progress=progress,
+                    tell=teller.tell,
+                )  # fmt: skip
+            _clear(study, progress, folder)
     finally:
         teller.tell()
         teller.mirror.close()
         summary = summarise(study, plan)
-        write_summary(summary, study_folder(results, plan.name))
+        write_summary(summary, folder)
     _check_outcome(summary, trials)
     return summary
+
+
+def _work_here(
+    study: Study, plan: StudyPlan, trials: int, device: torch.device | str, grace: float, progress: Progress,
+    teller: _Teller,
+) -> None:  # fmt: skip
+    objective = Objective(plan, open_tuning_splits(plan.base.dataset), device, progress)
+
+    def after_trial(number: int) -> None:
+        progress.remove(number)
+        teller.tell()
+
+    work(study, objective, trials, study_lock(plan.storage, plan.name), grace=grace, after_trial=after_trial)
+
+
+def _clear(study: Study, progress: Progress, folder: Path) -> None:
+    """Remove what killed workers left of trials that have ended."""
+    progress.keep_only(t.number for t in study.get_trials(deepcopy=False) if not t.state.is_finished())
+    remove_leftovers(folder)
 
 
 class _Teller:
@@ -112,60 +134,6 @@ class _Teller:
         new = [trial_summary(trial, self.plan) for trial in ended if trial.number not in self.told]
         self.told |= {trial.number for trial in new}
         return new
-
-
-def _in_processes(
-    study: Study, plan: StudyPlan, trials: int, workers: int, device: str, grace: float, teller: _Teller
-) -> None:
-    """Start the workers, tell of their trials, and wait for them; one that dies leaves its trial to the others."""
-    context = multiprocessing.get_context("spawn")  # a fork would share the parent's threads' locks and the GPU
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    processes = [
-        context.Process(target=_worker, args=(plan, trials, device, grace, threads), name=f"itm-sweep-{index}")
-        for index in range(workers)
-    ]
-    for process in processes:
-        process.start()
-    try:
-        while any(process.is_alive() for process in processes):
-            time.sleep(POLL_SECONDS)
-            teller.tell()
-    finally:
-        _stop(processes)
-    ended = census(study).ended
-    if ended < trials:
-        codes = ", ".join(str(process.exitcode) for process in processes)
-        raise RunFailed(
-            f"all workers of study '{plan.name}' ended early (exit codes {codes}) with {ended} of {trials} trials done; "
-            "those are kept, and the same command continues"
-        )
-
-
-def _worker(plan: StudyPlan, trials: int, device: str, grace: float, threads: int) -> None:
-    """What a worker process does."""
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(threads)
-    try:
-        for plugin in plan.plugins:
-            registry.add_plugin(plugin)
-        study = open_study(plan)
-        with storage_errors(plan.storage):
-            work(study, Objective(plan, open_tuning_splits(plan.base.dataset), device), trials, grace=grace)
-    except ItmError as error:
-        logger.error("a worker stopped: %s", error)
-        raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-
-
-def _stop(processes: Sequence[BaseProcess], patience: float = 20.0) -> None:
-    """Wait for workers that were interrupted with us; end those that do not stop."""
-    deadline = time.monotonic() + patience
-    for process in processes:
-        process.join(max(0.0, deadline - time.monotonic()))
-        if process.is_alive():
-            process.terminate()
-            process.join()
 
 
 def _check_outcome(summary: StudySummary, trials: int) -> None:

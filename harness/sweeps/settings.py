@@ -62,7 +62,7 @@ class SweepSettings(Spec):
     sampler: Component = Field(Component(name="TPESampler"), description="of optuna.samplers, with its options")
     pruner: Component | None = Field(None, description="of optuna.pruners; None = MedianPruner for one objective")
     seeds: int = Field(1, ge=1, description="training runs a trial: the first seeds of the experiment")
-    sampler_seed: int = Field(0, ge=0)
+    sampler_seed: int = Field(0, ge=0, lt=2**32)
     include_default: bool = Field(True, description="the first trial has the experiment's own settings")
 
     @field_validator("objectives", mode="before")
@@ -79,6 +79,8 @@ class SweepSettings(Spec):
         for key in limits:
             if OBJECTIVES[key].direction == "maximize":
                 raise ValueError(f"at_most bounds a cost from above, but more of {key} is better")
+            if isinstance(limits[key], (int, float)) and not 0 < limits[key] < float("inf"):
+                raise ValueError(f"at_most of {key} must be a finite number above 0, got {limits[key]}")
         return limits
 
     @model_validator(mode="after")

@@ -28,6 +28,10 @@ from harness.spec import Spec, build
 Scalar = bool | int | float | str | None
 Values = dict[str, Any]
 EntryT = TypeVar("EntryT", bound="Entry")
+#: Points of a grid: all of them are listed in memory.
+LARGEST_GRID = 100_000
+#: Ends of ranges: whole numbers beyond it are no longer exact where Optuna keeps them.
+LARGEST_NUMBER = 2.0**53
 
 #: What every scorer is trained with; a scorer's own `search_space` may replace a line or take it out (None).
 TRAINING_SPACE: Mapping[str, Any] = {
@@ -140,11 +144,11 @@ class Space:
                 return False
         return True
 
-    def grid(self) -> dict[str, list[Any]]:
-        """Every value of every setting, for a grid sampler.
+    def grid(self, sampler: str = "GridSampler") -> dict[str, list[Any]]:
+        """Every value of every setting, for a sampler that visits them all.
 
         Raises:
-            InvalidSpec: a range without a step has endlessly many.
+            InvalidSpec: a range without a step has endlessly many, or there are more than `LARGEST_GRID` points.
         """
         points: dict[str, list[Any]] = {}
         for path, entry in self.entries.items():
@@ -154,13 +158,41 @@ class Space:
                 step = entry.step or (1.0 if path in self.whole and not entry.log else None)
                 if step is None:
                     raise InvalidSpec(
-                        f"GridSampler needs finitely many values, but sweep space '{path}' is a range without a step; "
+                        f"{sampler} needs finitely many values, but sweep space '{path}' is a range without a step; "
                         "give it a step or choices"
                     )
-                count = int((entry.high - entry.low) / step + 1e-9) + 1
+                count = int(min((entry.high - entry.low) / step + 1e-9, LARGEST_GRID)) + 1
                 values = [entry.low + index * step for index in range(count)]
                 points[path] = [int(value) for value in values] if path in self.whole else values
+            if math.prod(len(values) for values in points.values()) > LARGEST_GRID:
+                raise InvalidSpec(
+                    f"{sampler} visits every point, but the sweep space has more than {LARGEST_GRID:,}; "
+                    "give wider steps or fewer choices, or use TPESampler"
+                )
         return points
+
+    def points(self, sampler: str) -> int:
+        """How many trials a sampler that visits every point has.
+
+        `GridSampler` varies every setting always, `BruteForceSampler` a setting with a condition only under it.
+
+        Raises:
+            InvalidSpec: as `grid`.
+        """
+        grid = self.grid(sampler)
+        if sampler == "GridSampler":
+            return math.prod(len(values) for values in grid.values())
+        return self._count(list(self.entries), grid, {})
+
+    def _count(self, paths: list[str], grid: Mapping[str, Sequence[Any]], values: Values) -> int:
+        if not paths:
+            return 1
+        path, rest = paths[0], paths[1:]
+        if path not in grid or not self._in_force(self.entries[path], values):
+            return self._count(rest, grid, values)
+        if not any(path in entry.when for entry in self.entries.values()):
+            return len(grid[path]) * self._count(rest, grid, values)  # nothing depends on which value it is
+        return sum(self._count(rest, grid, {**values, path: value}) for value in grid[path])
 
     def _in_force(self, entry: Entry, values: Mapping[str, Any]) -> bool:
         for path, allowed in entry.when.items():
@@ -290,6 +322,9 @@ def _check_entry(
 
 
 def _check_range(path: str, entry: Range, targets: Mapping[str, Target], at: str) -> None:
+    for name, number in (("low", entry.low), ("high", entry.high), ("step", entry.step)):
+        if number is not None and not abs(number) < LARGEST_NUMBER:
+            raise InvalidSpec(f"{at}: {name} must be a finite number below {LARGEST_NUMBER:g}, got {number:g}")
     if not entry.low < entry.high:
         raise InvalidSpec(f"{at} is empty: low {entry.low:g} is not below high {entry.high:g}")
     numbers = _numbers(path, targets)

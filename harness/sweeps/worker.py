@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from harness.errors import ItmError
 from harness.sweeps.liveness import (
-    ATTEMPT,
     ERROR,
     GRACE_SECONDS,
-    LOST,
     PULSE,
     PULSES_A_GRACE,
     WORKER,
     Pulse,
+    TakenOver,
     Watcher,
-    queue_again,
-    this_machine,
+    requeue,
+    require_hold,
+    stored,
+    worker_name,
 )
-from harness.sweeps.objective import failure
+from harness.sweeps.storage import StudyLock, is_of_storage
 
-SURPLUS = "surplus"
 POLL_SECONDS = 0.5
+Objective = Callable[[optuna.Trial], float | tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Census:
 
 
 def census(study: Study) -> Census:
-    """Count the trials of a study; those that were lost and queued again do not count twice."""
+    """Count the trials of a study."""
     trials = study.get_trials(deepcopy=False)
     return Census(
         sum(has_ended(trial) for trial in trials),
@@ -55,17 +59,19 @@ def census(study: Study) -> Census:
 
 
 def has_ended(trial: FrozenTrial) -> bool:
-    """Whether a trial came to an end of its own: not lost, not surplus."""
+    """Whether a trial came to an end of its own. Versions before 0.2 failed trials that were killed, without a reason."""
     return trial.state.is_finished() and not (trial.state == TrialState.FAIL and ERROR not in trial.user_attrs)
 
 
 def work(
     study: Study,
-    objective: Callable[[optuna.Trial], float | tuple[float, ...]],
+    objective: Objective,
     trials: int,
+    lock: StudyLock,
     *,
     grace: float = GRACE_SECONDS,
-    after_trial: Callable[[FrozenTrial], None] | None = None,
+    parent: int | None = None,
+    after_trial: Callable[[int], None] | None = None,
 ) -> None:
     """Run trials until `trials` of them have ended, whoever ran them.
 
@@ -73,77 +79,86 @@ def work(
         study: shared with the other workers.
         objective: what a trial is.
         trials: the total, earlier calls included.
+        lock: of the study.
         grace: seconds without a sign of life until another worker's trial is taken over.
-        after_trial: hears of every trial of this worker that has ended.
+        parent: process that watches this one.
+        after_trial: gets the number of every trial of this worker that has ended.
+
+    Raises:
+        KeyboardInterrupt, StorageUnavailable, ResultsNotWritable: the trial in progress waits for the next call.
     """
     watcher = Watcher(grace)
     while True:
-        watcher.redo_lost(study)
-        count = census(study)
-        if count.ended >= trials:
-            return
-        if not count.waiting and count.ended + count.running >= trials:
+        with lock():
+            watcher.requeue_lost(study)
+            count = census(study)
+            if count.ended >= trials:
+                return
+            trial = _begin(study, parent) if count.ended + count.running < trials else None
+        if trial is None:
             time.sleep(POLL_SECONDS)  # the others hold the last trials; one of them may yet be lost
-            continue
-        _run_one(study, objective, trials, grace)
-        if after_trial is not None:
-            _tell_of_latest(study, after_trial)
+        elif _run(study, trial, objective, lock, grace) and after_trial is not None:
+            after_trial(trial.number)
 
 
-class _Surplus(Exception):
-    """Two workers began the last trial at the same moment."""
+def _begin(study: Study, parent: int | None) -> optuna.Trial:
+    """The next trial, with the name of its worker. Under the lock: what is running and has no name was killed here."""
+    trial = study.ask()
+    trial.set_user_attr(WORKER, worker_name(parent))
+    return trial
 
 
-def _run_one(
-    study: Study, objective: Callable[[optuna.Trial], float | tuple[float, ...]], trials: int, grace: float
-) -> None:
-    begun: list[int] = []
+@dataclass(frozen=True)
+class _Outcome:
+    state: TrialState
+    values: Any = None
+    attributes: dict[str, Any] = field(default_factory=dict)
 
-    def guarded(trial: optuna.Trial) -> float | tuple[float, ...]:
-        begun.append(trial.number)
-        trial.set_user_attr(WORKER, {"machine": this_machine(), "pid": os.getpid()})
-        if _is_surplus(study, trial, trials):
-            trial.set_user_attr(SURPLUS, True)
-            raise _Surplus
-        with Pulse(lambda number: trial.set_user_attr(PULSE, number), grace / PULSES_A_GRACE):
-            try:
-                return objective(trial)
-            except optuna.TrialPruned:
-                raise
-            except Exception as error:
-                trial.set_user_attr(ERROR, failure(error))
-                raise
-            except KeyboardInterrupt:
-                trial.set_user_attr(LOST, True)
-                raise
 
+def _run(study: Study, trial: optuna.Trial, objective: Objective, lock: StudyLock, grace: float) -> bool:
+    """Run a trial to its end; False if another worker has it now."""
     try:
-        # One at a time, since Optuna would count this worker's trials only; a failed one is kept and the study goes on.
-        study.optimize(guarded, n_trials=1, catch=(Exception,))
-    except KeyboardInterrupt:
-        for number in begun:
-            trial = _frozen(study, number)
-            if LOST in trial.user_attrs:
-                queue_again(study, trial, int(trial.user_attrs.get(ATTEMPT, 1)))
+        with Pulse(lambda number: trial.set_user_attr(PULSE, number), grace / PULSES_A_GRACE):
+            outcome = _outcome(objective, trial)
+        with lock():
+            require_hold(trial)
+            for key, value in outcome.attributes.items():
+                trial.set_user_attr(key, value)
+            study.tell(trial, outcome.values, outcome.state)
+    except (TakenOver, optuna.exceptions.UpdateFinishedTrialError):
+        return False
+    except BaseException:  # stopped from outside, or the storage is gone: no fault of the trial
+        with contextlib.suppress(Exception):
+            _give_back(study, trial, lock)
         raise
-    except Exception:
-        # This worker was asleep for so long that another one took its trial over, which Optuna meets in several ways.
-        if not any(_frozen(study, number).state.is_finished() for number in begun):
+    return True
+
+
+def _outcome(objective: Objective, trial: optuna.Trial) -> _Outcome:
+    try:
+        found = objective(trial)
+    except optuna.TrialPruned:
+        return _Outcome(TrialState.PRUNED)
+    except (TakenOver, optuna.exceptions.UpdateFinishedTrialError):
+        raise
+    except (Exception, SystemExit) as error:  # a plug-in may call sys.exit
+        if is_of_storage(error):
             raise
+        return _Outcome(TrialState.FAIL, attributes={ERROR: failure(error)})
+    values = found if isinstance(found, tuple) else (found,)
+    if not all(math.isfinite(value) for value in values):
+        shown = ", ".join(f"{value:g}" for value in values)
+        return _Outcome(TrialState.FAIL, attributes={ERROR: f"the trial's value is not finite: {shown}"})
+    return _Outcome(TrialState.COMPLETE, list(values))
 
 
-def _is_surplus(study: Study, trial: optuna.Trial, trials: int) -> bool:
-    """Whether enough trials came before this one: numbers are given one at a time, so all workers agree on it."""
-    earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
-    return sum(has_ended(t) or t.state in (TrialState.RUNNING, TrialState.WAITING) for t in earlier) >= trials
+def _give_back(study: Study, trial: optuna.Trial, lock: StudyLock) -> None:
+    with lock():
+        require_hold(trial)
+        requeue(study, stored(study, trial.number))
 
 
-def _frozen(study: Study, number: int) -> FrozenTrial:
-    return next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
-
-
-def _tell_of_latest(study: Study, after_trial: Callable[[FrozenTrial], None]) -> None:
-    mine = {"machine": this_machine(), "pid": os.getpid()}
-    own = [t for t in study.get_trials(deepcopy=False) if t.user_attrs.get(WORKER) == mine]
-    if own and has_ended(own[-1]):
-        after_trial(own[-1])
+def failure(error: BaseException) -> str:
+    """An exception as the one line that a trial keeps."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ItmError) else f"{type(error).__name__}: {text}"

@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 from harness.cli.main import main
 from harness.record import RunStore
 from harness.spec import load_experiment
-from harness.sweeps.study import open_storage
+from harness.sweeps.storage import open_storage
 from harness.sweeps.summary import StudySummary, read_summary
 
 

@@ -21,6 +21,7 @@ from harness.sweeps.objective import Course, Objective
 from harness.sweeps.plan import plan_study
 from harness.sweeps.run import run_study
 from harness.sweeps.splits import TuningSplits, open_tuning_splits
+from harness.sweeps.storage import study_lock
 from harness.sweeps.study import open_study
 from harness.sweeps.summary import TrialSummary, best_of, pareto_front, read_summary, summaries
 from harness.sweeps.worker import work
@@ -85,7 +86,7 @@ def test_planning_running_and_summarising_never_open_the_test_split(plan_of, no_
 def test_the_value_is_the_mean_of_the_best_epochs_and_the_work_is_counted(plan_of):
     plan = plan_of(seeds=2)
     study = open_study(plan)
-    work(study, Objective(plan, open_tuning_splits(plan.base.dataset), "cpu"), 1)
+    work(study, Objective(plan, open_tuning_splits(plan.base.dataset), "cpu"), 1, study_lock(plan.storage, plan.name))
     (trial,) = study.get_trials()
     dataset = open_dataset(plan.base.dataset)
     train, validation = dataset.split("train"), dataset.split("val")
@@ -110,7 +111,7 @@ def test_the_value_is_the_mean_of_the_best_epochs_and_the_work_is_counted(plan_o
 def test_a_hopeless_trial_is_pruned_in_its_first_seed_and_says_why(plan_of):
     plan = plan_of(seeds=2, pruner={"name": "ThresholdPruner", "lower": 601.0})
     study = open_study(plan)
-    work(study, Objective(plan, open_tuning_splits(plan.base.dataset), "cpu"), 1)
+    work(study, Objective(plan, open_tuning_splits(plan.base.dataset), "cpu"), 1, study_lock(plan.storage, plan.name))
     summary = trial_summary(study.get_trials()[0], plan)
     assert summary.state == "pruned"
     assert summary.reason.startswith("ThresholdPruner after 1 epochs: validation rSum")
@@ -121,7 +122,7 @@ def test_a_hopeless_trial_is_pruned_in_its_first_seed_and_says_why(plan_of):
 def test_the_last_epoch_is_never_pruned(plan_of):
     plan = plan_of(pruner={"name": "ThresholdPruner", "lower": 601.0, "n_warmup_steps": 1})
     study = open_study(plan)
-    work(study, Objective(plan, open_tuning_splits(plan.base.dataset), "cpu"), 1)
+    work(study, Objective(plan, open_tuning_splits(plan.base.dataset), "cpu"), 1, study_lock(plan.storage, plan.name))
     assert study.get_trials()[0].state == TrialState.COMPLETE
 
 
@@ -133,7 +134,7 @@ def test_a_diverged_trial_is_kept_with_its_reason(plan_of, monkeypatch, objectiv
     monkeypatch.setattr(objective_module.training, "fit", diverges)
     plan = plan_of(objectives=objectives)
     study = open_study(plan)
-    work(study, Objective(plan, open_tuning_splits(plan.base.dataset), "cpu"), 1)
+    work(study, Objective(plan, open_tuning_splits(plan.base.dataset), "cpu"), 1, study_lock(plan.storage, plan.name))
     summary = trial_summary(study.get_trials()[0], plan)
     assert summary.state == state
     assert "step 3 has loss nan" in summary.reason

@@ -8,16 +8,9 @@ import pytest
 from harness.errors import InvalidSpec, ItmError, StorageUnavailable
 from harness.spec import Component, load_experiment
 from harness.sweeps.plan import plan_study
-from harness.sweeps.study import (
-    PRUNERS,
-    SAMPLERS,
-    make_pruner,
-    make_sampler,
-    open_storage,
-    open_study,
-    shown_storage,
-    violations,
-)
+from harness.sweeps.search import PRUNERS, SAMPLERS, make_pruner, make_sampler, violations
+from harness.sweeps.storage import open_storage, shown_storage, study_lock
+from harness.sweeps.study import open_study
 from harness.sweeps.worker import work
 
 RANGE = {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}, "training.batch_size": [32, 64]}
@@ -40,7 +33,7 @@ def run(study, plan, trials):
         score = -abs(values["training.learning_rate"] - 1e-3)
         return score if len(plan.settings.objectives) == 1 else (score, values["training.batch_size"])
 
-    work(study, objective, trials)
+    work(study, objective, trials, study_lock(plan.storage, plan.name))
     return [trial.params for trial in study.get_trials()]
 
 
@@ -162,7 +155,7 @@ def test_constraints_reach_the_sampler(plan_of):
     plan = plan_of(at_most={"latency": 5.0, "params": 1.0})
     assert violations({"query_ms_p50": 7.0, "params_millions": 0.5}, plan.settings.at_most) == [2.0, -0.5]
     assert violations({}, plan.settings.at_most) == [0.0, 0.0]
-    assert make_sampler(plan) is not None
+    assert make_sampler(plan.settings, plan.space) is not None
 
 
 def test_passwords_are_not_shown():

@@ -1,0 +1,199 @@
+"""Several workers on this machine: started, watched, replaced when a trial ends its process, and stopped with us.
+
+Only here can a death of a trial's own be told from a kill by somebody: this process survives and sees how the worker died.
+Where the command is the only worker nobody does, and no death is counted. Nor is one on another machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+from optuna.study import Study
+
+from harness import registry
+from harness.errors import ItmError, RunFailed
+from harness.sweeps.liveness import bury
+from harness.sweeps.objective import Objective
+from harness.sweeps.plan import StudyPlan
+from harness.sweeps.progress import Progress
+from harness.sweeps.splits import open_tuning_splits
+from harness.sweeps.storage import StudyLock, storage_errors, study_lock
+from harness.sweeps.study import open_study
+from harness.sweeps.worker import POLL_SECONDS, census, work
+
+logger = logging.getLogger(__name__)
+
+#: Signals that a process brings upon itself.
+CAUSES = {
+    "SIGSEGV": "invalid memory access (SIGSEGV)",
+    "SIGBUS": "memory that could not be had (SIGBUS)",
+    "SIGABRT": "it aborted (SIGABRT)",
+    "SIGILL": "illegal instruction (SIGILL)",
+    "SIGFPE": "arithmetic error (SIGFPE)",
+}
+OUT_OF_MEMORY = "out of memory, killed by the kernel (SIGKILL)"
+PATIENCE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker process is told.
+
+    Args:
+        plan: of the study.
+        trials: the total.
+        device: where to compute.
+        grace: seconds without a sign of life until a trial is taken over.
+        threads: of computation.
+        progress: where trials keep their checkpoints.
+        parent: process that watches the worker.
+    """
+
+    plan: StudyPlan
+    trials: int
+    device: str
+    grace: float
+    threads: int
+    progress: Progress
+    parent: int
+
+
+def work_in_processes(
+    study: Study, plan: StudyPlan, trials: int, workers: int, *,
+    device: str, grace: float, progress: Progress, tell: Callable[[], None],
+) -> None:  # fmt: skip
+    """Run a study in worker processes, and tell of its trials as they end.
+
+    Raises:
+        RunFailed: all workers ended before the study did.
+    """
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    task = Work(plan, trials, device, grace, threads, progress, os.getpid())
+    lock = study_lock(plan.storage, plan.name)
+    crew = [_Hand(task) for _ in range(workers)]
+    codes = []
+    try:
+        while crew:
+            time.sleep(POLL_SECONDS)
+            tell()
+            for hand in [hand for hand in crew if not hand.process.is_alive()]:
+                crew.remove(hand)
+                codes.append(hand.process.exitcode)
+                if _settle(study, lock, hand):
+                    crew.append(_Hand(task))
+    finally:
+        stop([hand.process for hand in crew])
+    ended = census(study).ended
+    if ended < trials:
+        raise RunFailed(
+            f"all workers of study '{plan.name}' ended early (exit codes {', '.join(map(str, codes))}) with {ended} of "
+            f"{trials} trials done; those are kept, and the same command continues"
+        )
+
+
+def cause_of_death(exit_code: int | None, kernel_killed: bool) -> str:
+    """How a worker died, if that was the trial's own doing; empty if it ended well or somebody stopped it.
+
+    Args:
+        exit_code: of the process; minus the signal's number if one ended it.
+        kernel_killed: whether the kernel killed any process for lack of memory while the worker lived.
+    """
+    if exit_code is None or exit_code >= 0:
+        return ""
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:
+        return ""
+    return OUT_OF_MEMORY if name == "SIGKILL" and kernel_killed else CAUSES.get(name, "")
+
+
+def kernel_kills() -> int | None:
+    """How many processes the kernel has killed for lack of memory since it started; None where it does not say."""
+    try:
+        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
+
+
+def stop(processes: Sequence[BaseProcess], patience: float = PATIENCE_SECONDS) -> None:
+    """Ask workers to give their trials back and end; kill those that do not in time."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + patience
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+class _Hand:
+    """A worker process, and how many the kernel had killed when it began."""
+
+    def __init__(self, task: Work):
+        self.kills = kernel_kills()
+        # A fork would share the parent's threads' locks and the GPU.
+        self.process = multiprocessing.get_context("spawn").Process(target=_worker, args=(task,), name="itm-sweep")
+        self.process.start()
+
+
+def _settle(study: Study, lock: StudyLock, hand: _Hand) -> bool:
+    """Decide what becomes of a dead worker's trial; True if a trial ended the worker, so that another one is needed."""
+    now = kernel_kills()
+    cause = cause_of_death(hand.process.exitcode, now is not None and hand.kills is not None and now > hand.kills)
+    assert hand.process.pid is not None
+    with lock():
+        held = bury(study, hand.process.pid, cause)
+    if cause and held:
+        logger.warning("a trial ended its worker: %s", cause)
+    return bool(cause) and held
+
+
+def _worker(task: Work) -> None:
+    """What a worker process does."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupt)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(task.threads)
+    plan = task.plan
+    try:
+        for plugin in plan.plugins:
+            registry.add_plugin(plugin)
+        study = open_study(plan)
+        objective = Objective(plan, open_tuning_splits(plan.base.dataset), task.device, task.progress)
+        with storage_errors(plan.storage):
+            work(
+                study, objective, task.trials, study_lock(plan.storage, plan.name), grace=task.grace,
+                parent=task.parent, after_trial=task.progress.remove,
+            )  # fmt: skip
+    except ItmError as error:
+        logger.error("a worker stopped: %s", error)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    """A command that is killed leaves nobody at work in the background; the trials resume at the next call."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,214 @@
+"""How a study searches: samplers and pruners by Optuna's own names, so that an interrupted study draws as a whole one."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, QMCSampler, RandomSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from harness.errors import InvalidSpec, UnknownName, did_you_mean
+from harness.spec import Component
+from harness.sweeps.settings import SweepSettings
+from harness.sweeps.space import Space
+
+#: User attribute of a trial: what was measured of its cost.
+COSTS = "cost"
+REHEARSALS = 3
+SAMPLERS = (
+    "TPESampler", "NSGAIISampler", "NSGAIIISampler", "RandomSampler", "GridSampler", "CmaEsSampler", "GPSampler",
+    "QMCSampler", "BruteForceSampler",
+)  # fmt: skip
+PRUNERS = (
+    "MedianPruner", "PercentilePruner", "SuccessiveHalvingPruner", "HyperbandPruner", "ThresholdPruner",
+    "PatientPruner", "WilcoxonPruner", "NopPruner",
+)  # fmt: skip
+#: They are the same for every trial: the seed decides the order of all their points.
+_ONE_WHOLE = ("QMCSampler", "GridSampler")
+#: All they do after a trial is to stop `Study.optimize`, which is not used here, at the last point of their space.
+_STOPS = ("GridSampler", "BruteForceSampler")
+#: Set by the harness, not by options.
+_OURS = {"self", "seed", "search_space", "constraints_func"}
+
+
+class NumberedSampler(BaseSampler):
+    """A sampler whose random streams are those of the trial's number, and of the setting where settings are drawn singly.
+
+    Workers never draw the same values. A study that is killed anywhere, between two settings of one trial too, draws
+    the same values afterwards as one that never was.
+
+    Args:
+        make: the sampler of a stream.
+        alone: the sampler, of a stream, for a setting that is drawn by itself; None = `make`'s of the trial.
+        seed: of the study.
+        stops: leave out what the sampler does after a trial.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int], BaseSampler],
+        alone: Callable[[int], BaseSampler] | None,
+        seed: int,
+        stops: bool = False,
+    ):
+        self._make, self._alone, self._seed, self._stops = make, alone, seed, stops
+        self._inner = make(seed)
+
+    def _stream(self, number: int) -> int:
+        # Knuth's multiplicative hash keeps the streams of seeds 0, 1, 2 apart for any number of trials.
+        return (self._seed * 2_654_435_761 + number) % 2**32
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Start the stream of this trial."""
+        self._inner = self._make(self._stream(trial.number))
+        self._inner.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any) -> Any:
+        sampler = self._inner
+        if self._alone is not None:
+            sampler = self._alone((self._stream(trial.number) + zlib.crc32(param_name.encode())) % 2**32)
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        if not self._stops:
+            self._inner.after_trial(study, trial, state, values)
+
+
+class _NumberedQMC(QMCSampler):
+    """Takes the point of the trial's number. Optuna counts points as they are asked for, so one is lost with each kill."""
+
+    _number = 0
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        self._number = trial.number
+        return super().sample_relative(study, trial, search_space)
+
+    def _find_sample_id(self, study: Study, search_space: dict[str, BaseDistribution]) -> int:
+        return max(self._number - 1, 0)  # the first trial is not drawn from the sequence
+
+
+def make_sampler(settings: SweepSettings, space: Space) -> BaseSampler:
+    """The sampler of a study, with a stream for each trial.
+
+    Raises:
+        UnknownName, InvalidSpec: no such sampler or option; one that cannot do what is asked.
+    """
+    component = settings.sampler
+    cls = _class(optuna.samplers, "sampler", component.name, SAMPLERS)
+    if component.name == "CmaEsSampler" and len(settings.objectives) > 1:
+        raise InvalidSpec("CmaEsSampler seeks one objective only; use TPESampler or NSGAIISampler for several")
+    options = _options(cls, component, "sampler")
+    if component.name in _STOPS:
+        grid = space.grid(component.name)
+        options |= {"search_space": grid} if component.name == "GridSampler" else {}
+    # Optuna 5 takes constraints from the trial itself (`set_constraint`), earlier versions ask the sampler.
+    if settings.at_most and not hasattr(optuna.Trial, "set_constraint"):
+        if "constraints_func" not in inspect.signature(cls).parameters:
+            raise InvalidSpec(f"{component.name} knows no constraints; use TPESampler or NSGAIISampler with at_most")
+        options["constraints_func"] = lambda trial: violations(trial.user_attrs.get(COSTS, {}), settings.at_most)
+
+    if component.name == "QMCSampler":
+        cls = _NumberedQMC
+
+    def make(seed: int) -> BaseSampler:
+        with _experimental_is_fine():
+            return _construct(cls, {**options, "seed": seed}, f"sampler {component.name}")
+
+    seed, stops = settings.sampler_seed, component.name in _STOPS
+    if component.name not in _ONE_WHOLE:
+        return NumberedSampler(make, make, seed, stops)
+    alone = None if component.name == "GridSampler" else (lambda stream: RandomSampler(seed=stream))
+    return NumberedSampler(lambda _: make(seed), alone, seed, stops)
+
+
+def make_pruner(component: Component) -> optuna.pruners.BasePruner:
+    """A pruner by Optuna's name.
+
+    Raises:
+        UnknownName, InvalidSpec: no such pruner or option.
+    """
+    cls = _class(optuna.pruners, "pruner", component.name, PRUNERS)
+    options = _options(cls, component, "pruner")
+    if "wrapped_pruner" in options and options["wrapped_pruner"] is not None:
+        options["wrapped_pruner"] = make_pruner(Component.model_validate(options["wrapped_pruner"]))
+    with _experimental_is_fine():
+        return _construct(cls, options, f"pruner {component.name}")
+
+
+def violations(cost: Mapping[str, float], at_most: Mapping[str, float]) -> list[float]:
+    """By how much each limit is exceeded; 0 or less is kept, and so is one whose cost was not measured."""
+    return [cost[key] - limit if key in cost else 0.0 for key, limit in at_most.items()]
+
+
+def rehearse(settings: SweepSettings, space: Space) -> None:
+    """Draw a few trials from the space in memory, since Optuna looks at most options only when a trial runs.
+
+    Raises:
+        UnknownName, InvalidSpec: what `make_sampler` and `make_pruner` refuse, or options that break in a trial.
+    """
+    sampler, pruner = make_sampler(settings, space), make_pruner(settings.effective_pruner)
+    several = len(settings.objectives) > 1
+    try:
+        with _experimental_is_fine():
+            study = optuna.create_study(sampler=sampler, pruner=pruner, directions=list(settings.directions))
+            for value in range(REHEARSALS):
+                trial = study.ask()
+                space.suggest(trial)
+                if not several:
+                    trial.report(float(value), 0)
+                    trial.should_prune()
+                study.tell(trial, [float(value)] * len(settings.objectives))
+    except Exception as error:
+        names = f"sampler {settings.sampler.name} and pruner {settings.effective_pruner.name}"
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InvalidSpec(f"{names} break on this sweep space: {reason:.200}; check their options") from None
+
+
+@contextmanager
+def _experimental_is_fine() -> Iterator[None]:
+    """Without Optuna's remarks that an option is experimental or on its way out: the user chose it by name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def _class(module: Any, kind: str, name: str, known: Sequence[str]) -> Any:
+    if name not in known:
+        raise UnknownName(f"{kind} of Optuna", name, known)
+    return getattr(module, name)
+
+
+def _options(cls: Any, component: Component, kind: str) -> dict[str, Any]:
+    known = [name for name in inspect.signature(cls).parameters if name not in _OURS]
+    for name in component.options:
+        if name not in known:
+            raise InvalidSpec(f"{kind} {component.name}: unknown option '{name}'{did_you_mean(name, known)}")
+    return dict(component.options)
+
+
+def _construct(cls: Any, options: Mapping[str, Any], what: str) -> Any:
+    try:
+        return cls(**options)
+    except ImportError as error:
+        raise InvalidSpec(f"{what} needs a package that is missing: {' '.join(str(error).split()):.150}") from None
+    except (TypeError, ValueError, AssertionError) as error:
+        raise InvalidSpec(f"{what}: {' '.join(str(error).split()) or 'impossible options'}") from None
