@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import json
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +13,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, QMCSampler, RandomSampler
+from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -23,6 +25,8 @@ from harness.sweeps.space import Space
 #: User attribute of a trial: what was measured of its cost.
 COSTS = "cost"
 REHEARSALS = 3
+#: System attributes of a trial in which Optuna's Gaussian-process sampler keeps what it drew.
+GP_DRAWN = "gp:relative_params"
 SAMPLERS = (
     "TPESampler", "NSGAIISampler", "NSGAIIISampler", "RandomSampler", "GridSampler", "CmaEsSampler", "GPSampler",
     "QMCSampler", "BruteForceSampler",
@@ -90,6 +94,20 @@ class NumberedSampler(BaseSampler):
             self._inner.after_trial(study, trial, state, values)
 
 
+class _ResumingGP(GPSampler):
+    """Takes up what it drew for a trial before a kill. Optuna's would meet that draw as another worker's trial."""
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        pieces = [value for key, value in sorted(trial.system_attrs.items()) if key.startswith(GP_DRAWN)]
+        with contextlib.suppress(ValueError):  # none, or cut off
+            drawn = json.loads("".join(pieces))
+            if drawn.keys() == search_space.keys():
+                return drawn
+        return super().sample_relative(study, trial, search_space)
+
+
 class _NumberedQMC(QMCSampler):
     """Takes the point of the trial's number. Optuna counts points as they are asked for, so one is lost with each kill."""
 
@@ -125,8 +143,7 @@ def make_sampler(settings: SweepSettings, space: Space) -> BaseSampler:
             raise InvalidSpec(f"{component.name} knows no constraints; use TPESampler or NSGAIISampler with at_most")
         options["constraints_func"] = lambda trial: violations(trial.user_attrs.get(COSTS, {}), settings.at_most)
 
-    if component.name == "QMCSampler":
-        cls = _NumberedQMC
+    cls = {"QMCSampler": _NumberedQMC, "GPSampler": _ResumingGP}.get(component.name, cls)
 
     def make(seed: int) -> BaseSampler:
         with _experimental_is_fine():

@@ -162,7 +162,7 @@ class Space:
                         "give it a step or choices"
                     )
                 count = int(min((entry.high - entry.low) / step + 1e-9, LARGEST_GRID)) + 1
-                values = [entry.low + index * step for index in range(count)]
+                values = [min(entry.low + index * step, entry.high) for index in range(count)]
                 points[path] = [int(value) for value in values] if path in self.whole else values
             if math.prod(len(values) for values in points.values()) > LARGEST_GRID:
                 raise InvalidSpec(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import optuna
 import pytest
 
 from harness.errors import InvalidSpec, ItmError, StorageUnavailable
 from harness.spec import Component, load_experiment
+from harness.sweeps.liveness import WORKER, Watcher
 from harness.sweeps.plan import plan_study
 from harness.sweeps.search import PRUNERS, SAMPLERS, make_pruner, make_sampler, violations
 from harness.sweeps.storage import open_storage, shown_storage, study_lock
 from harness.sweeps.study import open_study
-from harness.sweeps.worker import work
+from harness.sweeps.worker import _begin, work
 
 RANGE = {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}, "training.batch_size": [32, 64]}
 
@@ -49,6 +52,46 @@ def test_every_sampler_resumes_as_if_it_had_not_stopped(name, plan_of, tmp_path)
     drawn = {tuple(sorted(params.items())) for params in straight}
     # A grid and brute force visit every point once; the others draw from a continuous range.
     assert len(drawn) == 6
+
+
+#: Options under which a sampler learns from the first trials on.
+EAGER = {
+    "TPESampler": [{"n_startup_trials": 2}, {"n_startup_trials": 2, "multivariate": True, "group": True}],
+    "NSGAIISampler": [{"population_size": 2}],
+    "NSGAIIISampler": [{"population_size": 2}],
+    "CmaEsSampler": [{"n_startup_trials": 2}],
+    "GPSampler": [{"n_startup_trials": 2}],
+}
+
+
+@pytest.mark.parametrize("default", [True, False], ids=["default first", "sampled"])
+@pytest.mark.parametrize(("name", "options"), [(name, o) for name in SAMPLERS for o in EAGER.get(name, [{}])])
+def test_a_study_that_is_killed_while_it_draws_draws_the_same(name, options, default, plan_of, tmp_path):
+    """Every trial is killed before its first setting, between two, and after the last; each time another process goes on."""
+    space = {
+        "training.learning_rate": {"low": 0.001, "high": 0.003, "step": 0.001},
+        "training.batch_size": [32, 64],
+        "training.margin": {"low": 0.1, "high": 0.3, "step": 0.1, "when": {"training.batch_size": 32}},
+    }
+    sweep = {"sampler": {"name": name, **options}, "space": space, "include_default": default}
+    plan = plan_of(f"journal:{tmp_path}/straight", **sweep)
+    straight = run(open_study(plan), plan, 6)
+    plan = plan_of(f"journal:{tmp_path}/killed", **sweep)
+    lock = study_lock(plan.storage, plan.name)
+    for number in range(6):
+        for settings in range(len(space) + 1):
+            study = open_study(plan)
+            with lock():
+                trial = _begin(study, None)
+            replace(plan.space, entries=dict(list(plan.space.entries.items())[:settings])).suggest(trial)
+            assert trial.number == number
+            trial.set_user_attr(WORKER, None)  # it was killed
+            with lock():
+                assert Watcher().requeue_lost(study) == [number]
+        study = open_study(plan)
+        params = run(study, plan, number + 1)
+    assert params == straight
+    assert [trial.state.name for trial in study.get_trials()] == ["COMPLETE"] * 6
 
 
 def test_another_seed_draws_other_values(plan_of, tmp_path):
