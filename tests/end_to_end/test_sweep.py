@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import optuna
@@ -149,78 +147,50 @@ def _check_best_is_ready(experiment: Path, folder: Path, tmp_path: Path) -> None
     assert entry.tuning["trials"] == 4
 
 
-def test_two_workers_of_which_one_is_killed(experiment, tmp_path):
-    log = (tmp_path / "log").open("w")
-    process = subprocess.Popen(
-        [*command(experiment, tmp_path, "--trials", 4, "--workers", 2), "--set", "training.epochs=8"],
-        stdout=log,
-        stderr=log,
-        text=True,
+FATAL = """
+import os, signal
+from pathlib import Path
+from harness.scorer import Scorer
+
+class Fatal(Scorer):
+    def score(self, images, texts):
+        try:
+            Path(__file__).with_name("killed").touch(exist_ok=False)
+        except FileExistsError:
+            pass
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)  # as a user would, once
+        if images.features.shape[-1] == 16:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return images.features.mean(1) @ texts.features.mean(1).T
+"""
+
+
+def test_a_worker_that_is_killed_and_settings_that_end_their_workers(experiment, tmp_path):
+    """Of two workers one is killed: its trial resumes in the other. Settings that crash three workers are given up."""
+    plugin = tmp_path / "fatal.py"
+    plugin.write_text(FATAL)
+    space = (
+        "sweep={replace: true, sampler: GridSampler, space: {image.width: [8, 16], text.width: {tied: image.width}}}"
     )
-    storage = f"sqlite:///{tmp_path}/results/sweeps/optuna.db"
-    running = _two_running(storage, process)
-    victim = running[0].user_attrs["worker"]["pid"]
-    os.kill(victim, signal.SIGKILL)
-    assert process.wait(150) == 0, Path(log.name).read_text()
-    summary = study_of(tmp_path)
-    assert summary.budget.trials == 4
-    assert summary.count("failed") == 0
-    study = optuna.load_study(study_name="tiny.chan", storage=open_storage(storage))
-    lost = [trial for trial in study.get_trials() if "lost" in trial.user_attrs]
-    assert [trial.user_attrs["worker"]["pid"] for trial in lost] == [victim]
-    (again,) = [trial for trial in study.get_trials() if trial.user_attrs.get("redo_of") == lost[0].number]
-    assert again.params == lost[0].params
-    assert again.state in (TrialState.COMPLETE, TrialState.PRUNED)
-    workers = {trial.user_attrs["worker"]["pid"] for trial in study.get_trials() if trial.state.is_finished()}
-    assert len(workers) == 2
-
-
-def _two_running(storage: str, process: subprocess.Popen) -> list[optuna.trial.FrozenTrial]:
-    """The running trials as soon as two different processes are in the middle of one."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "ended before a worker could be killed"
-        if Path(storage.removeprefix("sqlite:///")).exists():
-            try:
-                study = optuna.load_study(study_name="tiny.chan", storage=open_storage(storage))
-            except Exception:  # being made
-                time.sleep(0.1)
-                continue
-            running = study.get_trials(states=(TrialState.RUNNING,))
-            running = [trial for trial in running if "worker" in trial.user_attrs and trial.intermediate_values]
-            if len({trial.user_attrs["worker"]["pid"] for trial in running}) == 2:
-                return running
-        time.sleep(0.05)
-    raise AssertionError("two workers never ran at the same time")
-
-
-def test_a_sweep_that_is_killed_goes_on_where_it_was(itm, experiment, tmp_path):
-    storage = f"sqlite:///{tmp_path}/results/sweeps/optuna.db"
-    process = subprocess.Popen(
-        [*command(experiment, tmp_path, "--trials", 3), "--set", "training.epochs=8"],
-        stderr=subprocess.PIPE,
-        text=True,
+    arguments = [str(part) for part in [
+        sys.executable, "-m", "harness.cli.main", "sweep", experiment, "--scorer", "fatal", "--plugin", plugin,
+        "--trials", 2, "--workers", 2, "--no-mlflow", "--results", tmp_path / "results", "--set", space,
+    ]]  # fmt: skip
+    ended = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "killed").exists()
+    study = optuna.load_study(
+        study_name="tiny.fatal", storage=open_storage(f"sqlite:///{tmp_path}/results/sweeps/optuna.db")
     )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("[1/3]"):
-            break
-    deadline = time.monotonic() + 60
-    study = optuna.load_study(study_name="tiny.chan", storage=open_storage(storage))
-    while not study.get_trials(states=(TrialState.RUNNING,)):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    (cut_off,) = study.get_trials(states=(TrialState.RUNNING,))
-    code, _, err = itm(
-        "sweep", experiment, "--scorer", "chan", "--trials", 3, "--no-mlflow", "--set", "training.epochs=8"
-    )
-    assert code == 0, err
-    assert "1 trials already ended, 2 to run" in err
-    assert study_of(tmp_path).budget.trials == 3
-    assert len(study.get_trials(states=(TrialState.RUNNING,))) == 0
-    assert study.get_trials()[cut_off.number].state == TrialState.FAIL
+    whole, fatal = sorted(study.get_trials(), key=lambda trial: trial.params["image.width"])
+    assert whole.state == TrialState.COMPLETE
+    assert whole.user_attrs.get("deaths", []) == []
+    assert fatal.state == TrialState.FAIL
+    assert fatal.user_attrs["error"] == "these settings ended their worker 3 times: invalid memory access (SIGSEGV)"
+    assert study_of(tmp_path, "tiny.fatal").budget.trials == 2
+    assert {path.name for path in (tmp_path / "results" / "sweeps").iterdir()} == {"optuna.db", "tiny.fatal"}
+    assert not list((tmp_path / "results" / "sweeps" / "tiny.fatal").glob(".*"))
 
 
 def test_two_objectives_with_a_pareto_figure(itm, experiment, tmp_path):
