@@ -44,10 +44,8 @@ def _not_nan(context: click.Context, option: click.Parameter, value: float) -> f
 @click.option("--sampler", metavar="NAME", help="Of optuna.samplers; default TPESampler.")
 @click.option("--pruner", metavar="NAME", help="Of optuna.pruners; default MedianPruner, none for several objectives.")
 @click.option("--seeds", type=click.IntRange(min=1), help="Training runs a trial: the first seeds of EXP; default 1.")
-@click.option(
-    "--storage", default="", metavar="URL", help="Optuna storage or journal:PATH; default RESULTS/sweeps/optuna.db."
-)
-@click.option("--study", default="", metavar="NAME", help="Name of the study; default EXP.NAME.")
+@click.option("--storage", metavar="URL", help="Optuna storage or journal:PATH; default RESULTS/sweeps/optuna.db.")
+@click.option("--study", metavar="NAME", help="Name of the study; default EXP.NAME.")
 @click.option(
     "--grace",
     default=60.0,
@@ -66,8 +64,8 @@ def sweep(
     scorer: str,
     trials: int,
     workers: int,
-    storage: str,
-    study: str,
+    storage: str | None,
+    study: str | None,
     grace: float,
     overrides: tuple[str, ...],
     results: Path,

@@ -108,8 +108,8 @@ def plan_study(
     scorer: str,
     results: Path,
     *,
-    storage: str = "",
-    name: str = "",
+    storage: str | None = None,
+    name: str | None = None,
     plugins: tuple[str, ...] = (),
 ) -> StudyPlan:
     """Check everything that can be known to be wrong before a trial is run. The test split is not opened.
@@ -135,8 +135,8 @@ def draft_study(
     scorer: str,
     results: Path,
     *,
-    storage: str = "",
-    name: str = "",
+    storage: str | None = None,
+    name: str | None = None,
     plugins: tuple[str, ...] = (),
 ) -> StudyPlan:
     """A plan with all that can be checked before data are read or generated; its `base` does not know their hash.
@@ -159,14 +159,14 @@ def draft_study(
     before = {path: base_value(path, targets) for path in space.entries}
     usable = settings.include_default and settings.sampler.name != "GridSampler" and space.contains(before)
     return StudyPlan(
-        name=_checked_name(name or study_name(experiment, entry)),
+        name=_checked_name(study_name(experiment, entry) if name is None else name),
         experiment=experiment.name,
         entry=entry,
         base=base,
         seeds=experiment.seeds[: settings.seeds],
         space=space,
         settings=settings,
-        storage=storage or default_storage(results),
+        storage=default_storage(results) if storage is None else storage,
         default=before if usable else {},
         plugins=plugins,
     )

@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import ValidationError
 
 from harness.errors import InvalidSpec, UnknownName, did_you_mean
 from harness.spec import Component
@@ -24,7 +25,8 @@ from harness.sweeps.space import Space
 
 #: User attribute of a trial: what was measured of its cost.
 COSTS = "cost"
-REHEARSALS = 3
+#: Trials of a rehearsal: most samplers begin to learn after 10.
+REHEARSALS = 12
 #: System attributes of a trial in which Optuna's Gaussian-process sampler keeps what it drew.
 GP_DRAWN = "gp:relative_params"
 SAMPLERS = (
@@ -165,7 +167,7 @@ def make_pruner(component: Component) -> optuna.pruners.BasePruner:
     cls = _class(optuna.pruners, "pruner", component.name, PRUNERS)
     options = _options(cls, component, "pruner")
     if "wrapped_pruner" in options and options["wrapped_pruner"] is not None:
-        options["wrapped_pruner"] = make_pruner(Component.model_validate(options["wrapped_pruner"]))
+        options["wrapped_pruner"] = make_pruner(_component(options["wrapped_pruner"]))
     with _experimental_is_fine():
         return _construct(cls, options, f"pruner {component.name}")
 
@@ -182,11 +184,14 @@ def rehearse(settings: SweepSettings, space: Space) -> None:
         UnknownName, InvalidSpec: what `make_sampler` and `make_pruner` refuse, or options that break in a trial.
     """
     sampler, pruner = make_sampler(settings, space), make_pruner(settings.effective_pruner)
-    several = len(settings.objectives) > 1
+    several, count = len(settings.objectives) > 1, REHEARSALS
+    if settings.sampler.name in _STOPS:
+        count = min(count, space.points(settings.sampler.name))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         with _experimental_is_fine():
             study = optuna.create_study(sampler=sampler, pruner=pruner, directions=list(settings.directions))
-            for value in range(REHEARSALS):
+            for value in range(count):
                 trial = study.ask()
                 space.suggest(trial)
                 if not several:
@@ -206,6 +211,13 @@ def _experimental_is_fine() -> Iterator[None]:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.simplefilter("ignore", FutureWarning)
         yield
+
+
+def _component(value: Any) -> Component:
+    try:
+        return Component.model_validate(value)
+    except ValidationError:
+        raise InvalidSpec(f"wrapped_pruner must be a pruner's name or a mapping with name, got {value!r:.60}") from None
 
 
 def _class(module: Any, kind: str, name: str, known: Sequence[str]) -> Any:

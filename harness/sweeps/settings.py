@@ -80,7 +80,7 @@ class SweepSettings(Spec):
             if OBJECTIVES[key].direction == "maximize":
                 raise ValueError(f"at_most bounds a cost from above, but more of {key} is better")
             if isinstance(limits[key], (int, float)) and not 0 < limits[key] < float("inf"):
-                raise ValueError(f"at_most of {key} must be a finite number above 0, got {limits[key]}")
+                raise ValueError(f"at_most of {key} must be a finite number above 0")
         return limits
 
     @model_validator(mode="after")
