@@ -17,8 +17,10 @@ from harness.profiling import parameters
 from harness.spec import load_experiment
 from harness.sweeps import objective as objective_module
 from harness.sweeps.extract import trial_summary
+from harness.sweeps.liveness import requeue
 from harness.sweeps.objective import Course, Objective
 from harness.sweeps.plan import plan_study
+from harness.sweeps.progress import Progress
 from harness.sweeps.run import run_study
 from harness.sweeps.splits import TuningSplits, open_tuning_splits
 from harness.sweeps.storage import study_lock
@@ -106,6 +108,69 @@ def test_the_value_is_the_mean_of_the_best_epochs_and_the_work_is_counted(plan_o
     assert {"query_ms_p50", "peak_memory_mib", "train_step_ms_p50"} <= set(summary.cost)
     assert [step for step, _ in sorted(trial.intermediate_values.items())] == [0, 1, 2, 3]
     assert trial.intermediate_values[2] == pytest.approx((max(curves[0]) + curves[1][0]) / 2)
+
+
+class Killed(BaseException):
+    """As SIGKILL would: nothing after it runs."""
+
+
+@pytest.mark.usefixtures("measured_cost")
+@pytest.mark.parametrize(
+    ("owner", "name", "call", "epochs_left"),
+    [
+        (training._Loop, "run_epoch", 2, 3),
+        (training._Loop, "save", 2, 2),
+        (optuna.Trial, "report", 3, 1),
+        (optuna.Trial, "should_prune", 3, 1),
+        (objective_module, "measure_cost", 1, 0),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_trial_resumes_from_its_last_epoch_and_ends_the_same(
+    plan_of, monkeypatch, tmp_path, owner, name, call, epochs_left
+):
+    plan = plan_of(seeds=2)  # of two epochs each
+    splits = open_tuning_splits(plan.base.dataset)
+
+    def run(study, trial, folder):
+        value = Objective(plan, splits, "cpu", Progress(folder))(trial)
+        study.tell(trial, value)
+        (ended,) = study.get_trials()
+        return ended
+
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    whole = run(study, study.ask(), tmp_path / "whole")
+
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    known, calls = getattr(owner, name), []
+
+    def killed(*arguments, **named):
+        calls.append(1)
+        if len(calls) == call and name in ("run_epoch", "measure_cost"):
+            raise Killed
+        found = known(*arguments, **named)
+        if len(calls) == call:
+            raise Killed
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, killed)
+        with pytest.raises(Killed):
+            Objective(plan, splits, "cpu", Progress(tmp_path / "killed"))(study.ask())
+    requeue(study, study.get_trials()[0])
+    epochs = []
+    run_epoch = training._Loop.run_epoch
+    monkeypatch.setattr(
+        training._Loop, "run_epoch", lambda loop, number: (epochs.append(number), run_epoch(loop, number))[1]
+    )
+    resumed = run(study, study.ask(), tmp_path / "killed")
+    assert len(epochs) == epochs_left  # of four
+    assert (resumed.number, resumed.params, resumed.value) == (0, whole.params, whole.value)
+    assert resumed.intermediate_values == whole.intermediate_values
+    for key in ("curves", "steps"):
+        assert resumed.user_attrs[key] == whole.user_attrs[key]
+    assert resumed.user_attrs["cost"].keys() == whole.user_attrs["cost"].keys()
+    assert resumed.user_attrs["seconds"] > 0
 
 
 def test_a_hopeless_trial_is_pruned_in_its_first_seed_and_says_why(plan_of):
