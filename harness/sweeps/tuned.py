@@ -54,7 +54,7 @@ def tuned_experiment(experiment: Experiment, results: Path, allow_unequal: bool 
 
     Raises:
         UnequalTuning: the budgets differ, with the numbers.
-        InvalidSpec: a study was made for another version of the entry, or found nothing.
+        InvalidSpec: nothing was tuned; or a study was made for another version of the entry, or found nothing.
         InvalidRecord: a study's summary is damaged.
     """
     entries, efforts = [], []
@@ -70,6 +70,12 @@ def tuned_experiment(experiment: Experiment, results: Path, allow_unequal: bool 
             continue
         _check_same(experiment, entry, summary)
         entries.append(build(ScorerEntry, summary.best_entry, f"best settings of study '{summary.study}'"))
+    if efforts and not any(effort.trials for effort in efforts):
+        keys = ", ".join(effort.key for effort in efforts)
+        raise InvalidSpec(
+            f"--tuned needs a sweep of each scorer, but {results}/sweeps has none of {keys}; run first, for each of them: "
+            f"itm sweep EXP --scorer {efforts[0].key} --trials 20"
+        )
     if not allow_unequal:
         _check_equal(efforts)
     return experiment.model_copy(update={"name": f"{experiment.name}-tuned", "scorers": tuple(entries)})

@@ -314,6 +314,13 @@ def test_bad_input_is_one_line_and_exit_2_before_any_data_are_read(
     assert not list((tmp_path / "results").glob("sweeps/*/study.json"))
 
 
+def test_tuned_without_a_sweep_says_what_to_run(itm, experiment):
+    code, _, err = itm("leaderboard", experiment, "--tuned", "--no-mlflow")
+    assert code == 2
+    assert "--tuned needs a sweep of each scorer" in one_line(err)
+    assert "itm sweep EXP --scorer scan --trials 20" in one_line(err)
+
+
 def test_a_study_that_was_begun_with_other_settings_is_refused_before_any_data_are_read(
     itm, experiment, monkeypatch, tmp_path
 ):
