@@ -21,7 +21,7 @@ from harness.backbones.bigru import BiGruConfig, BiGruEncoder
 from harness.backbones.regions import RegionConfig, RegionEncoder
 from harness.backbones.transformer import PieceTokenizer, TransformerConfig, TransformerEncoder
 from harness.backbones.vocabulary import NoTokenizer, Vocabulary, WordTokenizer
-from harness.backbones.weights import load_strictly, read_safe_pickle
+from harness.backbones.weights import bare_names, load_strictly, read_safe_pickle, require_finite
 from harness.errors import InvalidCheckpoint, UnknownName
 from harness.scorer import Scorer
 
@@ -151,11 +151,10 @@ def _parts(path: Path) -> tuple[State, State, dict[str, Any]]:
         if wrong is not None or not state:
             raise InvalidCheckpoint(f"{path}: an encoder's state must hold named tensors, got {wrong or 'none'}")
     options = content.get("opt")
-    return (
-        {str(name).removeprefix("module."): value for name, value in states[0].items()},
-        {str(name).removeprefix("module."): value for name, value in states[1].items()},
-        dict(vars(options)) if isinstance(options, argparse.Namespace) else {},
-    )
+    image, text = bare_names(states[0]), bare_names(states[1])
+    require_finite(image, f"{path}, image encoder")
+    require_finite(text, f"{path}, text encoder")
+    return image, text, dict(vars(options)) if isinstance(options, argparse.Namespace) else {}
 
 
 def _image_encoder(state: State, path: Path) -> RegionEncoder:

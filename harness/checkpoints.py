@@ -14,6 +14,7 @@ from harness import backbones, registry
 from harness.author_checkpoints import import_checkpoint
 from harness.backbones.weights import load_strictly, one_line, read_state_dict
 from harness.errors import InvalidCheckpoint, InvalidSpec
+from harness.filetypes import identify, mismatch
 from harness.record import atomic_path
 from harness.scorer import Scorer
 from harness.spec import RunSpec, canonical_json
@@ -82,7 +83,7 @@ def load_weights(scorer: Scorer, path: str | Path) -> None:
         raise InvalidCheckpoint(
             f"models are kept as .safetensors files, got {path}; for others use itm import-checkpoint"
         )
-    load_strictly(scorer, read_state_dict(path), str(path))
+    load_strictly(scorer, read_state_dict(path, bare=False), str(path))
 
 
 def _sort_metadata(path: Path) -> None:
@@ -129,8 +130,12 @@ def describe_model(path: str | Path) -> dict[str, Any]:
         InvalidCheckpoint: missing, damaged, or not written by `save_model`.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InvalidCheckpoint(f"no model at {path}")
+    kind = identify(path)
+    if kind.key == "missing":
+        raise InvalidCheckpoint(f"no model at {path}; expected a .safetensors file that this harness saved")
+    if kind.key != "safetensors":
+        advice = "convert it with `itm import-checkpoint`" if kind.key == "torch" else "name the model's file"
+        raise InvalidCheckpoint(mismatch(path, "a .safetensors file that this harness saved", advice))
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

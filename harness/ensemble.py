@@ -18,7 +18,7 @@ from harness.errors import InvalidDataset, InvalidRecord
 from harness.evaluation import evaluate
 from harness.record import RunRecord, RunStore, atomic_path
 from harness.rescoring import SCORES, tie_rule
-from harness.scores import mean_scores, open_scores
+from harness.scores import mean_scores, open_member
 from harness.spec import Component, EvaluationSpec, sha256_json
 
 ORIGIN = "ensemble"
@@ -45,7 +45,7 @@ def record_ensemble(store: RunStore, run_ids: Sequence[str], names: Sequence[str
     dataset = _dataset(members[0])
     split = dataset.split(members[0].split)
     shape = len(split.image_ids), len(split.captions)
-    scores = mean_scores([open_scores(store.folder(member.run_id) / SCORES, *shape) for member in members])
+    scores = mean_scores([open_member(store.folder(member.run_id) / SCORES, *shape) for member in members])
     ties = tie_rule(members[0])
     shared = [name for name in members[0].protocols if all(name in member.metrics for member in members)]
     spec = _spec(members, ties)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import InvalidSimilarity
+from harness.scores import comparable
 
 Ties = Literal["pessimistic", "optimistic", "expected"]
 Direction = Literal["i2t", "t2i"]
@@ -189,6 +190,7 @@ def count_positives(similarity: Tensor | np.ndarray, positives: Positives, direc
     """
     if not len(positives.queries):
         raise InvalidSimilarity(f"no {direction} query has a correct item")
+    similarity = comparable(similarity)
     size = similarity.shape[1 if direction == "i2t" else 0]
     step = max(1, _BLOCK_ELEMENTS // size)
     counts = np.empty((4, len(positives.items)), dtype=np.int64)

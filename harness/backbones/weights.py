@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,29 +15,52 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from harness.errors import InvalidCheckpoint
+from harness.filetypes import identify, mismatch
 
 _NESTED = ("state_dict", "model", "model_state_dict")  #: keys under which training scripts keep the weights
-_WRAPPERS = ("module.", "_orig_mod.")  #: prefixes of DataParallel and torch.compile
+#: Keys of the moving average of the weights, taken where a file holds nothing else.
+_AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
+#: Parts of a name that wrappers put in: DataParallel, torch.compile, FSDP, activation checkpointing.
+_WRAPPERS = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"))
+#: What torch's and others' moving averages keep beside the weights, and the prefixes of theirs.
+_COUNTERS = frozenset(("n_averaged", "initted", "step"))
+_AVERAGE_PREFIXES = ("ema_model.",)
+_EXPECTED = "a PyTorch file"
+#: What a file may be that PyTorch's restricted reader gets to see; tar is PyTorch's own before version 0.1.10.
+_READABLE = frozenset(("torch", "pickle", "tar", "damaged-zip"))
+_ADVICE = {
+    "safetensors": "give it the suffix .safetensors",
+    "torch": "give it the suffix .pt or .pth",
+    "yaml": "give the file of weights, not the experiment",
+    "zip": "unpack it and give the file of weights in it",
+}
+_log = logging.getLogger(__name__)
 
 
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+def read_state_dict(path: str | Path, *, bare: bool = True) -> dict[str, Tensor]:
     """Named tensors of a `.safetensors` file or of a PyTorch file, on the CPU.
 
     Args:
         path: local file. A PyTorch file is read with `weights_only=True`: a pickle that asks for code is refused.
+        bare: whether names lose what wrappers add to them, see `bare_names`.
 
     Raises:
-        InvalidCheckpoint: missing, truncated, unsafe, or without named tensors.
+        InvalidCheckpoint: missing, truncated, unsafe, without named tensors, or with NaN or infinite weights.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InvalidCheckpoint(f"no weights at {path}; expected a .safetensors or PyTorch file")
     if path.suffix == ".safetensors":
+        kind = identify(path)
+        if kind.key != "safetensors":
+            raise InvalidCheckpoint(_stranger(path, "a safetensors file"))
         try:
-            return load_file(path)
+            tensors = load_file(path)
         except (SafetensorError, OSError) as error:
             raise InvalidCheckpoint(f"{path} is not a readable safetensors file: {one_line(error)}") from None
-    return _named_tensors(read_safe_pickle(path), path)
+    else:
+        tensors = _named_tensors(read_safe_pickle(path), path)
+    tensors = bare_names(tensors) if bare else tensors
+    require_finite(tensors, str(path))
+    return tensors
 
 
 def read_safe_pickle(path: Path, allowed: Sequence[Any] = ()) -> Any:
@@ -48,16 +72,71 @@ def read_safe_pickle(path: Path, allowed: Sequence[Any] = ()) -> Any:
             that it stands in for; each must be harmless.
 
     Raises:
-        InvalidCheckpoint: missing, truncated, or asking for anything that is not allowed.
+        InvalidCheckpoint: missing, truncated, another kind of file, or asking for anything that is not allowed.
     """
-    if not path.is_file():
-        raise InvalidCheckpoint(f"no checkpoint at {path}; expected a PyTorch file")
+    kind = identify(path).key
+    if kind == "missing":
+        raise InvalidCheckpoint(f"no checkpoint at {path}; expected {_EXPECTED}")
+    if kind not in _READABLE:
+        raise InvalidCheckpoint(_stranger(path, _EXPECTED))
     with torch.serialization.safe_globals(list(allowed)), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the encoding is unusual, and that the protocol is not the default
         try:
             return torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")  # Python 2's text
         except Exception as error:  # the unpickler meets arbitrary bytes: whatever it stumbles over, the file is bad
             raise InvalidCheckpoint(_refusal(path, error)) from None
+
+
+def bare_names(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values under the names of the bare model, without what wrappers add at any depth.
+
+    `module._orig_mod.fc.weight` and `encoder.module.fc.weight` become `fc.weight` and `encoder.fc.weight`; a moving
+    average's counter is dropped. Where two names would become one, all stay as they are.
+    """
+    plain = {str(name): value for name, value in state.items()}
+    for prefix in _AVERAGE_PREFIXES:
+        if any(name.startswith(prefix) for name in plain):
+            plain = {name.removeprefix(prefix): value for name, value in plain.items() if name.startswith(prefix)}
+    weights = {name: value for name, value in plain.items() if name not in _COUNTERS}
+    if weights and all(_WRAPPERS & set(name.split(".")[:-1]) for name in weights):
+        plain = weights
+    names = {name: ".".join(part for part in name.split(".") if part not in _WRAPPERS) for name in plain}
+    if len(set(names.values())) < len(names) or "" in names.values():
+        return plain
+    return {names[name]: value for name, value in plain.items()}
+
+
+def require_finite(state: Mapping[str, Tensor], what: str) -> None:
+    """Refuse weights that are NaN or infinite: every score would be NaN.
+
+    Args:
+        state: named tensors.
+        what: where they came from, for the message.
+
+    Raises:
+        InvalidCheckpoint: names the first such tensor. A mask may hold -inf.
+    """
+    bad = [name for name, tensor in state.items() if tensor.is_floating_point() and not _is_finite(name, tensor)]
+    if bad:
+        tensor = state[bad[0]]
+        count = int((~torch.isfinite(tensor.float())).sum())
+        raise InvalidCheckpoint(
+            f"{what}: '{bad[0]}' holds {count} NaN or infinite value{'s' * (count > 1)} of {tensor.numel():,}"
+            f"{_others(bad, 'tensors too')}; its training diverged, take an earlier checkpoint"
+        )
+
+
+def _is_finite(name: str, tensor: Tensor) -> bool:
+    values = tensor.float() if tensor.element_size() < 2 else tensor  # 8-bit floats have no such test
+    if name.endswith("mask"):
+        values = values.masked_fill(values == -torch.inf, 0)
+    return bool(torch.isfinite(values).all())
+
+
+def _stranger(path: Path, expected: str) -> str:
+    if identify(path).key == "missing":
+        return f"no weights at {path}; expected {expected}"
+    return mismatch(path, expected, _ADVICE.get(identify(path).key, "give the file that the training script saved"))
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
@@ -107,7 +186,8 @@ def _refusal(path: Path, error: Exception) -> str:
             "convert the weights to safetensors with the program that made them"
         )
     return (
-        f"{path} is not a readable checkpoint (truncated or another format): {type(error).__name__}: {one_line(error)}"
+        f"{path} is {identify(path).title} but not a readable checkpoint (truncated or another format): "
+        f"{type(error).__name__}: {one_line(error)}"
     )
 
 
@@ -122,15 +202,25 @@ def _unsafe_globals(path: Path, message: str) -> list[str]:
 def _named_tensors(value: Any, path: Path) -> dict[str, Tensor]:
     for key in _NESTED:
         if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):
+            averaged = [name for name in _AVERAGED if isinstance(value.get(name), Mapping)]
+            if averaged:
+                _log.warning("%s: its '%s' is read, not the moving average in '%s'", path, key, averaged[0])
             value = value[key]
-    tensors = {k: v for k, v in value.items() if isinstance(v, Tensor)} if isinstance(value, Mapping) else {}
+    for key in _AVERAGED:
+        if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):
+            _log.info("%s: the moving average of the weights in its '%s' is read", path, key)
+            value = value[key]
+    tensors = {str(k): v for k, v in value.items() if isinstance(v, Tensor)} if isinstance(value, Mapping) else {}
     if not tensors:
-        raise InvalidCheckpoint(f"{path} holds no named tensors; expected a state dict")
-    for prefix in _WRAPPERS:
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+        raise InvalidCheckpoint(f"{path} holds no named tensors ({_content(value)}); expected a state dict")
     return tensors
 
 
-def _others(names: Sequence[str]) -> str:
-    return f" (and {len(names) - 1} others differ)" if len(names) > 1 else ""
+def _content(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"its keys: {', '.join(map(str, list(value)[:5])) or 'none'}"
+    return f"it is a {type(value).__name__}"
+
+
+def _others(names: Sequence[str], differ: str = "others differ") -> str:
+    return f" (and {len(names) - 1} {differ})" if len(names) > 1 else ""

@@ -43,12 +43,13 @@ def evaluate(
 ) -> None:
     """Evaluate SCORES.npy, a matrix (images, captions) in the order of the dataset's split, higher is better.
 
-    The matrix is memory-mapped; no model and no GPU is needed. Several matrices need --ensemble: their mean is evaluated.
+    Floats, whole numbers and booleans of any size and byte order are compared exactly as they stand. The matrix is
+    memory-mapped; no model and no GPU is needed. Several matrices need --ensemble: their mean is evaluated.
     """
     from harness import datasets, duplicates, protocols
     from harness.errors import InvalidSimilarity
     from harness.evaluation import subject_of
-    from harness.scores import mean_scores, open_scores
+    from harness.scores import mean_scores, open_member, open_scores
 
     if (len(scores) > 1) != ensemble:
         what = f"{len(scores)} matrices need" if len(scores) > 1 else "one matrix does not go with"
@@ -59,7 +60,8 @@ def evaluate(
     for name in names:
         protocols.get(name).check(subject.images, subject)
     fit, refused = protocols.fitting(subject) if not names else (list(names), {})
-    matrices = [open_scores(path, len(part.image_ids), len(part.captions)) for path in scores]
+    read = open_member if ensemble else open_scores
+    matrices = [read(path, len(part.image_ids), len(part.captions)) for path in scores]
     matrix = mean_scores(matrices) if ensemble else matrices[0]
     found = duplicates.report(part.captions, part.caption_image, f"{opened.title} {split}")
     rules = tie_rules(ties, "pessimistic")

@@ -6,6 +6,7 @@ import pickle
 import struct
 import subprocess
 import sys
+import zipfile
 from typing import ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import nn
 from harness import backbones
 from harness.author_checkpoints import _ALLOWED
 from harness.backbones.vocabulary import Vocabulary
-from harness.backbones.weights import read_safe_pickle
+from harness.backbones.weights import bare_names, read_safe_pickle, read_state_dict, require_finite
 from harness.checkpoints import import_checkpoint, load_model, load_weights, save_model
 from harness.errors import CannotEncode, InvalidCheckpoint, InvalidDataset, InvalidSpec, UnknownName
 from harness.fragments import Fragments
@@ -139,7 +140,8 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path, changes, comp
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"), [(None, "no model at"), (b"", "not a readable"), (b"\x80" * 99, "not a readable")]
+    ("content", "complaint"),
+    [(None, "no model at"), (b"", "is an empty file"), (b"\x80" * 99, "a binary file of an unknown kind")],
 )
 def test_files_that_are_missing_or_damaged_are_refused(tmp_path, content, complaint):
     path = tmp_path / "m.safetensors"
@@ -163,6 +165,15 @@ def test_loading_weights_that_do_not_fit_leaves_the_scorer_as_it_was(tmp_path):
     with pytest.raises(InvalidCheckpoint):
         load_weights(scorer, path)
     assert all(torch.equal(tensor, before[name]) for name, tensor in scorer.state_dict().items())
+
+
+def test_weights_that_are_nan_are_refused_by_name(tmp_path):
+    scorer = build()
+    with torch.no_grad():
+        scorer.image_encoder.linear.bias[3] = torch.nan
+    save_model(scorer, tmp_path / "m.safetensors")
+    with pytest.raises(InvalidCheckpoint, match=r"'image_encoder.linear.bias' holds 1 NaN or infinite value of 8"):
+        load_model(tmp_path / "m.safetensors")
 
 
 # Authors' checkpoints -----------------------------------------------------------------------------------------------
@@ -270,6 +281,124 @@ def test_a_bert_text_side(tmp_path):
     with torch.no_grad():
         again = load_model(tmp_path / "m.safetensors").text_encoder(Tokens(ids, ids != 0))
     assert torch.equal(again.features, got.features)
+
+
+def wrapped(prefix, states=None):
+    return [{f"{prefix}{name}": tensor for name, tensor in side.items()} for side in states or author_states()]
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.module.", "_fsdp_wrapped_module."],
+)
+def test_what_wrappers_add_to_names_does_not_count(tmp_path, prefix):
+    plain = import_checkpoint(write(tmp_path / "plain.pth"), "scan").state_dict()
+    got = import_checkpoint(write(tmp_path / "c.pth", wrapped(prefix)), "scan").state_dict()
+    assert got.keys() == plain.keys()
+    assert all(torch.equal(got[name], plain[name]) for name in plain)
+
+
+def test_a_compiled_or_parallel_part_of_a_module_is_unwrapped_too(tmp_path):
+    states = author_states()
+    states[0] = {name.replace("fc.", "fc.module."): tensor for name, tensor in states[0].items()}
+    states[1] = {name.replace("rnn.", "rnn._orig_mod."): tensor for name, tensor in states[1].items()}
+    plain = import_checkpoint(write(tmp_path / "plain.pth"), "scan").state_dict()
+    got = import_checkpoint(write(tmp_path / "c.pth", states), "scan").state_dict()
+    assert all(torch.equal(got[name], plain[name]) for name in plain)
+
+
+BARE = {"a.weight": 1, "b.bias": 2}
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (BARE, BARE),
+        ({"module.a.weight": 1, "module.b.bias": 2}, BARE),
+        ({"module.a.weight": 1, "b._orig_mod.bias": 2}, BARE),
+        ({"n_averaged": 9, "module.a.weight": 1, "module.b.bias": 2}, BARE),
+        ({"ema_model.a.weight": 1, "ema_model.b.bias": 2, "online_model.a.weight": 5, "initted": 1, "step": 7}, BARE),
+        ({"step": 3, "a.weight": 1}, {"step": 3, "a.weight": 1}),
+        # Two names that would become one: nothing is dropped.
+        ({"module.a.weight": 1, "a.weight": 2}, {"module.a.weight": 1, "a.weight": 2}),
+    ],
+)
+def test_bare_names(state, expected):
+    assert bare_names(state) == expected
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "state_dict_ema", "model_ema", None])
+def test_weights_under_any_usual_key_are_found(tmp_path, key):
+    state = {"module.a": torch.ones(2)}
+    torch.save({key: state, "epoch": 3} if key else state, tmp_path / "w.pth")
+    assert read_state_dict(tmp_path / "w.pth")["a"].tolist() == [1, 1]
+
+
+def test_of_weights_and_their_average_the_weights_are_read_and_a_line_says_so(tmp_path, caplog):
+    torch.save({"state_dict": {"a": torch.ones(2)}, "state_dict_ema": {"a": torch.zeros(2)}}, tmp_path / "w.pth")
+    assert read_state_dict(tmp_path / "w.pth")["a"].tolist() == [1, 1]
+    assert "'state_dict' is read, not the moving average" in caplog.text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("side", ["image", "text"])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value, side):
+    states = author_states()
+    name = {"image": "fc.weight", "text": "rnn.weight_hh_l0"}[side]
+    states[side == "text"][name][1, 2] = value
+    with pytest.raises(InvalidCheckpoint, match=f"{side} encoder: '{name}' holds 1 NaN or infinite value"):
+        import_checkpoint(write(tmp_path / "c.pth", states), "scan")
+
+
+def test_a_mask_may_hold_minus_infinity():
+    mask = torch.full((2, 2), -torch.inf).triu(1)
+    require_finite({"attn_mask": mask}, "w")
+    with pytest.raises(InvalidCheckpoint, match="'weight'"):
+        require_finite({"weight": mask}, "w")
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 10\n"
+STRANGERS = {
+    "html": (b"\n<!doctype HTML>\n<title>Quota exceeded</title>", "an HTML page.*download it again"),
+    "lfs": (LFS, "a Git LFS pointer.*git lfs pull"),
+    "annex": (b"../.git/annex/objects/a/b/SHA256E-s1--0.pth\n", "a git-annex pointer"),
+    "empty": (b"", "an empty file"),
+    "zeros": (bytes(5000), "a file of zero bytes only"),
+    "gzip": (b"\x1f\x8b\x08" + bytes(9), "gzip-compressed.*gunzip"),
+    "json": (b'{"error": "not found"}', "a JSON file"),
+    "yaml": (b"name: mine\ndataset: scenes\n", "a YAML text"),
+    "csv": (b"query_id,rank\nq,1\nr,2\n", "a CSV table"),
+    "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(9), "an HDF5 file"),
+    "image": (b"\x89PNG\r\n\x1a\n" + bytes(9), "a PNG image"),
+    "text": (b"Not Found", "a text"),
+}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pth.tar", ".safetensors"])
+@pytest.mark.parametrize("name", STRANGERS)
+def test_another_kind_of_file_is_named(tmp_path, name, suffix):
+    content, complaint = STRANGERS[name]
+    path = tmp_path / f"c{suffix}"
+    path.write_bytes(content)
+    for read in (read_state_dict, load_model if suffix == ".safetensors" else lambda p: import_checkpoint(p, "scan")):
+        with pytest.raises(InvalidCheckpoint, match=complaint) as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_zip_that_is_no_checkpoint_and_safetensors_under_another_name_are_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "c.pth", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(InvalidCheckpoint, match=r"a zip archive of 1 file.*unpack it"):
+        import_checkpoint(tmp_path / "c.pth", "scan")
+    save_file({"a": torch.zeros(1)}, tmp_path / "s.pth")
+    with pytest.raises(InvalidCheckpoint, match=r"a safetensors file.*give it the suffix .safetensors"):
+        read_state_dict(tmp_path / "s.pth")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "t.safetensors")
+    with pytest.raises(InvalidCheckpoint, match=r"a PyTorch file.*suffix .pt"):
+        read_state_dict(tmp_path / "t.safetensors")
+    with pytest.raises(InvalidCheckpoint, match=r"a PyTorch file.*itm import-checkpoint"):
+        load_model(tmp_path / "t.safetensors")
 
 
 class Malicious:

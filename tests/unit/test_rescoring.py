@@ -162,9 +162,9 @@ def test_data_that_changed_are_refused(store, dataset):
         (np.zeros((12, 59)), r"expected \(12, 60\)"),
         (np.zeros((12, 60), dtype=complex), "complex128"),
         (np.full((12, 60), "a"), "<U1"),
-        (np.array([[None] * 60] * 12), "cannot be read"),
+        (np.array([[None] * 60] * 12), "Python objects, which is a pickle"),
         (np.full((12, 60), np.nan), "nan at image 0, caption 0"),
-        (b"not an array", "cannot be read"),
+        (b"not an array", "is a text; expected a NumPy array"),
     ],
 )
 def test_a_matrix_of_other_code_is_checked(tmp_path, content, message):
