@@ -35,7 +35,12 @@ class ChanConfig(ScorerConfig):
 
 
 class Chan(Scorer):
-    """The best region of each word (or the best word of each region), pooled."""
+    """The best region of each word (or the best word of each region), pooled.
+
+    The authors' bi-GRU starts from GloVe (`text.embeddings`) and their regions attend to each other
+    (`image.self_attention`); with BERT (variant `bert`) take `text={name: transformer, model: bert-base-uncased}` and
+    plain regions.
+    """
 
     Config = ChanConfig
     config: ChanConfig
@@ -65,6 +70,8 @@ class Chan(Scorer):
         "region_drop": 0.2,
         "word_masking": 0.2,
     }
+    #: With BERT the authors train on 128 pairs and decay by 1e-4; BERT's own rate is scaled by 0.1, which is our default.
+    variant_recipes: ClassVar = {"bert": {"batch_size": 128, "weight_decay": 1e-4, "backbone_learning_rate_scale": 0.1}}
     search_space: ClassVar = {
         "config.coding": ["vha", "tha"],
         "config.pooling": ["lse", "mean"],

@@ -113,6 +113,7 @@ class Laps(LazyWidthScorer):
         "objective": "triplet",
         "margin": 0.2,
         "all_negatives_epochs": 1,
+        "loss_ramp_epochs": 1,
         "word_masking": 0.2,
         "image_augmentation": "crop_flip",
     }

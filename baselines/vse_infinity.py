@@ -133,6 +133,7 @@ class VseInfinity(LazyWidthScorer):
     config: VseInfinityConfig
     width_parameter = "output.weight"
     variants: ClassVar = {"no_image_mlp": {"image_mlp": "off"}}
+    #: Of region features. On grid features the authors also ramp the loss up in the first epoch of the backbone.
     recipe: ClassVar = {
         "epochs": 25,
         "batch_size": 128,

@@ -74,7 +74,7 @@ def plan_ablation(
         raise InvalidSpec(f"ablate the scorer, not its variant: --scorer {name} instead of {entry.name}")
     chosen = _chosen(name, variants)
     models = _MODELS[kind](name, chosen)
-    entries = tuple(_ablated_entry(entry, name, model) for model in models)
+    entries = tuple(_ablated_entry(experiment, entry, name, model) for model in models)
     planned = experiment.model_copy(
         update={"name": f"{experiment.name}-ablate-{name}", "scorers": entries, "description": f"{kind} of {name}"}
     )
@@ -116,8 +116,8 @@ def _grid(name: str, variants: Sequence[str]) -> list[AblatedModel]:
 _MODELS = {"one_at_a_time": _one_at_a_time, "add_one_in": _add_one_in, "grid": _grid}
 
 
-def _ablated_entry(entry: ScorerEntry, name: str, model: AblatedModel) -> ScorerEntry:
-    """The entry with the variants' overrides on top; a single variant keeps its registered name."""
+def _ablated_entry(experiment: Experiment, entry: ScorerEntry, name: str, model: AblatedModel) -> ScorerEntry:
+    """The entry with the variants' overrides on top; a single variant keeps its registered name, and so its recipe."""
     overrides = _merged(name, model.removed)
     if len(model.removed) == 1:
         kept = {key: value for key, value in entry.config.items() if key not in overrides}
@@ -130,7 +130,11 @@ def _ablated_entry(entry: ScorerEntry, name: str, model: AblatedModel) -> Scorer
         raise InvalidSpec(
             f"the variants {', '.join(model.removed)} of {name} cannot be combined ({error}); choose with --variants"
         ) from None
-    return entry.model_copy(update={"key": model.key, "name": full_name, "config": config})
+    recipes = registry.scorer_class(name).variant_recipes
+    several = model.removed if len(model.removed) > 1 else ()
+    recipe = {key: value for variant in several for key, value in recipes.get(variant, {}).items()}
+    training = {key: value for key, value in recipe.items() if key not in experiment.training} | entry.training
+    return entry.model_copy(update={"key": model.key, "name": full_name, "config": config, "training": training})
 
 
 def _merged(name: str, variants: Sequence[str]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from harness.backbones.base import Tokenizer
 from harness.backbones.bigru import BiGruConfig, BiGruEncoder
 from harness.backbones.regions import RegionConfig, RegionEncoder
 from harness.backbones.transformer import PieceTokenizer, TransformerConfig, TransformerEncoder
-from harness.backbones.vocabulary import NoTokenizer, Vocabulary, WordTokenizer
+from harness.backbones.vocabulary import MASK, NoTokenizer, Vocabulary, WordTokenizer
 from harness.backbones.weights import bare_names, load_strictly, read_safe_pickle, require_finite
 from harness.errors import InvalidCheckpoint, UnknownName
 from harness.scorer import Scorer
@@ -61,6 +61,8 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, str] | None]]] = {
         "belta": ("temperature", None),
     },
 }
+#: Longest caption of imported word encoders: the authors do not cut any (Flickr30K has captions of 75 words).
+UNCUT = 1_000_000
 #: The authors' encoders normalise unless told not to; our scorers always do.
 UNNORMALISED = ("no_imgnorm", "no_txtnorm")
 
@@ -98,7 +100,7 @@ def import_checkpoint(
         raise UnknownName("scorer with authors' checkpoints", scorer, OPTIONS)
     image_state, text_state, options = _parts(path)
     image = _image_encoder(image_state, path)
-    text = _text_encoder(text_state, _tokenizer_source(vocabulary, options), path)
+    text = _text_encoder(text_state, _tokenizer_source(vocabulary, options), path, adds_mask=scorer == "chan")
     if image.width != text.width:
         raise InvalidCheckpoint(f"{path}: its image side has width {image.width} but its text side {text.width}")
     settings = {**_settings(scorer, options, path), **config}
@@ -181,13 +183,13 @@ def _without_weight_norm(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def _text_encoder(state: State, source: Any, path: Path) -> BiGruEncoder | TransformerEncoder:
+def _text_encoder(state: State, source: Any, path: Path, adds_mask: bool) -> BiGruEncoder | TransformerEncoder:
     if any(name.startswith("bert.") for name in state):
         return _bert(state, source, path)
-    return _bigru(state, source, path)
+    return _bigru(state, source, path, adds_mask)
 
 
-def _bigru(state: State, source: Any, path: Path) -> BiGruEncoder:
+def _bigru(state: State, source: Any, path: Path, adds_mask: bool) -> BiGruEncoder:
     words, word_width = _shape(state, "embed.weight", path)
     width = _shape(state, "rnn.weight_hh_l0", path)[1]
     config = BiGruConfig.model_validate(
@@ -196,11 +198,14 @@ def _bigru(state: State, source: Any, path: Path) -> BiGruEncoder:
             "word_width": word_width,
             "layers": max(1, sum(bool(re.fullmatch(r"rnn\.weight_ih_l\d+", name)) for name in state)),
             "bidirectional": "rnn.weight_ih_l0_reverse" in state,
+            "max_words": UNCUT,
         }
     )
     tokenizer: Tokenizer = NoTokenizer(words)
     if source is not None:
         vocabulary = Vocabulary.from_words(source) if isinstance(source, Mapping) else Vocabulary.load(source)
+        if len(vocabulary) == words - 1 and MASK not in vocabulary.ids and adds_mask:
+            vocabulary = Vocabulary((*vocabulary.entries, MASK))  # CHAN's training script adds it to the file's words
         if len(vocabulary) != words:
             raise InvalidCheckpoint(
                 f"{path} embeds {words} words but the vocabulary has {len(vocabulary)}; use its own one"
@@ -228,7 +233,7 @@ def _bert(state: State, source: Any, path: Path) -> TransformerEncoder:
         "pad_token_id": 0,
     }
     positions = architecture["max_position_embeddings"]
-    config = TransformerConfig.model_validate({"model": "bert", "width": width, "max_words": min(64, positions)})
+    config = TransformerConfig.model_validate({"model": "bert", "width": width, "max_words": positions})
     tokenizer: Tokenizer = NoTokenizer(words)
     if isinstance(source, (str, Path)):
         tokenizer = PieceTokenizer.load(config.model_copy(update={"model": str(source)}))

@@ -78,7 +78,7 @@ def resolve_entry(
         data_sha256=data_sha256,
         protocols=experiment.protocols,
         seed=experiment.seeds[0],
-        training=build(TrainingSpec, {**cls.recipe, **experiment.training, **entry.training}, where),
+        training=build(TrainingSpec, {**registry.recipe(entry.name), **experiment.training, **entry.training}, where),
         evaluation=experiment.evaluation,
         plugin_sha256=registry.plugin_sha256(scorer),
         tuning=entry.tuning,

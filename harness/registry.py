@@ -114,6 +114,12 @@ def variants(name: str) -> dict[str, dict[str, Any]]:
     return {variant: dict(config) for variant, config in scorer_class(name).variants.items()}
 
 
+def recipe(name: str) -> dict[str, Any]:
+    """The published training settings of a scorer, with those of its variant on top."""
+    cls = scorer_class(name)
+    return {**cls.recipe, **cls.variant_recipes.get(split(name)[1], {})}
+
+
 def resolve_config(name: str, overrides: dict[str, Any]) -> Any:
     """The full, validated config of a scorer or variant.
 

@@ -43,6 +43,8 @@ class Scorer(nn.Module):
     components: ClassVar[Sequence[str]] = ()
     #: Overrides of the training settings that the method's paper or code gives.
     recipe: ClassVar[Mapping[str, Any]] = {}
+    #: Overrides of the recipe for variants that were published with another one.
+    variant_recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     #: What a sweep varies, by path (`config.pooling`, `training.margin`), see `harness.sweeps.space`. A `training.` line
     #: replaces that of the shared space, None takes it out.
     search_space: ClassVar[Mapping[str, Any]] = {}

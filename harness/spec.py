@@ -72,6 +72,9 @@ class TrainingSpec(Spec):
     margin: float = Field(0.2, gt=0, description="triplet: in units of the score")
     temperature: float = Field(0.05, gt=0, description="infonce")
     all_negatives_epochs: int = Field(1, ge=0, description="triplet: first epochs with all negatives, then the hardest")
+    loss_ramp_epochs: int = Field(
+        0, ge=0, description="first epochs whose loss is multiplied by step / steps of the epoch, from 0 up"
+    )
     region_drop: float = Field(0.0, ge=0, lt=1, description="probability of dropping a region")
     word_masking: float = Field(0.0, ge=0, lt=1, description="share of words that are masked, replaced or deleted")
     image_augmentation: Literal["none", "flip", "crop_flip"] = "none"
@@ -199,6 +202,7 @@ class RunSpec(Spec):
         """
         identity = self.model_dump(mode="json")
         identity["dataset"].pop("root", None)
+        identity["text"].pop("embeddings", None)
         identity.pop("weights")
         return sha256_json(identity)[:16]
 

@@ -166,6 +166,16 @@ def objective_of_epoch(epoch: int, spec: TrainingSpec) -> Objective:
     return TripletLoss(spec.margin, "all" if epoch < spec.all_negatives_epochs else "hardest")
 
 
+def loss_factor(step: int, steps_per_epoch: int, spec: TrainingSpec) -> float:
+    """What the loss is multiplied by at an optimiser step (0-based): in the first epochs 0, 1/n, ... (n - 1)/n.
+
+    Source:
+        the training scripts of VSE-infinity and LAPS, where the first step of the first epoch counts for nothing.
+    """
+    epoch, number = divmod(step, steps_per_epoch)
+    return number / steps_per_epoch if epoch < spec.loss_ramp_epochs else 1.0
+
+
 def pair_batches(split: Split, spec: TrainingSpec, generator: np.random.Generator) -> Iterator[np.ndarray]:
     """Caption rows of the batches of one epoch; a last batch of a single pair has no negatives and is left out."""
     if spec.pairs == "all":
@@ -275,6 +285,7 @@ class _Loop:
             losses = scorer.losses(images, texts, torch.from_numpy(image_rows).to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.stack([loss.float() for loss in losses.values()]).sum()
+        total = total * loss_factor(self.step, self.steps_per_epoch, spec)
         total.backward()
         norm = nn.utils.clip_grad_norm_(scorer.parameters(), spec.gradient_clip)
         if not bool(torch.isfinite(total + norm)):  # before the weights take it in

@@ -9,18 +9,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from harness.backbones import word_vectors
 from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, TextEncoder
 from harness.backbones.vocabulary import NoTokenizer, Vocabulary, WordTokenizer, make_tokenizer, restore_tokenizer
-from harness.errors import InvalidFragments
+from harness.errors import InvalidFragments, InvalidSpec
 from harness.fragments import Fragments, Tokens
 
 
 class BiGruConfig(BackboneConfig):
-    """Settings of `bigru`; the defaults are SCAN's but for the width (1024 there) and the count of a kept word (4)."""
+    """Settings of `bigru`.
+
+    The defaults are SCAN's but for the width (1024 there), the count of a kept word (4) and the longest caption (none is
+    cut there). CHAN's authors start from GloVe: `embeddings=glove.840B.300d.txt`.
+    """
 
     width: int = Field(DEFAULT_WIDTH, ge=1, description="D of the fragments")
     word_width: int = Field(300, ge=1, description="of the word embeddings")
@@ -28,6 +33,20 @@ class BiGruConfig(BackboneConfig):
     bidirectional: bool = True
     min_count: int = Field(1, ge=1, description="a training word that is rarer becomes <unk>")
     max_words: int = Field(64, ge=3, description="longest caption, <start> and <end> included")
+    embeddings: str = Field(
+        "", description="file of word vectors to start from: GloVe's text, or a tensor in the vocabulary's order"
+    )
+    embeddings_sha256: str = Field("", description="of that file's content; filled in where it is empty")
+
+    @model_validator(mode="after")
+    def _hash_embeddings(self) -> BiGruConfig:
+        if self.embeddings and not self.embeddings_sha256:
+            try:
+                found = word_vectors.digest(self.embeddings)
+            except (OSError, ValueError) as error:
+                raise ValueError(f"cannot read the word vectors: {getattr(error, 'strerror', error)}") from None
+            object.__setattr__(self, "embeddings_sha256", found)
+        return self
 
 
 class BiGruEncoder(TextEncoder):
@@ -57,9 +76,12 @@ class BiGruEncoder(TextEncoder):
     @classmethod
     def fresh(cls, config: BiGruConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None) -> BiGruEncoder:
         """See `TextEncoder.fresh`."""
-        return cls(
-            config, make_tokenizer("text backbone bigru", captions, vocabulary, config.min_count, config.max_words)
-        )
+        words = make_tokenizer("text backbone bigru", captions, vocabulary, config.min_count, config.max_words)
+        encoder = cls(config, words)
+        if config.embeddings:
+            _require_content(config)
+            word_vectors.initialise(encoder.embedding, config.embeddings, words.vocabulary, vocabulary is not None)
+        return encoder
 
     @classmethod
     def restored(cls, config: BiGruConfig, state: Mapping[str, Any]) -> BiGruEncoder:
@@ -81,6 +103,17 @@ class BiGruEncoder(TextEncoder):
         states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=tokens.ids.shape[1])
         directions = states.unflatten(-1, (-1, self.width))
         return Fragments(directions.mean(dim=2), tokens.mask)
+
+
+def _require_content(config: BiGruConfig) -> None:
+    try:
+        found = word_vectors.digest(config.embeddings)
+    except OSError as error:
+        raise InvalidSpec(f"cannot read the word vectors {config.embeddings}: {error.strerror or error}") from None
+    if found != config.embeddings_sha256:
+        raise InvalidSpec(
+            f"the word vectors {config.embeddings} changed: SHA-256 {found[:12]}, expected {config.embeddings_sha256[:12]}"
+        )
 
 
 def checked_lengths(tokens: Tokens) -> Tensor:

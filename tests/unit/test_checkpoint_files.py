@@ -237,6 +237,29 @@ def test_a_vocabulary_file_or_the_checkpoints_own_words_make_captions_work(tmp_p
         without.text_encoder.tokenizer(["a dog"])
 
 
+@pytest.mark.parametrize("scorer", ["scan", "chan"])
+def test_captions_of_any_length_are_read_whole(tmp_path, scorer):
+    Vocabulary(tuple(WORDS)).save(tmp_path / "v.json")
+    imported = import_checkpoint(write(tmp_path / "c.pth"), scorer, vocabulary=tmp_path / "v.json")
+    save_model(imported, tmp_path / "m.safetensors")
+    for model in (imported, load_model(tmp_path / "m.safetensors")):
+        ids = model.text_encoder.tokenizer(["dog " * 75, "a " * 300]).ids
+        assert ids[0].tolist()[:77] == [1, *[5] * 75, 2]
+        assert ids[1].tolist() == [1, *[4] * 300, 2]
+
+
+def test_chan_adds_a_mask_to_the_words_of_the_vocabulary_file(tmp_path):
+    """Its training script does, so that its embedding has a row more than the published file has words."""
+    states = author_states()
+    states[1]["embed.weight"] = torch.randn(len(WORDS) + 1, 5)
+    Vocabulary(tuple(WORDS)).save(tmp_path / "v.json")
+    path = write(tmp_path / "c.pth", states)
+    tokenizer = import_checkpoint(path, "chan", vocabulary=tmp_path / "v.json").text_encoder.tokenizer
+    assert tokenizer.mask_id == len(WORDS)
+    with pytest.raises(InvalidCheckpoint, match="embeds 7 words but the vocabulary has 6"):
+        import_checkpoint(path, "scan", vocabulary=tmp_path / "v.json")
+
+
 def test_another_vocabulary_is_refused(tmp_path):
     Vocabulary((*WORDS, "more")).save(tmp_path / "v.json")
     with pytest.raises(InvalidCheckpoint, match="embeds 6 words but the vocabulary has 7"):
@@ -273,6 +296,7 @@ def test_a_bert_text_side(tmp_path):
     ids = torch.tensor([[2, 7, 9, 3], [2, 5, 3, 0]])
     from harness.fragments import Tokens
 
+    assert scorer.text_encoder.config.max_words == 512, "all positions that BERT has"
     with torch.no_grad():
         got = scorer.text_encoder(Tokens(ids, ids != 0))
         expected = linear(bert(ids, (ids != 0).float())[0])

@@ -242,3 +242,79 @@ def test_pretrained_parameters_learn_slower_or_not_at_all(cell, monkeypatch):
     (only,) = parameter_groups(scorer, TrainingSpec(backbone_learning_rate_scale=0))
     assert not {id(p) for p in only["params"]} & {id(p) for p in old}
     assert not any(p.requires_grad for p in old)
+
+
+def test_the_loss_is_ramped_up_in_the_first_epochs():
+    spec = TrainingSpec(loss_ramp_epochs=1)
+    assert [training.loss_factor(step, 4, spec) for step in range(6)] == [0, 0.25, 0.5, 0.75, 1, 1]
+    assert {training.loss_factor(step, 4, TrainingSpec()) for step in range(6)} == {1.0}
+    assert training.loss_factor(5, 4, TrainingSpec(loss_ramp_epochs=2)) == 0.25
+
+
+def test_gradients_of_a_step_are_ramped(cell, monkeypatch):
+    split = open_dataset(cell.dataset).split("train")
+    norms = {}
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def note(parameters, largest):
+        norms[name].append(float(clip(parameters, largest)))
+        return torch.tensor(norms[name][-1])
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", note)
+    # A rate of next to nothing keeps the weights, so that each step has the gradient of the same weights.
+    still = {"batch_size": 20, "learning_rate": 1e-12, "optimizer": "adam", "weight_decay": 0.0, "schedule": "constant"}
+    for name, ramp in (("plain", 0), ("ramped", 1)):
+        norms[name] = []
+        loop = training._Loop(
+            build_scorer(cell, open_dataset(cell.dataset)), split, TrainingSpec(loss_ramp_epochs=ramp, **still), seed=0
+        )
+        loop.run_epoch(0)
+        loop.run_epoch(1)
+    steps = loop.steps_per_epoch
+    factors = [*(step / steps for step in range(steps)), *[1] * steps]
+    expected = [norm * factor for norm, factor in zip(norms["plain"], factors, strict=True)]
+    assert norms["ramped"] == pytest.approx(expected, rel=1e-4)
+
+
+#: What METHODS of the field print of each recipe beside the defaults: our name, value.
+RECIPES = {
+    "scan": {"epochs": 30, "batch_size": 128, "optimizer": "adam", "learning_rate": 2e-4, "decay_epochs": (15,),
+             "weight_decay": 0.0, "margin": 0.2, "all_negatives_epochs": 0, "gradient_clip": 2.0, "loss_ramp_epochs": 0},
+    "scan.i2t_lse_coco": {"epochs": 20, "learning_rate": 5e-4, "decay_epochs": (10,), "batch_size": 128},
+    "chan": {"epochs": 25, "batch_size": 384, "optimizer": "adamw", "learning_rate": 5e-4, "weight_decay": 0.01,
+             "decay_epochs": (15,), "margin": 0.05, "all_negatives_epochs": 1, "region_drop": 0.2, "word_masking": 0.2,
+             "loss_ramp_epochs": 0},
+    "chan.bert": {"epochs": 25, "batch_size": 128, "weight_decay": 1e-4, "backbone_learning_rate_scale": 0.1,
+                  "learning_rate": 5e-4, "margin": 0.05},
+    "laps": {"epochs": 30, "batch_size": 64, "learning_rate": 2e-4, "weight_decay": 1e-4, "loss_ramp_epochs": 1,
+             "decay_epochs": (9, 15, 20, 25), "decay_factor": 0.3, "backbone_learning_rate_scale": 0.1,
+             "all_negatives_epochs": 1, "word_masking": 0.2, "image_augmentation": "crop_flip", "margin": 0.2},
+    "grm": {"epochs": 30, "batch_size": 64, "learning_rate": 2e-4, "weight_decay": 1e-4, "loss_ramp_epochs": 1,
+            "decay_epochs": (9, 15, 20, 25), "decay_factor": 0.3, "all_negatives_epochs": 1, "margin": 0.2},
+    "vse_infinity": {"epochs": 25, "batch_size": 128, "learning_rate": 5e-4, "weight_decay": 1e-4, "decay_epochs": (15,),
+                     "margin": 0.2, "all_negatives_epochs": 1, "region_drop": 0.2, "word_masking": 0.2,
+                     "loss_ramp_epochs": 0},
+    "vsepp": {"batch_size": 128, "learning_rate": 2e-4, "optimizer": "adam", "weight_decay": 0.0, "margin": 0.2,
+              "all_negatives_epochs": 0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_planned_run_has_the_published_recipe(name, tiny):
+    (run,) = plan(load_experiment({**tiny, "scorers": [name], "training": {}}))
+    got = run.training.model_dump()
+    assert {key: got[key] for key in RECIPES[name]} == RECIPES[name]
+
+
+def test_an_experiment_and_an_entry_override_a_variants_recipe(tiny):
+    entry = {"name": "chan.bert", "training": {"weight_decay": 0.5}}
+    (run,) = plan(load_experiment({**tiny, "scorers": [entry], "training": {"batch_size": 16}}))
+    assert (run.training.batch_size, run.training.weight_decay) == (16, 0.5)
+
+
+def test_variants_that_are_combined_bring_their_recipe(tiny):
+    from harness.ablation import plan_ablation
+
+    planned = plan_ablation(load_experiment({**tiny, "training": {}}), "chan", "grid", ["bert", "vha_mean"])
+    both = next(entry for entry in planned.experiment.scorers if "bert" in entry.key and "vha_mean" in entry.key)
+    assert both.training["batch_size"] == 128
