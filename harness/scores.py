@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,8 +11,6 @@ from torch import Tensor
 
 from harness.errors import InvalidSimilarity
 from harness.filetypes import identify, mismatch
-
-Matrix = TypeVar("Matrix", np.ndarray, Tensor)
 
 _BLOCK_ELEMENTS = 4_000_000
 #: What to do with a file that is no score matrix, by what it is.
@@ -73,10 +70,10 @@ def open_scores(path: Path, images: int, texts: int) -> np.ndarray:
             f"({images}, {texts}){hint}"
         )
     _require_finite(scores, path)
-    return comparable(scores)
+    return _comparable(scores)
 
 
-def comparable(scores: Matrix) -> Matrix:
+def comparable(scores: Tensor | np.ndarray) -> Tensor | np.ndarray:
     """The same matrix in a type whose values rank as the given ones do, to the last bit.
 
     Floats up to 64 bits keep their type, in native byte order. Whole numbers and booleans stay as they are where float64
@@ -95,7 +92,11 @@ def comparable(scores: Matrix) -> Matrix:
     if isinstance(scores, Tensor):
         if scores.is_floating_point():
             return scores
-        return torch.from_numpy(np.asarray(comparable(scores.cpu().numpy()), dtype=np.float64)).to(scores.device)
+        return torch.from_numpy(_comparable(scores.cpu().numpy()).astype(np.float64)).to(scores.device)
+    return _comparable(scores)
+
+
+def _comparable(scores: np.ndarray) -> np.ndarray:
     if scores.dtype.kind not in "fiub":
         raise InvalidSimilarity(
             f"the scores are {_type_name(scores.dtype)}; they must be real numbers (floats, whole numbers or booleans)"

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from harness.errors import InvalidRecord, UnknownName, did_you_mean
 from harness.files.names import is_safe_name, safe_name
+from harness.filetypes import identify, mismatch
 from harness.record import RunRecord, RunStore
 from reports import rank_files
 from reports.loading import Gallery, Group, finished_records, groups, method_runs, sound_records
+from reports.rank_origin import Origin, unlike_the_others
 from reports.statistics.runs import MethodRuns
 
 # Foreign files that do not say what they are about, when nothing recorded stands beside them.
@@ -79,6 +81,7 @@ def read_sources(
     datasets: Sequence[str] = (),
     protocols: Sequence[str] = (),
     depth: int = 10,
+    ranks_from: Origin | None = None,
 ) -> list[Subject]:
     """Everything that can be compared, one subject a gallery.
 
@@ -86,7 +89,7 @@ def read_sources(
         sources: results folders, leaderboard folders, run folders, run ids below `results`, rank CSVs, TREC folders.
         results: where run ids are looked up.
         datasets, protocols: keep only these; all if empty.
-        depth: see `rank_files.read`.
+        depth, ranks_from: see `rank_files.read`.
 
     Returns:
         Subjects in the order met.
@@ -101,7 +104,7 @@ def read_sources(
     for source in sources:
         path = Path(source)
         if rank_files.is_rank_file(path):
-            foreign += rank_files.read(path, depth=depth)
+            foreign += rank_files.read(path, depth=depth, ranks_from=ranks_from)
         else:
             for run_id, folder in _run_folders(path, source, results):
                 folders.setdefault(run_id, folder)
@@ -115,13 +118,22 @@ def read_sources(
         if (not datasets or gallery.dataset in datasets) and (not protocols or gallery.protocol in protocols)
     }
     subjects = [_of_records(store, gallery, members, list(chosen)) for gallery, members in chosen.items()]
-    subjects = _with_foreign(subjects, foreign, datasets, protocols)
+    subjects = [_with_counting(s) for s in _with_foreign(subjects, foreign, datasets, protocols)]
     if not subjects:
         raise InvalidRecord(
             f"nothing to compare for dataset {' or '.join(datasets) or 'any'} with protocol "
             f"{' or '.join(protocols) or 'any'}; see `itm ls runs`"
         )
     return subjects
+
+
+def _with_counting(subject: Subject) -> Subject:
+    names = [method.name for method in subject.methods]
+    smallest = [
+        (float(method.i2t_ranks[:, method.image_queried].min()), float(method.t2i_ranks.min()))
+        for method in subject.methods
+    ]
+    return replace(subject, remarks=(*subject.remarks, *unlike_the_others(names, smallest)))
 
 
 def output_root(sources: Sequence[str], results: Path) -> Path:
@@ -149,6 +161,15 @@ def _run_folders(path: Path, source: str, results: Path) -> list[tuple[str, Path
     store = RunStore(results)
     if not path.exists() and "/" not in source and (store.folder(source) / "record.json").is_file():
         return [(source, store.folder(source))]
+    if path.exists() and not path.is_dir():
+        inside = identify(path).key in ("trec-run", "qrels", "npz")
+        raise InvalidRecord(
+            mismatch(
+                path,
+                "a results folder, a run's folder, a rank CSV, or a folder of TREC runs with i2t.qrels and t2i.qrels",
+                "give the folder that it lies in" if inside else "see docs/significance.md",
+            )
+        )
     if path.exists():
         raise InvalidRecord(
             f"{path} is no results folder (runs/), leaderboard (leaderboard.json), run (record.json), rank CSV or TREC "

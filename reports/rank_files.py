@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import InvalidRecord
+from harness.filetypes import identify, mismatch
+from reports.rank_origin import Origin, from_zero, require_within_gallery
 from reports.statistics.errors import (
     AggregateOnlyResults,
     DifferentCaptionMaps,
@@ -55,16 +57,19 @@ class ForeignRun:
 
 
 def is_rank_file(path: Path) -> bool:
-    """Whether a path looks like foreign results: a CSV, or a folder with qrels."""
-    return (path.suffix.lower() == ".csv" and path.is_file()) or any(_qrels(path, d).is_file() for d in DIRECTIONS)
+    """Whether a path looks like foreign results: a CSV, or a folder with qrels or TREC runs."""
+    if path.is_dir():
+        return any(_qrels(path, d).is_file() for d in DIRECTIONS) or any(path.glob("*.i2t.run*"))
+    return path.suffix.lower() == ".csv" and path.is_file()
 
 
-def read(path: Path, *, depth: int = 10) -> list[ForeignRun]:
+def read(path: Path, *, depth: int = 10, ranks_from: Origin | None = None) -> list[ForeignRun]:
     """Read a rank CSV or a TREC folder.
 
     Args:
         path: the CSV file, or the folder.
         depth: largest K of the metrics asked for; a TREC list that ends before it without a positive is refused.
+        ranks_from: see `rank_origin.from_zero`; TREC runs are ranked by their scores and have no use for it.
 
     Returns:
         One run a method and seed, in the order of the file (of the file names for TREC).
@@ -74,13 +79,14 @@ def read(path: Path, *, depth: int = 10) -> list[ForeignRun]:
         AggregateOnlyResults: a table of published averages.
         InvalidComparison: one of its subclasses, for ranks that cannot be compared.
     """
-    return read_trec(path, depth=depth) if path.is_dir() else read_csv(path)
+    return read_trec(path, depth=depth) if path.is_dir() else read_csv(path, ranks_from=ranks_from)
 
 
-def read_csv(path: Path) -> list[ForeignRun]:
+def read_csv(path: Path, *, ranks_from: Origin | None = None) -> list[ForeignRun]:
     """Read a CSV of ranks, one row a query, seed and method; see `read`."""
+    _require_text(path, "a CSV of ranks")
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise InvalidRecord(f"cannot read {path}: {' '.join(str(error).split()):.200}") from None
     missing = [name for name in COLUMNS if name not in frame.columns]
@@ -90,6 +96,8 @@ def read_csv(path: Path) -> list[ForeignRun]:
             "be tested; run these methods here or import their rank files"
         )
     if missing:
+        if identify(path).key != "csv" or len(frame.columns) == 1:
+            raise InvalidRecord(mismatch(path, f"a CSV, separated by commas, with the columns {', '.join(COLUMNS)}"))
         raise InvalidRecord(f"{path} lacks the columns {', '.join(missing)}; the format is in docs/significance.md")
     if frame.empty:
         raise InvalidRecord(f"{path} has no rows; one a query is expected")
@@ -106,12 +114,17 @@ def read_csv(path: Path) -> list[ForeignRun]:
             f"{path}, line {wrong[0] + 2}: direction must be i2t or t2i, got '{frame['direction'][wrong[0]]}'"
         )
     place = {name: _one_value(path, frame, name) for name in ("dataset", "protocol")}
+    runs = _runs_of_rows(path, frame)  # refuses what is no table of ranks before any rank is interpreted
+    counted, remark = from_zero(path, frame, ranks_from)
+    require_within_gallery(path, counted, place["protocol"])
+    runs = runs if counted is frame else _runs_of_rows(path, counted)
     digest = ((path.name, sha256(path)),)
-    remark = _counted_from_one(path.name, frame)
+    return [ForeignRun(run, digest, place["dataset"], place["protocol"], remark) for run in runs]
+
+
+def _runs_of_rows(path: Path, frame: pd.DataFrame) -> list[MethodRuns]:
     return [
-        ForeignRun(
-            _run_of_rows(path, str(method), str(seed), rows), digest, place["dataset"], place["protocol"], remark
-        )
+        _run_of_rows(path, str(method), str(seed), rows)
         for (method, seed), rows in frame.groupby(["method", "seed"], sort=False)
     ]
 
@@ -127,6 +140,9 @@ def read_trec(folder: Path, *, depth: int = 10) -> list[ForeignRun]:
             raise InvalidRecord(f"{path}: a run is named METHOD.i2t.run or METHOD.seed0.t2i.run, rename it")
         found.setdefault((named["method"], int(named["seed"] or 0)), {})[named["direction"]] = path
     if not found:
+        packed = [path for path in sorted(folder.glob("*.run.*")) if identify(path).key not in ("trec-run", "text")]
+        if packed:
+            raise InvalidRecord(mismatch(packed[0], "a TREC run named METHOD.i2t.run or METHOD.t2i.run"))
         raise InvalidRecord(f"{folder} has qrels but no run; put METHOD.i2t.run and METHOD.t2i.run beside them")
     digests = tuple((_qrels(folder, d).name, sha256(_qrels(folder, d))) for d in DIRECTIONS)
     made = []
@@ -287,16 +303,6 @@ def _folds(path: Path, rows: pd.DataFrame) -> pd.Series:
     return folds.set_index("image")["fold"]
 
 
-def _counted_from_one(name: str, frame: pd.DataFrame) -> str:
-    for direction, part in frame.groupby("direction"):
-        if (part["rank"] >= 1).all():
-            return (
-                f"{name} has no rank 0 among {len(part)} {direction} rows: ranks are counted from 0 here, and a file that "
-                "counts from 1 gets every recall wrong."
-            )
-    return ""
-
-
 def _qrels(folder: Path, direction: str) -> Path:
     return folder / f"{direction}.qrels"
 
@@ -318,7 +324,7 @@ def _caption_owner(folder: Path, qrels: pd.DataFrame) -> pd.Series:
     path = folder / _CAPTIONS_FILE
     if path.is_file():
         try:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
             owner = frame.drop_duplicates().set_index("caption_id")["image_id"]
         except (OSError, ValueError, KeyError) as error:
             raise InvalidRecord(f"cannot read caption_id and image_id from {path}: {error!s:.200}") from None
@@ -337,10 +343,19 @@ def _caption_owner(folder: Path, qrels: pd.DataFrame) -> pd.Series:
     return owner
 
 
+def _require_text(path: Path, expected: str) -> None:
+    """Refuse what is no table of text, by its name; a missing file is left to its reader."""
+    if identify(path).key not in ("csv", "tsv", "text", "qrels", "trec-run", "numbers", "yaml", "missing"):
+        raise InvalidRecord(mismatch(path, expected))
+
+
 def _columns(path: Path, names: Sequence[str]) -> pd.DataFrame:
     """A file of whitespace-separated columns, as TREC's are."""
+    _require_text(path, f"lines of {len(names)} columns: {' '.join(names)}")
     try:
-        frame = pd.read_csv(path, sep=r"\s+", header=None, dtype=str, keep_default_na=False, quoting=3)
+        frame = pd.read_csv(
+            path, sep=r"\s+", header=None, dtype=str, keep_default_na=False, quoting=3, encoding="utf-8-sig"
+        )
     except (OSError, ValueError) as error:
         raise InvalidRecord(f"cannot read {path}: {' '.join(str(error).split()):.200}") from None
     if len(frame.columns) != len(names):

@@ -50,6 +50,11 @@ from harness.cli.options import results_option
     help="Number of sign flips, at most 1,000,000; raised where too few.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the sign flips.")
+@click.option(
+    "--ranks-from",
+    type=click.Choice(["0", "1"]),
+    help="What a rank CSV calls the first place, asked for only where no query has rank 0; 1 is then subtracted.",
+)
 @click.option("--allow-unequal-seeds", is_flag=True, help="Compare methods with different numbers of seeds.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the report.")
 @results_option
@@ -59,6 +64,7 @@ def significance(
     protocols: tuple[str, ...],
     metrics: tuple[str, ...],
     equivalence: tuple[str, ...],
+    ranks_from: str | None,
     out: Path | None,
     results: Path,
     **settings: Any,
@@ -74,7 +80,10 @@ def significance(
     if metrics:
         settings["metrics"] = metrics
     request = report.Request(equivalence=_margins(equivalence), **settings)
-    subjects = report.read_sources(sources, results, datasets=datasets, protocols=protocols, depth=request.depth)
+    origin: Any = None if ranks_from is None else int(ranks_from)
+    subjects = report.read_sources(
+        sources, results, datasets=datasets, protocols=protocols, depth=request.depth, ranks_from=origin
+    )
     done, refusals = _examine(subjects, request)
     root = out or report.output_root(sources, results) / "significance"
     _write(done, root, alone=out is not None and len(subjects) == 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections import defaultdict
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from harness.errors import InvalidRecord, ItmError
 from reports import rank_files
+from reports.rank_origin import unlike_the_others
 from reports.statistics.comparison import compare
 from reports.statistics.errors import (
     AggregateOnlyResults,
@@ -159,12 +161,139 @@ def test_captions_with_several_positives_need_their_own_image(tmp_path):
     assert run.runs.image_ids[run.runs.caption_image[0]] == "i0"
 
 
-def test_a_file_that_counts_from_one_is_remarked(tmp_path):
-    rows = [{**row, "rank": row["rank"] + 1} for row in csv_rows()]
-    (run,) = rank_files.read(write_csv(tmp_path / "one.csv", rows))
-    assert "counted from 0" in run.remark
-    (right,) = rank_files.read(write_csv(tmp_path / "zero.csv", csv_rows()))
-    assert right.remark == ""
+def shifted(rows, by=1, **only):
+    """The same rows with ranks counted from 1, of those that have these values."""
+    return [{**r, "rank": r["rank"] + by * all(r[k] == v for k, v in only.items())} for r in rows]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        shifted(csv_rows()),
+        shifted(csv_rows("theirs") + csv_rows("others", draw=1), method="theirs"),
+        shifted(csv_rows(seed=0) + csv_rows(seed=1, draw=1), seed=1),
+        shifted(csv_rows(), direction="t2i"),
+        shifted(csv_rows(), by=2),
+    ],
+    ids=["all", "one method of two", "one seed of two", "one direction", "no first or second place"],
+)
+def test_ranks_without_a_first_place_are_asked_about(tmp_path, rows):
+    path = write_csv(tmp_path / "ranks.csv", rows)
+    with pytest.raises(InvalidRanks, match=r"'theirs' seed . has no rank 0 among .*--ranks-from 1") as caught:
+        rank_files.read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_ranks_counted_from_one_are_those_counted_from_zero(tmp_path):
+    plain = csv_rows("theirs") + csv_rows("others", draw=1)
+    zero = rank_files.read(write_csv(tmp_path / "zero.csv", plain))
+    one = rank_files.read(write_csv(tmp_path / "one.csv", shifted(plain, method="theirs")), ranks_from=1)
+    for a, b in zip(zero, one, strict=True):
+        assert a.runs.name == b.runs.name
+        assert a.runs.i2t_ranks.tolist() == b.runs.i2t_ranks.tolist()
+        assert a.runs.t2i_ranks.tolist() == b.runs.t2i_ranks.tolist()
+        assert a.remark == ""
+    assert "ranks of theirs are counted from 1, as --ranks-from says" in one[0].remark
+
+
+def test_a_method_may_never_come_first_if_the_user_says_so(tmp_path):
+    rows = shifted(csv_rows())
+    (run,) = rank_files.read(write_csv(tmp_path / "r.csv", rows), ranks_from=0)
+    assert run.runs.i2t_ranks.min() == 1
+    assert "read as counted from 0" in run.remark
+
+
+@pytest.mark.parametrize(("direction", "items"), [("i2t", IMAGES * CAPTIONS), ("t2i", IMAGES)])
+def test_a_rank_beyond_the_gallery_is_refused(tmp_path, direction, items):
+    rows = csv_rows()
+    place = next(n for n, row in enumerate(rows) if row["direction"] == direction and row["rank"] > 0)
+    rows[place]["rank"] = items - 1
+    rank_files.read(write_csv(tmp_path / "last.csv", rows))
+    rows[place]["rank"] = items
+    path = write_csv(tmp_path / "beyond.csv", rows)
+    with pytest.raises(
+        InvalidRanks, match=rf"line {place + 2}: rank {items} of {direction}, but the file names {items}"
+    ):
+        rank_files.read(path)
+    judged = [{**row, "protocol": "eccv_caption"} for row in rows]  # asks some of the gallery's items only
+    rank_files.read(write_csv(tmp_path / "judged.csv", judged))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_heading(tmp_path):
+    path = write_csv(tmp_path / "ranks.csv", csv_rows())
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    (run,) = rank_files.read(path)
+    assert run.runs.name == "theirs"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<!DOCTYPE html><html></html>", "an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "a Git LFS pointer.*git lfs pull"),
+        (b"\x1f\x8b\x08" + bytes(20), "a gzip-compressed file.*gunzip"),
+        (b"", "an empty file"),
+        (b"PK\x03\x04" + bytes(20), "a damaged zip archive"),
+        (b'{"i2t": [1, 2]}', "a JSON file"),
+        (b"query_id;direction;rank\na;i2t;0\nb;i2t;1\n", "separated by commas"),
+        (b"query_id\tdirection\trank\na\ti2t\t0\nb\ti2t\t1\n", "tab-separated.*separated by commas"),
+    ],
+)
+def test_what_is_no_csv_is_named(tmp_path, content, message):
+    path = tmp_path / "ranks.csv"
+    path.write_bytes(content)
+    with pytest.raises(InvalidRecord, match=message):
+        rank_files.read(path)
+
+
+def test_packed_runs_and_files_in_place_of_their_folder_are_named(tmp_path):
+    from reports.significance import read_sources
+
+    folder = write_trec(tmp_path / "trec", similarity())
+    for name, message in (("theirs.seed3.i2t.run", "a TREC run.*folder"), ("i2t.qrels", "a TREC qrels file.*folder")):
+        with pytest.raises(InvalidRecord, match=message):
+            read_sources([str(folder / name)], tmp_path)
+    for path in list(folder.glob("*.run")):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    with pytest.raises(InvalidRecord, match=r"theirs.seed3.i2t.run.gz is a gzip-compressed file.*gunzip"):
+        rank_files.read(folder)
+    np.savez(tmp_path / "ranks.npz", a=np.zeros(3))
+    with pytest.raises(InvalidRecord, match=r"a NumPy archive \(.npz\) of 1 array.*folder"):
+        read_sources([str(tmp_path / "ranks.npz")], tmp_path)
+
+
+def test_the_command_asks_once_and_takes_the_answer(tmp_path, capsys):
+    from harness.cli.main import main
+
+    rows = csv_rows("theirs") + shifted(csv_rows("others", draw=1))
+    command = [
+        "significance",
+        str(write_csv(tmp_path / "r.csv", rows)),
+        "--results",
+        str(tmp_path),
+        "--resamples",
+        "200",
+    ]
+    with pytest.raises(SystemExit) as exit_code:
+        main(command)
+    assert exit_code.value.code == 2
+    message = capsys.readouterr().err
+    assert "'others' seed 0 has no rank 0" in message
+    assert "though theirs beside it has" in message
+    with pytest.raises(SystemExit) as exit_code:
+        main([*command, "--ranks-from", "1"])
+    assert exit_code.value.code == 0
+    assert (
+        "ranks of others are counted from 1"
+        in (tmp_path / "significance" / "foreign-ranks" / "significance.md").read_text()
+    )
+
+
+def test_a_recorded_method_without_a_first_place_among_others_is_remarked():
+    said = unlike_the_others(["scan", "chan"], [(0.0, 0.0), (1.0, 0.0)])
+    assert [line.split(":")[0] for line in said] == ["chan has no rank 0 in i2t while others have"]
+    assert unlike_the_others(["scan", "chan"], [(2.0, 1.0), (1.0, 3.0)]) == []
 
 
 def test_a_best_seed_is_remembered_as_one(tmp_path):
@@ -198,7 +327,7 @@ def change(number, **values):
         (lambda rows: [r for r in rows if r["direction"] == "t2i"], MissingQueries, "has no i2t query"),
         (lambda rows: [{**r, "dataset": f"d{n % 2}"} for n, r in enumerate(rows)], InvalidRecord, "several datasets"),
         (lambda rows: [{**r, "fold": n % 2} for n, r in enumerate(rows)], DifferentCaptionMaps, "more than one fold"),
-        (lambda rows: [], InvalidRecord, "cannot read|no rows"),
+        (lambda rows: [], InvalidRecord, "white space only"),
         (lambda rows: [{"method": "SCAN", "i2t_r1": 67.4, "t2i_r1": 48.6}], AggregateOnlyResults, "averages"),
     ],
 )  # fmt: skip
