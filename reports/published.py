@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness.errors import InvalidRecord
+from harness.filetypes import identify, mismatch
 
 RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
 _TEXTS = ("method", "variant", "visual_backbone", "text_encoder", "dataset", "protocol", "source")
@@ -63,6 +64,8 @@ def load(path: Path | None = None) -> pd.DataFrame:
 
 def read(path: Path) -> pd.DataFrame:
     """Read and check a file; see `load`."""
+    if identify(path).key not in ("csv", "text", "missing"):
+        raise InvalidRecord(mismatch(path, "a CSV of published results"))
     try:
         frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False, na_values={
             name: [""] for name in (*RECALLS, "rsum")

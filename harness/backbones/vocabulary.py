@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from harness.errors import CannotEncode, InvalidCheckpoint, InvalidDataset, InvalidSpec
+from harness.filetypes import identify, mismatch
 from harness.fragments import Tokens
 
 PAD, START, END, UNKNOWN, MASK = "<pad>", "<start>", "<end>", "<unk>", "<mask>"
@@ -102,6 +103,8 @@ class Vocabulary:
         except OSError as error:
             raise InvalidDataset(f"cannot read the vocabulary {path}: {error.strerror or error}") from None
         except ValueError as error:
+            if identify(path).key not in ("json", "text"):
+                raise InvalidDataset(mismatch(path, "a vocabulary: a JSON object with 'word2idx'")) from None
             raise InvalidDataset(f"the vocabulary {path} is not valid JSON (truncated?): {error}") from None
         if not isinstance(values, dict) or not isinstance(values.get("word2idx"), dict):
             raise InvalidDataset(
