@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from harness import backbones, checkpoints, datasets, duplicates, protocols, registry
+from harness.backbones import coverage
+from harness.datasets import overlap
 from harness.datasets.base import Dataset, Split
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.evaluation import subject_of
 from harness.scorer import Scorer
 from harness.spec import Component, Experiment, RunSpec, ScorerEntry, TrainingSpec, build, canonical_json
 
+log = logging.getLogger(__name__)
 TEST_SPLIT = "test"
 
 
@@ -30,18 +35,23 @@ def plan(experiment: Experiment) -> list[RunSpec]:
         InvalidProtocol: a protocol does not fit the test split.
     """
     component = datasets.resolve(experiment.dataset)
-    dataset = open_dataset(component)
+    dataset = open_checked(component)
     test = dataset.split(TEST_SPLIT)
     duplicates.report(test.captions, test.caption_image, f"{dataset.title} {TEST_SPLIT}")
     subject = subject_of(test, dataset)
     for name in experiment.protocols:
         protocols.get(name).check(subject.images, subject)
+    protocols.report(experiment.protocols, subject)
     cells = [
         RunSpec(**_given(entry, experiment, component, dataset), seed=experiment.seeds[0])
         if entry.weights
         else resolve_entry(experiment, entry, component, dataset.sha256, test)
         for entry in experiment.scorers
     ]
+    if any(cell.training.epochs for cell in cells):
+        require_training_data(dataset)
+    overlap.report(dataset)
+    _report_words(cells, dataset)
     return [cell.model_copy(update={"seed": seed}) for seed in experiment.seeds for cell in cells]
 
 
@@ -98,6 +108,41 @@ def entry_of(experiment: Experiment, scorer: str) -> ScorerEntry:
     return ScorerEntry.model_validate(scorer)
 
 
+def require_training_data(dataset: Dataset) -> None:
+    """Refuse a train split of one image, which has nothing to be told apart from.
+
+    Raises:
+        InvalidDataset: it is one.
+    """
+    if len(dataset.split("train").image_ids) < 2:
+        raise InvalidDataset(
+            f"split 'train' of {dataset.title} has 1 image; training compares images with each other and needs at least 2"
+        )
+
+
+def _report_words(cells: Sequence[RunSpec], dataset: Dataset) -> None:
+    """Say what each text backbone loses of the captions, and where a vocabulary that comes with the data is idle.
+
+    Raises:
+        CannotEncode: a saved model came without its words.
+    """
+    distinct = dict.fromkeys((canonical_json(cell.text.model_dump(mode="json")), cell.weights) for cell in cells)
+    for text, weights in distinct:
+        component = Component.model_validate_json(text)
+        state = checkpoints.describe_model(weights)["tokenizer"] if weights else None
+        tokenizer = backbones.tokenizer(
+            component, captions=dataset.split("train").captions, vocabulary=dataset.vocabulary_path, state=state
+        )
+        coverage.report(component.name, tokenizer, dataset)
+        if dataset.vocabulary_path is None:
+            continue
+        if weights or not backbones.reads_vocabulary(component):
+            whose = f"the saved model {weights}" if weights else f"text backbone {component.name}"
+            log.warning("the vocabulary %s is not used: %s has its own", dataset.vocabulary_path, whose)
+        elif component.options.get("min_count", 1) != 1:
+            log.warning("text.min_count = %s has no effect beside the vocabulary", component.options["min_count"])
+
+
 def build_scorer(spec: RunSpec, dataset: Dataset) -> Scorer:
     """The untrained scorer of a cell with its backbones; its initial weights depend on the seed alone."""
     if spec.weights:
@@ -106,8 +151,19 @@ def build_scorer(spec: RunSpec, dataset: Dataset) -> Scorer:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         image = backbones.build_image(spec.image, region_width=train.images.region_width)
-        text = backbones.build_text(spec.text, captions=train.captions)
+        text = backbones.build_text(spec.text, captions=train.captions, vocabulary=dataset.vocabulary_path)
         return registry.create(spec.scorer, image_encoder=image, text_encoder=text, **spec.config)
+
+
+def open_checked(component: Component) -> Dataset:
+    """The dataset of a resolved component after everything that would fail a run later was refused.
+
+    Raises:
+        InvalidDataset: see `Dataset.check`.
+    """
+    dataset = open_dataset(component)
+    dataset.check()
+    return dataset
 
 
 def open_dataset(component: Component) -> Dataset:

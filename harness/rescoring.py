@@ -104,6 +104,7 @@ def _from_scores(
     subject = subject_of(split, dataset)
     for name in names:
         protocols.get(name).check(subject.images, subject)
+    protocols.report(names, subject)
     scores = open_scores(store.folder(record.run_id) / SCORES, len(split.image_ids), len(split.captions))
     metrics: dict[str, dict[str, dict[str, float]]] = {}
     ranks: dict[str, RankTable] = {}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from harness.errors import CannotEncode
 from harness.fragments import Fragments
 from harness.losses import TripletLoss
-from harness.spec import Component, Spec
+from harness.spec import Component, PartConfig
 
 if TYPE_CHECKING:
     from harness.backbones.base import ImageEncoder, TextEncoder
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 Objective = Callable[[Tensor, Tensor], Tensor]
 
 
-class ScorerConfig(Spec):
+class ScorerConfig(PartConfig):
     """Base of every scorer's configuration: immutable, unknown keys refused."""
+
+    #: Also the keywords of `harness.registry.create`, which stand beside the options.
+    reserved: ClassVar[frozenset[str]] = PartConfig.reserved | {"image_encoder", "text_encoder"}
 
 
 class Scorer(nn.Module):

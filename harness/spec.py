@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_serializer, model_validator
@@ -24,6 +24,35 @@ class Spec(BaseModel):
     """Base of everything configurable: immutable, keyword-only, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PartConfig(Spec):
+    """Base of the options of a named part: a dataset, a backbone, a scorer.
+
+    A part's name and its options are written side by side (`{name: precomp, root: data}`), so an option that is called
+    like one of the keys around it would overwrite that key. Such a class cannot be defined.
+
+    Raises:
+        TypeError: when the class is defined; names the options.
+    """
+
+    reserved: ClassVar[frozenset[str]] = frozenset(("name", "options"))  #: keys that stand around the options
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        written = {
+            key
+            for name, field in cls.model_fields.items()
+            for key in (name, field.alias, field.validation_alias, field.serialization_alias)
+            if isinstance(key, str)
+        }
+        taken = sorted(written & cls.reserved)
+        if taken:
+            raise TypeError(
+                f"{cls.__name__} declares the option{'s' if len(taken) > 1 else ''} {', '.join(taken)}, which would "
+                "overwrite the part's own key of that name; rename the option"
+            )
 
 
 class Component(Spec):
@@ -41,8 +70,13 @@ class Component(Spec):
         if isinstance(value, str):
             return {"name": value}
         if isinstance(value, Mapping):
-            options = dict(value.get("options") or {})
-            options |= {k: v for k, v in value.items() if k not in ("name", "options")}
+            given = value.get("options") or {}
+            if not isinstance(given, Mapping):
+                raise ValueError(f"options must be a mapping of keys to values, got {type(given).__name__}")
+            options = dict(given) | {k: v for k, v in value.items() if k not in PartConfig.reserved}
+            taken = sorted(PartConfig.reserved & options.keys())
+            if taken:
+                raise ValueError(f"options may not hold {' or '.join(taken)}, a key of the part itself")
             return {**({"name": value["name"]} if "name" in value else {}), "options": options}
         return value
 
@@ -198,10 +232,12 @@ class RunSpec(Spec):
     def run_id(self) -> str:
         """16 hexadecimal digits of the SHA-256 of the canonical JSON.
 
-        Where the data and given weights lie does not count (their SHA-256 does), so moving them keeps the runs.
+        Where the data, the vocabulary and given weights lie does not count (their SHA-256 does), so moving them keeps
+        the runs.
         """
         identity = self.model_dump(mode="json")
-        identity["dataset"].pop("root", None)
+        for place in ("root", "vocabulary"):
+            identity["dataset"].pop(place, None)
         identity["text"].pop("embeddings", None)
         identity.pop("weights")
         return sha256_json(identity)[:16]

@@ -11,7 +11,7 @@ from harness.errors import InvalidSpec, UnknownName
 from harness.spec import Component, build
 
 if TYPE_CHECKING:
-    from harness.backbones.base import ImageEncoder, TextEncoder
+    from harness.backbones.base import ImageEncoder, TextEncoder, Tokenizer
     from harness.backbones.vocabulary import Vocabulary
 
 Kind = Literal["image", "text"]
@@ -89,11 +89,27 @@ def build_text(
     config, cls = _config("text", component), encoder_class("text", component.name)
     if state is not None:
         return cls.restored(config, state)
-    if isinstance(vocabulary, (str, Path)):
-        from harness.backbones.vocabulary import Vocabulary
+    return cls.fresh(config, captions, _vocabulary(vocabulary))
 
-        vocabulary = Vocabulary.load(vocabulary)
-    return cls.fresh(config, captions, vocabulary)
+
+def tokenizer(
+    component: Component | Mapping[str, Any] | str,
+    *,
+    captions: Sequence[str] | None = None,
+    vocabulary: Vocabulary | str | Path | None = None,
+    state: Mapping[str, Any] | None = None,
+) -> Tokenizer:
+    """The tokenizer of the encoder that `build_text` would build; arguments and errors as there."""
+    component = Component.model_validate(component)
+    config, cls = _config("text", component), encoder_class("text", component.name)
+    if state is not None:
+        return cls.restored_tokenizer(config, state)
+    return cls.fresh_tokenizer(config, captions, _vocabulary(vocabulary))
+
+
+def reads_vocabulary(component: Component) -> bool:
+    """Whether a text backbone learns an embedding of the words that captions or a vocabulary name."""
+    return encoder_class("text", component.name).reads_vocabulary(_config("text", component))
 
 
 def component_of(encoder: ImageEncoder | TextEncoder) -> Component:
@@ -122,6 +138,14 @@ def check_widths(image: ImageEncoder, text: TextEncoder) -> None:
             f"image backbone {image_name} gives fragments of width {image.width} but text backbone {text_name} "
             f"of width {text.width}; set one width for both, for example image.width={text.width}"
         )
+
+
+def _vocabulary(given: Vocabulary | str | Path | None) -> Vocabulary | None:
+    if not isinstance(given, (str, Path)):
+        return given
+    from harness.backbones.vocabulary import Vocabulary
+
+    return Vocabulary.load(given)
 
 
 def _config(kind: Kind, component: Component) -> Any:

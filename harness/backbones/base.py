@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
 
 from harness.fragments import Fragments, Tokens
-from harness.spec import Spec
+from harness.spec import PartConfig
 
 if TYPE_CHECKING:
     from harness.backbones.vocabulary import Vocabulary
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 DEFAULT_WIDTH = 256  #: D of every backbone unless configured, so that any image and text backbone fit each other
 
 
-class BackboneConfig(Spec):
+class BackboneConfig(PartConfig):
     """Base of every backbone's configuration: immutable, unknown keys refused."""
 
 
@@ -80,6 +81,21 @@ class TextEncoder(nn.Module):
         raise NotImplementedError
 
     @classmethod
+    def fresh_tokenizer(cls, config: Any, captions: Sequence[str] | None, vocabulary: Vocabulary | None) -> Tokenizer:
+        """The tokenizer that `fresh` would build its encoder around. Arguments and errors as there."""
+        raise NotImplementedError
+
+    @classmethod
+    def restored_tokenizer(cls, config: Any, state: Mapping[str, Any]) -> Tokenizer:
+        """The tokenizer that `restored` would build its encoder around. Arguments and errors as there."""
+        raise NotImplementedError
+
+    @classmethod
+    def reads_vocabulary(cls, config: Any) -> bool:
+        """Whether the encoder learns an embedding of the words that captions or a vocabulary name."""
+        return True
+
+    @classmethod
     def restored(cls, config: Any, state: Mapping[str, Any]) -> TextEncoder:
         """The encoder that `tokenizer_state` describes, before its trained weights are loaded; needs no other file.
 
@@ -100,11 +116,29 @@ class TextEncoder(nn.Module):
         return []
 
 
+@dataclass(frozen=True)
+class Losses:
+    """Captions of which a tokenizer keeps too little.
+
+    Args:
+        unknown: captions in which it knows no word.
+        cut: captions whose end it leaves out.
+    """
+
+    unknown: int
+    cut: int
+
+
 class Tokenizer(Protocol):
     """Captions to token ids, and the ids that masking of words needs."""
 
     vocabulary_size: int
+    longest: int  #: tokens of a caption, special ones included; the rest of a longer one is cut off
     mask_id: int  #: what replaces a masked word
     special_ids: tuple[int, ...]  #: never masked, replaced or deleted, nor drawn as a replacement (start, end, padding)
 
     def __call__(self, captions: Sequence[str]) -> Tokens: ...
+
+    def losses(self, captions: Sequence[str]) -> Losses:
+        """How many captions lose all their words, or their end. A blank caption has nothing to lose."""
+        ...

@@ -76,7 +76,7 @@ class BiGruEncoder(TextEncoder):
     @classmethod
     def fresh(cls, config: BiGruConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None) -> BiGruEncoder:
         """See `TextEncoder.fresh`."""
-        words = make_tokenizer("text backbone bigru", captions, vocabulary, config.min_count, config.max_words)
+        words = cls.fresh_tokenizer(config, captions, vocabulary)
         encoder = cls(config, words)
         if config.embeddings:
             _require_content(config)
@@ -84,9 +84,21 @@ class BiGruEncoder(TextEncoder):
         return encoder
 
     @classmethod
+    def fresh_tokenizer(
+        cls, config: BiGruConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None
+    ) -> WordTokenizer:
+        """See `TextEncoder.fresh_tokenizer`."""
+        return make_tokenizer("text backbone bigru", captions, vocabulary, config.min_count, config.max_words)
+
+    @classmethod
+    def restored_tokenizer(cls, config: BiGruConfig, state: Mapping[str, Any]) -> WordTokenizer | NoTokenizer:
+        """See `TextEncoder.restored_tokenizer`."""
+        return restore_tokenizer(state)
+
+    @classmethod
     def restored(cls, config: BiGruConfig, state: Mapping[str, Any]) -> BiGruEncoder:
         """See `TextEncoder.restored`."""
-        return cls(config, restore_tokenizer(state))
+        return cls(config, cls.restored_tokenizer(config, state))
 
     def tokenizer_state(self) -> dict[str, Any]:
         """See `TextEncoder.tokenizer_state`."""

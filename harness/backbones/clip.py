@@ -134,24 +134,47 @@ class ClipTextEncoder(TextEncoder):
         cls, config: ClipTextConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None
     ) -> ClipTextEncoder:
         """See `TextEncoder.fresh`; only the small model reads captions or a vocabulary."""
-        from harness.backbones.open_clip_models import SMALL, SMALL_CONFIG
-
-        if config.model != SMALL:
-            return cls(config, _pieces(config.model))
-        context = SMALL_CONFIG["text_cfg"]["context_length"]
-        what = "text backbone open_clip with model 'small'"
-        return cls(config, make_tokenizer(what, captions, vocabulary, config.min_count, context))
+        return cls(config, cls.fresh_tokenizer(config, captions, vocabulary))
 
     @classmethod
-    def restored(cls, config: ClipTextConfig, state: Mapping[str, Any]) -> ClipTextEncoder:
-        """See `TextEncoder.restored`; the word pieces come with open_clip."""
+    def fresh_tokenizer(
+        cls, config: ClipTextConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None
+    ) -> Tokenizer:
+        """See `TextEncoder.fresh_tokenizer`."""
+        from harness.backbones.open_clip_models import SMALL_CONFIG
+
+        if not cls.reads_vocabulary(config):
+            return _pieces(config.model)
+        context = SMALL_CONFIG["text_cfg"]["context_length"]
+        what = "text backbone open_clip with model 'small'"
+        return make_tokenizer(what, captions, vocabulary, config.min_count, context)
+
+    @classmethod
+    def reads_vocabulary(cls, config: ClipTextConfig) -> bool:
+        """See `TextEncoder.reads_vocabulary`."""
+        from harness.backbones.open_clip_models import SMALL
+
+        return config.model == SMALL
+
+    @classmethod
+    def restored_tokenizer(cls, config: ClipTextConfig, state: Mapping[str, Any]) -> Tokenizer:
+        """See `TextEncoder.restored_tokenizer`.
+
+        Raises:
+            InvalidCheckpoint: the state is of another model.
+        """
         if state.get("kind") != "open_clip":
-            return cls(config, restore_tokenizer(state), load_pretrained=False)
+            return restore_tokenizer(state)
         if state.get("model") != config.model:
             raise InvalidCheckpoint(
                 f"the saved tokenizer is of open_clip model {state.get('model')}, not {config.model}"
             )
-        return cls(config, _pieces(config.model), load_pretrained=False)
+        return _pieces(config.model)
+
+    @classmethod
+    def restored(cls, config: ClipTextConfig, state: Mapping[str, Any]) -> ClipTextEncoder:
+        """See `TextEncoder.restored`; the word pieces come with open_clip."""
+        return cls(config, cls.restored_tokenizer(config, state), load_pretrained=False)
 
     def tokenizer_state(self) -> dict[str, Any]:
         """See `TextEncoder.tokenizer_state`."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from harness.backbones.base import Losses
 from harness.fragments import Tokens
 
 BLANK = "_"  #: stands for a masked word, since CLIP's word pieces hold no mask
@@ -24,6 +25,12 @@ class PieceTokenizer:
         self.vocabulary_size = int(pieces.vocab_size)
         self.special_ids: tuple[int, ...] = (int(pieces.sot_token_id), int(pieces.eot_token_id))
         self.mask_id = int(pieces.encode(BLANK)[0])
+        self.longest = int(pieces.context_length)
+
+    def losses(self, captions: Sequence[str]) -> Losses:
+        """See `Tokenizer.losses`; byte pairs know every word."""
+        ends = 2  # start and end of the text
+        return Losses(0, sum(len(self.pieces.encode(caption)) + ends > self.longest for caption in captions))
 
     def __call__(self, captions: Sequence[str]) -> Tokens:
         """Ids (N, W), W the longest caption; longer ones than the context are cut, with the end kept."""
@@ -49,6 +56,18 @@ class PaddedTokenizer:
         self.special_ids = tuple(int(i) for i in inner.all_special_ids)
         mask_id = inner.mask_token_id if inner.mask_token_id is not None else inner.unk_token_id
         self.mask_id = int(mask_id if mask_id is not None else self.padding_id)
+        self.longest = int(pieces.context_length)
+
+    def losses(self, captions: Sequence[str]) -> Losses:
+        """See `Tokenizer.losses`."""
+        clean = getattr(self.pieces, "clean_fn", None) or str
+        kept = [caption for caption in captions if caption.strip()]
+        encoded = (
+            self.pieces.tokenizer([clean(caption) for caption in kept], truncation=False)["input_ids"] if kept else []
+        )
+        meaningless = {*self.special_ids, self.padding_id}
+        unknown = sum(meaningless.issuperset(ids) for ids in encoded)
+        return Losses(unknown, sum(len(ids) > self.longest for ids in encoded))
 
     def __call__(self, captions: Sequence[str]) -> Tokens:
         """Ids (N, context) and their mask: everything up to the last id that is no padding."""

@@ -12,7 +12,7 @@ from typing import Any, cast
 from pydantic import Field
 from torch import nn
 
-from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, TextEncoder, Tokenizer
+from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, Losses, TextEncoder, Tokenizer
 from harness.backbones.bigru import checked_lengths
 from harness.backbones.vocabulary import Vocabulary, make_tokenizer, pad_rows
 from harness.backbones.vocabulary import restore_tokenizer as restore_words
@@ -86,14 +86,42 @@ class TransformerEncoder(TextEncoder):
         Raises:
             InvalidSpec: the model or its tokenizer is neither in the folder nor in the local cache nor on the hub.
         """
+        words: Any = cls.fresh_tokenizer(config, captions, vocabulary)
         if config.model == SMALL:
-            what = "text backbone transformer with model 'small'"
-            words = make_tokenizer(what, captions, vocabulary, config.min_count, config.max_words)
             sizes = {"vocab_size": words.vocabulary_size, "max_position_embeddings": config.max_words}
             return cls(config, words, {**SMALL_CONFIG, **sizes, "pad_token_id": 0})
         model = _load_model(config) if config.pretrained else None
         model_config = model.config if model is not None else _load_config(config.model)
-        return cls(config, PieceTokenizer.load(config), json.loads(model_config.to_json_string(use_diff=False)), model)
+        return cls(config, words, json.loads(model_config.to_json_string(use_diff=False)), model)
+
+    @classmethod
+    def fresh_tokenizer(
+        cls, config: TransformerConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None
+    ) -> Tokenizer:
+        """See `TextEncoder.fresh_tokenizer`."""
+        if config.model != SMALL:
+            return PieceTokenizer.load(config)
+        what = "text backbone transformer with model 'small'"
+        return make_tokenizer(what, captions, vocabulary, config.min_count, config.max_words)
+
+    @classmethod
+    def reads_vocabulary(cls, config: TransformerConfig) -> bool:
+        """See `TextEncoder.reads_vocabulary`."""
+        return config.model == SMALL
+
+    @classmethod
+    def restored_tokenizer(cls, config: TransformerConfig, state: Mapping[str, Any]) -> Tokenizer:
+        """See `TextEncoder.restored_tokenizer`.
+
+        Raises:
+            InvalidCheckpoint: the state is of another kind of encoder.
+        """
+        inner = state.get("tokenizer")
+        if not isinstance(inner, Mapping) or not isinstance(state.get("architecture"), Mapping):
+            raise InvalidCheckpoint(
+                "the saved state of text backbone transformer lacks its tokenizer or its architecture"
+            )
+        return PieceTokenizer.from_state(inner) if inner.get("kind") == "pieces" else restore_words(inner)
 
     @classmethod
     def restored(cls, config: TransformerConfig, state: Mapping[str, Any]) -> TransformerEncoder:
@@ -102,13 +130,7 @@ class TransformerEncoder(TextEncoder):
         Raises:
             InvalidCheckpoint: the state is of another kind of encoder.
         """
-        if not isinstance(state.get("tokenizer"), Mapping) or not isinstance(state.get("architecture"), Mapping):
-            raise InvalidCheckpoint(
-                "the saved state of text backbone transformer lacks its tokenizer or its architecture"
-            )
-        inner = state["tokenizer"]
-        tokenizer = PieceTokenizer.from_state(inner) if inner.get("kind") == "pieces" else restore_words(inner)
-        encoder = cls(config, tokenizer, state["architecture"])
+        encoder = cls(config, cls.restored_tokenizer(config, state), state["architecture"])
         encoder._trained = config.model != SMALL and config.pretrained
         return encoder
 
@@ -151,7 +173,10 @@ class PieceTokenizer:
         self.special_ids = tuple(special_ids)
         self.mask_id = mask_id
         self.padding_id = padding_id
-        self.max_words = max_words
+        self.max_words = self.longest = max_words
+        model = json.loads(definition).get("model", {})
+        unknown = self._definition.token_to_id(model["unk_token"]) if model.get("unk_token") else None
+        self._meaningless = {*self.special_ids, unknown}
 
     @classmethod
     def load(cls, config: TransformerConfig) -> PieceTokenizer:
@@ -179,6 +204,12 @@ class PieceTokenizer:
     def __call__(self, captions: Sequence[str]) -> Tokens:
         """Ids (N, W) and their mask, W the longest caption of the batch."""
         return pad_rows([encoding.ids for encoding in self._definition.encode_batch(list(captions))], self.padding_id)
+
+    def losses(self, captions: Sequence[str]) -> Losses:
+        """See `Tokenizer.losses`."""
+        encodings = self._definition.encode_batch([caption for caption in captions if caption.strip()])
+        unknown = sum(self._meaningless.issuperset(encoding.ids) for encoding in encodings)
+        return Losses(unknown, sum(bool(encoding.overflowing) for encoding in encodings))
 
     def state(self) -> dict[str, Any]:
         """What `from_state` needs."""

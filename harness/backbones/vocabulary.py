@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from harness.backbones.base import Losses
 from harness.errors import CannotEncode, InvalidCheckpoint, InvalidDataset, InvalidSpec
 from harness.filetypes import identify, mismatch
 from harness.fragments import Tokens
@@ -99,7 +100,7 @@ class Vocabulary:
             InvalidDataset: missing, not JSON, or not a vocabulary.
         """
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise InvalidDataset(f"cannot read the vocabulary {path}: {error.strerror or error}") from None
         except ValueError as error:
@@ -132,7 +133,7 @@ class WordTokenizer:
 
     def __init__(self, vocabulary: Vocabulary, max_words: int):
         self.vocabulary = vocabulary
-        self.max_words = max_words
+        self.max_words = self.longest = max_words
         self.vocabulary_size = len(vocabulary)
         self.mask_id = vocabulary.mask_id
         self.special_ids = tuple(vocabulary.ids[word] for word in (PAD, START, END))
@@ -147,6 +148,13 @@ class WordTokenizer:
             ],
             ids[PAD],
         )
+
+    def losses(self, captions: Sequence[str]) -> Losses:
+        """See `Tokenizer.losses`. Words are counted, not punctuation marks."""
+        split = [found for caption in captions if (found := words(caption))]
+        named = [[word for word in found if word[0].isalnum()] or found for found in split]
+        unknown = sum(all(word not in self.vocabulary.ids for word in found) for found in named)
+        return Losses(unknown, sum(len(found) > self.max_words - 2 for found in split))
 
     def state(self) -> dict[str, Any]:
         """What `from_state` needs."""
@@ -174,12 +182,20 @@ class NoTokenizer:
 
     special_ids: tuple[int, ...] = (0, 1, 2)
     mask_id = 3
+    longest = 0
 
     def __init__(self, vocabulary_size: int):
         self.vocabulary_size = vocabulary_size
 
+    def losses(self, captions: Sequence[str]) -> Losses:
+        """Raises as `__call__`."""
+        raise self._refusal()
+
     def __call__(self, captions: Sequence[str]) -> Tokens:
-        raise CannotEncode(
+        raise self._refusal()
+
+    def _refusal(self) -> CannotEncode:
+        return CannotEncode(
             "these weights were imported without their vocabulary, so captions cannot be turned into ids; "
             "import the checkpoint again with the vocabulary file that it was trained with"
         )

@@ -60,6 +60,7 @@ def evaluate(
     for name in names:
         protocols.get(name).check(subject.images, subject)
     fit, refused = protocols.fitting(subject) if not names else (list(names), {})
+    protocols.report(fit, subject)
     read = open_member if ensemble else open_scores
     matrices = [read(path, len(part.image_ids), len(part.captions)) for path in scores]
     matrix = mean_scores(matrices) if ensemble else matrices[0]

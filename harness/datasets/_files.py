@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from pydantic import Field
 
 from harness.datasets.base import DatasetConfig
+from harness.datasets.digests import signature
 from harness.errors import InvalidDataset
 
 SplitName = Literal["train", "val", "test"]
@@ -54,7 +58,7 @@ def within(root: Path, relative: str, told_by: str) -> Path:
         told_by: who gives it, for the message.
 
     Raises:
-        InvalidDataset: it is absolute, climbs with `..`, or is no path.
+        InvalidDataset: it is absolute, climbs with `..`, or is no path. Links are the business of `require_inside`.
     """
     path = PurePosixPath(relative)
     # A drive letter or a backslash would climb on Windows only, so it is refused everywhere.
@@ -71,32 +75,86 @@ def within(root: Path, relative: str, told_by: str) -> Path:
     return root / path
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a file.
+def require_inside(root: Path, path: Path) -> Path:
+    """The path itself, unless links on its way lead out of the root.
 
     Raises:
-        InvalidDataset: missing or unreadable.
+        InvalidDataset: they do.
     """
+    real, inside = os.path.realpath(path), os.path.realpath(root)
+    if os.path.commonpath((real, inside)) != inside:
+        raise InvalidDataset(
+            f"{path} is a link to {real}, which leaves {root}; copy what it leads to below the root, or set dataset.root "
+            "to a folder that holds both"
+        )
+    return path
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        InvalidDataset: missing, unreadable, or a FIFO or device.
+    """
+    signature(path)  # before it is opened: a FIFO would block
     try:
         return path.read_bytes()
     except OSError as error:
         raise InvalidDataset(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file, stripped; blank lines at its end do not count.
+def read_text(path: Path) -> str:
+    """A UTF-8 text file without its byte-order mark.
 
     Raises:
         InvalidDataset: missing, unreadable or not UTF-8.
     """
     try:
-        # Not splitlines(): a caption may hold a separator that only Unicode takes for the end of a line.
-        lines = [line.strip() for line in read_bytes(path).decode("utf-8").split("\n")]
+        return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidDataset(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The lines of a file.
+
+    Args:
+        texts: stripped; blank lines at the end are left out.
+        blank_at_end: how many those were, beside the file's last line end.
+    """
+
+    texts: list[str]
+    blank_at_end: int
+
+    @property
+    def hint(self) -> str:
+        """What an error about their number should add; "" where nothing was left out."""
+        if not self.blank_at_end:
+            return ""
+        return (
+            f" ({self.blank_at_end} blank line{'s' if self.blank_at_end > 1 else ''} at its end left out: a caption "
+            "without words cannot be the last one)"
+        )
+
+
+def read_lines(path: Path) -> Lines:
+    """The lines of a UTF-8 text file, whose line ends may be LF, CR LF or CR.
+
+    Raises:
+        InvalidDataset: missing, unreadable, not UTF-8, or with CR line ends beside others.
+    """
+    text = re.sub(r"\r+\n", "\n", read_text(path))
+    if "\r" in text:
+        if "\n" in text:
+            raise InvalidDataset(f"{path} ends some lines by LF and others by CR; give it one kind of line end")
+        text = text.replace("\r", "\n")
+    # Not splitlines(): a caption may hold a separator that only Unicode takes for the end of a line.
+    lines = [line.strip() for line in text.removesuffix("\n").split("\n")]
+    count = len(lines)
     while lines and not lines[-1]:
         lines.pop()
-    return lines
+    return Lines(lines, count - len(lines) if lines else 0)
 
 
 def parse_json(content: bytes, path: Path) -> dict[str, Any]:
@@ -110,12 +168,21 @@ def parse_json(content: bytes, path: Path) -> dict[str, Any]:
         InvalidDataset: malformed, truncated, or not an object.
     """
     try:
-        value = json.loads(content)
+        value = json.loads(content, object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:  # ValueError: also bytes that are not UTF-8
-        raise InvalidDataset(f"{path} is not valid JSON (truncated?): {error}") from None
+        raise InvalidDataset(f"{path} is not valid JSON (truncated?): {error!s:.200}") from None
     if not isinstance(value, dict):
         raise InvalidDataset(f"{path} must hold a JSON object, got {type(value).__name__}")
     return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys differ: the last of two would win without a word."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} appears twice in one object")
+    return values
 
 
 def require_split(name: str, dataset: str) -> None:

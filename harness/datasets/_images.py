@@ -59,8 +59,7 @@ class NoRegions:
 
 
 def to_pixels(image: Image.Image, size: int) -> np.ndarray:
-    """(3, size, size) uint8: RGB, plainly resized (bicubic, aspect ratio not kept), no crop."""
-    image = image.convert("RGB")
+    """(3, size, size) uint8 from an RGB image, plainly resized (bicubic, aspect ratio not kept), no crop."""
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     return np.moveaxis(np.asarray(image), -1, 0)

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
-import time
-from collections.abc import Iterable, Iterator, Sequence
+import stat
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from harness.datasets import digests
 from harness.datasets._cache import cache_folder, load_array, write_array
-from harness.datasets._images import NoRegions, to_pixels
+from harness.datasets._files import require_inside
+from harness.datasets._images import NoRegions
+from harness.datasets.decoding import DECODER, decode, problem_of, read_image
 from harness.errors import InvalidDataset, InvalidSpec
 
 log = logging.getLogger(__name__)
 
 _BLOCK = 256  # images decoded between two writes
-_REPORT_SECONDS = 10.0
 
 
 class Photographs(NoRegions):
     """The photographs of a split, as pixels.
 
     The first request for a size decodes the whole split, in parallel, to `<cache>/photographs/<key>-<size>.npy`; the
-    key covers each file's name, length and time of change, so a changed file is decoded anew.
+    key covers each file's content, so a changed file is decoded anew.
     Where that array would exceed `$ITM_CACHE_GIB` (default 8) or the disk, every request decodes its own images.
 
     Args:
@@ -37,20 +38,42 @@ class Photographs(NoRegions):
         names: the images' paths below it, with forward slashes.
 
     Raises:
-        InvalidDataset: an image is missing.
+        InvalidDataset: an image is missing, is no regular file, or is a link that leaves the root.
     """
 
     def __init__(self, root: Path, names: Sequence[str]):
         self.inputs: frozenset[Literal["pixels", "regions"]] = frozenset(("pixels",))
         self._paths = [root / name for name in names]
-        stats = _stats(self._paths)
-        self.bytes: tuple[int, ...] = tuple(stat.st_size for stat in stats)
-        identity = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(names, stats, strict=True)]
-        self._key = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
+        self._marks = _marks(root, self._paths)
         self._decoded: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self._paths)
+
+    @cached_property
+    def _facts(self) -> list[list[str]]:
+        """SHA-256 of each file, and why it cannot be decoded ("" = it can). Each file is read once, ever."""
+        return digests.remembered(f"photographs-{DECODER}", self._paths, self._marks, _facts_of, "reading images")
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of each file."""
+        return tuple(sha256 for sha256, _ in self._facts)
+
+    def check(self) -> None:
+        """Refuse images that cannot be decoded.
+
+        Raises:
+            InvalidDataset: one line with their number and what is wrong with the first.
+        """
+        problems = [problem for _, problem in self._facts if problem]
+        if problems:
+            more = f" ({len(problems)} of {len(self)} images of this split cannot be read)" if len(self) > 1 else ""
+            raise InvalidDataset(f"{problems[0]}{more}")
+
+    @cached_property
+    def _key(self) -> str:
+        return digests.sha256_of(f"{DECODER} {' '.join(self.digests)}".encode())[:16]
 
     def pixels(self, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
         """(n, 3, size, size) uint8, RGB, plainly resized (bicubic).
@@ -79,7 +102,10 @@ class Photographs(NoRegions):
         shape = (len(self), 3, size, size)
         array = load_array(self._file(size), shape, np.uint8)
         if array is None:
-            array = write_array(self._file(size), shape, np.uint8, _reported(self._blocks(size), len(self), size))
+            what = f"decoding images to {size} px"
+            array = write_array(
+                self._file(size), shape, np.uint8, digests.reported(self._blocks(size), len(self), what)
+            )
         return array
 
     def _blocks(self, size: int) -> Iterator[np.ndarray]:
@@ -89,52 +115,38 @@ class Photographs(NoRegions):
                 yield np.stack(list(pool.map(lambda path: decode(path, size), paths)))
 
 
-def decode(path: Path, size: int) -> np.ndarray:
-    """(3, size, size) uint8: an image file, RGB, plainly resized.
-
-    Raises:
-        InvalidDataset: missing, truncated, no image, or implausibly large.
-    """
-    try:
-        with Image.open(path) as image:
-            return to_pixels(image, size)
-    except FileNotFoundError:
-        raise InvalidDataset(f"image {path} is missing") from None
-    except UnidentifiedImageError:
-        raise InvalidDataset(f"image {path} is not an image that Pillow can read, or is truncated") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # SyntaxError: a broken PNG
-        raise InvalidDataset(f"image {path} cannot be decoded: {error}; replace the file") from None
+def _facts_of(path: Path) -> list[str]:
+    content = read_image(path)
+    return [digests.sha256_of(content), problem_of(content, path)]
 
 
-def _stats(paths: Sequence[Path]) -> list[os.stat_result]:
-    """Of every file; one line for all that are missing."""
-    stats, missing = [], []
+def _marks(root: Path, paths: Sequence[Path]) -> list[digests.Signature]:
+    """Signature of every file; one line for all that are missing, and one for all that are no files."""
+    marks, missing, odd = [], [], []
     for path in paths:
         try:
-            stats.append(path.stat())
+            found = path.lstat()
+            if stat.S_ISLNK(found.st_mode):
+                require_inside(root, path)
+                found = path.stat()
         except OSError:
             missing.append(path)
+            continue
+        marks.append(digests.signature_of(found))
+        if not stat.S_ISREG(found.st_mode):
+            odd.append(path)
     if missing:
         raise InvalidDataset(
             f"{len(missing)} of {len(paths)} images are missing (first: {missing[0]}); "
             "set dataset.images to the folder below dataset.root that holds them"
         )
-    return stats
-
-
-def _reported(blocks: Iterable[np.ndarray], total: int, size: int) -> Iterator[np.ndarray]:
-    """The same blocks; says how far it is every ten seconds, and how long it took."""
-    started = reported = time.perf_counter()
-    done = 0
-    for block in blocks:
-        yield block
-        done += len(block)
-        now = time.perf_counter()
-        if now - reported > _REPORT_SECONDS and done < total:
-            reported = now
-            left = (now - started) / done * (total - done)
-            log.info("decoding images to %d px: %d of %d, %.0f s left", size, done, total, left)
-    log.info("decoded %d images to %d px in %.1f s", total, size, time.perf_counter() - started)
+    if odd:
+        raise InvalidDataset(
+            f"{len(odd)} of {len(paths)} images are no regular files (first: {odd[0]}); replace them with the photographs"
+        )
+    for folder in {path.parent for path in paths}:
+        require_inside(root, folder)
+    return marks
 
 
 def _workers() -> int:

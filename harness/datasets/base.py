@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
 from harness.errors import InvalidDataset
 from harness.fragments import Fragments
-from harness.spec import Spec
+from harness.spec import PartConfig
 
 
-class DatasetConfig(Spec):
+class DatasetConfig(PartConfig):
     """Base of every dataset's configuration: immutable, unknown keys refused."""
 
 
@@ -124,6 +125,7 @@ class Dataset:
 
     Config: ClassVar[type[DatasetConfig]] = DatasetConfig
     config: Any
+    vocabulary_path: Path | None = None  #: a vocabulary that comes with the data; None = count the training captions
 
     def __init__(self, config: Any):
         self.config = config
@@ -145,3 +147,14 @@ class Dataset:
             InvalidDataset: it does not exist or is empty.
         """
         raise NotImplementedError
+
+    def image_digests(self, split: str) -> tuple[bytes, ...] | None:
+        """Of the content of each image of a split, equal for equal images; None where images are generated."""
+        return None
+
+    def check(self) -> None:
+        """Refuse data that would fail a run later: images that cannot be decoded, splits that do not fit each other.
+
+        Raises:
+            InvalidDataset: saying what is wrong with which file.
+        """

@@ -7,6 +7,7 @@ the field takes the first five captions of each image (a few COCO images have si
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,9 +17,19 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from harness.datasets._files import SPLITS, FolderConfig, dataset_root, parse_json, read_bytes, require_split, within
+from harness.datasets._files import (
+    SPLITS,
+    FolderConfig,
+    dataset_root,
+    parse_json,
+    read_bytes,
+    require_inside,
+    require_split,
+    within,
+)
 from harness.datasets._photographs import Photographs
 from harness.datasets.base import Dataset, DatasetConfig, Split
+from harness.datasets.decoding import DECODER
 from harness.errors import InvalidDataset
 
 log = logging.getLogger(__name__)
@@ -62,9 +73,7 @@ class Karpathy(Dataset):
         super().__init__(config)
         self._root = dataset_root(config.root)
         self._annotation = _annotation(self._root, config.annotation)
-        content = read_bytes(self._annotation)
-        self._annotation_sha256 = hashlib.sha256(content).hexdigest()
-        values = parse_json(content, self._annotation)
+        values = parse_json(read_bytes(self._annotation), self._annotation)
         self._name = str(values.get("dataset") or self._annotation.stem.removeprefix("dataset_"))
         self._entries = _entries(values, self._annotation, self._root, config)
         self._splits: dict[str, Split] = {}
@@ -76,17 +85,29 @@ class Karpathy(Dataset):
 
     @cached_property
     def sha256(self) -> str:
-        """Of the JSON's bytes, and the name and length of every image that is used.
+        """Of every image's file and name, of the captions with their ids in their order, and of how images are decoded.
 
         Raises:
             InvalidDataset: an image is missing.
         """
-        digest = hashlib.sha256(f"{self._annotation_sha256} {self.config.captions_per_image}\n".encode())
+        digest = hashlib.sha256(f"decoder {DECODER}\n".encode())
         for split in SPLITS:
-            files = [entry.file for entry in self._entries[split]]
-            for file, length in zip(files, self._photographs[split].bytes, strict=True):
-                digest.update(f"{split} {file} {length}\n".encode())
+            texts = [(entry.name, entry.captions, entry.caption_ids) for entry in self._entries[split]]
+            digest.update(json.dumps([split, texts, self._photographs[split].digests]).encode())
         return digest.hexdigest()
+
+    def image_digests(self, split: str) -> tuple[bytes, ...]:
+        """SHA-256 of each image's file."""
+        return tuple(bytes.fromhex(sha256) for sha256 in self._photographs[split].digests)
+
+    def check(self) -> None:
+        """Refuse images of any split that cannot be decoded; each file is tried once, and again when it changes.
+
+        Raises:
+            InvalidDataset: names the first and their number.
+        """
+        for photographs in self._photographs.values():
+            photographs.check()
 
     def split(self, name: str) -> Split:
         """The split `train`, `val` or `test`.
@@ -122,14 +143,14 @@ class Karpathy(Dataset):
 
 def _annotation(root: Path, given: str | None) -> Path:
     if given is not None:
-        return within(root, given, "dataset.annotation")
+        return require_inside(root, within(root, given, "dataset.annotation"))
     found = sorted(root.glob("dataset_*.json"))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise InvalidDataset(
             f"{root} must hold one dataset_*.json, found {names}; set dataset.annotation to the right one"
         )
-    return found[0]
+    return require_inside(root, found[0])
 
 
 def _entries(values: dict[str, Any], path: Path, root: Path, config: KarpathyConfig) -> dict[str, list[Entry]]:

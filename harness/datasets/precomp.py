@@ -7,15 +7,15 @@ need no memory. Optional: `{split}_ids.txt`, and a vocabulary JSON as SCAN's `vo
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from harness.datasets._files import (
@@ -25,58 +25,40 @@ from harness.datasets._files import (
     parse_json,
     read_bytes,
     read_lines,
+    require_inside,
     require_split,
-    within,
 )
 from harness.datasets.base import Dataset, DatasetConfig, Split
+from harness.datasets.features import FeatureFile, FeatureRows, open_features
+from harness.datasets.storage import Storage, find_storage
 from harness.errors import InvalidDataset
-from harness.fragments import Fragments
 
 log = logging.getLogger(__name__)
 
-_CAPTIONS = 5  # an image, in every data set that was published in this layout
-_BLOCK_BYTES = 64 * 2**20  # read at once
-_SAMPLES, _SAMPLE_BYTES = 256, 4096  # of the features, for the hash
+NO_VOCABULARY = "none"
 _TITLES = {"f30k_precomp": "flickr30k", "coco_precomp": "mscoco", "f8k_precomp": "flickr8k"}
+_BYTES = re.compile(r"""b(['"]).*\1""")
 
 
 class PrecompConfig(FolderConfig):
     """Where the files are and how rows belong to captions."""
 
-    captions_per_image: int | None = Field(None, ge=1, description="null = found from the counts: 5, or 1")
+    captions_per_image: int | None = Field(
+        None, ge=1, description="null = 5, or what repeated rows or the ids file prove; anything else is refused"
+    )
+    stored: Literal["once", "repeated"] | None = Field(
+        None, description="rows of an image: one, or one a caption; null = what the files prove"
+    )
     vocabulary: str | None = Field(
-        None, description="the vocabulary JSON, below root; null = the only *vocab*.json there"
+        None,
+        min_length=1,
+        description="the vocabulary JSON, absolute or from root (../vocab/x.json); null = the only *vocab*.json in root, "
+        "in root/vocab, or vocab/<folder>_vocab.json beside root; none = count the training captions",
     )
     test_name: str = Field("test", pattern=r"^\w+$", description="prefix of the test files: testall for COCO 5K")
-    name: str | None = Field(None, description="the dataset's name in tables; null = from the folder's name")
-
-
-class FeatureRows:
-    """Region features of a split's images, by row of a mapped array.
-
-    Args:
-        features: (N, R, D) floating point.
-        rows: (I,) int64, the row of each image.
-    """
-
-    def __init__(self, features: np.ndarray, rows: np.ndarray):
-        self.inputs: frozenset[Literal["pixels", "regions"]] = frozenset(("regions",))
-        self.region_width: int = features.shape[2]
-        self._features, self._rows = features, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def pixels(self, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
-        raise InvalidDataset(
-            "this dataset has region features but no pixels; choose the image backbone 'regions', or dataset karpathy"
-        )
-
-    def regions(self, indices: Sequence[int] | np.ndarray) -> Fragments:
-        """Region features (n, R, region_width), float32; all regions are real."""
-        rows = self._rows[np.asarray(indices, dtype=np.int64)]
-        features = torch.from_numpy(self._features[rows].astype(np.float32))
-        return Fragments(features, torch.ones(features.shape[:2], dtype=torch.bool))
+    title: str | None = Field(
+        None, min_length=1, description="the dataset's name in tables; null = from the folder's name"
+    )
 
 
 @dataclass(frozen=True)
@@ -87,8 +69,14 @@ class _Files:
     captions: Path
     ids: Path
 
-    def present(self) -> list[Path]:
-        return [path for path in (self.captions, self.ids, self.features) if path.is_file()]
+
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """One split as it lies on the disk."""
+
+    file: FeatureFile
+    rows: np.ndarray
+    split: Split
 
 
 class Precomp(Dataset):
@@ -100,32 +88,33 @@ class Precomp(Dataset):
     def __init__(self, config: PrecompConfig):
         super().__init__(config)
         self._root = dataset_root(config.root)
-        self.vocabulary_path = _vocabulary(self._root, config.vocabulary)  #: None where there is none
-        self._splits: dict[str, Split] = {}
+        self.vocabulary_path = _vocabulary(self._root, config.vocabulary)
+        self._splits: dict[str, _Stored] = {}
 
     @property
     def title(self) -> str:
         """As configured, else by the folder: f30k_precomp is flickr30k, coco_precomp is mscoco."""
         folder = self._root.resolve().name
-        return self.config.name or _TITLES.get(folder, folder)
+        return self.config.title or _TITLES.get(folder, folder)
 
     @cached_property
     def sha256(self) -> str:
-        """Of all captions, ids and the vocabulary, and of each feature file's length, header and 256 spread samples.
+        """Of every image's features, captions and id in their order, and of the vocabulary.
 
-        All 33 GB of COCO's features would take minutes to hash; the samples tell one set of features from another.
+        Not of how they are stored: images stored once and repeated five times have one hash.
         """
-        digest = hashlib.sha256(f"{self.config.captions_per_image}\n".encode())
-        for split in SPLITS:
-            for path in self._files(split).present():
-                content = _sampled(path) if path.suffix == ".npy" else read_bytes(path)
-                digest.update(f"{split} {path.name} {hashlib.sha256(content).hexdigest()}\n".encode())
+        digest = hashlib.sha256()
+        for name in SPLITS:
+            split, layout = self.split(name), self._splits[name].file.layout
+            texts = [name, layout, split.image_ids, split.captions, split.caption_image.tolist()]
+            digest.update(json.dumps(texts).encode())
+            digest.update(b"".join(self.image_digests(name)))
         if self.vocabulary_path:
             digest.update(hashlib.sha256(read_bytes(self.vocabulary_path)).digest())
         return digest.hexdigest()
 
     def split(self, name: str) -> Split:
-        """The split `train`, `val` (files `dev_*` or `val_*`) or `test`. The first call reads all its features once.
+        """The split `train`, `val` (files `dev_*` or `val_*`) or `test`. The first call ever reads all its features.
 
         Raises:
             InvalidDataset: files missing or truncated, counts that disagree, or features that are not finite.
@@ -133,136 +122,132 @@ class Precomp(Dataset):
         require_split(name, "precomp")
         if name not in self._splits:
             self._splits[name] = self._open(name)
-        return self._splits[name]
+        return self._splits[name].split
+
+    def image_digests(self, split: str) -> tuple[bytes, ...]:
+        """Of each image's features."""
+        self.split(split)
+        stored = self._splits[split]
+        return tuple(digest.tobytes() for digest in stored.file.digests[stored.rows])
+
+    def check(self) -> None:
+        """Refuse splits whose features differ in width: an encoder takes one.
+
+        Raises:
+            InvalidDataset: names the files and their widths.
+        """
+        files = [self._splits[name].file for name in SPLITS if self.split(name)]
+        if len({file.features.shape[2] for file in files}) > 1:
+            widths = ", ".join(f"{file.path.name} {file.features.shape[2]}" for file in files)
+            raise InvalidDataset(
+                f"{self._root}: the splits' features differ in width ({widths}); extract them with one detector"
+            )
 
     def _files(self, split: str) -> _Files:
-        prefix = self.config.test_name if split == "test" else split
-        if split == "val" and not (self._root / "val_ims.npy").is_file() and (self._root / "dev_ims.npy").is_file():
-            prefix = "dev"
-        return _Files(*(self._root / f"{prefix}_{kind}" for kind in ("ims.npy", "caps.txt", "ids.txt")))
-
-    def _open(self, name: str) -> Split:
-        files = self._files(name)
-        features = _features(files.features)
-        captions = read_lines(files.captions)
-        if not len(features) or not captions:
-            raise InvalidDataset(
-                f"{files.features} holds {len(features)} rows and {files.captions} {len(captions)} captions"
+        prefix = {"val": self._prefix("val", "dev"), "test": self.config.test_name}.get(split, split)
+        if split == "test" and prefix == "test" and (self._root / "testall_ims.npy").is_file():
+            log.info("%s: test_* is taken; dataset.test_name=testall takes testall_*", self._root)
+        return _Files(
+            *(
+                require_inside(self._root, self._root / f"{prefix}_{kind}")
+                for kind in ("ims.npy", "caps.txt", "ids.txt")
             )
-        each, stored_once = _layout(features, len(captions), files, self.config.captions_per_image)
-        count = min(len(captions) // each, self.config.limit(name) or len(captions))
+        )
+
+    def _prefix(self, name: str, other: str) -> str:
+        """The one of two prefixes whose features are there; the first where both are, which is said."""
+        first, second = ((self._root / f"{prefix}_ims.npy").is_file() for prefix in (name, other))
+        if first and second:
+            log.warning("%s holds %s_* and %s_*; %s_* is taken", self._root, name, other, name)
+        return other if second and not first else name
+
+    def _open(self, name: str) -> _Stored:
+        files = self._files(name)
+        file = open_features(files.features)
+        lines = read_lines(files.captions)
+        captions = lines.texts
+        if not len(file) or not captions:
+            raise InvalidDataset(
+                f"{files.features} holds {len(file)} rows and {files.captions} {len(captions)} captions"
+            )
+        _refuse_bytes(captions, files.captions)
+        told = f"{files.features} has {len(file)} rows and {files.captions} {len(captions)} captions{lines.hint}"
+        ids = read_lines(files.ids).texts if files.ids.exists() else None
+        storage = find_storage(
+            file, len(captions), files.ids, ids, self.config.captions_per_image, self.config.stored, told
+        )
+        repeats = len(file) - len(file.runs()) if storage.once else 0
+        also = f"; {repeats} rows equal the row before them" if repeats else ""
+        log.info("%s: %s%s", files.features.name, storage.sentence(), also)
+        count = min(storage.images, self.config.limit(name) or storage.images)
+        rows, each = storage.rows[:count], storage.each
+        file.require_finite(rows)
+        names = _image_ids(ids, storage, name)[:count]
         captions = captions[: count * each]
-        rows = np.arange(count) * (1 if stored_once else each)
-        _require_finite(features, rows, files.features)
-        blank = sum(not caption for caption in captions)
-        if blank:  # kept: line k belongs to image k // each
-            log.warning("%s: %d captions are blank", files.captions, blank)
-        ids = _ids(files, len(features), each, stored_once, name)[:count]
-        return Split(
+        _tell_blank(captions, files.captions)
+        split = Split(
             name=name,
-            images=FeatureRows(features, rows),
-            image_ids=tuple(ids),
+            images=FeatureRows(file.features, rows),
+            image_ids=tuple(names),
             captions=tuple(captions),
-            caption_ids=tuple(f"{image}#{number}" for image in ids for number in range(each)),
+            caption_ids=tuple(f"{image}#{number}" for image in names for number in range(each)),
             caption_image=np.repeat(np.arange(count), each),
         )
+        return _Stored(file, rows, split)
 
 
-def _features(path: Path) -> np.ndarray:
-    """(N, R, D), mapped; a file of one vector an image, (N, D), counts as R = 1."""
-    try:
-        features = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise InvalidDataset(f"{path} is missing; precomp needs {{split}}_ims.npy beside {{split}}_caps.txt") from None
-    except (OSError, ValueError, EOFError) as error:  # ValueError: truncated, or an array of Python objects
+def _image_ids(ids: list[str] | None, storage: Storage, split: str) -> list[str]:
+    """From the ids file, one an image or one a caption, else by number."""
+    if ids is None:
+        return [f"{split}-{number:06d}" for number in range(storage.images)]
+    return ids if len(ids) == storage.images else ids[:: storage.each]
+
+
+def _refuse_bytes(captions: list[str], path: Path) -> None:
+    printed = [number for number, caption in enumerate(captions, 1) if _BYTES.fullmatch(caption)]
+    if printed:
         raise InvalidDataset(
-            f"{path} cannot be read as an array (truncated?): {' '.join(str(error).split())}"
-        ) from None
-    if not isinstance(features, np.ndarray) or features.ndim not in (2, 3) or features.dtype.kind != "f":
-        got = f"{features.dtype} of shape {features.shape}" if isinstance(features, np.ndarray) else "an archive"
-        raise InvalidDataset(f"{path} must hold floating-point features (N, R, D), got {got}")
-    if 0 in features.shape[1:]:
-        raise InvalidDataset(f"{path} holds images without regions or without features: shape {features.shape}")
-    return features if features.ndim == 3 else features[:, None, :]
-
-
-def _layout(features: np.ndarray, captions: int, files: _Files, configured: int | None) -> tuple[int, bool]:
-    """Captions an image, and whether an image's features are stored once.
-
-    As many rows as captions are either images repeated for each of their captions, which their equality shows, or
-    images with one caption each. Otherwise the number of captions must be a multiple of the number of rows.
-    """
-    count = len(features)
-    each = configured or (_CAPTIONS if count == captions else captions // count)
-    if count == captions and each > 1 and count % each == 0:
-        odd = _first_not_repeated(features, each)
-        if odd is None:
-            return each, False
-        if configured is not None:
-            raise InvalidDataset(
-                f"{files.features} has as many rows as {files.captions} has captions ({count}), so each image must be "
-                f"repeated captions_per_image = {each} times, but row {odd} differs from the row before it"
-            )
-    if count == captions and configured in (None, 1):
-        return 1, True
-    if each < 1 or count * each != captions:
-        expected = f"{configured} captions an image" if configured else "the same number of captions an image"
-        raise InvalidDataset(
-            f"{files.features} has {count} rows and {files.captions} {captions} captions; expected {expected}, "
-            "each image stored once or once a caption"
+            f"{path}: {len(printed)} captions are bytes printed by Python (line {printed[0]}: {captions[printed[0] - 1]:.40}); "
+            "write the text itself, decoded from UTF-8"
         )
-    return each, True
 
 
-def _first_not_repeated(features: np.ndarray, each: int) -> int | None:
-    """The first row that should repeat the one before it and does not (its first region is compared); None = all do."""
-    for start in range(0, len(features), 1000 * each):
-        first = np.asarray(features[start : start + 1000 * each, 0])
-        same = (first[1:] == first[:-1]).all(axis=1) | (np.arange(1, len(first)) % each == 0)
-        if not same.all():
-            return start + 1 + int(np.argmin(same))
-    return None
-
-
-def _require_finite(features: np.ndarray, rows: np.ndarray, path: Path) -> None:
-    """Read every image's features once, in blocks."""
-    block = max(1, _BLOCK_BYTES // max(1, features[0].nbytes))
-    for start in range(0, len(rows), block):
-        chosen = rows[start : start + block]
-        finite = np.isfinite(features[chosen]).all(axis=(1, 2))
-        if not finite.all():
-            raise InvalidDataset(f"{path}: row {int(chosen[np.argmin(finite)])} holds NaN or inf; extract it again")
-
-
-def _ids(files: _Files, count: int, each: int, stored_once: bool, split: str) -> list[str]:
-    """Ids of the images: from the ids file, one a row or one a caption, else by number."""
-    images = count if stored_once else count // each
-    if not files.ids.is_file():
-        return [f"{split}-{number:06d}" for number in range(images)]
-    ids = read_lines(files.ids)
-    if len(ids) not in (images, images * each):
-        raise InvalidDataset(f"{files.ids} has {len(ids)} ids for {images} images with {each} captions each")
-    return ids if len(ids) == images else ids[::each]
-
-
-def _sampled(path: Path) -> bytes:
-    """A file's length, its first bytes, and spread samples up to its last ones."""
-    try:
-        length = path.stat().st_size
-        parts = [str(length).encode()]
-        with path.open("rb") as file:
-            for number in range(_SAMPLES):
-                file.seek(max(0, length - _SAMPLE_BYTES) * number // (_SAMPLES - 1))
-                parts.append(file.read(_SAMPLE_BYTES))
-    except OSError as error:
-        raise InvalidDataset(f"cannot read {path}: {error.strerror or error}") from None
-    return b"".join(parts)
+def _tell_blank(captions: list[str], path: Path) -> None:
+    blank = sum(not caption for caption in captions)
+    if blank:  # kept: line k belongs to image k // each
+        log.warning("%s: %d captions are blank", path, blank)
 
 
 def _vocabulary(root: Path, given: str | None) -> Path | None:
-    """The vocabulary file, checked for its layout."""
-    found = sorted(root.glob("*vocab*.json"))
-    path = within(root, given, "dataset.vocabulary") if given is not None else found[0] if len(found) == 1 else None
+    """The vocabulary file, checked for its layout; None where there is none or none is wanted."""
+    if given == NO_VOCABULARY:
+        return None
+    path = root / Path(given).expanduser() if given is not None else _found_vocabulary(root)
     if path is not None and not isinstance(parse_json(read_bytes(path), path).get("word2idx"), dict):
         raise InvalidDataset(f"{path} must map words to ids under 'word2idx', as SCAN's vocab.py writes it")
+    if path is not None:
+        log.info("vocabulary: %s", path)
     return path
+
+
+def _found_vocabulary(root: Path) -> Path | None:
+    """Where SCAN's users keep it: in the folder, in its `vocab/`, or in a `vocab/` beside it under the folder's name."""
+    folder = root.resolve()
+    beside = folder.parent / "vocab" / f"{folder.name}_vocab.json"
+    inside = [*sorted(root.glob("*vocab*.json")), *sorted(root.glob("vocab/*vocab*.json"))]
+    found = [require_inside(root, path) for path in inside]
+    found += [beside] if beside.is_file() else []
+    if len({read_bytes(path) for path in found}) > 1:
+        names = ", ".join(str(path) for path in found)
+        raise InvalidDataset(
+            f"several vocabularies fit {root}: {names}; set dataset.vocabulary to one of them, or to none to count the "
+            "training captions"
+        )
+    pickled = sorted(root.glob("*vocab*.pkl"))
+    if pickled and not found:
+        log.warning(
+            "%s is a pickle and is not read, so words are counted in the training captions; export it to JSON "
+            "(word2idx, idx2word, idx) to use it",
+            pickled[0],
+        )
+    return found[0] if found else None

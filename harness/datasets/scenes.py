@@ -35,7 +35,7 @@ _BLOCK = 256  # rows written to the cache at once
 class ScenesConfig(DatasetConfig):
     """What is generated. Equal settings give equal bytes on every machine."""
 
-    train_images: int = Field(1600, ge=1, le=20_000)
+    train_images: int = Field(1600, ge=2, le=20_000, description="training compares images with each other")
     val_images: int = Field(200, ge=1, le=20_000)
     test_images: int = Field(500, ge=1, le=20_000)
     image_size: int = Field(64, ge=24, le=512, description="side of the rendered pictures, pixels")

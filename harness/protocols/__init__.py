@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +24,20 @@ from harness.protocols.folds import FoldProtocol
 from harness.protocols.human import HumanJudgements
 from harness.protocols.scenes import ExactRelevance
 
-__all__ = ["PROTOCOLS", "SAME_NUMBERS", "Evaluation", "Protocol", "Subject", "evaluate", "fitting", "get", "summary"]
+__all__ = [
+    "PROTOCOLS",
+    "SAME_NUMBERS",
+    "Evaluation",
+    "Protocol",
+    "Subject",
+    "evaluate",
+    "fitting",
+    "get",
+    "report",
+    "summary",
+]
 
+log = logging.getLogger(__name__)
 _JUDGED = "every image and caption that was judged"
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -103,6 +116,14 @@ PROTOCOLS: dict[str, Protocol] = {
 
 #: Protocols with the same queries, gallery and positives wherever they fit, so that the ranks of one are those of all.
 SAME_NUMBERS = frozenset(("full", "flickr30k_1k", "coco_5k"))
+
+
+def report(names: Iterable[str], subject: Subject) -> None:
+    """Say in the log how the files of some protocols fit a test set, one line a protocol that has any."""
+    for name in names:
+        line = get(name).report(subject)
+        if line:
+            log.info("%s", line)
 
 
 def get(name: str) -> Protocol:

@@ -116,6 +116,10 @@ class Protocol(ABC):
             InvalidProtocol: saying what is missing.
         """
 
+    def report(self, subject: Subject) -> str:
+        """What a user should know of how the protocol's files fit a test set, as one line; "" = nothing."""
+        return ""
+
     def evaluate(self, similarity: Tensor | np.ndarray, subject: Subject, ties: Ties = "pessimistic") -> Evaluation:
         """The numbers of a scored matrix.
 

@@ -34,6 +34,7 @@ class Judgements:
         caption: (J,) caption columns.
         grade: (J,) the experts' mean, 1..4, or the crowd's share of yes, 0..1.
         votes: (J, 3) the experts' single grades; (J, 1), the grade again, of the crowd.
+        unmatched: pairs of the file whose image or caption the subject lacks.
         sha256: of the file.
     """
 
@@ -41,6 +42,7 @@ class Judgements:
     caption: np.ndarray
     grade: np.ndarray
     votes: np.ndarray
+    unmatched: int
     sha256: str
 
 
@@ -73,6 +75,7 @@ class HumanJudgements(JudgedProtocol):
             of_queries(Positives.from_pairs(columns, rows), found.caption),
             {
                 "judgements": len(found.grade),
+                "judgements_left_out": found.unmatched,
                 "relevant_outside_pairs": pairs,
                 "threshold": self.threshold,
                 "files": {FILES[self.judges]: found.sha256},
@@ -100,6 +103,14 @@ class HumanJudgements(JudgedProtocol):
         defined = {f"human_{self.judges}_{key}": value for key, value in metrics.items() if value is not None}
         return Evaluation({**base.metrics, **defined}, base.ranks, base.info)
 
+    def report(self, subject: Subject) -> str:
+        """How many judged pairs are about the subject, and how many are not."""
+        found = self._judgements(subject)
+        return (
+            f"protocol {self.name}: of {len(found.grade) + found.unmatched:,} judged pairs in {FILES[self.judges]}, "
+            f"{len(found.grade):,} are of this split and {found.unmatched:,} name an image or a caption that it lacks"
+        )
+
     def _judgements(self, subject: Subject) -> Judgements:
         name = FILES[self.judges]
         path = (subject.root or Path()) / name
@@ -113,7 +124,7 @@ class HumanJudgements(JudgedProtocol):
 
 
 def read_judgements(path: Path, judges: Judges, subject: Subject) -> Judgements:
-    """The judgements of a file that are about a subject; pairs of other splits are left out.
+    """The judgements of a file that are about a subject; pairs of other splits are left out and counted.
 
     Args:
         path: lines of image, caption id (`<file>#<0-4>`) and three numbers, separated by tabs: three grades 1..4 of
@@ -122,18 +133,26 @@ def read_judgements(path: Path, judges: Judges, subject: Subject) -> Judgements:
         subject: image ids are file names, caption ids `<file>#k`.
 
     Raises:
-        InvalidProtocol: unreadable, not of that form, or about none of the subject's pairs.
+        InvalidProtocol: unreadable, not of that form, with a pair that stands twice, or about none of the subject's pairs.
     """
     try:
         content = path.read_bytes()
-        lines = [line.split("\t") for line in content.decode().splitlines() if line.strip()]
+        text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidProtocol(f"cannot read {path}: {error}") from None
+    lines = [(number, line.split("\t")) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     row = {name: index for index, name in enumerate(subject.image_ids)}
     column = {name: index for index, name in enumerate(subject.caption_ids)}
     chosen, votes, grades = [], [], []
-    for number, fields in enumerate(lines, 1):
+    seen: dict[tuple[str, str], int] = {}
+    for number, fields in lines:
         grade, vote = _grade(fields, judges, f"{path}, line {number}")
+        first = seen.setdefault((fields[0], fields[1]), number)
+        if first != number:
+            raise InvalidProtocol(
+                f"{path}, line {number}: the pair ({fields[0]}, {fields[1]}) stands in line {first} already and would count "
+                "twice; remove one of the two"
+            )
         if fields[0] in row and fields[1] in column:
             chosen.append((row[fields[0]], column[fields[1]]))
             grades.append(grade)
@@ -145,7 +164,8 @@ def read_judgements(path: Path, judges: Judges, subject: Subject) -> Judgements:
         )
     pairs = np.array(chosen)
     sha256 = hashlib.sha256(content).hexdigest()
-    return Judgements(pairs[:, 0], pairs[:, 1], np.array(grades), np.array(votes), sha256)
+    left_out = len(lines) - len(pairs)
+    return Judgements(pairs[:, 0], pairs[:, 1], np.array(grades), np.array(votes), left_out, sha256)
 
 
 def _correlation(kind: str, scores: np.ndarray, grades: np.ndarray) -> float | None:

@@ -10,7 +10,7 @@ from harness import backbones, datasets, registry
 from harness.datasets.base import Dataset
 from harness.errors import InvalidSpec, UnknownName
 from harness.files.names import safe_name
-from harness.planning import entry_of, open_dataset, resolve_entry
+from harness.planning import entry_of, open_checked, require_training_data, resolve_entry
 from harness.spec import Experiment, RunSpec, ScorerEntry, Spec, TrainingSpec, build
 from harness.sweeps.search import rehearse
 from harness.sweeps.settings import SweepSettings
@@ -179,7 +179,8 @@ def with_data(draft: StudyPlan, experiment: Experiment) -> StudyPlan:
         InvalidDataset: the train or validation split cannot be used.
     """
     component = datasets.resolve(experiment.dataset)
-    dataset = open_dataset(component)
+    dataset = open_checked(component)
+    require_training_data(dataset)
     base = resolve_entry(experiment, draft.entry, component, dataset.sha256, validation_split(dataset))
     return replace(draft, base=base)
 

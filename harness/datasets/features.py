@@ -1,0 +1,160 @@
+"""Region features in `.npy` files: mapped, never loaded whole; what one pass over a file finds out is remembered.
+
+Shape letters: N rows, R regions, D width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from harness.datasets import digests
+from harness.errors import InvalidDataset
+from harness.fragments import Fragments
+
+_BLOCK_BYTES = 64 * 2**20  # read at once
+_DIGEST_BYTES = 16
+
+
+class FeatureRows:
+    """Region features of a split's images, by row of a mapped array.
+
+    Args:
+        features: (N, R, D) floating point.
+        rows: (I,) int64, the row of each image.
+    """
+
+    def __init__(self, features: np.ndarray, rows: np.ndarray):
+        self.inputs: frozenset[Literal["pixels", "regions"]] = frozenset(("regions",))
+        self.region_width: int = features.shape[2]
+        self._features, self._rows = features, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def pixels(self, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
+        raise InvalidDataset(
+            "this dataset has region features but no pixels; choose the image backbone 'regions', or dataset karpathy"
+        )
+
+    def regions(self, indices: Sequence[int] | np.ndarray) -> Fragments:
+        """Region features (n, R, region_width), float32; all regions are real."""
+        rows = self._rows[np.asarray(indices, dtype=np.int64)]
+        features = torch.from_numpy(self._features[rows].astype(np.float32))
+        return Fragments(features, torch.ones(features.shape[:2], dtype=torch.bool))
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureFile:
+    """One file of features and what a pass over all of it found.
+
+    Args:
+        path: the file.
+        features: (N, R, D), mapped.
+        digests: (N,) 16 bytes each, the BLAKE2b of a row's values in file order.
+        not_finite: rows that hold NaN or inf, ascending.
+    """
+
+    path: Path
+    features: np.ndarray
+    digests: np.ndarray
+    not_finite: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def layout(self) -> str:
+        """Type and shape of a row, which its digest does not cover."""
+        return f"{self.features.dtype.str} {self.features.shape[1:]}"
+
+    def runs(self) -> np.ndarray:
+        """Lengths of the runs of equal neighbouring rows; they sum to N. Equal means every value of every region."""
+        starts = np.flatnonzero(np.append(True, self.digests[1:] != self.digests[:-1]))
+        return np.diff(np.append(starts, len(self.digests)))
+
+    def require_finite(self, rows: np.ndarray) -> None:
+        """Refuse rows that hold NaN or inf.
+
+        Raises:
+            InvalidDataset: names the first.
+        """
+        bad = np.intersect1d(rows, self.not_finite)
+        if len(bad):
+            raise InvalidDataset(f"{self.path}: row {int(bad[0])} holds NaN or inf; extract it again")
+
+
+def open_features(path: Path) -> FeatureFile:
+    """Map a file and read all of it once, ever.
+
+    Args:
+        path: an array (N, R, D), or (N, D) for one vector an image, which counts as R = 1.
+
+    Raises:
+        InvalidDataset: missing, truncated, no floating-point features, or rows without regions.
+    """
+    features = _mapped(path)
+    mark = digests.signature(path)
+    found = digests.remembered_arrays("features", path, mark, lambda: _facts(features, path))
+    return FeatureFile(path, features, found["digests"], found["not_finite"])
+
+
+def _mapped(path: Path) -> np.ndarray:
+    if not path.exists():
+        raise InvalidDataset(f"{path} is missing; precomp needs {{split}}_ims.npy beside {{split}}_caps.txt")
+    digests.signature(path)  # refuses a FIFO before it is opened
+    try:
+        features = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:  # ValueError: truncated, or an array of Python objects
+        if "object" in str(error).lower():
+            raise InvalidDataset(
+                f"{path} cannot be read as an array: it holds Python objects (a pickle), for example images with unequal "
+                "numbers of regions; save one array (N, R, D) of floats"
+            ) from None
+        raise InvalidDataset(
+            f"{path} cannot be read as an array (truncated?): {' '.join(str(error).split())}"
+        ) from None
+    if not isinstance(features, np.ndarray) or features.ndim not in (2, 3) or features.dtype.kind != "f":
+        got = f"{features.dtype} of shape {features.shape}" if isinstance(features, np.ndarray) else "an archive"
+        raise InvalidDataset(f"{path} must hold floating-point features (N, R, D), got {got}")
+    if 0 in features.shape[1:]:
+        raise InvalidDataset(f"{path} holds images without regions or without features: shape {features.shape}")
+    return features if features.ndim == 3 else features[:, None, :]
+
+
+def _facts(features: np.ndarray, path: Path) -> dict[str, np.ndarray]:
+    with ThreadPoolExecutor(2) as pool:  # hashing and reading release the interpreter's lock
+        blocks = digests.reported(pool.map(_block_facts, _blocks(features)), len(features), f"reading {path.name}")
+        found = list(blocks)
+    parts = [np.frombuffer(b"".join(block), dtype=f"V{_DIGEST_BYTES}") for block in found]
+    bad = [flag for block in found for flag in block.finite]
+    return {
+        "digests": np.concatenate([*parts, np.empty(0, dtype=f"V{_DIGEST_BYTES}")]),
+        "not_finite": np.flatnonzero(~np.array(bad, dtype=bool)),
+    }
+
+
+class _Block(list[bytes]):
+    """Digests of a block's rows, and which of them are finite."""
+
+    finite: np.ndarray
+
+
+def _blocks(features: np.ndarray) -> Iterator[np.ndarray]:
+    size = max(1, _BLOCK_BYTES // max(1, features[:1].nbytes))
+    for start in range(0, len(features), size):
+        yield features[start : start + size]
+
+
+def _block_facts(mapped: np.ndarray) -> _Block:
+    rows = np.ascontiguousarray(mapped)
+    block = _Block(hashlib.blake2b(row.data, digest_size=_DIGEST_BYTES).digest() for row in rows)
+    block.finite = np.isfinite(rows).all(axis=(1, 2))
+    return block
