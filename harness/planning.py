@@ -13,6 +13,7 @@ import torch
 
 from harness import backbones, checkpoints, datasets, duplicates, protocols, registry
 from harness.backbones import coverage
+from harness.backbones.vocabulary import Vocabulary
 from harness.datasets import overlap
 from harness.datasets.base import Dataset, Split
 from harness.errors import InvalidDataset, InvalidSpec
@@ -156,18 +157,21 @@ def build_scorer(spec: RunSpec, dataset: Dataset) -> Scorer:
 
 
 def open_checked(component: Component) -> Dataset:
-    """The dataset of a resolved component after everything that would fail a run later was refused.
+    """The dataset of a resolved component, read anew, after everything that would fail a run later was refused.
 
     Raises:
-        InvalidDataset: see `Dataset.check`.
+        InvalidDataset: see `Dataset.check`; also a vocabulary that cannot be used.
     """
+    _open_dataset.cache_clear()  # files may have changed since an earlier plan of this process
     dataset = open_dataset(component)
     dataset.check()
+    if dataset.vocabulary_path is not None:
+        Vocabulary.load(dataset.vocabulary_path)
     return dataset
 
 
 def open_dataset(component: Component) -> Dataset:
-    """The dataset of a resolved component; opened once a process."""
+    """The dataset of a resolved component; opened once a plan."""
     return _open_dataset(canonical_json(component.model_dump(mode="json")))
 
 
