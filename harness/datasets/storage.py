@@ -178,10 +178,10 @@ def _noisy_group(features: np.ndarray) -> int:
     steps = np.array(
         [np.linalg.norm(np.subtract(features[k], features[k - 1], dtype=np.float64)) for k in range(1, count)]
     )
-    for group in range(_LARGEST_GROUP, 1, -1):
+    ratios = {}
+    for group in range(2, _LARGEST_GROUP + 1):
         between = np.arange(1, count) % group == 0
-        if len(features) % group or not between.any():
-            continue
-        if np.median(steps[~between]) < _NOISE * np.median(steps[between]):
-            return group
-    return 0
+        if len(features) % group == 0 and between.any():
+            ratios[group] = steps[~between].mean() / steps[between].mean()
+    nearest = min(ratios, key=ratios.__getitem__, default=0)
+    return nearest if nearest and ratios[nearest] < _NOISE else 0

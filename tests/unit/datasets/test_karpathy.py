@@ -147,17 +147,20 @@ def test_decoded_pixels_are_kept_until_a_file_changes(root, monkeypatch):
     os.utime(root / "images" / "3.png", (time.time() + 5, time.time() + 5))
     changed = karpathy(root).split("test").images.pixels([0], 12)
     assert (first != changed).any()
-    monkeypatch.setattr("harness.datasets._photographs.decode", lambda *_: pytest.fail("decoded again"))
-    np.testing.assert_array_equal(karpathy(root).split("test").images.pixels([0], 12), changed)
+    with monkeypatch.context() as patched:
+        patched.setattr("harness.datasets._photographs.decode", lambda *_: pytest.fail("decoded again"))
+        np.testing.assert_array_equal(karpathy(root).split("test").images.pixels([0], 12), changed)
 
 
 def test_a_long_decoding_says_how_far_it_is(root, monkeypatch, caplog):
     monkeypatch.setattr("harness.datasets._photographs._BLOCK", 1)
-    monkeypatch.setattr("harness.datasets._photographs._REPORT_SECONDS", 0)
+    monkeypatch.setattr("harness.datasets.digests._BLOCK", 1)
+    monkeypatch.setattr("harness.datasets.digests.REPORT_SECONDS", 0)
     caplog.set_level("INFO")
     karpathy(root).split("test").images.pixels([0], 12)
-    assert "decoding images to 12 px: 1 of 2" in caplog.text
-    assert "decoded 2 images to 12 px" in caplog.text
+    for work in ("reading images", "decoding images to 12 px"):
+        assert f"{work}: 1 of 2" in caplog.text
+        assert f"{work}: 2 in 0 s" in caplog.text
 
 
 def test_a_truncated_cache_is_decoded_anew(root, cache):

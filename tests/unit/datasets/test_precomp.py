@@ -1,4 +1,7 @@
-"""SCAN's layout: rows and captions, both ways of storing images, and the one line for everything that can be wrong."""
+"""SCAN's layout: rows and captions, both ways of storing images, and the one line for everything that can be wrong.
+
+What is guessed of the storage, and what is refused, is in `test_storage.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.backbones.vocabulary import Vocabulary
 from harness.datasets import open_dataset
 from harness.datasets.precomp import Precomp
 from harness.errors import InvalidDataset
@@ -70,17 +74,34 @@ def test_as_many_different_images_as_captions_have_one_each(root, images):
     assert precomp(root).split("test").caption_image.tolist() == list(range(images))
 
 
-def test_another_number_of_captions_is_configured_or_found(root):
+def test_another_number_of_captions_is_configured(root):
     write(root, "test", features(), 3 * IMAGES)
-    assert precomp(root).split("test").caption_image.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    split = precomp(root, captions_per_image=3).split("test")
+    assert split.caption_image.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
     write(root, "test", features().repeat(3, axis=0), 3 * IMAGES)
     assert len(precomp(root, captions_per_image=3).split("test").images) == IMAGES
 
 
-def test_dev_is_the_validation_split_unless_there_is_a_val(root):
+def test_dev_is_the_validation_split_unless_there_is_a_val_which_is_said(root, caplog):
     assert precomp(root).split("val").captions[0] == "Caption 0 of dev ."
+    assert "val_*" not in caplog.text
     write(root, "val", features(), 5 * IMAGES)
     assert precomp(root).split("val").captions[0] == "Caption 0 of val ."
+    assert "holds val_* and dev_*; val_* is taken" in caplog.text
+
+
+def test_what_was_taken_is_said(root, caplog):
+    caplog.set_level("INFO")
+    write(root, "train", features().repeat(5, axis=0), 5 * IMAGES)
+    write(root, "testall", features(6), 30)
+    precomp(root).sha256  # noqa: B018 - opens every split
+    assert "train_ims.npy: 4 images stored 5 times, 5 captions each" in caplog.text
+    assert "dev_ims.npy: 4 images stored once, 5 captions each" in caplog.text
+    assert "test_* is taken; dataset.test_name=testall takes testall_*" in caplog.text
+
+
+def test_the_title_is_configured(root):
+    assert precomp(root, title="mine").title == "mine"
 
 
 def test_another_test_set_and_limits(root):
@@ -112,6 +133,35 @@ def test_one_vector_an_image_is_one_region(root):
     assert precomp(root).split("test").images.regions([0]).features.shape == (1, 1, WIDTH)
 
 
+CAPTIONS = [f"caption {k} ." for k in range(5 * IMAGES)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeff" + "\n".join(CAPTIONS) + "\n",
+        "\n".join(CAPTIONS),
+        "\r\n".join(CAPTIONS) + "\r\n",
+        "\r\r\n".join(CAPTIONS),
+        "\r".join(CAPTIONS) + "\r",
+        "\n".join(CAPTIONS) + "\n\n \n",
+    ],
+    ids=["byte-order mark", "no last line end", "CR LF", "CR CR LF", "CR", "blank last lines"],
+)
+def test_captions_are_the_same_under_every_line_end_and_mark(root, content):
+    (root / "test_caps.txt").write_bytes(content.encode())
+    assert precomp(root).split("test").captions == tuple(CAPTIONS)
+
+
+def test_ids_and_the_vocabulary_may_have_a_byte_order_mark(root):
+    (root / "test_ids.txt").write_bytes("\ufeffa\nb\nc\nd\n".encode())
+    (root / "x_vocab.json").write_bytes(b'\xef\xbb\xbf{"word2idx": {"<pad>": 0, "<start>": 1, "<end>": 2, "<unk>": 3}}')
+    dataset = precomp(root)
+    assert dataset.split("test").image_ids == ("a", "b", "c", "d")
+    assert dataset.vocabulary_path is not None
+    assert len(Vocabulary.load(dataset.vocabulary_path)) == 4
+
+
 def test_a_caption_keeps_characters_that_only_unicode_takes_for_a_line_end(root):
     text = "\n".join(["two\u2028parts\x0c", *["x"] * (5 * IMAGES - 1), "", ""])
     (root / "test_caps.txt").write_text(text, encoding="utf-8")
@@ -141,6 +191,42 @@ def test_the_vocabulary_is_found_and_configured(root):
     assert precomp(root).vocabulary_path == root / "f30k_precomp_vocab.json"
     (root / "words.json").write_text(json.dumps(words))
     assert precomp(root, vocabulary="words.json").vocabulary_path == root / "words.json"
+    assert precomp(root, vocabulary="none").vocabulary_path is None
+
+
+@pytest.mark.parametrize("place", ["vocab/any_vocab.json", "../vocab/f30k_precomp_vocab.json", "my_vocabulary.json"])
+def test_the_vocabulary_is_found_where_users_of_scan_keep_it(root, place):
+    (root / place).parent.mkdir(exist_ok=True)
+    (root / place).write_text('{"word2idx": {"<pad>": 0}}')
+    path = precomp(root).vocabulary_path
+    assert path is not None
+    assert path.samefile(root / place)
+
+
+def test_a_vocabulary_elsewhere_is_named(root, tmp_path):
+    (tmp_path / "words.json").write_text('{"word2idx": {"<pad>": 0}}')
+    for given in ("../words.json", str(tmp_path / "words.json")):
+        path = precomp(root, vocabulary=given).vocabulary_path
+        assert path is not None
+        assert path.samefile(tmp_path / "words.json")
+    (tmp_path / "vocab").mkdir()
+    (tmp_path / "vocab" / "coco_precomp_vocab.json").write_text('{"word2idx": {"<pad>": 0}}')
+    assert precomp(root).vocabulary_path is None  # of another folder
+
+
+def test_several_vocabularies_are_refused_unless_they_are_copies(root):
+    (root / "vocab").mkdir()
+    for name in ("a_vocab.json", "vocab/b_vocab.json"):
+        (root / name).write_text('{"word2idx": {"<pad>": 0}}')
+    assert precomp(root).vocabulary_path == root / "a_vocab.json"
+    (root / "a_vocab.json").write_text('{"word2idx": {"<pad>": 0, "a": 1}}')
+    refused(root, "several vocabularies fit .*a_vocab.json.*b_vocab.json; set dataset.vocabulary")
+
+
+def test_a_pickled_vocabulary_is_not_read_and_that_is_said(root, caplog):
+    (root / "f30k_precomp_vocab.pkl").write_bytes(b"cos\nsystem\n")
+    assert precomp(root).vocabulary_path is None
+    assert "f30k_precomp_vocab.pkl is a pickle and is not read" in caplog.text
 
 
 @pytest.mark.parametrize("file", ["train_ims.npy", "dev_caps.txt", "test_ims.npy", "test_ids.txt", "x_vocab.json"])
@@ -150,7 +236,7 @@ def test_the_hash_follows_every_file(root, file):
     before = precomp(root).sha256
     assert precomp(root).sha256 == before
     content = bytearray((root / file).read_bytes())
-    content[-2 if file.endswith(".json") else -3] ^= 1
+    content[-2 if file == "test_ids.txt" else -3] ^= 1
     if file.endswith(".json"):
         content = bytearray(b'{"word2idx": {"a": 0}}')
     (root / file).write_bytes(bytes(content))
@@ -182,7 +268,30 @@ def test_truncated_features(root, keep):
 
 def test_features_that_would_execute_a_pickle(root):
     np.save(root / "test_ims.npy", np.array([print], dtype=object), allow_pickle=True)
-    refused(root, "test_ims.npy cannot be read as an array")
+    refused(root, r"test_ims.npy cannot be read as an array: it holds Python objects .*unequal numbers of regions")
+
+
+def test_features_are_read_once_and_again_when_the_file_changes(root, monkeypatch):
+    monkeypatch.setattr("harness.datasets.digests.SETTLED_SECONDS", -1)
+    before = precomp(root).sha256
+    with monkeypatch.context() as patched:
+        patched.setattr("harness.datasets.features._facts", lambda *_: pytest.fail("read again"))
+        assert precomp(root).sha256 == before
+    dates = (root / "test_ims.npy").stat()
+    rows = features()
+    rows[2, 1, 0] += 1e-3  # one value among many, in place, under the old date
+    with (root / "test_ims.npy").open("r+b") as file:
+        np.save(file, rows)
+    os.utime(root / "test_ims.npy", ns=(dates.st_atime_ns, dates.st_mtime_ns))
+    assert precomp(root).sha256 != before
+
+
+def test_the_hash_is_of_the_content_and_not_of_its_storage(root):
+    before = precomp(root).sha256
+    write(root, "test", features().repeat(5, axis=0), 5 * IMAGES)
+    assert precomp(root).sha256 == before
+    write(root, "test", features().repeat(5, axis=0)[::-1], 5 * IMAGES)
+    assert precomp(root).sha256 != before
 
 
 @pytest.mark.parametrize(
@@ -201,7 +310,7 @@ def test_arrays_that_are_no_features(root, array, message):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_features_that_are_not_finite_are_found_wherever_they_are(root, value, monkeypatch):
-    monkeypatch.setattr("harness.datasets.precomp._BLOCK_BYTES", 2 * REGIONS * WIDTH * 4)  # several blocks
+    monkeypatch.setattr("harness.datasets.features._BLOCK_BYTES", 2 * REGIONS * WIDTH * 4)  # several blocks
     rows = features()
     rows[3, 2, 7] = value
     write(root, "test", rows, 5 * IMAGES)
@@ -250,8 +359,46 @@ def test_a_malformed_vocabulary(root, content):
     refused(root, "a_vocab.json (is not valid JSON|must )")
 
 
-def test_a_vocabulary_outside_the_root(root):
-    refused(root, "leaves .*; paths must lie below the root", vocabulary="../vocab.json")
+def test_a_vocabulary_that_is_missing(root):
+    refused(root, r"cannot read .*vocab\.json: No such file", vocabulary="../vocab.json")
+
+
+def test_a_word_that_stands_twice_in_the_vocabulary(root):
+    (root / "a_vocab.json").write_text('{"word2idx": {"dog": 4, "dog": 5}}')
+    refused(root, "a_vocab.json is not valid JSON .*'dog' appears twice")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("b'a man'\n" + "x\n" * 19, r"1 captions are bytes printed by Python \(line 1: b'a man'\)"),
+        ('b"it\'s"\n' * 20, "20 captions are bytes"),
+        ("a\rb\n" * 20, "ends some lines by LF and others by CR"),
+        ("x\n" * 19 + "\n", "19 captions .1 blank line at its end left out: a caption without words cannot be the last"),
+    ],
+)
+def test_captions_that_are_not_what_they_seem(root, content, message):
+    (root / "test_caps.txt").write_bytes(content.encode())
+    refused(root, message)
+
+
+def test_features_of_unequal_widths_between_splits(root):
+    write(root, "dev", features()[..., :5], 5 * IMAGES)
+    with pytest.raises(InvalidDataset, match=r"differ in width \(train_ims.npy 8, dev_ims.npy 5, test_ims.npy 8\)"):
+        precomp(root).check()
+
+
+@pytest.mark.parametrize("name", ["test_caps.txt", "test_ims.npy", "test_ids.txt"])
+def test_links_that_leave_the_root_and_pipes(root, tmp_path, name):
+    (root / "test_ids.txt").write_text("a\nb\nc\nd\n")
+    outside = tmp_path / "outside"
+    outside.write_bytes((root / name).read_bytes())
+    (root / name).unlink()
+    (root / name).symlink_to(outside)
+    refused(root, f"{name} is a link to .*outside, which leaves")
+    (root / name).unlink()
+    os.mkfifo(root / name)
+    refused(root, f"{name} is not a regular file")
 
 
 def test_pixels_are_refused_with_a_way_out(root):
