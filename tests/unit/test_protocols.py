@@ -192,11 +192,41 @@ def test_a_majority_of_the_crowd_is_more_than_half(tmp_path):
         (EXPERT + "a.jpg\tb.jpg#0\t1\t5\t1\n", "line 5: the grades .* must be 1 to 4"),
         ("x.jpg\ty.jpg#0\t1\t1\t1\n", "none of the 1 judged pairs"),
         ("\xff\xfe", "expected image"),
+        (EXPERT + EXPERT.split("\n")[1], r"line 5: the pair \(a.jpg, a.jpg#1\) stands in line 2 already"),
+        (EXPERT + "\na.jpg\ta.jpg#1\t1\t1\t1", r"line 6: the pair .* stands in line 2 already"),
+        (EXPERT + "b.jpg\tz.jpg#0\t1\t1\t1", "line 5: the pair .* stands in line 4 already"),
     ],
 )
 def test_a_damaged_judgement_file_is_refused(tmp_path, text, message):
     with pytest.raises(InvalidProtocol, match=message):
         protocols.evaluate("human", **_flickr(tmp_path, ExpertAnnotations=text))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["\ufeff" + EXPERT, EXPERT.replace("\n", "\r\n"), EXPERT.replace("\n", "\r"), EXPERT + "\n \n"],
+    ids=["byte-order mark", "CR LF", "CR", "blank last lines"],
+)
+def test_no_pair_is_lost_to_how_a_judgement_file_is_written(tmp_path, content):
+    problem = _flickr(tmp_path, ExpertAnnotations=EXPERT)
+    expected = protocols.evaluate("human", **problem)
+    (tmp_path / "ExpertAnnotations.txt").write_bytes(content.encode())
+    got = protocols.evaluate("human", **problem)
+    assert got.metrics == expected.metrics
+    assert got.info["judgements"] == 3
+
+
+def test_pairs_of_other_images_are_counted_and_said(tmp_path, caplog):
+    problem = _flickr(tmp_path, ExpertAnnotations=EXPERT)
+    assert protocols.evaluate("human", **problem).info["judgements_left_out"] == 1  # z.jpg#0
+    subject = protocols.Subject(**{key: value for key, value in problem.items() if key != "similarity"})
+    caplog.set_level("INFO")
+    protocols.report(["full", "human"], subject)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == (
+        "protocol human: of 4 judged pairs in ExpertAnnotations.txt, 3 are of this split and 1 name an image or a caption "
+        "that it lacks"
+    )
 
 
 def test_a_missing_judgement_file_is_named(tmp_path):

@@ -191,6 +191,44 @@ def test_the_hash_follows_the_files_and_not_the_folder(root, tmp_path_factory):
     assert karpathy(root).sha256 != whole
 
 
+def test_the_hash_follows_the_content_of_every_image(root):
+    before = karpathy(root).sha256
+    path = root / "images" / "3.png"
+    dates, content = path.stat(), bytearray(path.read_bytes())
+    content[-20] ^= 1  # the same name, length and date
+    path.write_bytes(bytes(content))
+    os.utime(path, ns=(dates.st_atime_ns, dates.st_mtime_ns))
+    assert karpathy(root).sha256 != before
+
+
+def test_pictures_that_change_places_are_other_data_and_decoded_anew(root):
+    before = karpathy(root)
+    pixels = before.split("test").images.pixels([0, 1], 12)
+    first, second = (root / "images" / f"{number}.png" for number in (3, 4))
+    for source, target in ((first, root / "x"), (second, first), (root / "x", second)):
+        source.rename(target)
+    after = karpathy(root)
+    assert after.sha256 != before.sha256
+    np.testing.assert_array_equal(after.split("test").images.pixels([1, 0], 12), pixels)
+
+
+def test_the_hash_does_not_follow_the_spelling_of_the_json(root):
+    before = karpathy(root).sha256
+    path = root / "dataset_flickr30k.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(annotation(), indent=2).encode())
+    assert karpathy(root).sha256 == before
+    values = annotation()
+    values["images"][0]["sentences"][0]["raw"] += " More"
+    assert karpathy(write(root, values)).sha256 != before
+
+
+def test_each_file_is_read_once(root, monkeypatch):
+    monkeypatch.setattr("harness.datasets.digests.SETTLED_SECONDS", -1)
+    before = karpathy(root).sha256
+    monkeypatch.setattr("harness.datasets._photographs.read_image", lambda *_: pytest.fail("read again"))
+    assert karpathy(root).sha256 == before
+
+
 # --- bad input ----------------------------------------------------------------------------------------------------
 
 
@@ -287,6 +325,40 @@ def test_an_image_that_cannot_be_read_is_named(root, cache, harm, gib, monkeypat
     with pytest.raises(InvalidDataset, match=r"image .*3\.png (is missing|is not an image|cannot be decoded)"):
         test.images.pixels([0], 8)
     assert not [file for file in cache.rglob("*") if file.is_file()]
+
+
+def test_all_images_that_cannot_be_decoded_are_found_before_any_is_used(root):
+    for number in (3, 4):
+        (root / "images" / f"{number}.png").write_bytes(b"<html>")
+    with pytest.raises(InvalidDataset, match=r"3\.png is not an image .*\(2 of 2 images of this split cannot be read\)"):
+        karpathy(root).check()
+
+
+def test_images_that_are_no_files_or_lie_elsewhere(root, tmp_path_factory):
+    path = root / "images" / "3.png"
+    outside = tmp_path_factory.mktemp("outside") / "3.png"
+    path.rename(outside)
+    path.symlink_to(outside)
+    refused(root, r"3\.png is a link to .*outside.*, which leaves")
+    path.unlink()
+    path.symlink_to("4.png")  # inside
+    assert karpathy(root).split("test").images.pixels([0], 8).shape == (1, 3, 8, 8)
+    path.unlink()
+    os.mkfifo(path)
+    refused(root, r"1 of 2 images are no regular files \(first: .*3\.png\)")
+
+
+def test_a_folder_of_images_that_is_a_link_out_of_the_root(root, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "images"
+    (root / "images").rename(outside)
+    (root / "images").symlink_to(outside)
+    refused(root, "images is a link to .*, which leaves .*set dataset.root to a folder that holds both")
+
+
+def test_a_key_that_stands_twice_in_the_json(root):
+    text = (root / "dataset_flickr30k.json").read_text()
+    (root / "dataset_flickr30k.json").write_text(text.replace('{"dataset"', '{"images": [], "dataset"'))
+    refused(root, "is not valid JSON .*'images' appears twice")
 
 
 def test_an_impossible_cache_limit(root, monkeypatch):

@@ -1,0 +1,75 @@
+"""No option of a part can overwrite a key that stands around it: such a config class cannot be defined."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import Field, ValidationError
+
+from harness import backbones, datasets, registry
+from harness.backbones.base import BackboneConfig
+from harness.datasets.base import DatasetConfig
+from harness.errors import InvalidPlugin
+from harness.scorer import ScorerConfig
+from harness.spec import Component, PartConfig
+
+
+@pytest.mark.parametrize("base", [DatasetConfig, BackboneConfig, ScorerConfig])
+@pytest.mark.parametrize("key", ["name", "options"])
+def test_an_option_called_like_a_key_of_the_part_is_refused(base, key):
+    with pytest.raises(TypeError, match=f"Bad declares the option {key}, which would overwrite"):
+        type("Bad", (base,), {"__annotations__": {key: str}, key: ""})
+
+
+@pytest.mark.parametrize("key", ["image_encoder", "text_encoder"])
+def test_an_option_called_like_a_keyword_of_create_is_refused(key):
+    with pytest.raises(TypeError, match=f"the option {key}"):
+        type("Bad", (ScorerConfig,), {"__annotations__": {key: int}, key: 0})
+    assert type("Good", (BackboneConfig,), {"__annotations__": {key: int}, key: 0})
+
+
+@pytest.mark.parametrize("alias", ["alias", "validation_alias", "serialization_alias"])
+def test_an_alias_is_a_name_too(alias):
+    with pytest.raises(TypeError, match="the option name"):
+
+        class Bad(DatasetConfig):
+            title: str = Field("", **{alias: "name"})
+
+
+def test_all_such_options_are_named():
+    with pytest.raises(TypeError, match="the options name, options"):
+
+        class Bad(DatasetConfig):
+            name: str = ""
+            options: int = 0
+
+
+def test_a_plugin_with_such_an_option_is_refused_by_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_plugins", {})
+    path = tmp_path / "shadow.py"
+    path.write_text(
+        "from harness.scorer import Scorer, ScorerConfig\n"
+        "class Config(ScorerConfig):\n    name: str = ''\n"
+        "class Shadow(Scorer):\n    Config = Config\n"
+    )
+    registry.add_plugin(path)
+    with pytest.raises(InvalidPlugin, match="Config declares the option name") as caught:
+        registry.scorer_class("shadow")
+    assert "\n" not in str(caught.value)
+
+
+def test_every_part_of_the_harness_goes_through_json_and_back():
+    components = [
+        *(datasets.resolve(Component(name=n, options={} if n == "scenes" else {"root": "x"})) for n in datasets.names()),
+        *(backbones.resolve("image", name) for name in backbones.IMAGE_BACKBONES),
+        *(backbones.resolve("text", name) for name in backbones.TEXT_BACKBONES),
+    ]
+    for component in components:
+        assert Component.model_validate_json(component.model_dump_json()) == component
+    for name in registry.names():
+        assert issubclass(registry.scorer_class(name).Config, PartConfig)
+
+
+@pytest.mark.parametrize("options", [{"name": "x"}, {"options": {}}, "text", [1]])
+def test_options_that_would_hide_the_part_are_refused(options):
+    with pytest.raises(ValidationError, match="options (may not hold|must be a mapping)"):
+        Component.model_validate({"name": "precomp", "options": options})
