@@ -124,7 +124,8 @@ def remembered_arrays(
         log.warning("cache %s is damaged and will be made again: %s", place, " ".join(str(error).split()))
     arrays = find()
     if settled(mark):
-        _write(place, lambda file: np.savez(file, signature=np.array(str(mark)), **arrays))
+        kept_arrays: dict[str, Any] = {"signature": np.array(str(mark)), **arrays}
+        _write(place, lambda file: np.savez(file, **kept_arrays))
     return arrays
 
 

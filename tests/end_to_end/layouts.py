@@ -43,7 +43,7 @@ def karpathy(root: Path) -> dict[str, Any]:
     root.mkdir(parents=True)
     images = []
     (root / "images").mkdir()
-    for split, count in COUNTS.items():
+    for split in COUNTS:
         texts = captions(split)
         for row, values in enumerate(features(split, 3 * 20 * 20 // REGIONS)):
             name = f"{split}{row}.png"
@@ -87,6 +87,4 @@ def vocabulary(path: Path, words: Sequence[str]) -> None:
     path.write_text(json.dumps({"word2idx": ids, "idx2word": {str(i): w for w, i in ids.items()}, "idx": len(ids)}))
 
 
-LAYOUTS = {
-    make.__name__: make for make in (scenes, karpathy, precomp_once, precomp_repeated, precomp_val_and_testall)
-}
+LAYOUTS = {make.__name__: make for make in (scenes, karpathy, precomp_once, precomp_repeated, precomp_val_and_testall)}

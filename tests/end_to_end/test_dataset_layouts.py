@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import pytest
 import yaml
 
 from harness.record import RunRecord, RunStore
-
 
 PROFILE = ("--seconds", "20", "--rounds", "2", "--samples", "3", "--galleries", "30", "--gallery", "30")
 
@@ -51,6 +51,22 @@ def test_every_command_that_trains_takes_every_layout(itm, write, tmp_path, make
     assert {record.label for record in finished} >= {"scan", "scan.t2i_avg"}
     for kind in ("leaderboards", "ablations", "sweeps", "profiles"):
         assert list((tmp_path / "results" / kind).glob("*/*")), kind
+
+
+def test_the_documented_experiment_runs_on_a_precomp_folder(itm, tmp_path):
+    document = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", document, flags=re.DOTALL)
+    (tmp_path / "f30k.yaml").write_text(block, encoding="utf-8")
+    layouts.precomp_once(tmp_path / "f30k_precomp")
+    small = ("image.width=8", "text.width=8", "text.word_width=8", "training.epochs=1", "seeds=1")
+    settings = [part for text in (*small, f"dataset.root={tmp_path / 'f30k_precomp'}") for part in ("--set", text)]
+    code, out, err = itm("leaderboard", tmp_path / "f30k.yaml", "--no-mlflow", *settings)
+    assert code == 0, err
+    assert "flickr30k test, full" in out
+    assert {(record.scorer, record.dataset) for record in records(tmp_path)} == {
+        ("scan", "flickr30k"),
+        ("chan", "flickr30k"),
+    }
 
 
 def test_both_storages_are_one_run_and_give_the_same_numbers(itm, write, tmp_path):

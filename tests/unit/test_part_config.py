@@ -59,7 +59,10 @@ def test_a_plugin_with_such_an_option_is_refused_by_one_line(tmp_path, monkeypat
 
 def test_every_part_of_the_harness_goes_through_json_and_back():
     components = [
-        *(datasets.resolve(Component(name=n, options={} if n == "scenes" else {"root": "x"})) for n in datasets.names()),
+        *(
+            datasets.resolve(Component(name=n, options={} if n == "scenes" else {"root": "x"}))
+            for n in datasets.names()
+        ),
         *(backbones.resolve("image", name) for name in backbones.IMAGE_BACKBONES),
         *(backbones.resolve("text", name) for name in backbones.TEXT_BACKBONES),
     ]
@@ -71,5 +74,5 @@ def test_every_part_of_the_harness_goes_through_json_and_back():
 
 @pytest.mark.parametrize("options", [{"name": "x"}, {"options": {}}, "text", [1]])
 def test_options_that_would_hide_the_part_are_refused(options):
-    with pytest.raises(ValidationError, match="options (may not hold|must be a mapping)"):
+    with pytest.raises(ValidationError, match=r"options (may not hold|must be a mapping)"):
         Component.model_validate({"name": "precomp", "options": options})

@@ -330,7 +330,9 @@ def test_an_image_that_cannot_be_read_is_named(root, cache, harm, gib, monkeypat
 def test_all_images_that_cannot_be_decoded_are_found_before_any_is_used(root):
     for number in (3, 4):
         (root / "images" / f"{number}.png").write_bytes(b"<html>")
-    with pytest.raises(InvalidDataset, match=r"3\.png is not an image .*\(2 of 2 images of this split cannot be read\)"):
+    with pytest.raises(
+        InvalidDataset, match=r"3\.png is not an image .*\(2 of 2 images of this split cannot be read\)"
+    ):
         karpathy(root).check()
 
 

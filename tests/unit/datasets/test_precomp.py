@@ -374,7 +374,10 @@ def test_a_word_that_stands_twice_in_the_vocabulary(root):
         ("b'a man'\n" + "x\n" * 19, r"1 captions are bytes printed by Python \(line 1: b'a man'\)"),
         ('b"it\'s"\n' * 20, "20 captions are bytes"),
         ("a\rb\n" * 20, "ends some lines by LF and others by CR"),
-        ("x\n" * 19 + "\n", "19 captions .1 blank line at its end left out: a caption without words cannot be the last"),
+        (
+            "x\n" * 19 + "\n",
+            "19 captions .1 blank line at its end left out: a caption without words cannot be the last",
+        ),
     ],
 )
 def test_captions_that_are_not_what_they_seem(root, content, message):
