@@ -49,6 +49,8 @@ def plan(experiment: Experiment) -> list[RunSpec]:
         else resolve_entry(experiment, entry, component, dataset.sha256, test)
         for entry in experiment.scorers
     ]
+    files = {file: sha for name in experiment.protocols for file, sha in protocols.get(name).files(subject).items()}
+    cells = [cell.model_copy(update={"protocol_files": files}) for cell in cells]
     if any(cell.training.epochs for cell in cells):
         require_training_data(dataset)
     overlap.report(dataset)

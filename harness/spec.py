@@ -215,6 +215,9 @@ class RunSpec(Spec):
     plugin_sha256: str = Field("", description="of the plug-in file that defines the scorer, if one does")
     weights: str = Field("", description="file of the weights that are evaluated as they are, if any")
     weights_sha256: str = ""
+    protocol_files: dict[str, str] = Field(
+        default_factory=dict, description="SHA-256 of the judgement files that the protocols read, by name"
+    )
     #: How the settings were found. Not part of what a run is: left out of dumps and so of the run's id.
     tuning: dict[str, Any] = Field(default_factory=dict, exclude=True)
 
@@ -240,6 +243,8 @@ class RunSpec(Spec):
             identity["dataset"].pop(place, None)
         identity["text"].pop("embeddings", None)
         identity.pop("weights")
+        if not self.protocol_files:
+            identity.pop("protocol_files")
         return sha256_json(identity)[:16]
 
 

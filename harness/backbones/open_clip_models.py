@@ -120,7 +120,9 @@ def _config(name: str, pretrained: str | None) -> tuple[dict[str, Any], dict[str
         return copy.deepcopy(SMALL_CONFIG), {}
     try:
         if name.startswith(_LOCAL):
-            stored = json.loads((Path(name.removeprefix(_LOCAL)) / "open_clip_config.json").read_text(encoding="utf-8"))
+            stored = json.loads(
+                (Path(name.removeprefix(_LOCAL)) / "open_clip_config.json").read_text(encoding="utf-8-sig")
+            )
             return dict(stored["model_cfg"]), dict(stored.get("preprocess_cfg", {}))
         config = open_clip.get_model_config(name if name.startswith(_HUB) else _clean(name))
     except Exception as error:  # a folder or hub entry that is missing or malformed, in many ways

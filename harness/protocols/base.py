@@ -116,6 +116,14 @@ class Protocol(ABC):
             InvalidProtocol: saying what is missing.
         """
 
+    def files(self, subject: Subject) -> dict[str, str]:
+        """SHA-256 of the files beside the dataset's own that decide the numbers, by name.
+
+        Raises:
+            InvalidProtocol: one is missing.
+        """
+        return {}
+
     def report(self, subject: Subject) -> str:
         """What a user should know of how the protocol's files fit a test set, as one line; "" = nothing."""
         return ""

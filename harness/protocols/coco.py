@@ -62,10 +62,30 @@ class CocoJudgements(JudgedProtocol):
         i2t_file, t2i_file = (
             self._file(subject, f"{self.stem}_{way}.json") for way in ("image_to_caption", "caption_to_image")
         )
-        info = {"matched": rows.matched, "files": {path.name: _sha256(path) for path in (i2t_file, t2i_file)}}
+        info = {"matched": rows.matched, "files": self.files(subject)}
         return Judged(
             _positives(i2t_file, rows.image, rows.caption), _positives(t2i_file, rows.caption, rows.image), info
         )
+
+    def files(self, subject: Subject) -> dict[str, str]:
+        """The two files of pairs."""
+        names = (f"{self.stem}_{way}.json" for way in ("image_to_caption", "caption_to_image"))
+        return {name: _sha256(self._file(subject, name)) for name in names}
+
+    def report(self, subject: Subject) -> str:
+        """How many of the files' pairs name an item that the split lacks; nothing where none does."""
+        rows = coco_rows(self.name, subject, _package_data(self.name))
+        lines = []
+        for way, items in (("image_to_caption", rows.caption), ("caption_to_image", rows.image)):
+            found = [
+                item for values in _read(self._file(subject, f"{self.stem}_{way}.json")).values() for item in values
+            ]
+            lacking = sum(item not in items for item in found)
+            if lacking:
+                lines.append(
+                    f"{lacking:,} of {len(found):,} pairs in {self.stem}_{way}.json name an item that this split lacks"
+                )
+        return f"protocol {self.name}: {'; '.join(lines)}" if lines else ""
 
     def _file(self, subject: Subject, name: str) -> Path:
         if self.packaged:
@@ -124,11 +144,19 @@ def _package_data(protocol: str) -> Path:
     return folder
 
 
-@functools.lru_cache(maxsize=8)
 def _read(path: Path) -> dict[int, list[int]]:
     try:
-        return {int(key): [int(item) for item in items] for key, items in json.loads(path.read_bytes()).items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidProtocol(f"cannot read {path}: {error.strerror or error}") from None
+    return _parsed(content, path)
+
+
+@functools.lru_cache(maxsize=8)  # by content: a user may correct a file while this process runs
+def _parsed(content: bytes, path: Path) -> dict[int, list[int]]:
+    try:
+        return {int(key): [int(item) for item in items] for key, items in json.loads(content).items()}
+    except (ValueError, TypeError, AttributeError) as error:
         problem = " ".join(str(error).split())
         raise InvalidProtocol(f"cannot read {path} as a map of ids to lists of ids: {problem:.120}") from None
 
@@ -145,7 +173,6 @@ def _positives(path: Path, queries: dict[int, int], items: dict[int, int]) -> Po
     )
 
 
-@functools.lru_cache(maxsize=8)
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

@@ -78,7 +78,7 @@ class HumanJudgements(JudgedProtocol):
                 "judgements_left_out": found.unmatched,
                 "relevant_outside_pairs": pairs,
                 "threshold": self.threshold,
-                "files": {FILES[self.judges]: found.sha256},
+                "files": self.files(subject),
             },
         )
 
@@ -102,6 +102,10 @@ class HumanJudgements(JudgedProtocol):
             metrics["kendall_c"] = _correlation("kendall_c", np.repeat(scores[other], votes.shape[1]), votes.ravel())
         defined = {f"human_{self.judges}_{key}": value for key, value in metrics.items() if value is not None}
         return Evaluation({**base.metrics, **defined}, base.ranks, base.info)
+
+    def files(self, subject: Subject) -> dict[str, str]:
+        """The judgement file."""
+        return {FILES[self.judges]: self._judgements(subject).sha256}
 
     def report(self, subject: Subject) -> str:
         """How many judged pairs are about the subject, and how many are not."""

@@ -233,3 +233,20 @@ def test_one_training_image_of_scenes_is_refused_before_anything_is_generated(it
     assert code == 2
     assert "'train_images'" in err
     assert not (tmp_path / "cache").exists()
+
+
+def test_corrected_judgements_are_another_run(itm, write, tmp_path):
+    settings = layouts.karpathy(tmp_path / "data")
+    experiment = write({**settings, "protocols": ["full", "human"]})
+    path = tmp_path / "data" / "ExpertAnnotations.txt"
+    lines = [f"test{k}.png\ttest{k + 1}.png#0\t{grade}\t{grade}\t{grade}\n" for k, grade in enumerate((1, 2, 4))]
+    path.write_text("".join(lines))
+    untrained = ("--no-mlflow", "--set", "training.epochs=0")
+    code, _, err = itm("leaderboard", experiment, *untrained)
+    assert code == 0, err
+    assert err.count("of 3 judged pairs in ExpertAnnotations.txt, 3 are of this split and 0 name an image or") == 1
+    path.write_text("".join(lines).replace("\t1\t1\t1", "\t4\t4\t4"))
+    assert "1 runs: 0 already recorded, 1 to run" in itm("leaderboard", experiment, *untrained)[2]
+    assert "1 runs: 1 already recorded, 0 to run" in itm("leaderboard", experiment, *untrained)[2]
+    first, second = records(tmp_path)
+    assert first.data_sha256 == second.data_sha256

@@ -320,3 +320,25 @@ def test_pmrp_is_the_r_precision_of_its_files(tmp_path):
     got = protocols.get("pmrp").evaluate(scores, subject)
     assert (got.metrics["i2t_r_precision"], got.metrics["t2i_r_precision"]) == (50.0, 100.0)
     assert set(got.info["files"]) == {"pm_image_to_caption.json", "pm_caption_to_image.json"}
+
+
+@needs_eccv
+def test_pairs_that_the_split_lacks_are_counted_and_a_corrected_file_is_read_again(tmp_path):
+    import json
+
+    from harness.protocols import coco
+
+    order = np.load(coco._package_data("pmrp") / "coco_test_ids.npy")
+    own = coco._read(coco._package_data("pmrp") / "original_caption_to_image.json")
+    image = own[int(order[0])][0]
+    subject = dataclasses.replace(_coco_subject(), root=tmp_path)
+    (tmp_path / "pm_image_to_caption.json").write_text(json.dumps({image: [*order[[0, 1]].tolist(), 7]}))
+    (tmp_path / "pm_caption_to_image.json").write_text(json.dumps({str(order[0]): [image]}))
+    protocol = protocols.get("pmrp")
+    files = protocol.files(subject)
+    assert protocol.report(subject) == (
+        "protocol pmrp: 1 of 3 pairs in pm_image_to_caption.json name an item that this split lacks"
+    )
+    (tmp_path / "pm_image_to_caption.json").write_text("\ufeff" + json.dumps({image: order[[0, 1]].tolist()}))
+    assert protocol.report(subject) == ""
+    assert {name for name in files if files[name] != protocol.files(subject)[name]} == {"pm_image_to_caption.json"}
