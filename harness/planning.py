@@ -191,7 +191,13 @@ def _given(entry: ScorerEntry, experiment: Experiment, component: Component, dat
         raise InvalidSpec(f"scorer '{entry.key}': {entry.weights} holds no backbones, so it cannot encode")
     scorer, variant = registry.split(model["scorer"])
     image = Component.model_validate(model["image"])
-    _check_input(image, dataset.split(TEST_SPLIT))
+    test = dataset.split(TEST_SPLIT)
+    _check_input(image, test)
+    if model["region_width"] not in (0, test.images.region_width):
+        raise InvalidDataset(
+            f"scorer '{entry.key}': {entry.weights} takes region features of width {model['region_width']}, but those of "
+            f"{dataset.title} have width {test.images.region_width}; use the features that it was trained on"
+        )
     return {
         "scorer": scorer,
         "variant": variant,

@@ -14,6 +14,8 @@ PUBLISHED = 5  #: captions an image in every data set that was published in this
 _LARGEST_GROUP, _SAMPLE = 10, 500
 _NOISE = 0.25  # rows nearer to each other than this share of the way to the next group are no strangers
 
+_WAYS = "each image stored once or once a caption; correct the files or dataset.captions_per_image"
+
 
 @dataclass(frozen=True)
 class Storage:
@@ -86,7 +88,7 @@ def _once(file: FeatureFile, captions: int, configured: int | None, stored: str 
     each = configured or captions // rows
     if rows * each != captions or not each:
         expected = f"{configured} captions an image" if configured else "the same number of captions an image"
-        raise InvalidDataset(f"{told}; expected {expected}, each image stored once or once a caption")
+        raise InvalidDataset(f"{told}; expected {expected}, {_WAYS}")
     if configured is None and each not in (1, PUBLISHED):
         raise InvalidDataset(
             f"{told}: {each} captions an image would be a guess; set dataset.captions_per_image={each} if it is right"
@@ -118,7 +120,7 @@ def _repeated(file: FeatureFile, captions: int, configured: int | None, stored: 
     if rows != captions:
         raise InvalidDataset(f"{told}; with dataset.stored=repeated there must be one row a caption")
     if rows % each:
-        raise InvalidDataset(f"{told}; expected {each} captions an image, each image stored once or once a caption")
+        raise InvalidDataset(f"{told}; expected {each} captions an image, {_WAYS}")
     if group % each:
         odd = _first_odd(runs, each)
         raise InvalidDataset(

@@ -137,6 +137,11 @@ def test_a_saved_model_keeps_the_vocabulary_that_it_was_trained_with(itm, write,
     assert code == 0, err
     (given,) = [record for record in store.records() if record.run_id != trained.run_id]
     assert given.metrics == trained.metrics
+    for path in (tmp_path / "data").glob("*_ims.npy"):
+        np.save(path, np.load(path)[..., :5])
+    code, _, err = itm("leaderboard", experiment, "--no-mlflow", "--set", f"scorers=[{{name: scan, weights: {model}}}]")
+    assert code == 2
+    assert "takes region features of width 8, but those of data have width 5" in err
 
 
 @pytest.mark.parametrize(

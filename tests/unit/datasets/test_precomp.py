@@ -15,7 +15,7 @@ import pytest
 
 from harness.backbones.vocabulary import Vocabulary
 from harness.datasets import open_dataset
-from harness.datasets.precomp import Precomp
+from harness.datasets.precomp import Precomp, PrecompConfig
 from harness.errors import InvalidDataset
 from harness.spec import Component
 
@@ -241,6 +241,38 @@ def test_the_hash_follows_every_file(root, file):
         content = bytearray(b'{"word2idx": {"a": 0}}')
     (root / file).write_bytes(bytes(content))
     assert precomp(root).sha256 != before
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"captions_per_image": 1},
+        {"stored": "repeated"},
+        {"vocabulary": "none"},
+        {"vocabulary": "other.json"},
+        {"test_name": "testall"},
+        {"title": "mine"},
+        {"max_train_images": 3},
+        {"max_val_images": 3},
+        {"max_test_images": 3},
+        {"root": "elsewhere"},
+    ],
+    ids=str,
+)
+def test_every_option_has_an_effect_or_is_refused(root, option):
+    assert PrecompConfig.model_fields.keys() == {
+        *("root", "captions_per_image", "stored", "vocabulary", "test_name", "title"),
+        *("max_train_images", "max_val_images", "max_test_images"),
+    }
+    (root / "x_vocab.json").write_text('{"word2idx": {"<pad>": 0}}')
+    (root / "other.json").write_text('{"word2idx": {"<pad>": 0, "a": 1}}')
+    write(root, "testall", features(6), 30)
+    before = precomp(root)
+    try:
+        after = open_dataset(Component(name="precomp", options={"root": str(root), **option}))
+        assert (after.sha256, after.title) != (before.sha256, before.title)
+    except InvalidDataset as error:
+        assert next(iter(option)) in str(error)  # noqa: PT017 - either of the two is right
 
 
 # --- bad input ----------------------------------------------------------------------------------------------------
