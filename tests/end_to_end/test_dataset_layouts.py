@@ -14,7 +14,7 @@ import yaml
 
 from harness.record import RunRecord, RunStore
 
-PROFILE = ("--seconds", "20", "--rounds", "2", "--samples", "3", "--galleries", "30", "--gallery", "30")
+PROFILE = ("--seconds", "4", "--rounds", "2", "--samples", "3", "--galleries", "30", "--gallery", "30")
 
 
 @pytest.fixture
