@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 from torch import Tensor
@@ -48,6 +48,16 @@ class ScanConfig(ScorerConfig):
     pooling: Literal["lse", "mean", "max", "sum"] = "lse"
     inverse_temperature: float | None = Field(None, gt=0, description="lambda1; None = 9 for t2i, 4 for i2t")
     lse_scale: float | None = Field(None, gt=0, description="lambda2; None = 6 for t2i, 5 for i2t")
+
+    def resolved(self) -> Self:
+        """The temperatures of the direction filled in (two directions keep None for two values); none that pools nothing."""
+        values: dict[str, float | None] = {}
+        if self.direction != "both":
+            values["inverse_temperature"] = self.inverse_temperature or INVERSE_TEMPERATURE[self.direction]
+            values["lse_scale"] = self.lse_scale or LSE_SCALE[self.direction]
+        if self.pooling != "lse":
+            values["lse_scale"] = None
+        return self.model_copy(update=values)
 
 
 class Scan(Scorer):

@@ -16,9 +16,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import torch
-import yaml
 
-from harness import checkpoints, environment, registry, sharing, training
+from harness import checkpoints, environment, registry, sharing, strict_yaml, training
 from harness.datasets.base import Dataset
 from harness.errors import InvalidDataset, InvalidRecord, ItmError
 from harness.evaluation import Results, Scored, evaluate, score_split
@@ -30,6 +29,7 @@ from harness.record import RunRecord, RunStore, atomic_path
 from harness.scorer import Scorer
 from harness.similarity import products
 from harness.spec import Experiment, RunSpec
+from harness.threads import compute_threads
 from harness.tracking import Tracker
 from harness.training import Epoch, TrainingResult
 
@@ -158,7 +158,7 @@ def run_cell(
     started = _now()
     folder = store.folder(spec.run_id)
     with atomic_path(folder / "config.yaml") as path:
-        path.write_text(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        path.write_text(strict_yaml.dump(spec.model_dump(mode="json")), encoding="utf-8")
     dataset = open_dataset(spec.dataset)
     _check_data(spec, dataset)
     with peak_memory(device) as memory:
@@ -212,7 +212,8 @@ def _run_guarded(
     """The record of a cell whatever happens to it, and the exit code that it asks for."""
     started = _now()
     try:
-        return run_cell(spec, store, device, on_epoch), 0
+        with compute_threads(spec.threads):
+            return run_cell(spec, store, device, on_epoch), 0
     except ItmError as error:
         message, code = str(error), error.exit_code
     except Exception as error:  # one failing cell, a plug-in's bug say, must not lose the others

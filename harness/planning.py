@@ -19,7 +19,16 @@ from harness.datasets.base import Dataset, Split
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.evaluation import subject_of
 from harness.scorer import Scorer
-from harness.spec import Component, Experiment, RunSpec, ScorerEntry, TrainingSpec, build, canonical_json
+from harness.spec import (
+    Component,
+    Experiment,
+    RunSpec,
+    ScorerEntry,
+    TrainingSpec,
+    build,
+    canonical_json,
+    sha256_json,
+)
 
 log = logging.getLogger(__name__)
 TEST_SPLIT = "test"
@@ -28,7 +37,8 @@ TEST_SPLIT = "test"
 def plan(experiment: Experiment) -> list[RunSpec]:
     """The resolved cells of an experiment, all scorers of a seed before the next seed.
 
-    Everything that can be known to be wrong before any work is done is refused here.
+    Everything that can be known to be wrong before any work is done is refused here: first what needs no data, then what
+    the data decide. Entries that resolve to the same settings give equal cells, which run once; a line says so.
 
     Raises:
         UnknownName, InvalidSpec: an unknown or impossible scorer, backbone, dataset, protocol or setting.
@@ -36,6 +46,9 @@ def plan(experiment: Experiment) -> list[RunSpec]:
         InvalidProtocol: a protocol does not fit the test split.
     """
     component = datasets.resolve(experiment.dataset)
+    for name in experiment.protocols:
+        protocols.get(name)
+    without_data = [_settings(experiment, entry) for entry in experiment.scorers]
     dataset = open_checked(component)
     test = dataset.split(TEST_SPLIT)
     duplicates.report(test.captions, test.caption_image, f"{dataset.title} {TEST_SPLIT}")
@@ -43,18 +56,19 @@ def plan(experiment: Experiment) -> list[RunSpec]:
     for name in experiment.protocols:
         protocols.get(name).check(subject.images, subject)
     protocols.report(experiment.protocols, subject)
-    cells = [
-        RunSpec(**_given(entry, experiment, component, dataset), seed=experiment.seeds[0])
-        if entry.weights
-        else resolve_entry(experiment, entry, component, dataset.sha256, test)
-        for entry in experiment.scorers
-    ]
     files = {file: sha for name in experiment.protocols for file, sha in protocols.get(name).files(subject).items()}
-    cells = [cell.model_copy(update={"protocol_files": files}) for cell in cells]
+    cells = []
+    for entry, settings in zip(experiment.scorers, without_data, strict=True):
+        _check_input(settings["image"], test)
+        if entry.weights:
+            _check_width(entry, test, dataset)
+        cell = RunSpec(**settings, dataset=component, data_sha256=dataset.sha256, seed=experiment.seeds[0])
+        cells.append(cell.model_copy(update={"protocol_files": files}))
     if any(cell.training.epochs for cell in cells):
         require_training_data(dataset)
     overlap.report(dataset)
     _report_words(cells, dataset)
+    _report_equal(experiment, cells)
     return [cell.model_copy(update={"seed": seed}) for seed in experiment.seeds for cell in cells]
 
 
@@ -74,28 +88,63 @@ def resolve_entry(
         UnknownName, InvalidSpec: an unknown or impossible scorer, backbone or setting.
         InvalidDataset: the image backbone takes what the dataset does not have.
     """
+    settings = _settings(experiment, entry)
+    if split is not None:
+        _check_input(settings["image"], split)
+    return RunSpec(**settings, dataset=dataset, data_sha256=data_sha256, seed=experiment.seeds[0])
+
+
+def _settings(experiment: Experiment, entry: ScorerEntry) -> dict[str, Any]:
+    """What an entry resolves to without any data."""
+    common = {
+        "protocols": experiment.protocols,
+        "evaluation": experiment.evaluation,
+        "threads": experiment.threads,
+        "source_sha256": registry.source_sha256(entry.name),
+    }
+    if entry.weights:
+        return {**common, **_given(entry)}
     cls = registry.scorer_class(entry.name)
     scorer, variant = registry.split(entry.name)
+    config = registry.resolve_config(entry.name, entry.config).resolved()
     image = backbones.resolve("image", entry.image or cls.default_image or experiment.image)
     text = backbones.resolve("text", entry.text or cls.default_text or experiment.text)
-    if split is not None:
-        _check_input(image, split)
     where = f"training of scorer '{entry.key}'"
-    return RunSpec(
-        scorer=scorer,
-        variant=variant,
-        config=registry.resolve_config(entry.name, entry.config).model_dump(mode="json"),
-        image=image,
-        text=text,
-        dataset=dataset,
-        data_sha256=data_sha256,
-        protocols=experiment.protocols,
-        seed=experiment.seeds[0],
-        training=build(TrainingSpec, {**registry.recipe(entry.name), **experiment.training, **entry.training}, where),
-        evaluation=experiment.evaluation,
-        plugin_sha256=registry.plugin_sha256(scorer),
-        tuning=entry.tuning,
+    parts = {"config": config.model_dump(mode="json"), "image": image.options, "text": text.options}
+    return {
+        **common,
+        "scorer": scorer,
+        "variant": variant,
+        "config": parts["config"],
+        "image": image,
+        "text": text,
+        "training": build(
+            TrainingSpec, {**registry.recipe(entry.name), **experiment.training, **entry.training}, where
+        ),
+        "files_sha256": {
+            f"{part}.{key}": sha256_path(Path(value))
+            for part, options in parts.items()
+            for key, value in options.items()
+            if _names_a_file(value)
+        },
+        "tuning": entry.tuning,
+    }
+
+
+def _names_a_file(value: Any) -> bool:
+    """Whether an option names something on this disk (weights, word vectors) rather than in a hub or a table."""
+    return (
+        isinstance(value, str) and bool(value) and ("/" in value or "." in value) and Path(value).expanduser().exists()
     )
+
+
+def _report_equal(experiment: Experiment, cells: Sequence[RunSpec]) -> None:
+    """Say which entries are one run under several names."""
+    first: dict[str, str] = {}
+    for entry, cell in zip(experiment.scorers, cells, strict=True):
+        same = first.setdefault(cell.run_id, entry.key)
+        if same != entry.key:
+            log.info("scorer '%s' has the settings of '%s': one run serves both, recorded as %s", entry.key, same, same)
 
 
 def entry_of(experiment: Experiment, scorer: str) -> ScorerEntry:
@@ -182,36 +231,23 @@ def _open_dataset(component: str) -> Dataset:
     return datasets.open_dataset(Component.model_validate_json(component))
 
 
-def _given(entry: ScorerEntry, experiment: Experiment, component: Component, dataset: Dataset) -> dict[str, Any]:
-    """The cell of a saved model: everything is read from its file, nothing is trained."""
+def _given(entry: ScorerEntry) -> dict[str, Any]:
+    """The settings of a saved model: everything is read from its file, nothing is trained."""
     model = checkpoints.describe_model(entry.weights)
     if registry.split(model["scorer"])[0] != registry.split(entry.name)[0]:
         raise InvalidSpec(f"scorer '{entry.key}': {entry.weights} holds a {model['scorer']}, not a {entry.name}")
     if model["image"] is None or model["text"] is None:
         raise InvalidSpec(f"scorer '{entry.key}': {entry.weights} holds no backbones, so it cannot encode")
     scorer, variant = registry.split(model["scorer"])
-    image = Component.model_validate(model["image"])
-    test = dataset.split(TEST_SPLIT)
-    _check_input(image, test)
-    if model["region_width"] not in (0, test.images.region_width):
-        raise InvalidDataset(
-            f"scorer '{entry.key}': {entry.weights} takes region features of width {model['region_width']}, but those of "
-            f"{dataset.title} have width {test.images.region_width}; use the features that it was trained on"
-        )
     return {
         "scorer": scorer,
         "variant": variant,
         "config": model["config"],
-        "image": image,
+        "image": Component.model_validate(model["image"]),
         "text": Component.model_validate(model["text"]),
-        "dataset": component,
-        "data_sha256": dataset.sha256,
-        "protocols": experiment.protocols,
         "training": TrainingSpec(epochs=0),
-        "evaluation": experiment.evaluation,
-        "plugin_sha256": registry.plugin_sha256(scorer),
         "weights": entry.weights,
-        "weights_sha256": hashlib.sha256(Path(entry.weights).read_bytes()).hexdigest(),
+        "weights_sha256": sha256_path(Path(entry.weights)),
     }
 
 
@@ -223,6 +259,40 @@ def code_origin(spec: RunSpec) -> str:
     if not spec.training.epochs and spec.image.name == spec.text.name == "open_clip" and pretrained:
         return "official weights"
     return registry.scorer_class(spec.scorer).origin
+
+
+def _check_width(entry: ScorerEntry, split: Split, dataset: Dataset) -> None:
+    """Refuse a saved model whose region features are of another width than the dataset's."""
+    width = checkpoints.describe_model(entry.weights)["region_width"]
+    if width not in (0, split.images.region_width):
+        raise InvalidDataset(
+            f"scorer '{entry.key}': {entry.weights} takes region features of width {width}, but those of {dataset.title} "
+            f"have width {split.images.region_width}; use the features that it was trained on"
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256_file(path: Path, length: int, changed_ns: int) -> str:
+    """Of a file's bytes; read once a process while its length and time of change stay."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_path(path: Path) -> str:
+    """SHA-256 of a file's bytes, or of all files below a folder with their names.
+
+    Raises:
+        InvalidSpec: it cannot be read.
+    """
+    path = path.expanduser()
+    try:
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+            return sha256_json([(str(file.relative_to(path)), sha256_path(file)) for file in files])
+        status = path.stat()
+        return _sha256_file(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise InvalidSpec(f"cannot read {path}: {error.strerror or error}") from None
 
 
 def _check_input(image: Component, split: Split) -> None:

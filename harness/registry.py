@@ -8,16 +8,21 @@ A name that is claimed twice is refused.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import inspect
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from harness import source_files
 from harness.errors import DuplicateName, InvalidPlugin, UnknownName
 from harness.spec import build
 
@@ -83,10 +88,28 @@ def add_plugin(path: str | Path) -> str:
     return path.stem
 
 
-def plugin_sha256(name: str) -> str:
-    """SHA-256 of the plug-in file that defines `name`; empty for a scorer of any other origin."""
-    path = _plugins.get(split(name)[0])
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
+def source_sha256(name: str) -> str:
+    """SHA-256 of the source that defines a scorer: its file, and what that imports beside it, however deep.
+
+    "Beside it" are `methods` and `baselines` for a scorer of the harness, the whole package for one of an entry point,
+    and the folder of a plug-in file. Edits there make another scorer, whose runs have other ids.
+
+    Raises:
+        UnknownName: no such scorer.
+        InvalidPlugin: a file cannot be read or is no Python.
+    """
+    scorer, _ = split(name)
+    known = sources()
+    if scorer not in known:
+        raise UnknownName("scorer", scorer, known)
+    source = known[scorer]
+    if source.kind == "plugin":
+        path = Path(source.target)
+        found = source_files.beside_file(path)
+    else:
+        module = source.target.partition(":")[0]
+        found = source_files.of_module(module, FOLDERS if source.kind == "module" else (module.partition(".")[0],))
+    return source_files.sha256(found)
 
 
 def split(name: str) -> tuple[str, str]:
@@ -169,7 +192,7 @@ def _claim(found: dict[str, Source], name: str, source: Source) -> None:
 def _load(name: str, source: Source) -> type[Scorer]:
     if source.kind == "entry point":
         module_name, _, attribute = source.target.partition(":")
-        return getattr(_import(module_name, source), attribute)
+        return _checked(getattr(_import(module_name, source), attribute, None), source)
     module = _import_file(name, Path(source.target)) if source.kind == "plugin" else _import(source.target, source)
     from harness.scorer import Scorer  # here, not above: it imports torch
 
@@ -182,19 +205,37 @@ def _load(name: str, source: Source) -> type[Scorer]:
         raise InvalidPlugin(
             f"{source.kind} {source.target} defines {len(classes)} public Scorer subclasses, expected exactly one"
         )
-    return classes[0]
+    return _checked(classes[0], source)
+
+
+def _checked(cls: Any, source: Source) -> type[Scorer]:
+    """The class, if what it declares has the form that everything else relies on."""
+    from harness.scorer import Scorer, ScorerConfig
+
+    def refuse(problem: str) -> InvalidPlugin:
+        return InvalidPlugin(f"{source.kind} {source.target}: {problem}")
+
+    if not (inspect.isclass(cls) and issubclass(cls, Scorer)):
+        raise refuse(f"expected a Scorer subclass, got {cls!r:.80}")
+    if not (inspect.isclass(cls.Config) and issubclass(cls.Config, ScorerConfig)):
+        raise refuse(f"{cls.__name__}.Config must be a subclass of ScorerConfig, got {cls.Config!r:.80}")
+    for what in ("variants", "recipe", "search_space"):
+        if not isinstance(getattr(cls, what), Mapping):
+            raise refuse(f"{cls.__name__}.{what} must be a mapping, got {getattr(cls, what)!r:.80}")
+    for variant, overrides in cls.variants.items():
+        if not isinstance(variant, str) or not re.fullmatch(r"\w[\w-]*", variant):
+            raise refuse(f"variant {variant!r:.80} of {cls.__name__} must be a word (letters, digits, _ and -)")
+        if not isinstance(overrides, Mapping):
+            raise refuse(f"variant '{variant}' of {cls.__name__} must be a mapping of settings, got {overrides!r:.80}")
+    return cls
 
 
 def _import(module_name: str, source: Source) -> ModuleType:
-    try:
+    with _as_invalid_plugin(f"{source.kind} {source.target}"):
         return importlib.import_module(module_name)
-    except Exception as error:
-        raise InvalidPlugin(f"cannot import {source.kind} {source.target}: {type(error).__name__}: {error}") from error
 
 
 def _import_file(name: str, path: Path) -> ModuleType:
-    import sys
-
     module_name = f"itm_plugin_{name}"
     if module_name in sys.modules:
         return sys.modules[module_name]
@@ -204,10 +245,25 @@ def _import_file(name: str, path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
+        with _as_invalid_plugin(f"plug-in {path}"):
+            spec.loader.exec_module(module)
+    except BaseException:
         del sys.modules[module_name]
-        if isinstance(error, Exception):
-            raise InvalidPlugin(f"cannot import plug-in {path}: {type(error).__name__}: {error}") from error
         raise
     return module
+
+
+@contextmanager
+def _as_invalid_plugin(what: str) -> Iterator[None]:
+    """Whatever goes wrong while a file is imported is the file's fault, `sys.exit` included; an interrupt is not."""
+    try:
+        yield
+    except SyntaxError as error:
+        where = f"line {error.lineno}: " if error.lineno else ""
+        raise InvalidPlugin(f"cannot import {what}: {where}SyntaxError: {error.msg}") from error
+    except SystemExit as error:
+        raise InvalidPlugin(f"cannot import {what}: it calls sys.exit({error.code!r:.40}); remove that call") from error
+    except Exception as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in what]
+        where = f"line {frames[-1].lineno}: " if frames else ""
+        raise InvalidPlugin(f"cannot import {what}: {where}{type(error).__name__}: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,13 @@ class ScorerConfig(PartConfig):
 
     #: Also the keywords of `harness.registry.create`, which stand beside the options.
     reserved: ClassVar[frozenset[str]] = PartConfig.reserved | {"image_encoder", "text_encoder"}
+
+    def resolved(self) -> Self:
+        """The same settings with each default that depends on another setting filled in, and with unused ones left out.
+
+        Two configs that score alike resolve alike: a run's identity rests on this form.
+        """
+        return self
 
 
 class Scorer(nn.Module):

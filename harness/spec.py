@@ -8,22 +8,51 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from types import UnionType
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_serializer, model_validator
 
+from harness import strict_yaml
 from harness.errors import InvalidSpec, UnknownName, did_you_mean
 
+log = logging.getLogger(__name__)
+
 SpecT = TypeVar("SpecT", bound="Spec")
+
+#: Seeds of one experiment, and the largest one that every generator of random numbers takes.
+MOST_SEEDS, LARGEST_SEED = 1000, 2**32 - 1
 
 
 class Spec(BaseModel):
     """Base of everything configurable: immutable, keyword-only, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, values: Any) -> Any:
+        """A boolean or a text is no number, though Python would take `true` for 1."""
+        if isinstance(values, Mapping):
+            for name, field in cls.model_fields.items():
+                kinds = _kinds(field.annotation)
+                number = bool({int, float} & kinds)
+                given = values.get(name)
+                if number and (isinstance(given, bool) > (bool in kinds) or isinstance(given, str) > (str in kinds)):
+                    raise ValueError(f"'{name}' must be a number, got {given!r:.80}")
+        return values
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The plain types that an annotation admits; `str` stands for a choice of words."""
+    if get_origin(annotation) in (Union, UnionType):
+        return {kind for part in get_args(annotation) for kind in _kinds(part)}
+    if get_origin(annotation) is Literal:
+        return {type(choice) for choice in get_args(annotation)}
+    return {annotation} if isinstance(annotation, type) else set()
 
 
 class PartConfig(Spec):
@@ -167,6 +196,9 @@ class Experiment(Spec):
     text: Component = Component(name="bigru")
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: EvaluationSpec = EvaluationSpec()
+    threads: int = Field(
+        1, ge=1, le=1024, description="compute threads of a run on a CPU; part of what decides its bits"
+    )
     scorers: tuple[ScorerEntry, ...]
     sweep: dict[str, Any] = Field(
         default_factory=dict, description="how `itm sweep` tunes, see `harness.sweeps.settings`; no run depends on it"
@@ -175,14 +207,26 @@ class Experiment(Spec):
     @field_validator("seeds", mode="before")
     @classmethod
     def _count_of_seeds(cls, value: Any) -> Any:
-        return tuple(range(value)) if isinstance(value, int) else value
+        if isinstance(value, int) and not isinstance(value, bool):
+            if not 0 <= value <= MOST_SEEDS:
+                raise ValueError(f"a number of seeds lies between 1 and {MOST_SEEDS:,}")
+            return tuple(range(value))
+        if not isinstance(value, (list, tuple)):
+            raise ValueError("seeds are a number (3 = the seeds 0, 1 and 2) or a list of whole numbers")
+        for seed in value:
+            if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= LARGEST_SEED:
+                raise ValueError(f"a seed is a whole number from 0 to {LARGEST_SEED}, got {seed!r:.80}")
+        return tuple(value)
 
     @field_validator("scorers", mode="before")
     @classmethod
     def _by_key(cls, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return [{"name": key, **(entry or {}), "key": key} for key, entry in value.items()]
-        return value
+        if not isinstance(value, Mapping):
+            return value
+        for key, entry in value.items():
+            if entry is not None and not isinstance(entry, Mapping):
+                raise ValueError(f"entry '{key}' must be a mapping of settings, got {entry!r:.80}")
+        return [{"name": key, **(entry or {}), "key": key} for key, entry in value.items()]
 
     @model_validator(mode="after")
     def _distinct(self) -> Experiment:
@@ -193,8 +237,9 @@ class Experiment(Spec):
         for what, values in (("seeds", self.seeds), ("scorers", keys), ("protocols", self.protocols)):
             if not values:
                 raise ValueError(f"{what} is empty; at least one is needed")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds {list(self.seeds)} repeat; each seed is one run")
+        for what, values in (("seeds", self.seeds), ("protocols", self.protocols)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{what} {list(values)} repeat; name each once")
         return self
 
 
@@ -212,7 +257,11 @@ class RunSpec(Spec):
     seed: int
     training: TrainingSpec
     evaluation: EvaluationSpec = EvaluationSpec()
-    plugin_sha256: str = Field("", description="of the plug-in file that defines the scorer, if one does")
+    threads: int = Field(1, ge=1, description="compute threads on a CPU")
+    source_sha256: str = Field("", description="of the scorer's source and of what it imports beside it")
+    files_sha256: dict[str, str] = Field(
+        default_factory=dict, description="of files that the settings name (pretrained weights, word vectors), by key"
+    )
     weights: str = Field("", description="file of the weights that are evaluated as they are, if any")
     weights_sha256: str = ""
     protocol_files: dict[str, str] = Field(
@@ -220,6 +269,14 @@ class RunSpec(Spec):
     )
     #: How the settings were found. Not part of what a run is: left out of dumps and so of the run's id.
     tuning: dict[str, Any] = Field(default_factory=dict, exclude=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, values: Any) -> Any:
+        """Records of earlier versions hashed the files of plug-ins alone."""
+        if isinstance(values, Mapping) and "plugin_sha256" in values:
+            values = {key: value for key, value in values.items() if key != "plugin_sha256"}
+        return values
 
     @property
     def label(self) -> str:
@@ -233,19 +290,28 @@ class RunSpec(Spec):
 
     @property
     def run_id(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of the canonical JSON.
+        """16 hexadecimal digits of the SHA-256 of what decides the run's numbers, see `identity`."""
+        return sha256_json(self.identity)[:16]
 
-        Where the data, the vocabulary and given weights lie does not count (their SHA-256 does), so moving them keeps
-        the runs.
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the numbers, and nothing else.
+
+        Left out are labels (the variant: its settings count), where data and files lie (their hashes count), and what
+        is only measured or stored (`cost_repeats`, `save_scores`).
         """
-        identity = self.model_dump(mode="json")
+        identity = self.model_dump(mode="json", exclude={"variant", "weights"})
         for place in ("root", "vocabulary"):
             identity["dataset"].pop(place, None)
         identity["text"].pop("embeddings", None)
-        identity.pop("weights")
         if not self.protocol_files:
             identity.pop("protocol_files")
-        return sha256_json(identity)[:16]
+        for stored in ("save_scores", "cost_repeats"):
+            identity["evaluation"].pop(stored)
+        for key in self.files_sha256:
+            part, _, name = key.partition(".")
+            identity[part].pop(name, None)
+        return identity
 
 
 def canonical_json(value: Any) -> str:
@@ -275,26 +341,44 @@ def build(model: type[SpecT], values: Mapping[str, Any], where: str) -> SpecT:
         raise InvalidSpec(_explain(model, error, where)) from None
 
 
-def load_experiment(source: str | Path | Mapping[str, Any], overrides: tuple[str, ...] | list[str] = ()) -> Experiment:
+def load_experiment(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Experiment:
     """An experiment from a YAML file, the name of a built-in one, or a mapping, with `key=value` overrides.
 
     Args:
         source: path, name or mapping.
-        overrides: texts such as `training.epochs=3`; values are read as YAML. `scorers.<key>.…` addresses an entry.
+        overrides: texts such as `training.epochs=3`; values are read as YAML. `scorers.<key>.…` addresses an entry, and
+            `scorers=[chan, grm]` selects entries, which keep their settings.
 
     Raises:
         UnknownName: neither a file nor a built-in name.
         InvalidSpec: not YAML, an unknown key, or a value out of range.
     """
     values = dict(source) if isinstance(source, Mapping) else read_yaml(find_experiment(source))
-    if isinstance(values.get("scorers"), (list, tuple)):
-        entries = [{"name": e} if isinstance(e, str) else dict(e) for e in values["scorers"]]
-        keys = [e.get("key") or e.get("name") for e in entries]
-        if len(set(keys)) == len(keys):  # addressed by key from here on; repeated keys are refused by the model
-            values["scorers"] = dict(zip(keys, entries, strict=True))
+    where = f"experiment '{values.get('name', source)!s:.80}'"
+    values["scorers"] = _entries_by_key(values.get("scorers"), where)
+    if values["scorers"] is None:
+        del values["scorers"]
     for text in overrides:
         _override(values, text)
-    return build(Experiment, values, f"experiment '{values.get('name', source)}'")
+    return build(Experiment, values, where)
+
+
+def _entries_by_key(entries: Any, where: str) -> Any:
+    """A list of entries as a mapping by key, by which overrides address them; anything else is left to the model."""
+    if isinstance(entries, str):
+        entries = [entries]
+    if not isinstance(entries, (list, tuple)):
+        return entries
+    found: dict[str, Any] = {}
+    for entry in entries:
+        if not isinstance(entry, (str, Mapping)):
+            raise InvalidSpec(f"{where}: an entry of scorers is a name or a mapping of settings, got {entry!r:.80}")
+        entry = {"name": entry} if isinstance(entry, str) else dict(entry)
+        key = entry.get("key") or entry.get("name")
+        if key in found or not isinstance(key, str):  # refused by the model, which explains it
+            return entries
+        found[key] = entry
+    return found
 
 
 def builtin_experiments() -> dict[str, Path]:
@@ -314,30 +398,31 @@ def find_experiment(source: str | Path) -> Path:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping from a file, by the safe loader.
+    """A YAML mapping from a file.
 
     Raises:
         InvalidSpec: missing, unreadable, not YAML, or not a mapping.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidSpec(f"cannot read {path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidSpec(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise InvalidSpec(f"{path} must hold a mapping of keys to values, got {type(values).__name__}")
-    return values
+    return strict_yaml.read_file(path)
+
+
+def parse_setting(text: str, example: str) -> tuple[str, Any]:
+    """The key and the value of a `key=value` text; the value is YAML.
+
+    Raises:
+        InvalidSpec: not of that form.
+    """
+    path, separator, raw = text.partition("=")
+    if not separator or not all(path.split(".")):
+        raise InvalidSpec(f"--set takes key=value, got '{text:.200}'; for example --set {example}")
+    return path, strict_yaml.parse(raw, f"the value of --set {path:.80}")
 
 
 def _override(values: dict[str, Any], text: str) -> None:
-    path, separator, raw = text.partition("=")
-    if not separator or not path:
-        raise InvalidSpec(f"--set takes key=value, got '{text}'; for example --set training.epochs=3")
-    try:
-        value = yaml.safe_load(raw)
-    except yaml.YAMLError:
-        raise InvalidSpec(f"the value of --set {path} is not valid YAML: '{raw}'") from None
+    path, value = parse_setting(text, "training.epochs=3")
+    if path == "scorers":
+        values["scorers"] = _selected(values, value)
+        return
     node: dict[str, Any] = values
     steps = _steps(values, path)
     for step in steps[:-1]:
@@ -345,7 +430,7 @@ def _override(values: dict[str, Any], text: str) -> None:
         if isinstance(child, str):  # shorthand of a component: `image: regions`
             child = {"name": child}
         if child is not None and not isinstance(child, dict):
-            raise InvalidSpec(f"--set {path}: '{step}' holds {child!r}, which has no keys below it")
+            raise InvalidSpec(f"--set {path}: '{step}' holds {child!r:.80}, which has no keys below it")
         if node is values.get("scorers") and step not in node:
             raise UnknownName("scorer entry in --set", step, node)
         node[step] = child = dict(child or {})
@@ -353,15 +438,71 @@ def _override(values: dict[str, Any], text: str) -> None:
     node[steps[-1]] = value
 
 
+def _selected(values: Mapping[str, Any], chosen: Any) -> Any:
+    """The entries that `--set scorers=…` names, with the settings that the experiment gives them.
+
+    A variant of an entry (`grm.no_uncertainty` of `grm`) takes over the entry's settings; a name that is not in the
+    experiment is added with its defaults. Settings in the override come on top.
+    """
+    name = f"experiment '{values.get('name', '')}'"
+    known = values.get("scorers")
+    wanted = _entries_by_key(chosen, "--set scorers")
+    if not isinstance(known, Mapping) or not isinstance(wanted, Mapping):
+        return wanted
+    result: dict[str, Any] = {}
+    for key, given in wanted.items():
+        if given is not None and not isinstance(given, Mapping):
+            raise InvalidSpec(f"--set scorers: entry '{key}' must be a mapping of settings, got {given!r:.80}")
+        entry = dict(given or {})
+        base = known.get(key, known.get(key.partition(".")[0]))
+        if base is None or "weights" in entry:
+            result[key] = entry
+            if "weights" not in entry:
+                log.info("scorer '%s' is not an entry of %s: it is added with the experiment's settings", key, name)
+            continue
+        base = {"name": base} if isinstance(base, str) else dict(base or {})
+        if key not in known:
+            log.info("scorer '%s' takes over the settings of entry '%s' of %s", key, key.partition(".")[0], name)
+            base.pop("name", None)
+            base.pop("key", None)
+        result[key] = _laid_over(base, {k: v for k, v in entry.items() if k != "name" or key not in known})
+    return result
+
+
+def _laid_over(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """`more` on top of `base`, mapping by mapping."""
+    merged = dict(base)
+    for key, value in more.items():
+        below = merged.get(key)
+        merged[key] = _laid_over(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
 def _steps(values: Mapping[str, Any], path: str) -> list[str]:
-    """The keys of a dotted path; a scorer entry's key may itself hold a dot (`scorers.scan.t2i_avg.config.pooling`)."""
-    entries = values.get("scorers")
-    if path.startswith("scorers.") and isinstance(entries, Mapping):
-        rest = path.removeprefix("scorers.")
-        for key in sorted(entries, key=len, reverse=True):
-            if rest == key or rest.startswith(f"{key}."):
-                return ["scorers", key, *filter(None, rest.removeprefix(key).split("."))]
+    """The keys of a dotted path.
+
+    Two kinds of key hold a dot themselves: that of an entry (`scorers.scan.t2i_avg.config.pooling`), and the setting that
+    a sweep varies (`sweep.space.training.margin`, `sweep.scorers.chan.config.temperature.low`).
+    """
+    if path.startswith("sweep.space."):
+        return ["sweep", "space", *_setting_steps(path.removeprefix("sweep.space."))]
+    for front in ("scorers", "sweep.scorers"):
+        entries = values.get("scorers")
+        if path.startswith(f"{front}.") and isinstance(entries, Mapping):
+            rest = path.removeprefix(f"{front}.")
+            for key in sorted(entries, key=len, reverse=True):
+                if rest == key or rest.startswith(f"{key}."):
+                    below = rest.removeprefix(key).removeprefix(".")
+                    inner = below.split(".") if front == "scorers" else _setting_steps(below)
+                    return [*front.split("."), key, *filter(None, inner)]
     return path.split(".")
+
+
+def _setting_steps(path: str) -> list[str]:
+    """`training.margin.low` -> `training.margin`, `low`."""
+    part, _, rest = path.partition(".")
+    name, _, below = rest.partition(".")
+    return [f"{part}.{name}" if name else part, *filter(None, below.split("."))]
 
 
 def _explain(model: type[BaseModel], error: ValidationError, where: str) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from rich.table import Table as TerminalTable
 
+from harness import strict_yaml
 from harness.record import atomic_path
 from harness.sweeps.settings import OBJECTIVES
 from harness.sweeps.summary import StudySummary, TrialSummary
@@ -67,7 +67,7 @@ def best_yaml(summary: StudySummary) -> str:
         f"# Best of {summary.budget.trials} trials of study {summary.study}: trial {best.number}, "
         f"validation rSum {_rsum(best):.1f}.\n"
     )
-    return head + yaml.safe_dump({"scorers": [summary.best_entry]}, sort_keys=False, allow_unicode=True)
+    return head + strict_yaml.dump({"scorers": [summary.best_entry]})
 
 
 def terminal_table(summary: StudySummary) -> TerminalTable:

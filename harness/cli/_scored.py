@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.errors import InvalidRecord, InvalidSpec
+from harness.errors import InvalidRecord
 
 if TYPE_CHECKING:
     from harness.record import RunStore
@@ -47,17 +47,12 @@ def dataset_options(overrides: tuple[str, ...]) -> dict[str, Any]:
     Raises:
         InvalidSpec: not of that form.
     """
-    import yaml
+    from harness.spec import parse_setting
 
     options = {}
     for text in overrides:
-        key, separator, raw = text.partition("=")
-        if not separator or not key:
-            raise InvalidSpec(f"--set takes key=value, got '{text}'; for example --set root=data/flickr8k")
-        try:
-            options[key.removeprefix("dataset.")] = yaml.safe_load(raw)
-        except yaml.YAMLError:
-            raise InvalidSpec(f"the value of --set {key} is not valid YAML: '{raw}'") from None
+        key, value = parse_setting(text, "root=data/flickr8k")
+        options[key.removeprefix("dataset.")] = value
     return options
 
 

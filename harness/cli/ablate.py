@@ -20,7 +20,7 @@ from harness.cli.options import add_plugins, device_option, plugin_option, resul
     type=click.Choice(["one-at-a-time", "add-one-in", "grid"]),
     help="Remove each component from the full model, add each to the bare one, or all subsets.",
 )
-@click.option("--variants", default="", metavar="A,B,...", help="Variants to use; default the scorer's components.")
+@click.option("--variants", metavar="A,B,...", help="Variants to use; default the scorer's components.")
 @set_option
 @results_option
 @plugin_option
@@ -30,7 +30,7 @@ def ablate(
     experiment: str,
     scorer: str,
     kind: str,
-    variants: str,
+    variants: str | None,
     overrides: tuple[str, ...],
     results: Path,
     plugins: tuple[Path, ...],
@@ -54,7 +54,7 @@ def ablate(
     from harness.record import RunStore
     from harness.tracking import create_tracker
 
-    names = tuple(filter(None, (part.strip() for part in variants.split(","))))
+    names = tuple(part.strip() for part in variants.split(",")) if variants is not None else ()
     ablation = plan_ablation(spec, scorer, kind.replace("-", "_"), names)  # type: ignore[arg-type]
     store = RunStore(results)
     store.prepare()

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import device_option, torch_device
+from harness.cli.options import FiniteRange, NamedPath, device_option, torch_device
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False), default=Path("results/benchmark"))
+@click.argument("out", type=NamedPath(file_okay=False), default=Path("results/benchmark"))
 @click.option(
     "--quick", is_flag=True, help="Small sizes, about a minute: does anything stand out? The goals do not hold."
 )
 @device_option
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Time for the whole comparison [default: 480, quick: 60]; what does not fit is sampled less, then left out.",
 )
 def bench(out: Path, quick: bool, device: str, seconds: float | None) -> None:

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import click
 
+from harness.cli.options import FiniteRange, NamedPath
+
 
 @click.command("compare-published")
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=NamedPath())
 @click.option(
     "--tolerance",
     default=0.2,
     show_default=True,
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     help="Points of a recall that two harnesses differ by on the same weights.",
 )
 def compare_published(results: Path, tolerance: float) -> None:

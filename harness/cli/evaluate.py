@@ -16,10 +16,11 @@ from harness.cli._scored import (
     tie_rules,
     ties_option,
 )
+from harness.cli.options import NamedPath
 
 
 @click.command()
-@click.argument("scores", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SCORES.npy...")
+@click.argument("scores", nargs=-1, required=True, type=NamedPath(), metavar="SCORES.npy...")
 @click.option(
     "--dataset", required=True, metavar="D", help="Name of a dataset, or an experiment whose dataset is meant."
 )
@@ -30,7 +31,7 @@ from harness.cli._scored import (
 )
 @ties_option
 @click.option("--ensemble", is_flag=True, help="Evaluate the mean of the matrices, marked as an ensemble.")
-@click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), help="Also write all numbers there.")
+@click.option("--json", "out", type=NamedPath(dir_okay=False), help="Also write all numbers there.")
 def evaluate(
     scores: tuple[Path, ...],
     dataset: str,

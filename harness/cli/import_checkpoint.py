@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from harness.cli.options import NamedPath
+
 
 @click.command()
 @click.argument("scorer", metavar="SCORER")
-@click.argument("checkpoint", metavar="CHECKPOINT", type=click.Path(path_type=Path))
-@click.argument("output", metavar="OUTPUT", type=click.Path(path_type=Path))
+@click.argument("checkpoint", metavar="CHECKPOINT", type=NamedPath())
+@click.argument("output", metavar="OUTPUT", type=NamedPath())
 @click.option(
     "--vocabulary",
     metavar="PATH",

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from harness.cli.options import add_plugins, device_option, plugin_option, results_option, set_option, torch_device
+from harness.cli.options import (
+    FiniteRange,
+    add_plugins,
+    device_option,
+    plugin_option,
+    results_option,
+    set_option,
+    torch_device,
+)
 
 
 @click.command()
@@ -16,9 +24,7 @@ from harness.cli.options import add_plugins, device_option, plugin_option, resul
 @results_option
 @plugin_option
 @device_option
-@click.option(
-    "--seconds", default=180.0, show_default=True, type=click.FloatRange(min=1), help="Measuring time in all."
-)
+@click.option("--seconds", default=180.0, show_default=True, type=FiniteRange(min=1), help="Measuring time in all.")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=2), help="Interleaved rounds.")
 @click.option(
     "--samples", default=30, show_default=True, type=click.IntRange(min=3), help="Of each latency; a p99 needs 1000."

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from harness.cli.options import NamedPath
+
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=NamedPath())
 @click.option("--published", is_flag=True, help="Join the published rows of the same dataset and protocol, marked so.")
 def report(results: Path, published: bool) -> None:
     """Write one leaderboard a dataset from all finished runs below RESULTS, without running anything."""

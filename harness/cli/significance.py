@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import results_option
+from harness.cli.options import NamedPath, results_option
 
 
 @click.command()
@@ -56,7 +56,7 @@ from harness.cli.options import results_option
     help="What a rank CSV calls the first place, asked for only where no query has rank 0; 1 is then subtracted.",
 )
 @click.option("--allow-unequal-seeds", is_flag=True, help="Compare methods with different numbers of seeds.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the report.")
+@click.option("--out", type=NamedPath(file_okay=False), help="Folder of the report.")
 @results_option
 def significance(
     sources: tuple[str, ...],

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import add_plugins, device_option, plugin_option, results_option, set_option, torch_device
+from harness.cli.options import (
+    FiniteRange,
+    add_plugins,
+    device_option,
+    plugin_option,
+    results_option,
+    set_option,
+    torch_device,
+)
 
 if TYPE_CHECKING:
     from harness.spec import Experiment
@@ -50,8 +58,7 @@ def _not_nan(context: click.Context, option: click.Parameter, value: float) -> f
     "--grace",
     default=60.0,
     show_default=True,
-    type=click.FloatRange(min=1, max=86_400),
-    callback=_not_nan,
+    type=FiniteRange(min=1, max=86_400),
     help="Seconds without a sign of life until the trial of a worker elsewhere is done again.",
 )
 @set_option

@@ -18,10 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 
-from harness import registry
+from harness import registry, strict_yaml
 from harness.cli.main import COMMANDS, main
 from harness.record import RunStore
 from harness.spec import load_experiment
@@ -203,7 +202,7 @@ def test_no_shell_block_hides_from_these_tests(document):
     ("document", "body"), [(document, body) for document in DOCUMENTS for body in blocks(document, "yaml")]
 )
 def test_yaml_blocks_are_valid_settings(document, body):
-    settings = yaml.safe_load(body)
+    settings = strict_yaml.parse(body, "text")
     base = {"name": "example", "dataset": "scenes", "scorers": ["scan", "chan"]}
     load_experiment({**base, **settings})
 

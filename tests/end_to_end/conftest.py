@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
+from harness import strict_yaml
 from harness.cli.main import main
 
 
@@ -34,5 +34,5 @@ def itm(capsys, monkeypatch, tmp_path):
 @pytest.fixture
 def experiment(tiny, tmp_path) -> Path:
     path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(tiny))
+    path.write_text(strict_yaml.dump(tiny))
     return path

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 
-from harness import registry
+from harness import registry, strict_yaml
 from harness.cli.main import COMMANDS, main
 from harness.record import RunStore
 
@@ -95,7 +94,7 @@ CASES = [
     case("leaderboard {self_reference}", ""),
     case("leaderboard {bomb}", ""),
     case("leaderboard {deep}", ""),
-    case("leaderboard {huge_number}", "seeds"),
+    case("leaderboard {huge_number}", "5,000 characters (line"),
     case("leaderboard {number_key}", "1"),
     case("leaderboard {yes_seed}", "seeds"),
     case("leaderboard {no_name}", "'name' is missing"),
@@ -431,7 +430,7 @@ def _tiny() -> dict[str, Any]:
 
 
 def _experiments(base: Path) -> dict[str, Path]:
-    own = yaml.safe_dump(_tiny(), sort_keys=False)
+    own = strict_yaml.dump(_tiny())
     texts = {"tiny": own, **{name: text.replace("...\n", own) for name, text in EXPERIMENTS.items()}}
     for name, text in texts.items():
         (base / f"{name}.yaml").write_text(text)

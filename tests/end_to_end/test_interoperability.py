@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 
-from harness import protocols
+from harness import protocols, strict_yaml
 from harness.metrics import relevance_metrics, retrieval_metrics
 from harness.record import RunStore
 
@@ -259,7 +258,7 @@ def test_a_run_is_rescored_ensembled_and_compared(itm, tiny, tmp_path):
     tiny = {**tiny, "evaluation": {**tiny["evaluation"], "save_scores": True}, "training": {"epochs": 0}}
     tiny["scorers"] = ["scan.t2i_avg", "scan.i2t_avg"] if "t2i_avg" in _variants("scan") else ["scan", "chan"]
     path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(tiny))
+    path.write_text(strict_yaml.dump(tiny))
     code, _, err = itm("leaderboard", path, "--no-mlflow")
     assert code == 0, err
     store = RunStore(tmp_path / "results")

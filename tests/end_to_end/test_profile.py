@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 
+from harness import strict_yaml
 from harness.experiment import run_experiment
 from harness.record import RunStore
 from harness.spec import load_experiment
@@ -32,7 +32,7 @@ QUICK = (
 def experiment(tiny, tmp_path) -> Path:
     path = tmp_path / "tiny.yaml"
     scorers = [{"name": "chan", "training": {"epochs": 1}}, {"name": "vsepp", "training": {"epochs": 1}}]
-    path.write_text(yaml.safe_dump({**tiny, "scorers": scorers, "seeds": 2}))
+    path.write_text(strict_yaml.dump({**tiny, "scorers": scorers, "seeds": 2}))
     return path
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import optuna
 import pytest
-import yaml
 from optuna.trial import TrialState
 
+from harness import strict_yaml
 from harness.cli.main import main
 from harness.record import RunStore
 from harness.spec import load_experiment
@@ -44,7 +44,7 @@ def itm(capsys, monkeypatch, tmp_path):
 @pytest.fixture
 def experiment(tiny, tmp_path) -> Path:
     path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump({**tiny, "scorers": ["scan", "chan"]}))
+    path.write_text(strict_yaml.dump({**tiny, "scorers": ["scan", "chan"]}))
     return path
 
 
@@ -142,7 +142,9 @@ def _check_mirror(tmp_path: Path, summary: StudySummary) -> None:
 
 def _check_best_is_ready(experiment: Path, folder: Path, tmp_path: Path) -> None:
     """best.yaml, put into an experiment file, is the best trial's configuration."""
-    values = yaml.safe_load(experiment.read_text()) | yaml.safe_load((folder / "best.yaml").read_text())
+    values = strict_yaml.parse(experiment.read_text(), "text") | strict_yaml.parse(
+        (folder / "best.yaml").read_text(), "text"
+    )
     (entry,) = load_experiment(values).scorers
     best = study_of(tmp_path).trial(study_of(tmp_path).best_trial)
     for path, value in best.params.items():

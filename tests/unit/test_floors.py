@@ -15,7 +15,20 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = {
-    0: ["errors", "files", "spec", "registry", "ranks", "record", "environment", "timing", "memory"],
+    0: [
+        "errors",
+        "files",
+        "strict_yaml",
+        "source_files",
+        "spec",
+        "registry",
+        "ranks",
+        "record",
+        "environment",
+        "timing",
+        "memory",
+        "threads",
+    ],
     1: ["fragments", "metrics", "protocols", "losses", "similarity", "positives", "duplicates", "scores"],
     2: ["scorer", "scoring", "backbones", "datasets", "augmentation", "inputs", "streaming"],
     3: [

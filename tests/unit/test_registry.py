@@ -58,8 +58,7 @@ def test_a_plugin_file_is_a_scorer(tmp_path):
     assert registry.variants("mine") == {"double": {"scale": 2.0}}
     assert registry.create("mine.double").score(_ones(), _ones()).item() == 2.0
     assert registry.create("mine.double", scale=3.0).score(_ones(), _ones()).item() == 3.0
-    assert len(registry.plugin_sha256("mine")) == 64
-    assert registry.plugin_sha256("scan") == ""
+    assert len(registry.source_sha256("mine")) == 64
 
 
 def test_a_plugin_cannot_take_a_name(tmp_path):
@@ -76,7 +75,14 @@ def test_a_plugin_cannot_take_a_name(tmp_path):
         ("x = 1", "defines 0 public Scorer subclasses"),
         (PLUGIN + "\nclass Other(Mine): pass", "defines 2"),
         ("import nowhere_to_be_found", "ModuleNotFoundError"),
-        ("def broken(:", "SyntaxError"),
+        ("def broken(:", "line 1: SyntaxError"),
+        ("import sys\nsys.exit(0)", r"calls sys.exit\(0\)"),
+        ("x = 1\nraise RuntimeError('boom')", "line 2: RuntimeError: boom"),
+        (PLUGIN + "\n    Config = dict", "Config must be a subclass of ScorerConfig"),
+        (PLUGIN + "\n    variants = ['a']", "variants must be a mapping"),
+        (PLUGIN + "\n    variants = {'a.b': {}}", "must be a word"),
+        (PLUGIN + "\n    variants = {'a': 3}", "'a' of Mine must be a mapping"),
+        (PLUGIN + "\n    recipe = 3", "recipe must be a mapping"),
     ],
 )
 def test_plugins_that_cannot_be_used(tmp_path, source, message):
@@ -111,3 +117,36 @@ def test_entry_points_are_scorers(monkeypatch):
     monkeypatch.setattr(registry, "entry_points", lambda group: [point, EntryPoint("scan", "x:Y", group)])
     with pytest.raises(DuplicateName):
         registry.names()
+
+
+def _module(folder, name, text):
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.py").write_text(text)
+
+
+def test_the_source_of_a_plugin_reaches_what_it_imports_beside_it(tmp_path, monkeypatch):
+    """An edit of the file, of a module beside it, or of one that this imports makes another source; others do not."""
+    _module(tmp_path, "mine", PLUGIN + "\nfrom helper import one\n")
+    _module(tmp_path, "helper", "import numpy\nfrom deeper import two as one\n")
+    _module(tmp_path, "deeper", "two = 2\n")
+    _module(tmp_path, "stranger", "three = 3\n")
+    registry.add_plugin(tmp_path / "mine.py")
+    seen = [registry.source_sha256("mine")]
+    for name, differs in (("stranger", False), ("deeper", True), ("helper", True), ("mine", True)):
+        path = tmp_path / f"{name}.py"
+        path.write_text(path.read_text() + "# edited\n")
+        seen.append(registry.source_sha256("mine"))
+        assert (seen[-1] != seen[-2]) == differs, name
+    (tmp_path / "mine.py").write_bytes((tmp_path / "mine.py").read_bytes().replace(b"\n", b"\r\n"))
+    assert registry.source_sha256("mine") == seen[-1]
+
+
+def test_the_source_of_a_baseline_reaches_what_it_imports_from_methods_and_baselines():
+    from harness.source_files import of_module
+
+    reached = of_module("baselines.clip", registry.FOLDERS)
+    assert "baselines._features" in reached
+    assert not any(name.startswith("harness") for name in reached)
+    assert {"methods.grm", "methods._grm_levels"} <= set(of_module("methods.grm", registry.FOLDERS))
+    assert registry.source_sha256("scan") == registry.source_sha256("scan.t2i_avg")
+    assert registry.source_sha256("scan") != registry.source_sha256("chan")

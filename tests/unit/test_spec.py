@@ -40,13 +40,34 @@ def test_the_run_id_names_everything_that_decides_the_numbers():
         {"training": {"epochs": 1}},
         {"text": {"name": "bigru", "width": 9}},
         {"protocols": ["full", "coco_1k"]},
-        {"plugin_sha256": "3" * 64},
+        {"source_sha256": "3" * 64},
+        {"threads": 2},
+        {"evaluation": {"ties": "expected"}},
+        {"files_sha256": {"text.vectors": "4" * 64}},
     ]
     assert len({base.run_id, *(_run(**change).run_id for change in changes)}) == len(changes) + 1
 
 
-def test_moving_the_data_keeps_the_run():
-    assert _run(dataset={"name": "karpathy", "root": "/data/b"}).run_id == _run().run_id
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"variant": "t2i_lse"},
+        {"evaluation": {"save_scores": True, "cost_repeats": 9}},
+        {"dataset": {"name": "karpathy", "root": "/data/b"}},
+        {"tuning": {"trials": 12}},
+        {"plugin_sha256": "5" * 64},
+    ],
+)
+def test_what_decides_no_number_is_no_part_of_the_run_id(change):
+    assert _run(**change).run_id == _run().run_id
+
+
+def test_where_a_file_lies_does_not_count_but_its_content_does():
+    def run(path, content):
+        return _run(image={"name": "patches", "pretrained": path}, files_sha256={"image.pretrained": content})
+
+    assert run("/a.pth", "1").run_id == run("/b.pth", "1").run_id
+    assert run("/a.pth", "1").run_id != run("/a.pth", "2").run_id
 
 
 def test_component_shorthand_and_round_trip():
@@ -109,6 +130,100 @@ def test_one_scorer_twice_needs_two_keys():
 def test_mistakes_in_an_override(override, message):
     with pytest.raises(InvalidSpec, match=message):
         load_experiment(MINIMAL, [override])
+
+
+TUNED = {
+    **MINIMAL,
+    "scorers": [
+        {"name": "scan", "training": {"temperature": 0.03}},
+        {"name": "chan", "training": {"temperature": 0.3, "epochs": 12}, "config": {"coding": "tha"}},
+        {"key": "wide", "name": "grm", "image": {"name": "regions", "width": 64}},
+    ],
+}
+
+
+def test_selecting_entries_keeps_their_settings():
+    whole = {entry.key: entry for entry in load_experiment(TUNED).scorers}
+    for text, keys in [
+        ("scorers=[chan, scan]", ["chan", "scan"]),
+        ("scorers=chan", ["chan"]),
+        ("scorers=[wide]", ["wide"]),
+        ("scorers={scan: null}", ["scan"]),
+    ]:
+        chosen = load_experiment(TUNED, [text]).scorers
+        assert [entry.key for entry in chosen] == keys
+        assert all(entry == whole[entry.key] for entry in chosen)
+
+
+def test_settings_in_a_selection_come_on_top():
+    (chan,) = load_experiment(TUNED, ["scorers={chan: {training: {epochs: 3}}}"]).scorers
+    assert (chan.training, chan.config) == ({"temperature": 0.3, "epochs": 3}, {"coding": "tha"})
+    (named,) = load_experiment(TUNED, ["scorers=[{name: chan, training: {epochs: 3}}]"]).scorers
+    assert named == chan
+
+
+def test_a_variant_takes_over_its_entry_and_a_new_name_is_said(caplog):
+    with caplog.at_level("INFO", "harness"):
+        variant, new = load_experiment(TUNED, ["scorers=[chan.bert, vsepp]"]).scorers
+    assert (variant.name, variant.key, variant.training) == (
+        "chan.bert",
+        "chan.bert",
+        {"temperature": 0.3, "epochs": 12},
+    )
+    assert (new.name, new.training) == ("vsepp", {})
+    said = [record.getMessage() for record in caplog.records]
+    assert any("'chan.bert' takes over the settings of entry 'chan'" in line for line in said)
+    assert any("'vsepp' is not an entry" in line for line in said)
+
+
+def test_dotted_keys_of_a_sweep_can_be_set():
+    spec = load_experiment(
+        TUNED,
+        [
+            "sweep.space.training.margin={low: 0.1, high: 0.3}",
+            "sweep.space.training.learning_rate.high=3.0e-3",
+            "sweep.scorers.chan.config.temperature.low=0.05",
+            "sweep.seeds=2",
+        ],
+    )
+    assert spec.sweep == {
+        "space": {"training.margin": {"low": 0.1, "high": 0.3}, "training.learning_rate": {"high": 0.003}},
+        "scorers": {"chan": {"config.temperature": {"low": 0.05}}},
+        "seeds": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seeds=true", "seeds are a number"),
+        ("seeds=yes", "seeds are a number"),
+        ("seeds=1.0", "seeds are a number"),
+        ("seeds=1001", "between 1 and 1,000"),
+        ("seeds=-1", "between 1 and 1,000"),
+        ("seeds=[true]", "a seed is a whole number"),
+        ("seeds=[-1]", "a seed is a whole number"),
+        ("seeds=[4294967296]", "a seed is a whole number"),
+        ("seeds=['1']", "a seed is a whole number"),
+        ("protocols=[full, full]", "repeat"),
+        ("threads=0", "threads"),
+        ("threads=true", "must be a number"),
+        ("evaluation.batch_size='8'", "must be a number"),
+        ("evaluation.save_scores=3", "save_scores"),
+        ("scorers={scan: hello}", "must be a mapping of settings"),
+        ("scorers=[[scan]]", "a name or a mapping"),
+        ("scorers={}", "scorers is empty"),
+        ("scorers=[scan, scan]", "appear twice"),
+    ],
+)
+def test_values_that_only_look_right(override, message):
+    with pytest.raises(InvalidSpec, match=message):
+        load_experiment(MINIMAL, [override])
+
+
+def test_seeds_at_their_bounds():
+    assert load_experiment(MINIMAL, ["seeds=[0, 4294967295]"]).seeds == (0, 4294967295)
+    assert len(load_experiment(MINIMAL, ["seeds=1000"]).seeds) == 1000
 
 
 def test_an_unknown_scorer_entry_in_an_override():

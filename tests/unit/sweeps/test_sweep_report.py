@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
-import yaml
 
+from harness import strict_yaml
 from harness.errors import InvalidRecord
 from harness.spec import load_experiment
 from harness.sweeps.summary import StudySummary, TrialSummary, read_summary, write_summary
@@ -90,7 +90,7 @@ def test_the_report_names_the_best_what_it_cost_and_what_failed(tmp_path):
     page = (tmp_path / "sweep.html").read_text()
     assert "<script>alert" not in page
     assert "&lt;script&gt;" in page
-    values = {"name": "e", "dataset": "scenes", **yaml.safe_load((tmp_path / "best.yaml").read_text())}
+    values = {"name": "e", "dataset": "scenes", **strict_yaml.parse((tmp_path / "best.yaml").read_text(), "text")}
     assert load_experiment(values).scorers[0].training == {"learning_rate": 2e-3}
 
 
