@@ -21,12 +21,14 @@ from harness.errors import UnknownName
 from harness.files.names import safe_name
 from harness.record import atomic_path
 from reports import _latex, _markdown, figures
-from reports.document import Column, Figure, Report, Section, Table
+from reports.document import Column, Figure, Report, Section, Table, single_line
 
 __all__ = ["FORMATS", "Column", "Figure", "Report", "Section", "Table", "render", "write"]
 
 FORMATS = ("md", "html", "csv", "json", "tex")
 JSON_SCHEMA_VERSION = 1
+#: What a spreadsheet takes for the beginning of a formula, or of a cell that hides one.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def render(report: Report, format: str, *, stem: str = "report") -> str:
@@ -43,13 +45,22 @@ def render(report: Report, format: str, *, stem: str = "report") -> str:
     renderers: dict[str, Callable[[], str]] = {
         "md": lambda: _markdown.render(report, {f.key: f"{figure_stem(stem, f)}.svg" for f in report.figures}),
         "html": lambda: _html(report),
-        "csv": lambda: report.main.to_csv(index=False, lineterminator="\n"),
+        "csv": lambda: csv(report.main),
         "json": lambda: _json(report),
         "tex": lambda: _latex.render(report),
     }
     if format not in renderers:
         raise UnknownName("report format", format, FORMATS)
     return renderers[format]()
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """A frame as CSV whose texts no spreadsheet takes for a formula: an apostrophe goes before those that begin like one."""
+    return frame.map(_no_formula).rename(columns=_no_formula).to_csv(index=False, lineterminator="\n")
+
+
+def _no_formula(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
 
 
 def write(report: Report, folder: Path | str, stem: str, formats: Sequence[str] = FORMATS) -> list[Path]:
@@ -98,7 +109,12 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_without_controls,
     )
+
+
+def _without_controls(value: Any) -> Any:
+    return single_line(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _data_uri(figure: Figure) -> str:

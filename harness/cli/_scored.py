@@ -98,8 +98,9 @@ def find_run(store: RunStore, run: str) -> str:
 
 def print_numbers(numbers: Numbers) -> None:
     """One row a protocol and tie rule; metrics beyond the recalls in the last column."""
-    from rich.console import Console
     from rich.table import Table
+
+    from harness.terminal import console as terminal_console
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     several = any(len(rules) > 1 for rules in numbers.values())
@@ -116,7 +117,7 @@ def print_numbers(numbers: Numbers) -> None:
                 if key not in _COLUMNS and not key.endswith(_NOT_SHOWN)
             ]
             table.add_row(name, *([rule] if several else []), *cells, ", ".join(rest))
-    console = Console(highlight=False)
+    console = terminal_console()
     if not console.is_terminal:
         console.width = 400  # a pipe has no width; each row stays on one line
     console.print(table)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import add_plugins, device_option, plugin_option, results_option, set_option, torch_device
+from harness.terminal import one_line, say
 
 
 @click.command()
@@ -67,14 +68,13 @@ def ablate(
         )
     _write(ablation, cells, outcome, store, registry.scorer_class(scorer))
     for failure in outcome.failures:
-        click.echo(f"itm: error: {failure.label} seed {failure.seed} failed: {failure.error}", err=True)
+        say(f"itm: error: {one_line(f'{failure.label} seed {failure.seed} failed: {failure.error}')}", err=True)
     return outcome.exit_code
 
 
 def _write(ablation, cells, outcome, store, cls) -> None:
-    from rich.console import Console
-
     from harness.errors import RunFailed
+    from harness.terminal import console as terminal_console
     from reports import ablation as report
     from reports import pages
 
@@ -103,6 +103,6 @@ def _write(ablation, cells, outcome, store, cls) -> None:
         store.results / "ablations", ablation.experiment.name, report.STEM, about, sorted(finished)
     )
     report.write(pages.with_about(built, about), folder)
-    console = Console(highlight=False)
+    console = terminal_console()
     console.print(report.terminal_table(built))
-    console.print(f"written: {folder}/ablation.md, .html, .csv, .json, .tex", soft_wrap=True, markup=False)
+    console.print(f"written: {folder}/ablation.md, .html, .csv, .json, .tex", soft_wrap=True)

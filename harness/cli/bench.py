@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import FiniteRange, NamedPath, device_option, torch_device
+from harness.terminal import say
 
 
 @click.command()
@@ -37,6 +38,6 @@ def bench(out: Path, quick: bool, device: str, seconds: float | None) -> None:
     if chosen.index is not None:  # everything on a GPU is made on the current one
         torch.cuda.set_device(chosen)
     time = seconds or (QUICK_SECONDS if quick else SECONDS)
-    rows = list(all_rows(lambda text: click.echo(f"\u2026 {text}", err=True), time, quick, where))
-    click.echo(write(rows, out, quick, where))
-    click.echo(f"written: {out}/scoring.md, .csv, .png, .svg")
+    rows = list(all_rows(lambda text: say(f"\u2026 {text}", err=True), time, quick, where))
+    say(write(rows, out, quick, where))
+    say(f"written: {out}/scoring.md, .csv, .png, .svg")

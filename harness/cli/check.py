@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import plugin_option
+from harness.terminal import say
 
 
 @click.command()
@@ -26,9 +27,7 @@ def check(scorer: str, plugins: tuple[Path, ...]) -> int:
     registry.resolve_config(name, {})  # an unknown name or variant is bad input, not a broken rule
     results = run_contract(name)
     for result in results:
-        click.echo(
-            f"{'ok  ' if result.passed else 'FAIL'} {result.name}{'' if result.passed else ': ' + result.detail}"
-        )
+        say(f"{'ok  ' if result.passed else 'FAIL'} {result.name}{'' if result.passed else ': ' + result.detail}")
     broken = sum(not result.passed for result in results)
-    click.echo(f"{name}: {len(results) - broken} of {len(results)} rules kept")
+    say(f"{name}: {len(results) - broken} of {len(results)} rules kept")
     return 1 if broken else 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import FiniteRange, NamedPath
+from harness.terminal import say
 
 
 @click.command("compare-published")
@@ -38,5 +39,5 @@ def compare_published(results: Path, tolerance: float) -> None:
     folder = results / comparing.STEM
     comparing.write(built, folder)
     for sentence in built.sentences:
-        click.echo(sentence)
-    click.echo(f"written: {folder}/{comparing.STEM}.md, .html, .csv, .json, .tex")
+        say(sentence)
+    say(f"written: {folder}/{comparing.STEM}.md, .html, .csv, .json, .tex")

@@ -17,6 +17,7 @@ from harness.cli._scored import (
     ties_option,
 )
 from harness.cli.options import NamedPath
+from harness.terminal import say
 
 
 @click.command()
@@ -75,10 +76,10 @@ def evaluate(
             numbers.setdefault(name, {})[rule] = result.metrics
             info[name] = result.info
     label = " + ".join(path.name for path in scores) + (" (ensemble)" if ensemble else "")
-    click.echo(f"{label} on {opened.title} {split}, ties {', '.join(rules)}")
+    say(f"{label} on {opened.title} {split}, ties {', '.join(rules)}")
     print_numbers(numbers)
     for name, reason in refused.items():
-        click.echo(f"not evaluated: {name}: {reason}", err=True)
+        say(f"not evaluated: {name}: {reason}", err=True)
     if out:
         _write(
             out,
@@ -101,4 +102,4 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    click.echo(f"written: {path}")
+    say(f"written: {path}")

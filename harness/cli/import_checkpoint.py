@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import NamedPath
+from harness.terminal import say
 
 
 @click.command()
@@ -35,5 +36,5 @@ def import_checkpoint(scorer: str, checkpoint: Path, output: Path, vocabulary: s
     checkpoints.save_model(model, output, origin="official weights")
     width = model.encoders[0].width
     settings = ", ".join(f"{key}={value}" for key, value in model.config.model_dump().items())
-    click.echo(f"{output}: {scorer} ({settings}), width {width}")
+    say(f"{output}: {scorer} ({settings}), width {width}")
     return 0

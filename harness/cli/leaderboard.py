@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import add_plugins, device_option, plugin_option, results_option, set_option, torch_device
+from harness.terminal import one_line, say
 
 
 @click.command()
@@ -58,13 +59,12 @@ def leaderboard(
     if outcome.records:
         _write(spec, outcome, store, published)
     for failure in outcome.failures:
-        click.echo(f"itm: error: {failure.label} seed {failure.seed} failed: {failure.error}", err=True)
+        say(f"itm: error: {one_line(f'{failure.label} seed {failure.seed} failed: {failure.error}')}", err=True)
     return outcome.exit_code
 
 
 def _write(experiment, outcome, store, published: bool) -> None:
-    from rich.console import Console
-
+    from harness.terminal import console as terminal_console
     from reports import leaderboard as board
     from reports import pages
 
@@ -79,6 +79,6 @@ def _write(experiment, outcome, store, published: bool) -> None:
     about = pages.about_experiment(experiment)
     folder = pages.page_folder(store.results / "leaderboards", experiment.name, board.STEM, about, run_ids)
     board.write(pages.with_about(report, about), folder)
-    console = Console(highlight=False)
+    console = terminal_console()
     console.print(board.terminal_table(report))
-    console.print(f"written: {folder}/leaderboard.md, .html, .csv, .json, .tex", soft_wrap=True, markup=False)
+    console.print(f"written: {folder}/leaderboard.md, .html, .csv, .json, .tex", soft_wrap=True)

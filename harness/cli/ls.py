@@ -17,8 +17,9 @@ KINDS = ("scorers", "variants", "datasets", "backbones", "protocols", "experimen
 @plugin_option
 def ls(kind: str, results: Path, plugins: tuple[Path, ...]) -> None:
     """List scorers, variants, datasets, backbones, protocols, experiments, or the runs in a results folder."""
-    from rich.console import Console
     from rich.table import Table
+
+    from harness.terminal import console as terminal_console
 
     add_plugins(plugins)
     header, rows = _LISTS[kind](results)
@@ -27,7 +28,7 @@ def ls(kind: str, results: Path, plugins: tuple[Path, ...]) -> None:
         table.add_column(title, no_wrap=index == 0, overflow="fold")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    console = Console(highlight=False)
+    console = terminal_console()
     if not console.is_terminal:
         console.width = 500  # a pipe has no width; long cells stay on one line
     console.print(table)

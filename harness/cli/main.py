@@ -14,6 +14,7 @@ import click
 from harness import __version__
 from harness.cli.interruptions import Interruptions, interruptions
 from harness.errors import ItmError, did_you_mean
+from harness.terminal import one_line, say
 
 #: name -> (module:attribute, one line for the list)
 COMMANDS = {
@@ -95,13 +96,13 @@ def _run(arguments: list[str] | None, signals: Interruptions) -> None:
         code = cli.main(arguments, prog_name="itm", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except ItmError as error:
-        click.echo(f"itm: error: {' '.join(str(error).split())}", err=True)
+        say(f"itm: error: {one_line(error)}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        click.echo(f"itm: error: {error.format_message()}", err=True)
+        say(f"itm: error: {one_line(error.format_message())}", err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("itm: interrupted; the same command continues where it stopped", err=True)
+        say("itm: interrupted; the same command continues where it stopped", err=True)
         signals.leave()
     except BrokenPipeError:
         sys.stderr.close()
@@ -113,7 +114,7 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         mark = f"itm: {record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        click.echo(mark + " ".join(record.getMessage().split()), err=True)
+        say(mark + one_line(record.getMessage()), err=True)
 
 
 def _log_to_stderr() -> None:

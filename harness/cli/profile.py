@@ -16,6 +16,7 @@ from harness.cli.options import (
     set_option,
     torch_device,
 )
+from harness.terminal import one_line, say
 
 
 @click.command()
@@ -138,7 +139,7 @@ def _trained(
             experiment=spec.name,
         )
     for failure in outcome.failures:
-        click.echo(f"itm: error: {failure.label} seed {failure.seed} failed: {failure.error}", err=True)
+        say(f"itm: error: {one_line(f'{failure.label} seed {failure.seed} failed: {failure.error}')}", err=True)
     finished = {record.run_id: record for record in outcome.records}
     runs = {
         entry.key: finished[cell.run_id]
@@ -198,7 +199,7 @@ def _measure(name: str, runs: dict[str, Any], results: Path, device: Any, chosen
 
     class Lines(Watcher):
         def step(self, text: str) -> None:
-            click.echo(f"profile: {text}", err=True)
+            say(f"profile: {text}", err=True)
 
     store = ProfileStore(results, name)
     with claim(results, f"profile-{name}", wait=0) as ours:
@@ -214,10 +215,9 @@ def _measure(name: str, runs: dict[str, Any], results: Path, device: Any, chosen
 
 
 def _report(name: str, results: Path, limits: Any, mix_devices: bool, mlflow: bool) -> None:
-    from rich.console import Console
-
     from harness.errors import InvalidRecord
     from harness.profiles.record import ProfileStore
+    from harness.terminal import console as terminal_console
     from reports import profile as report
 
     store = ProfileStore(results, name)
@@ -228,7 +228,7 @@ def _report(name: str, results: Path, limits: Any, mix_devices: bool, mlflow: bo
     files = report.write(built, store.folder)
     if mlflow:
         _mirror(name, results, built, files, report.flat_metrics)
-    console = Console(highlight=False)
+    console = terminal_console()
     console.print(report.terminal_table(built))
     console.print(f"written: {store.folder}/profile.md, .html, .csv, .json, .tex", soft_wrap=True)
 

@@ -13,6 +13,7 @@ from harness.experiment import Observer
 from harness.protocols import summary
 from harness.record import RunRecord
 from harness.spec import RunSpec
+from harness.terminal import console as terminal_console
 
 if TYPE_CHECKING:
     from harness.training import Epoch
@@ -25,14 +26,14 @@ class ConsoleObserver(Observer):
     """
 
     def __init__(self, console: Console | None = None):
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or terminal_console(stderr=True)
         self.live = self.console.is_terminal
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self.console,
             disable=not self.live,
             transient=True,
@@ -75,13 +76,13 @@ class ConsoleObserver(Observer):
         names = ", ".join(_title(spec) for spec in specs[:3]) + (", ..." if len(specs) > 3 else "")
         runs = f"{len(specs)} run{'' if len(specs) == 1 else 's'}"
         line = f"waiting for {runs} that other commands on this folder are at: {names}"
-        self.console.print(line, markup=False, soft_wrap=True)
+        self.console.print(line, soft_wrap=True)
 
     def _tell(self, record: RunRecord, how: str) -> None:
         self.done += 1
         result = f"FAILED: {record.error}" if record.status == "failed" else summary(record.metrics)
         line = f"[{self.done}/{self.total}] {record.label} seed {record.seed}: {result} ({how})"
-        self.console.print(line, markup=False, soft_wrap=True)
+        self.console.print(line, soft_wrap=True)
         self.progress.update(self.cells, completed=self.done)
         self.progress.update(self.epochs, visible=False)
 

@@ -14,11 +14,10 @@ from harness.cli.options import NamedPath
 @click.option("--published", is_flag=True, help="Join the published rows of the same dataset and protocol, marked so.")
 def report(results: Path, published: bool) -> None:
     """Write one leaderboard a dataset from all finished runs below RESULTS, without running anything."""
-    from rich.console import Console
-
     from harness.errors import InvalidRecord
     from harness.files.names import safe_name
     from harness.record import RunStore
+    from harness.terminal import console as terminal_console
     from reports import leaderboard as board
     from reports import pages
     from reports.loading import sound_records
@@ -29,7 +28,7 @@ def report(results: Path, published: bool) -> None:
         raise InvalidRecord(
             f"no finished run below {results}/runs; run `itm leaderboard EXP --results {results}` first"
         )
-    console = Console(highlight=False)
+    console = terminal_console()
     by_data: dict[tuple[str, str], list[str]] = {}
     for record in finished:
         by_data.setdefault((record.dataset, record.data_sha256), []).append(record.run_id)

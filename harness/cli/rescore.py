@@ -15,6 +15,7 @@ from harness.cli._scored import (
     ties_option,
 )
 from harness.cli.options import results_option
+from harness.terminal import say
 
 
 @click.command()
@@ -40,9 +41,9 @@ def rescore(run: str, names: tuple[str, ...], ties: str | None, overrides: tuple
     record = store.read(run_id)
     default = tie_rule(record) if record else "pessimistic"
     done = rescore_run(store, run_id, names, tie_rules(ties, default), dataset_options(overrides))
-    click.echo(f"{done.record.label} seed {done.record.seed} ({run_id}) from {done.source}")
+    say(f"{done.record.label} seed {done.record.seed} ({run_id}) from {done.source}")
     print_numbers(done.metrics)
-    click.echo(f"written: {store.folder(run_id) / 'record.json'}")
+    say(f"written: {store.folder(run_id) / 'record.json'}")
 
 
 @click.command()
@@ -56,6 +57,6 @@ def ensemble(runs: tuple[str, ...], names: tuple[str, ...], results: Path) -> No
 
     store = RunStore(results)
     record = record_ensemble(store, [find_run(store, run) for run in runs], names)
-    click.echo(f"{record.label} seed {record.seed}: {record.run_id}")
+    say(f"{record.label} seed {record.seed}: {record.run_id}")
     print_numbers({name: {record.evaluation["ties"]: metrics} for name, metrics in record.metrics.items()})
-    click.echo(f"written: {store.folder(record.run_id) / 'record.json'}")
+    say(f"written: {store.folder(record.run_id) / 'record.json'}")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from harness.cli.options import NamedPath, results_option
+from harness.terminal import say
 
 
 @click.command()
@@ -88,7 +89,7 @@ def significance(
     root = out or report.output_root(sources, results) / "significance"
     _write(done, root, alone=out is not None and len(subjects) == 1)
     for line in refusals:
-        click.echo(line, err=True)
+        say(line, err=True)
     return 2 if refusals else 0
 
 
@@ -101,7 +102,7 @@ def _examine(subjects, request):
     done, errors = [], []
     for subject in subjects:
         if len(subjects) > 1 and len(subject.methods) < 2 and not subject.published:
-            click.echo(f"itm: {subject.title} has one method: nothing to compare", err=True)
+            say(f"itm: {subject.title} has one method: nothing to compare", err=True)
             continue
         try:
             done.append(report.examine(subject, request))
@@ -117,20 +118,19 @@ def _examine(subjects, request):
 
 
 def _write(done, root: Path, *, alone: bool) -> None:
-    from rich.console import Console
-
+    from harness.terminal import console as terminal_console
     from reports import significance as report
 
-    console = Console(highlight=False)
+    console = terminal_console()
     for result in done:
         folder = root if alone else root / result.subject.slug
         report.write(report.build(result), folder)
         console.print(report.terminal_page(result))
-        console.print(f"written: {folder}/{report.STEM}.md, .html, .csv, .json, .tex", soft_wrap=True, markup=False)
+        console.print(f"written: {folder}/{report.STEM}.md, .html, .csv, .json, .tex", soft_wrap=True)
     page = report.build_across(done) if len(done) > 1 else None
     if page is not None:
         report.write(page, root / "across-datasets")
-        console.print(f"written: {root}/across-datasets/{report.STEM}.md, .html, ...", soft_wrap=True, markup=False)
+        console.print(f"written: {root}/across-datasets/{report.STEM}.md, .html, ...", soft_wrap=True)
 
 
 def _margins(spelled: tuple[str, ...]) -> dict[str, float]:

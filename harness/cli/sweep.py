@@ -16,6 +16,7 @@ from harness.cli.options import (
     set_option,
     torch_device,
 )
+from harness.terminal import say
 
 if TYPE_CHECKING:
     from harness.spec import Experiment
@@ -146,21 +147,20 @@ def _affordable(plan: StudyPlan, trials: int) -> int:
         return trials
     points = plan.space.points(sampler)
     if points < trials:
-        click.echo(f"the grid has {points} points, so there are {points} trials instead of {trials}", err=True)
+        say(f"the grid has {points} points, so there are {points} trials instead of {trials}", err=True)
     return min(points, trials)
 
 
 def _write(summary: StudySummary, results: Path) -> None:
-    from rich.console import Console
-
     from harness.sweeps.plan import study_folder
     from harness.sweeps.summary import summaries
+    from harness.terminal import console as terminal_console
     from reports import sweep as report
 
     others = [other for other in summaries(results, summary.experiment) if other.study != summary.study]
     built = report.build(summary, others)
     folder = study_folder(results, summary.study)
     report.write(built, summary, folder)
-    console = Console(highlight=False)
+    console = terminal_console()
     console.print(report.terminal_table(summary))
     console.print(f"written: {folder}/sweep.md, .html, .csv, .json, best.yaml", soft_wrap=True)

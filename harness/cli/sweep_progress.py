@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import click
-
 from harness.sweeps.plan import StudyPlan
 from harness.sweeps.run import Listener
 from harness.sweeps.storage import shown_storage
 from harness.sweeps.summary import TrialSummary, best_of
+from harness.terminal import say
 
 
 class ConsoleListener(Listener):
@@ -22,7 +21,7 @@ class ConsoleListener(Listener):
     def began(self, plan: StudyPlan, ended: Sequence[TrialSummary], trials: int) -> None:
         self.trials, self.total = list(ended), trials
         to_run = max(0, trials - len(ended))
-        click.echo(
+        say(
             f"study {plan.name} in {shown_storage(plan.storage)}: {len(ended)} trials already ended, {to_run} to run",
             err=True,
         )
@@ -34,7 +33,7 @@ class ConsoleListener(Listener):
         others = "".join(f", {key} {value:.4g}" for key, value in trial.values.items() if key != "rsum")
         state = "" if trial.state == "complete" else f" {trial.state.upper()} ({trial.reason})"
         leader = f"; best {best.rsum:.1f} (trial {best.number})" if best is not None else ""
-        click.echo(
+        say(
             f"[{ended}/{self.total}] trial {trial.number}: {reached}{others}{state}, {trial.seconds:.0f} s{leader}",
             err=True,
         )

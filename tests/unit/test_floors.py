@@ -28,6 +28,7 @@ FLOORS = {
         "timing",
         "memory",
         "threads",
+        "terminal",
     ],
     1: ["fragments", "metrics", "protocols", "losses", "similarity", "positives", "duplicates", "scores"],
     2: ["scorer", "scoring", "backbones", "datasets", "augmentation", "inputs", "streaming"],

@@ -1,0 +1,60 @@
+"""The one way to a terminal: whatever comes from data is shown as it is, and never obeyed.
+
+Names, captions, paths and error messages may hold an escape sequence, a direction override or rich's markup. Everything
+that a command prints goes through `say` or through a console of `console`; both show such characters as text.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Format characters that scripts and emoji need and that change nothing around them.
+_JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
+
+
+def visible(text: str) -> str:
+    """Text with each control, direction-changing or unencodable character written out (`\\x1b`); newlines stay."""
+    return "".join(_written_out(c) if _acts(c) else c for c in text)
+
+
+def one_line(text: object) -> str:
+    """`visible` text on one line."""
+    return visible(" ".join(str(text).split()))
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """Print text, which may have several lines, to stdout or stderr."""
+    click.echo(visible(str(text)), err=err)
+
+
+def console(**options: Any) -> Console:
+    """A rich console that reads no markup and no emoji codes, and shows what would act on the terminal.
+
+    Args:
+        options: of `rich.console.Console`.
+    """
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class SafeConsole(Console):
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+    return SafeConsole(markup=False, emoji=False, highlight=False, **options)
+
+
+def _acts(c: str) -> bool:
+    return c not in _JOINERS and c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def _written_out(c: str) -> str:
+    number = ord(c)
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
