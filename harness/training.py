@@ -24,7 +24,7 @@ from harness.fragments import Fragments, Tokens
 from harness.inputs import encode_split, image_batch
 from harness.losses import InfoNCE, TripletLoss
 from harness.metrics import retrieval_metrics
-from harness.profiling import StepTimer
+from harness.profiling import StepTimer, other_load
 from harness.record import atomic_path
 from harness.scorer import Objective, Scorer
 from harness.scoring import similarity_matrix
@@ -116,21 +116,24 @@ def fit(
     result = loop.resume(checkpoint)
     if result.history and on_resume is not None:
         on_resume(result.history)
-    for number in range(len(result.history), spec.epochs):
-        started = time.perf_counter()
-        losses = loop.run_epoch(number)
-        metrics = validate(scorer, validation, batch_size_eval)
-        epoch = Epoch(number, losses, metrics, loop.learning_rate, time.perf_counter() - started)
-        result.history.append(epoch)
-        if number == 0 or metrics["rsum"] > result.best["rsum"]:
-            result.best_epoch = number
-            loop.keep_best()
-        result.steps = loop.step
-        loop.save(checkpoint, result)
-        if on_epoch is not None:
-            on_epoch(epoch)
+    with other_load() as load:
+        for number in range(len(result.history), spec.epochs):
+            started = time.perf_counter()
+            losses = loop.run_epoch(number)
+            metrics = validate(scorer, validation, batch_size_eval)
+            epoch = Epoch(number, losses, metrics, loop.learning_rate, time.perf_counter() - started)
+            result.history.append(epoch)
+            if number == 0 or metrics["rsum"] > result.best["rsum"]:
+                result.best_epoch = number
+                loop.keep_best()
+            result.steps = loop.step
+            loop.save(checkpoint, result)
+            if on_epoch is not None:
+                on_epoch(epoch)
     loop.restore_best()
     result.step_ms = loop.timer.summary()
+    if result.step_ms:  # so that a step that was timed beside other processes can be told
+        result.step_ms |= {f"train_{key}": value for key, value in load.items()}
     return result
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from harness.record import RunRecord, RunStore
+from reports import noise
 from reports.document import Column, Kind
 from reports.loading import Gallery, Group, method_runs
 from reports.statistics.comparison import compare
@@ -112,7 +113,13 @@ def empty_row(gallery: Gallery) -> dict[str, Any]:
         row |= dict.fromkeys((metric, f"{metric}_sd", f"{metric}_low", f"{metric}_high"))
     row |= dict.fromkeys(("interval_covers", *EXTRA_METRICS, "tuning_trials", "tuning_steps", "tuning_seconds"))
     row |= dict.fromkeys(key for key, *_ in COSTS)
+    row |= dict.fromkeys(noise_key(key) for key, *_ in COSTS if key in noise.TIMES)
     return row | dict.fromkeys(("peak_memory_kind", "device", "data_sha256", "citation", "note", "source", "run_ids"))
+
+
+def noise_key(cost: str) -> str:
+    """The column that says whether a time of a row is noisy."""
+    return f"{cost}_noisy"
 
 
 def board_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -202,6 +209,11 @@ def _row(group: Group, runs: MethodRuns | None, place: RankedMethod | None) -> d
             f"tuning_{key}": _most(_budget(record).get(key) for record in group.records) for key in ("steps", "seconds")
         },
         **{key: group.cost(key) for key, *_ in COSTS},
+        **{
+            noise_key(key): noise.is_noisy([record.cost for record in group.records], key)
+            for key, *_ in COSTS
+            if key in noise.TIMES and group.cost(key) is not None
+        },
         "peak_memory_mib": memory,
         "peak_memory_kind": memory_kind,
         "device": device(group),

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from reports import figures
-from reports._board import Board
+from reports._board import Board, noise_key
 from reports._board_text import listed
 from reports.document import Figure
 
@@ -16,7 +16,7 @@ _MOST_METHODS = 30
 _MOST_LABELS = 8
 _AND_SPEED = (
     ", and rSum against the pairs scored in a second (logarithmic; up and to the right is better). A method has the "
-    "same mark on both sides"
+    "same mark on both sides; a hollow one on the right was timed on a busy machine and its place is not to be trusted"
 )
 
 
@@ -79,7 +79,9 @@ def _speed(axes: Axes, rows: Sequence[dict[str, Any]]) -> list[tuple[float, floa
         x, y = row["pairs_per_second"], row["rsum"]
         if row["rsum_low"] is not None:
             axes.plot([x, x], [row["rsum_low"], row["rsum_high"]], color=mark["color"], linewidth=1.2, alpha=0.6)
-        axes.plot([x], [y], markersize=6.5, linestyle="none", markeredgecolor="white", **mark)
+        noisy = {"markerfacecolor": "white", "markeredgecolor": mark["color"]}
+        face = noisy if row[noise_key("pairs_per_second")] else {"markeredgecolor": "white"}
+        axes.plot([x], [y], markersize=6.5, linestyle="none", **mark, **face)
         taken.append((x, y, str(row["label"])))
     axes.margins(x=0.18, y=0.12)
     axes.set_xlabel("pairs scored a second")

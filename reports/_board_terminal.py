@@ -10,6 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from reports import noise
 from reports.document import Cell, Column, cell, single_line
 
 _COLUMNS = (
@@ -19,8 +20,10 @@ _COLUMNS = (
     Column(key="i2t_r1", title="i2t R@1", kind="number"),
     Column(key="t2i_r1", title="t2i R@1", kind="number"),
     Column(key="rsum", title="rSum ± SD [95 % CI]", kind="estimate"),
-    Column(key="encode_image_ms_p50", title="Image ms", kind="significant", digits=3),
-    Column(key="pairs_per_second", title="Pairs/s", kind="significant", digits=3),
+    Column(
+        key="encode_image_ms_p50", title="Image ms", kind="significant", digits=3, noise="encode_image_ms_p50_noisy"
+    ),
+    Column(key="pairs_per_second", title="Pairs/s", kind="significant", digits=3, noise="pairs_per_second_noisy"),
 )
 _WIDE = 96  # columns of a terminal below which the seeds, the SD and the encoding time are left to the files
 _LONGEST_NAME = 34
@@ -57,6 +60,8 @@ def tables(frame: pd.DataFrame, *, narrow: bool = False) -> Group:
         ]
         if len(joined):
             made.append(Text(f"and {len(joined)} published rows (see the files; they have no interval and no tier)"))
+    if (measured[["encode_image_ms_p50_noisy", "pairs_per_second_noisy"]] == True).any(axis=None):  # noqa: E712 - NA
+        made.append(Text(noise.LEGEND, style="dim"))
     return Group(*made)
 
 

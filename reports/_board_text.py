@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from reports import noise
 from reports._board import Board
 from reports.document import fixed, significant
 from reports.statistics.refusals import MINIMUM_SEEDS
 
-# Above this share of all CPUs taken by other processes while timing, latencies move with the neighbours (profiling.py).
-_BUSY_PERCENT = 6.0
 _TIES = {
     "pessimistic": "a wrong item with the same score counts as ranked above the correct one",
     "optimistic": "a wrong item with the same score counts as ranked below it, which flatters constant scores",
@@ -158,9 +157,9 @@ def _cost(board: Board) -> Iterator[str]:
     kinds = sorted({str(row["peak_memory_kind"]) for row in board.rows if row["peak_memory_kind"]})
     if kinds:
         yield f"Peak memory is that of training and evaluation ({' or '.join(kinds)} memory)."
-    load = max((record.cost.get("other_cpu_percent", 0.0) for record in records), default=0.0)
-    if load > _BUSY_PERCENT:
-        yield (
-            f"While a run was timed, other processes took up to {fixed(load, 0)} % of the CPUs: its latencies are "
-            "not to be trusted to better than that."
-        )
+    costs = [record.cost for record in records]
+    if any(noise.is_noisy(costs, key) for key in noise.TIMES):
+        most = max(noise.load(cost, key) or 0.0 for cost in costs for key in noise.TIMES)
+        yield f"{noise.LEGEND} Here others took up to {fixed(most, 0)} %."
+    if any(noise.is_unknown(costs, key) for key in noise.TIMES):
+        yield noise.UNKNOWN

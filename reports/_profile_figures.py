@@ -64,7 +64,8 @@ def pareto_figure(rows: Sequence[Row], axis: Axis, devices: Sequence[str], suffi
         key=f"pareto-{axis.key}{suffix}",
         caption=(
             f"rSum against {axis.title} (logarithmic; up and to the {better} is better) on {'; '.join(devices)}. "
-            "Grey points are dominated: another is at least as good in both and better in one."
+            "Grey points are dominated: another is at least as good in both and better in one. Hollow points were timed on a "
+            "busy machine: they neither dominate nor are dominated."
         ),
         alt=f"Not dominated, by {axis.title}: {names}.",
     )
@@ -173,7 +174,8 @@ def _style(number: int) -> dict[str, Any]:
 def _mark(axes: Axes, row: Row, axis: Axis, number: int) -> None:
     style = _style(number)
     front = bool(row[f"front_{axis.key}"])
-    colour = style["color"] if front else _DOMINATED
+    noisy = axis.measured and bool(row[f"noisy_{axis.column}"])
+    colour = style["color"] if front or noisy else _DOMINATED
     x, y = row[axis.column], row["rsum"]
     bars: dict[str, Any] = {"color": colour, "linewidth": 1.1, "alpha": 0.8 if front else 0.45, "zorder": 2}
     if row["rsum_low"] is not None:
@@ -182,8 +184,8 @@ def _mark(axes: Axes, row: Row, axis: Axis, number: int) -> None:
     if axis.measured and low is not None and high is not None:
         axes.plot([low, high], [y, y], **bars)
     axes.plot(
-        [x], [y], marker=style["marker"], markersize=7.5 if front else 5.5, color=colour, markeredgecolor="white",
-        linestyle="none", zorder=3,
+        [x], [y], marker=style["marker"], markersize=7.5 if front else 5.5, color=colour, linestyle="none", zorder=3,
+        markeredgecolor=colour if noisy else "white", markerfacecolor="white" if noisy else colour,
     )  # fmt: skip
 
 

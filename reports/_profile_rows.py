@@ -65,6 +65,8 @@ def mark_fronts(rows: Sequence[Row]) -> None:
     """Fill `front_*` and `beaten_by_*` of rows that are compared with each other."""
     for axis in AXES:
         there = [row for row in rows if row[axis.column] is not None and not row["is_fine"]]
+        if axis.measured:  # a noisy time neither dominates nor is dominated
+            there = [row for row in there if not row[f"noisy_{axis.column}"]]
         values = [(row[axis.column], row["rsum"]) for row in there]
         beaten = strongest_dominator(values, (axis.sense, "max")) if there else []
         for row in rows:
@@ -75,7 +77,7 @@ def mark_fronts(rows: Sequence[Row]) -> None:
     for row in rows:
         on = [axis.key for axis in AXES if row[f"front_{axis.key}"]]
         row["fronts"] = ", ".join(on)
-        row["beaten_by"] = None if on else row["beaten_by_latency"]
+        row["beaten_by"] = None if on or row["noisy"] else row["beaten_by_latency"]
         if row["is_fine"]:
             row["beaten_by"] = f"{row['base']}, which it equals"
 
@@ -147,6 +149,9 @@ def _row(profile: Profile, gallery: Gallery, point: Point, table: RankTable | No
         "encode_text_mflops": _scaled(point.sizes.get("encode_text_flops"), 1e-6),
         "achieved_gflops": point.sizes.get("achieved_gflops"),
         "achieved_percent": _share(profile, point),
+        "noisy_t2i_ms": t2i is not None and t2i.whole.noisy,
+        "noisy_i2t_ms": i2t is not None and i2t.whole.noisy,
+        "noisy_pairs_per_second": pairs is not None and pairs.whole.noisy,
         "noisy": any(r.whole.noisy for r in (t2i, i2t, pairs) if r is not None),
         "k": point.settings.get("k") if point.kind == "cascade" else None,
         # A cascade that leaves nothing out is its fine scorer: the end of its curve, and no choice of its own.

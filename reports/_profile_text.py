@@ -17,8 +17,32 @@ _MOST_NAMED = 6
 
 
 def advice(rows: Sequence[Row], gallery: int) -> list[str]:
-    """The best choice under each latency, as long as it changes; then what nobody should use."""
+    """The best choice under each latency, as long as it changes; then what is dominated. Noisy points decide nothing."""
     rows = [row for row in rows if not row["is_fine"]]
+    quiet = [row for row in rows if not row["noisy"]]
+    left_out = noise_sentence(rows)
+    if not quiet:
+        return left_out
+    return [*left_out, *_advice(quiet, gallery)]
+
+
+def noise_sentence(rows: Sequence[Row]) -> list[str]:
+    """How many points are noisy, and what follows; nothing where none is."""
+    noisy = sum(row["noisy"] for row in rows)
+    if not noisy:
+        return []
+    if noisy == len(rows):
+        return [
+            f"All {len(rows)} points were timed on a busy machine (marked ~), so nothing is advised and no point is called "
+            "dominated in time: run the same command on a quiet machine."
+        ]
+    return [
+        f"{noisy} of {len(rows)} points were timed on a busy machine (marked ~) and are left out of the advice below: run the "
+        "same command on a quiet machine."
+    ]
+
+
+def _advice(rows: Sequence[Row], gallery: int) -> list[str]:
     best = max(rows, key=lambda row: (row["rsum"], -row["t2i_ms"]))
     sentences, named = [], set()
     for step in STEPS_MS:
@@ -37,7 +61,7 @@ def advice(rows: Sequence[Row], gallery: int) -> list[str]:
         more = [f"{len(beaten) - _MOST_NAMED} more"] if len(beaten) > _MOST_NAMED else []
         shown = listed([*beaten[:_MOST_NAMED], *more])
         sentences.append(
-            f"{shown} {'is' if len(beaten) == 1 else 'are'} beaten on every chart: something here is at least as accurate "
+            f"{shown} {'is' if len(beaten) == 1 else 'are'} dominated on every chart: another point is at least as accurate "
             "and cheaper, whatever the cost."
         )
     return sentences
@@ -47,12 +71,21 @@ def budget_sentence(rows: Sequence[Row], limits: Sequence[Limit]) -> str:
     """The best admissible point of a budget, or what stands in the way."""
     rows = [row for row in rows if not row["is_fine"]]
     wanted = " and ".join(limit.text for limit in limits)
-    chosen = best_within(rows, limits)
-    best = max(rows, key=lambda row: row["rsum"])
+    timed = [f"noisy_{column}" for limit in limits for column in ("t2i_ms", "i2t_ms", "pairs_per_second")
+             if limit.quantity.column.startswith(column)]  # fmt: skip
+    known = [row for row in rows if not any(row[key] for key in timed)]
+    left_out = f" ({len(rows) - len(known)} points with noisy times left out)" if len(known) < len(rows) else ""
+    if not known:
+        return f"Whether a point satisfies {wanted} is unknown: all {len(rows)} were timed on a busy machine; measure again."
+    chosen = best_within(known, limits)
+    best = max(known, key=lambda row: row["rsum"])
     if chosen is not None:
-        return _choice(dict(chosen), best, f"Within {wanted}")
-    failing = [f"{limit.text} by {sum(not limit.admits(row) for row in rows)} of {len(rows)}" for limit in limits]
-    return f"Nothing here keeps {wanted}: broken are {listed(failing)}; relax the tightest or train a smaller model."
+        return _choice(dict(chosen), best, f"Within {wanted}{left_out}")
+    failing = [f"{limit.text} by {sum(not limit.admits(row) for row in known)} of {len(known)}" for limit in limits]
+    return (
+        f"No point satisfies {wanted}{left_out}: violated are {listed(failing)}; relax the tightest limit or train a smaller "
+        "model."
+    )
 
 
 def opening(profile: Profile) -> str:

@@ -13,7 +13,7 @@ from rich.console import Group as Rendering
 from rich.table import Table as TerminalTable
 
 from harness.record import RunRecord, RunStore
-from reports import figures, render
+from reports import figures, noise, render
 from reports._board import device
 from reports.document import Column, Figure, Report, Section, Table, fixed, interval
 from reports.loading import Gallery, Group, finished_records, groups, method_runs
@@ -174,6 +174,7 @@ def _section(
             "seeds, as a change from the reference in percent.",
             "Positive differences: the model is better than the reference. The image is the unit of every interval and "
             f"test; rSum: Holm over the {len(members) - 1} comparisons; recalls: step-down maxT over all of them.",
+            *([noise.LEGEND] if any(row[f"{key}_noisy"] for row in rows for key, _ in _COSTS) else []),
         ],
     )
     return section, rows
@@ -206,6 +207,8 @@ def _row(
     for key, _ in _COSTS:
         mine, theirs = group.cost(key), reference.cost(key)
         row[f"{key}_percent"] = 100 * (mine / theirs - 1) if rsum and mine is not None and theirs else None
+        costs = [record.cost for record in (*group.records, *reference.records)]
+        row[f"{key}_noisy"] = noise.is_noisy(costs, key) if row[f"{key}_percent"] is not None else None
     row["published_difference"] = (
         published.difference(removed[label], removed[reference.label]) if published and rsum else None
     )
@@ -243,7 +246,10 @@ def _effects(
     ]
     if published:
         columns.append(Column(key="published_difference", title="Published", kind="number", help=published.source))
-    columns += [Column(key=f"{key}_percent", title=title, kind="number", group="Cost") for key, title in _COSTS]
+    columns += [
+        Column(key=f"{key}_percent", title=title, kind="number", group="Cost", noise=f"{key}_noisy")
+        for key, title in _COSTS
+    ]
     claim = "retrained models" if comparison.claim == "method" else "these trained models only"
     return Table(
         frame=frame,

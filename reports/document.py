@@ -14,6 +14,8 @@ from typing import Any, Literal
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
+from reports.noise import MARK
+
 MISSING = "—"
 Kind = Literal["text", "number", "significant", "estimate"]
 
@@ -32,6 +34,7 @@ class Column:
         help: one line that explains the column, for HTML.
         pinned: stays in sight while a wide table is scrolled sideways, for HTML.
         prose: long text, which the LaTeX file leaves out.
+        noise: column of the frame that says whether the value is noisy; such a value is marked where it stands.
     """
 
     key: str
@@ -42,6 +45,7 @@ class Column:
     help: str = ""
     pinned: bool = False
     prose: bool = False
+    noise: str = ""
 
     @property
     def numeric(self) -> bool:
@@ -181,13 +185,15 @@ def cell(column: Column, record: Mapping[Any, Any]) -> Cell:
     if column.kind == "text":
         return Cell(single_line(str(value)), text=True)
     number = float(value)  # type: ignore[arg-type]
+    noisy = record.get(column.noise) if column.noise else None
+    mark = MARK if not is_missing(noisy) and noisy else ""
     if column.kind == "significant":
-        return Cell(significant(number, column.digits))
+        return Cell(mark + significant(number, column.digits))
     if column.kind == "number":
-        return Cell(fixed(number, column.digits))
+        return Cell(mark + fixed(number, column.digits))
     sd, low, high = (record.get(f"{column.key}_{part}") for part in ("sd", "low", "high"))
     return Cell(
-        fixed(number, column.digits),
+        mark + fixed(number, column.digits),
         "" if is_missing(sd) else fixed(float(sd), column.digits),  # type: ignore[arg-type]
         "" if is_missing(low) or is_missing(high) else interval(float(low), float(high), column.digits),  # type: ignore[arg-type]
     )

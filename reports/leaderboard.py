@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.record import RunRecord, RunStore
 from reports import _board_terminal, render
-from reports._board import COSTS, Board, board_frame, make_board, recall_columns
+from reports._board import COSTS, Board, board_frame, make_board, noise_key, recall_columns
 from reports._board_figure import board_figure
 from reports._board_published import published_rows, published_tables
 from reports._board_text import headline, reading, subject
@@ -150,7 +150,10 @@ def _accuracy_columns() -> list[Column]:
 
 
 def _cost_columns(board: Board) -> list[Column]:
-    costs = [Column(key=k, title=t, kind="significant", digits=digits, help=what) for k, t, digits, what in COSTS]
+    costs = [
+        Column(key=k, title=t, kind="significant", digits=digits, help=what, noise=noise_key(k))
+        for k, t, digits, what in COSTS
+    ]
     return [
         *_naming_columns(),
         *costs,

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from harness.profiles.record import Profile, device_slug
 from harness.record import RankTable
-from reports import render
+from reports import noise, render
 from reports._profile_figures import cascade_figure, pareto_figure, scaling_figure
 from reports._profile_rows import AXES, Row, mark_fronts, rows_of, scaling_rows, scenario_rows
 from reports._profile_text import READING, advice, budget_sentence, opening, warnings
@@ -91,13 +91,18 @@ def terminal_table(report: Report) -> Rendering:
             cells = [
                 single_line(str(row["label"])),
                 fixed(row["rsum"], 1),
-                f"{'~' if row['noisy'] else ''}{_number(row['t2i_ms'])}",
-                *(_number(row[key]) for key in ("pairs_per_second", "memory_mib", "index_bytes_per_image")),
+                *(
+                    f"{noise.MARK if row.get(f'noisy_{key}') else ''}{_number(row[key])}"
+                    for key in ("t2i_ms", "pairs_per_second", "memory_mib", "index_bytes_per_image")
+                ),
                 "".join(axis.key[0].upper() for axis in AXES if row[f"front_{axis.key}"] is True),
             ]
             table.add_row(*map(Text, cells), style="" if row["fronts"] else "dim")
         parts.append(table)
-    parts.append(Text("Front: not beaten in (L)atency, (P)airs/s, (M)emory, (I)ndex size; ~ noisy", style="dim"))
+    legend = (
+        f"Front: not dominated in (L)atency, (P)airs/s, (M)emory, (I)ndex size; {noise.MARK} noisy, decides nothing"
+    )
+    parts.append(Text(legend, style="dim"))
     return Rendering(*parts, *(Text(sentence) for sentence in report.sentences))
 
 
@@ -154,23 +159,46 @@ def _points(rows: Sequence[Row], profile: Profile, suffix: str) -> Table:
     columns = [
         Column(key="label", title="Point", pinned=True),
         Column(key="rsum", title="rSum", kind="estimate", help="95 % interval over images"),
-        Column(key="t2i_ms", title="p50", kind="estimate", digits=2, group="Query, caption to images (ms)"),
-        Column(key="t2i_ms_p95", title="p95", kind="significant", digits=3, group="Query, caption to images (ms)"),
-        Column(key="t2i_ms_p99", title="p99", kind="significant", digits=3, group="Query, caption to images (ms)"),
+        Column(
+            key="t2i_ms",
+            title="p50",
+            kind="estimate",
+            digits=2,
+            group="Query, caption to images (ms)",
+            noise="noisy_t2i_ms",
+        ),
+        Column(
+            key="t2i_ms_p95",
+            title="p95",
+            kind="significant",
+            digits=3,
+            group="Query, caption to images (ms)",
+            noise="noisy_t2i_ms",
+        ),
+        Column(
+            key="t2i_ms_p99",
+            title="p99",
+            kind="significant",
+            digits=3,
+            group="Query, caption to images (ms)",
+            noise="noisy_t2i_ms",
+        ),
         Column(key="t2i_ms_iqr", title="IQR", kind="significant", digits=2, group="Query, caption to images (ms)"),
-        Column(key="i2t_ms", title="p50", kind="estimate", digits=2, group="Image to captions (ms)"),
-        Column(key="pairs_per_second", title="Pairs/s", kind="significant", digits=3),
+        Column(
+            key="i2t_ms", title="p50", kind="estimate", digits=2, group="Image to captions (ms)", noise="noisy_i2t_ms"
+        ),
+        Column(key="pairs_per_second", title="Pairs/s", kind="significant", digits=3, noise="noisy_pairs_per_second"),
         Column(key="memory_mib", title="Memory (MiB)", kind="significant", digits=3, help="weights + index + working"),
         Column(key="index_bytes_per_image", title="Index (B/image)", kind="significant", digits=3),
         Column(key="fronts", title="On the front of"),
-        Column(key="beaten_by", title="Beaten by", prose=True),
+        Column(key="beaten_by", title="Dominated by", prose=True),
     ]
     return Table(
         frame=frame,
         columns=columns,
         caption=f"All points, best rSum first; queries at a gallery of {profile.gallery:,}, on {profile.device}",
         key=f"points{suffix}",
-        muted=[number for number, row in enumerate(order) if not row["fronts"]],
+        muted=[number for number, row in enumerate(order) if not row["fronts"] and not row["noisy"]],
     )
 
 
@@ -214,9 +242,9 @@ def _scenarios(profile: Profile, suffix: str) -> Table:
         Column(key="label", title="Point", pinned=True),
         Column(key="scenario", title="Scenario"),
         Column(key="samples", title="Samples", kind="number", digits=0),
-        Column(key="p50_ms", title="p50", kind="significant", digits=3, group="ms"),
-        Column(key="p95_ms", title="p95", kind="significant", digits=3, group="ms"),
-        Column(key="p99_ms", title="p99", kind="significant", digits=3, group="ms"),
+        Column(key="p50_ms", title="p50", kind="significant", digits=3, group="ms", noise="noisy"),
+        Column(key="p95_ms", title="p95", kind="significant", digits=3, group="ms", noise="noisy"),
+        Column(key="p99_ms", title="p99", kind="significant", digits=3, group="ms", noise="noisy"),
         Column(key="iqr_ms", title="IQR", kind="significant", digits=2, group="ms"),
         Column(key="minimum_ms", title="Minimum", kind="significant", digits=3, group="ms"),
         Column(key="spread_percent", title="Rounds apart (%)", kind="number", digits=0),

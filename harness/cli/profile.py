@@ -207,7 +207,7 @@ def _measure(name: str, runs: dict[str, Any], results: Path, device: Any, chosen
             store.write(*profile_runs(name, runs, RunStore(results), device, chosen, Lines()))
             return
     # Two at once would time each other, and measure the same twice.
-    click.echo(f"profile: another command is measuring {store.folder}; waiting for it", err=True)
+    say(f"profile: another command is measuring {store.folder}; waiting for it", err=True)
     before = store.state()
     with claim(results, f"profile-{name}"):
         if store.state() == before:  # it died

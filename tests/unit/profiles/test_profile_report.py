@@ -5,6 +5,7 @@ import itertools
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -194,7 +195,7 @@ def test_advice_names_the_best_under_each_latency_and_its_price():
     )
     assert "Under 5 ms a query at 1,000 images: cascade(clip, scan, 10), rSum 300.0" in said
     assert "Under 50 ms a query at 1,000 images: scan, rSum 400.0, 30 ms; nothing here is more accurate." in said
-    assert "scan 1/4 patches is beaten on every chart" in said
+    assert "scan 1/4 patches is dominated on every chart" in said
 
 
 def test_noise_is_said():
@@ -202,6 +203,41 @@ def test_noise_is_said():
     said = " ".join(profile.build([(record(points), ranks(points))], title="P").sections[0].sentences)
     assert "Noisy: 2 of" in said
     assert "Noisy" not in " ".join(built().sections[0].sentences)
+
+
+def test_a_noisy_point_is_marked_and_decides_nothing(tmp_path):
+    """clip is fast and quiet; scan is the most accurate, but was timed on a busy machine."""
+    points = (POINTS[0], point("scan", 400.0, 30.0, 300.0, 1.0, noisy=True))
+    report = profile.build([(record(points), ranks(points))], title="P", limits=budget.parse("latency<=50ms"))
+    assert "No point" not in report.sentences[0]
+    assert "(1 points with noisy times left out): clip" in report.sentences[0]
+    assert "1 of 2 points were timed on a busy machine" in report.sentences[1]
+    assert not any("scan" in sentence for sentence in report.sentences)
+    rows = {row["label"]: row for row in report.data["points"]}
+    assert (rows["scan"]["front_latency"], rows["scan"]["front_memory"]) == (None, False) or rows["scan"][
+        "front_memory"
+    ]
+    assert rows["clip"]["front_latency"]
+    written = {
+        path.suffix: path.read_text("utf-8") for path in profile.write(report, tmp_path) if path.suffix != ".png"
+    }
+    assert "~30.00" in written[".md"]
+    assert "~30.00" in written[".html"]
+    assert r"\textasciitilde{}30.00" in written[".tex"]
+    assert pd.read_csv(tmp_path / "profile.csv").set_index("label")["noisy_t2i_ms"].to_dict() == {
+        "clip": False,
+        "scan": True,
+    }
+
+
+def test_a_profile_of_noisy_points_alone_advises_nothing():
+    points = tuple(
+        point(name, rsum, ms, 300.0, 1.0, noisy=True) for name, rsum, ms in (("a", 100.0, 1.0), ("b", 400.0, 9.0))
+    )
+    report = profile.build([(record(points), ranks(points))], title="P", limits=budget.parse("latency<=50ms"))
+    assert report.sentences[0].startswith("Whether a point satisfies latency <= 50.0 ms is unknown")
+    assert report.sentences[1].startswith("All 2 points were timed on a busy machine")
+    assert not any("more accurate" in sentence or "dominated on" in sentence for sentence in report.sentences)
 
 
 def test_everything_is_written_and_the_device_is_in_every_caption(tmp_path):
@@ -288,7 +324,7 @@ def test_the_best_admissible_point(text, label):
     found = budget.best_within(rows, budget.parse(text))
     assert (found["label"] if found else None) == label
     said = built(limits=budget.parse(text)).sentences[0]
-    assert (label in said) if label else said.startswith("Nothing here keeps")
+    assert (label in said) if label else said.startswith("No point satisfies")
 
 
 # The record ------------------------------------------------------------------------------------------------------------

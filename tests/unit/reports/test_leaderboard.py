@@ -233,8 +233,32 @@ def test_busy_machines_and_different_devices_are_said(three_scorers):
     cost = {**record.cost, "other_cpu_percent": 42.0}
     three_scorers.store.write(record.model_copy(update={"cost": cost, "environment": {"gpu": "GPU X"}}))
     text = reading(build(three_scorers))
-    assert "up to 42 % of the CPUs" in text
+    assert "Here others took up to 42 %" in text
     assert "different devices" in text
+
+
+def test_a_noisy_cost_is_marked_in_its_cell_in_every_medium(three_scorers, tmp_path):
+    """One method was timed beside busy neighbours, one on a quiet machine, one by a version that did not say."""
+    figures = (("chan", 42.0), ("scan", 1.0), ("clip", None))
+    for run_id in three_scorers.ids:
+        record = three_scorers.store.read(run_id)
+        load = dict(figures).get(record.scorer)
+        cost = {"pairs_per_second": 3286.0} | ({} if load is None else {"other_cpu_percent": load})
+        three_scorers.store.write(record.model_copy(update={"cost": cost}))
+    report = build(three_scorers)
+    labels = set(report.main["label"])
+    flat = report.main.set_index("label")["pairs_per_second_noisy"]
+    assert {name: bool(flat[name]) for name in labels if name in dict(figures)} == {
+        name: (load or 0) > 6 for name, load in figures if name in labels
+    }
+    leaderboard.write(report, tmp_path)
+    for suffix, mark in ((".md", "~3,286"), (".html", "~3,286"), (".tex", r"\textasciitilde{}3,286")):
+        assert (tmp_path / f"leaderboard{suffix}").read_text("utf-8").count(mark) == 1
+    assert "~3,286" in shown(report, 120)
+    assert "marks a time or rate" in shown(report, 120)
+    assert "marks a time or rate" in reading(report)
+    methods = json.loads((tmp_path / "leaderboard.json").read_text())["data"]["boards"][0]["methods"]
+    assert {m["label"] for m in methods if m["pairs_per_second_noisy"]} == {"chan"}
 
 
 def test_the_terminal_table_fits_and_reads_no_markup(three_scorers):

@@ -1,0 +1,46 @@
+"""Which measured times can be trusted: a time that other processes disturbed is marked in its cell and decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+#: Percent of all CPUs taken by other processes, above which times move with the neighbours.
+BUSY_PERCENT = 6.0
+#: Stands before a noisy figure in every medium.
+MARK = "~"
+LEGEND = (
+    f"{MARK} marks a time or rate that was measured while other processes took more than {BUSY_PERCENT:.0f} % of the CPUs, or "
+    "whose repetitions disagree: it may be off by any factor. Measure again on a quiet machine before you rely on it."
+)
+UNKNOWN = (
+    "Some runs do not say how busy the machine was while they were timed; their times are neither marked nor confirmed."
+)
+
+#: Time of a record's cost -> the key that says how busy the machine was meanwhile.
+LOAD_OF = {
+    "train_step_ms_p50": "train_other_cpu_percent",
+    "train_step_ms_p95": "train_other_cpu_percent",
+}
+TIMES = (
+    "encode_image_ms_p50",
+    "encode_text_ms_p50",
+    "query_ms_p50",
+    "query_ms_p95",
+    "pairs_per_second",
+    "train_step_ms_p50",
+)
+
+
+def load(cost: Mapping[str, float], key: str) -> float | None:
+    """Percent of the CPUs that others took while a time was measured; None where the record does not say."""
+    return cost.get(LOAD_OF.get(key, "other_cpu_percent"))
+
+
+def is_noisy(costs: Iterable[Mapping[str, float]], key: str) -> bool:
+    """Whether any of the records that a figure comes from was disturbed while it was measured."""
+    return key in TIMES and any((load(cost, key) or 0.0) > BUSY_PERCENT for cost in costs if key in cost)
+
+
+def is_unknown(costs: Iterable[Mapping[str, float]], key: str) -> bool:
+    """Whether a record gives a time without saying how busy the machine was."""
+    return key in TIMES and any(load(cost, key) is None for cost in costs if key in cost)
