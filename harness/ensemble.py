@@ -17,8 +17,8 @@ from harness.datasets.base import Dataset
 from harness.errors import InvalidDataset, InvalidRecord
 from harness.evaluation import evaluate
 from harness.record import RunRecord, RunStore, atomic_path
-from harness.rescoring import SCORES, tie_rule
-from harness.scores import mean_scores, open_member
+from harness.rescoring import tie_rule
+from harness.scores import SCORES, mean_scores, open_member
 from harness.spec import Component, EvaluationSpec, sha256_json
 
 ORIGIN = "ensemble"

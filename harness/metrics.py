@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import InvalidSimilarity
-from harness.positives import PositiveCounts, Positives, Ties, check_ties, count_positives
-from harness.scores import comparable
+from harness.positives import PositiveCounts, Positives, Ties, check_ties, count_positives, rankable
 
 KS = (1, 5, 10)
 _BLOCK_ELEMENTS = 2_000_000  # of one row block: the comparison masks stay in the cache
@@ -176,7 +175,7 @@ def count_ranks(similarity: Tensor | np.ndarray, caption_image: Sequence[int] | 
     """
     if similarity.ndim != 2 or 0 in similarity.shape:
         raise InvalidSimilarity(f"similarity must be a non-empty (I, T) matrix, got shape {tuple(similarity.shape)}")
-    similarity = comparable(similarity)
+    similarity = rankable(similarity)
     images, texts = similarity.shape
     owner = caption_owners(caption_image, images, texts)
     step = max(1, _BLOCK_ELEMENTS // texts)

@@ -174,6 +174,15 @@ class PositiveCounts:
         return np.add.reduceat(values.astype(np.float64), self.starts[:-1]) / self.relevant
 
 
+def rankable(similarity: Tensor | np.ndarray) -> Tensor | np.ndarray:
+    """The matrix in a type that can be compared exactly; floating-point tensors are left where they are."""
+    if not isinstance(similarity, Tensor):
+        return comparable(similarity)
+    if similarity.is_floating_point():
+        return similarity
+    return torch.from_numpy(comparable(similarity.cpu().numpy()).astype(np.float64)).to(similarity.device)
+
+
 def count_positives(similarity: Tensor | np.ndarray, positives: Positives, direction: Direction) -> PositiveCounts:
     """Count, for every correct item of every query, what lies above it and what ties with it.
 
@@ -190,7 +199,7 @@ def count_positives(similarity: Tensor | np.ndarray, positives: Positives, direc
     """
     if not len(positives.queries):
         raise InvalidSimilarity(f"no {direction} query has a correct item")
-    similarity = comparable(similarity)
+    similarity = rankable(similarity)
     size = similarity.shape[1 if direction == "i2t" else 0]
     step = max(1, _BLOCK_ELEMENTS // size)
     counts = np.empty((4, len(positives.items)), dtype=np.int64)

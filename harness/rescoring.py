@@ -16,10 +16,9 @@ from harness.evaluation import subject_of
 from harness.metrics import Ties, metrics_from_ranks
 from harness.protocols.folds import FoldProtocol
 from harness.record import RankTable, RunRecord, RunStore
-from harness.scores import open_scores
+from harness.scores import SCORES, open_scores
 from harness.spec import Component
 
-SCORES = "scores.npy"
 # Metrics that are computed again may differ in their last bits, by the order of a sum.
 _TOLERANCE = 1e-6
 # Under the expected rule recalls depend on how a harness's version defines them, the ranks do not.

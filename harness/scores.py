@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from harness.errors import InvalidSimilarity
 from harness.filetypes import identify, mismatch
 
+SCORES = "scores.npy"  #: of a run that keeps them, in its folder
 _BLOCK_ELEMENTS = 4_000_000
 #: What to do with a file that is no score matrix, by what it is.
 _ADVICE = {
@@ -70,10 +69,10 @@ def open_scores(path: Path, images: int, texts: int) -> np.ndarray:
             f"({images}, {texts}){hint}"
         )
     _require_finite(scores, path)
-    return _comparable(scores)
+    return comparable(scores)
 
 
-def comparable(scores: Tensor | np.ndarray) -> Tensor | np.ndarray:
+def comparable(scores: np.ndarray) -> np.ndarray:
     """The same matrix in a type whose values rank as the given ones do, to the last bit.
 
     Floats up to 64 bits keep their type, in native byte order. Whole numbers and booleans stay as they are where float64
@@ -81,7 +80,7 @@ def comparable(scores: Tensor | np.ndarray) -> Tensor | np.ndarray:
     its place among the distinct values of the matrix: order and ties stay, which is all that ranks depend on.
 
     Args:
-        scores: (I, T), an array, a memory map or a tensor.
+        scores: (I, T), an array or a memory map.
 
     Returns:
         (I, T): the argument itself where nothing needs converting, else a copy.
@@ -89,14 +88,6 @@ def comparable(scores: Tensor | np.ndarray) -> Tensor | np.ndarray:
     Raises:
         InvalidSimilarity: complex numbers, text or Python objects.
     """
-    if isinstance(scores, Tensor):
-        if scores.is_floating_point():
-            return scores
-        return torch.from_numpy(_comparable(scores.cpu().numpy()).astype(np.float64)).to(scores.device)
-    return _comparable(scores)
-
-
-def _comparable(scores: np.ndarray) -> np.ndarray:
     if scores.dtype.kind not in "fiub":
         raise InvalidSimilarity(
             f"the scores are {_type_name(scores.dtype)}; they must be real numbers (floats, whole numbers or booleans)"

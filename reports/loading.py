@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.errors import InvalidRecord
 from harness.record import RankTable, RunRecord, RunStore
-from harness.scores import open_scores
+from harness.scores import SCORES, open_scores
 from harness.spec import canonical_json, sha256_json
 from reports.statistics.errors import InvalidComparison
 from reports.statistics.hits import RECALLS, image_columns
@@ -240,8 +240,6 @@ def _rivals(store: RunStore, record: RunRecord, runs: MethodRuns) -> tuple[Rival
 
     They do not where a protocol cuts the gallery into folds, counts other positives as correct, or breaks ties otherwise.
     """
-    from harness.rescoring import SCORES  # which opens datasets: not to be loaded for a table of ranks
-
     path = store.folder(record.run_id) / SCORES
     if not path.is_file() or len(np.unique(runs.fold)) > 1 or not runs.image_queried.all():
         return None

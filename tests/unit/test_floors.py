@@ -18,6 +18,8 @@ FLOORS = {
     0: [
         "errors",
         "files",
+        "filetypes",
+        "scores",
         "strict_yaml",
         "source_files",
         "spec",
@@ -30,7 +32,7 @@ FLOORS = {
         "threads",
         "terminal",
     ],
-    1: ["fragments", "metrics", "protocols", "losses", "similarity", "positives", "duplicates", "scores"],
+    1: ["fragments", "metrics", "protocols", "losses", "similarity", "positives", "duplicates"],
     2: ["scorer", "scoring", "backbones", "datasets", "augmentation", "inputs", "streaming"],
     3: [
         "training",
