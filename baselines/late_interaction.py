@@ -20,6 +20,7 @@ from harness.scorer import Objective, Scorer, ScorerConfig
 from harness.similarity import PackedForm, fused, max_sim
 from harness.similarity.kernels import Kernel, Scratch, largest_over_positions
 from harness.similarity.packing import Bucket, Group
+from harness.similarity.reductions import precise, total_
 
 if TYPE_CHECKING:
     from harness.backbones.base import ImageEncoder, TextEncoder
@@ -240,11 +241,11 @@ class BestMatches:
 
 
 def _best_words(similarity: Tensor, texts: Group) -> Tensor:
-    return texts.joined(largest_over_positions, similarity).float().mean(1)
+    return total_(precise(texts.joined(largest_over_positions, similarity)), 1) / similarity.shape[1]
 
 
 def _best_tokens(similarity: Tensor, texts: Group) -> Tensor:
-    return texts.joined(lambda view: view.mean(-2), similarity.amax(1).float())
+    return texts.joined(lambda view: total_(view, -2) / view.shape[-2], precise(similarity.amax(1)))
 
 
 #: (similarity (c, R, P), captions) -> (c, n)

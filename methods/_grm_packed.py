@@ -19,6 +19,7 @@ from harness.fragments import Fragments
 from harness.similarity import fused
 from harness.similarity.kernels import Kernel, Scratch, largest_over_positions
 from harness.similarity.packing import Bucket, Group
+from harness.similarity.reductions import precise, total_
 from methods._grm_gates import at_least_float32
 from methods._grm_levels import Mean, Order, unit_vectors
 
@@ -69,8 +70,8 @@ class PackedImages:
 
     Args:
         gates: (c, R, 1) of the patches.
-        patch_mean: (c, 1, R) weights of the original level's mean over patches.
-        gated_mean: (c, 1, R + K) weights of the means over gated patches (their gates are in it) and over regions.
+        patch_mean: (c, R, 1) weights of the original level's mean over patches.
+        gated_mean: (c, R + K, 1) weights of the means over gated patches (their gates are in it) and over regions.
     """
 
     gates: Tensor
@@ -109,30 +110,30 @@ class LevelsKernel:
         extras = items.extras()
         # One number for the bucket: K is the same for all images, or it follows from the number of patches.
         patches = int(extras["patches"][0])
-        gates = self.order(at_least_float32(extras["gates"][:, :patches]))
+        gates = self.order(extras["gates"][:, :patches].to(_precision(rows)))
         salient = self.mean(gates, torch.ones_like(gates, dtype=torch.bool)) * gates
         regions = rows.shape[1] - patches
         region_mean = gates.new_full((len(gates), regions), self._weight("uncertain") / max(1, regions))
         return PackedImages(
             gates[..., None],
-            torch.full_like(gates, self._weight("original") / patches)[:, None],
-            torch.cat([self._weight("salient") * salient, region_mean], 1)[:, None],
+            torch.full_like(gates, self._weight("original") / patches)[..., None],
+            torch.cat([self._weight("salient") * salient, region_mean], 1)[..., None],
         )
 
     def right_side(self, items: Group, columns: Tensor) -> PackedTexts:
         """Gates and means of a group's words; `columns` (P, D)."""
-        parts = [self._text_part(part) for part in items.parts]
+        parts = [self._text_part(part, _precision(columns)) for part in items.parts]
         return PackedTexts(items, *(torch.cat(values) for values in zip(*parts, strict=True)))
 
     def reduce(self, similarity: Tensor, left: PackedImages, right: PackedTexts, scratch: Scratch) -> Tensor:
         """(c, R + K, P) -> (c, n), the sum already."""
-        similarity = self.activation(similarity).float()
+        similarity = precise(self.activation(similarity))
         patches = similarity[:, : left.gates.shape[1]]
         of_words = similarity.new_zeros(len(similarity), similarity.shape[2])
-        of_rows = similarity.new_zeros(len(similarity), 1, len(right.items))
+        of_rows = []
         if self._weight("original"):
             of_words.addcmul_(patches.amax(1), right.word_mean, value=self._weight("original"))
-            of_rows.baddbmm_(left.patch_mean, right.items.joined(largest_over_positions, patches))
+            of_rows.append(_weighted_sum(right.items.joined(largest_over_positions, patches), left.patch_mean))
         if self._weight("salient"):
             gated = torch.mul(patches, left.gates, out=scratch.like(patches))
             of_words.addcmul_(gated.amax(1), right.salient_mean, value=self._weight("salient"))
@@ -141,8 +142,8 @@ class LevelsKernel:
             of_words.addcmul_(regions.amax(1), right.salient_mean, value=self._weight("uncertain"))
         if self._weight("salient") or self._weight("uncertain"):
             gated = torch.mul(similarity, right.gates, out=scratch.like(similarity))
-            of_rows.baddbmm_(left.gated_mean, right.items.joined(largest_over_positions, gated))
-        return of_rows[:, 0].add_(right.items.joined(lambda view: view.sum(-2), of_words))
+            of_rows.append(_weighted_sum(right.items.joined(largest_over_positions, gated), left.gated_mean))
+        return sum(of_rows, right.items.joined(lambda view: total_(view, -2), of_words))
 
     def finish(self, values: Tensor, right: PackedTexts) -> Tensor:
         """(C, n) as it is."""
@@ -151,11 +152,20 @@ class LevelsKernel:
     def _weight(self, level: str) -> float:
         return self.weights.get(level, 0.0)
 
-    def _text_part(self, part: Bucket) -> tuple[Tensor, Tensor, Tensor]:
+    def _text_part(self, part: Bucket, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """Gates, word mean and salient mean of one part, (L * q,) by position first."""
-        gates = self.order(at_least_float32(part.extras()["gates"]))
+        gates = self.order(part.extras()["gates"].to(dtype))
         salient = self.mean(gates, torch.ones_like(gates, dtype=torch.bool)) * gates
         return gates.T.flatten(), torch.full_like(gates, 1 / part.length).flatten(), salient.T.flatten()
+
+
+def _weighted_sum(values: Tensor, weights: Tensor) -> Tensor:
+    """(c, F, n), overwritten, and weights (c, F, 1) -> (c, n)."""
+    return total_(values.mul_(weights), 1)
+
+
+def _precision(values: Tensor) -> torch.dtype:
+    return torch.promote_types(values.dtype, torch.float32)
 
 
 @dataclass(frozen=True)
@@ -176,8 +186,8 @@ class FusedLevels(fused.BothWays):
         return fused.LeftWeights(
             patches,
             F.pad(images.gates[..., 0], spare).contiguous(),
-            F.pad(images.patch_mean[:, 0], spare).contiguous(),
-            images.gated_mean[:, 0].contiguous(),
+            F.pad(images.patch_mean[..., 0], spare).contiguous(),
+            images.gated_mean[..., 0].contiguous(),
         )
 
     def right_side(self, items: Group, columns: Tensor) -> tuple[fused.AlignedColumns, fused.RightWeights]:

@@ -47,7 +47,7 @@ def max_sim(
         pooling: mean by default.
 
     Returns:
-        (I, T) float32, in the unit of the pooled token similarity. Differentiable once; a maximum that is reached
+        (I, T) float32 (float64 for float64 vectors), in the unit of the pooled token similarity. Differentiable once; a maximum that is reached
         several times sends its gradient to one of them.
 
     Raises:
@@ -82,7 +82,7 @@ def best_match(left: Tensor, left_mask: Tensor, right: Tensor, right_mask: Tenso
         right_mask: (Q, L) bool.
 
     Returns:
-        (C, Q, L) float32; 0 at padded right fragments.
+        (C, Q, L) float32, or float64 for float64 vectors; 0 at padded right fragments.
 
     Raises:
         InvalidFragments: the sides differ in width.
@@ -111,7 +111,7 @@ class _BestMatch(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, words: Tensor, lengths: Sequence[int], keep: bool) -> Tensor:
-        best = torch.empty(len(lengths), len(words), device=rows.device)
+        best = torch.empty(len(lengths), len(words), dtype=_precision(rows), device=rows.device)
         keep = keep and any(ctx.needs_input_grad[:2])
         # One byte an index where that is enough.
         kind = torch.uint8 if lengths[-1] <= 256 else torch.int16 if lengths[-1] <= 2**15 else torch.int32
@@ -132,7 +132,7 @@ class _BestMatch(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         rows, words, index = ctx.saved_tensors
         to_rows = torch.empty_like(rows)
-        to_words = torch.zeros_like(words, dtype=torch.float32)
+        to_words = torch.zeros_like(words, dtype=_precision(words))
         for items, part, length in _tiles(ctx.lengths, len(words), _limit(rows)):
             of_tile = gradient[items, None].to(rows.dtype)
             spread = of_tile.new_zeros(len(of_tile), length, len(words))
@@ -151,6 +151,10 @@ def _fused(rows: Tensor, words: Tensor, keep: bool) -> tuple[Tensor, Tensor | No
     from harness.similarity.triton_maxsim import best_rows, interleave
 
     return best_rows(interleave(rows), words, keep)
+
+
+def _precision(values: Tensor) -> torch.dtype:
+    return torch.promote_types(values.dtype, torch.float32)
 
 
 def _limit(rows: Tensor) -> int:

@@ -22,9 +22,12 @@ from torch.utils.checkpoint import checkpoint
 
 from harness.errors import InvalidFragments
 from harness.similarity.pooling import NEGATIVE_INFINITY, Pooling
+from harness.similarity.reductions import precise
 
-#: Smallest norm that a cosine is divided by, as in the authors' code.
+#: Smallest product of norms that a cosine is divided by, as in the authors' code.
 EPSILON = 1e-8
+#: Smallest square whose root is taken: at 0 the root has an infinite slope.
+TINY = 1e-36
 LEAK = 0.1
 #: Similarities of one tile, of which about ten copies are alive in backward.
 TILE_ELEMENTS = {"cpu": 2**19, "cuda": 2**25}
@@ -40,9 +43,9 @@ def _leaky(similarity: Tensor) -> Tensor:
 
 
 def _l2(similarity: Tensor) -> Tensor:
-    # The square root of zero has an infinite slope: a context orthogonal to every query must not yield NaN gradients.
+    # A context orthogonal to every query must not yield NaN gradients.
     squares = (similarity * similarity).sum(-2, keepdim=True)
-    return similarity / (squares.clamp_min(EPSILON**2).sqrt() + EPSILON)
+    return similarity / (squares.clamp_min(TINY).sqrt() + EPSILON)
 
 
 def _l1(similarity: Tensor) -> Tensor:
@@ -85,7 +88,7 @@ def cross_attention(
         inverse_temperature: SCAN's lambda1 of the softmax over the context.
 
     Returns:
-        (C, Q).
+        (C, Q), float32, or float64 for float64 fragments.
 
     Raises:
         InvalidFragments: the sides differ in width.
@@ -108,7 +111,7 @@ def cross_attention(
     columns = [(part.transpose(0, 1), mask.T) for part, mask in _parts(queries, query_mask, query_order, query_groups)]
     rows = []
     for part, mask in _parts(context, context_mask, context_order, context_groups):
-        gram = torch.bmm(part, part.transpose(1, 2)).float()
+        gram = precise(torch.bmm(part, part.transpose(1, 2)))
         rows.append(torch.cat([run(part, mask, gram, *column) for column in columns], 1))
     return torch.cat(rows)[context_order.argsort()][:, query_order.argsort()]
 
@@ -124,13 +127,13 @@ class _Attention:
     def __call__(self, context: Tensor, context_mask: Tensor, gram: Tensor, queries: Tensor, mask: Tensor) -> Tensor:
         """(c, F, D), (c, F), (c, F, F), (L, q, D) and (L, q) -> (c, q); padded fragments are 0."""
         similarity = context.flatten(0, 1) @ queries.flatten(0, 1).T
-        similarity = similarity.float().view(*context_mask.shape, *mask.shape)
+        similarity = precise(similarity).view(*context_mask.shape, *mask.shape)
         logits = self.norm(similarity, mask) * self.inverse_temperature
         weights = torch.softmax(logits.masked_fill(~context_mask[:, :, None, None], NEGATIVE_INFINITY), 1)
         product = (weights * similarity).sum(1)
         flat = weights.flatten(2)
         attended = (flat * torch.bmm(gram, flat)).sum(1).view_as(product)
-        norms = attended.clamp_min(EPSILON**2).sqrt() * _safe_norm(queries.float())
+        norms = attended.clamp_min(TINY).sqrt() * _safe_norm(precise(queries))
         return self.pooling(product / norms.clamp_min(EPSILON), 1, mask[None])
 
     def recomputed(self, *tile: Tensor) -> Tensor:
@@ -182,4 +185,4 @@ def _parts(
 
 def _safe_norm(vectors: Tensor) -> Tensor:
     """L2 norm along the last axis, with a finite gradient at zero."""
-    return (vectors * vectors).sum(-1).clamp_min(EPSILON**2).sqrt()
+    return (vectors * vectors).sum(-1).clamp_min(TINY).sqrt()

@@ -5,10 +5,12 @@ Shape letters: as in `harness.similarity.kernels`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from harness.similarity import fused
@@ -16,9 +18,12 @@ from harness.similarity.attention import EPSILON, LEAK
 from harness.similarity.kernels import Kernel, Scratch
 from harness.similarity.packing import Bucket, Group
 from harness.similarity.pooling import Pooling
+from harness.similarity.reductions import precise, total, total_
 
-#: exp(x) of |x| up to this stays far from overflow in float32, even squared and summed, so that no maximum is needed.
-SAFE_EXPONENT = 20.0
+#: exp(x) of |x| up to this, even squared and summed, stays far from what float32 holds, so that no maximum is needed.
+SAFE_EXPONENT = 10.0
+#: Columns that a small product is filled up to, see `harness.similarity.packed.SMALLEST_PRODUCT`.
+SMALLEST_PRODUCT = 64
 
 
 def _leaky(similarity: Tensor, out: Tensor) -> Tensor:
@@ -31,12 +36,12 @@ def _copy(similarity: Tensor, out: Tensor) -> Tensor:
 
 def _over_l2(attention: Tensor, items: Group, scratch: Tensor) -> Tensor:
     torch.mul(attention, attention, out=scratch)
-    return items.joined(lambda view: view.sum(-2), scratch).sqrt_().add_(EPSILON).reciprocal_()
+    return items.joined(lambda view: total_(view, -2), scratch).sqrt_().add_(EPSILON).reciprocal_()
 
 
 def _over_l1(attention: Tensor, items: Group, scratch: Tensor) -> Tensor:
     torch.abs(attention, out=scratch)
-    return items.joined(lambda view: view.sum(-2), scratch).add_(EPSILON).reciprocal_()
+    return items.joined(lambda view: total_(view, -2), scratch).add_(EPSILON).reciprocal_()
 
 
 def _scaled(over: Callable[[Tensor, Group, Tensor], Tensor]) -> Callable[[Tensor, Group, Tensor, float], Tensor]:
@@ -53,7 +58,8 @@ def _scaled(over: Callable[[Tensor, Group, Tensor], Tensor]) -> Callable[[Tensor
 
 def _softmax(attention: Tensor, items: Group, scratch: Tensor, factor: float) -> Tensor:
     for view in items.each(attention):
-        view.copy_(torch.softmax(view, -2))
+        shares = view.sub_(view.amax(-2, keepdim=True)).exp_()
+        shares.div_(total(shares, -2).unsqueeze(-2))
     return attention.mul_(factor)
 
 
@@ -76,6 +82,14 @@ _TILE_NORMS: dict[
 }
 
 
+def _product(left: Tensor, weights: Tensor, scratch: Scratch) -> Tensor:
+    """(c, F, F) and (c, F, P) -> (c, F, P), each column's bits independent of P."""
+    columns = weights.shape[2]
+    if columns >= SMALLEST_PRODUCT:
+        return torch.bmm(left, weights, out=scratch.like(weights))
+    return torch.bmm(left, F.pad(weights, (0, SMALLEST_PRODUCT - columns)))[..., :columns]
+
+
 @dataclass(frozen=True)
 class Attending:
     """The right side of a cross-attention.
@@ -93,8 +107,8 @@ class Attending:
 class CrossAttentionKernel:
     """Each right fragment attends to the left ones; its cosine with what it found is pooled over the right ones.
 
-    The softmax denominator cancels in the cosine and is never computed; the smallest norm that is divided by is therefore
-    one of the unnormalised sum, which matters for zero vectors alone, and their score is 0 either way.
+    The softmax denominator cancels in the cosine. It is computed only where the product of the two norms may fall below
+    the smallest number that is divided by, which is one of normalised weights: for zero vectors, and tiny ones.
 
     Args:
         pooling: reduces the cosines of an item.
@@ -120,34 +134,37 @@ class CrossAttentionKernel:
 
     def left_side(self, items: Bucket, rows: Tensor) -> Tensor:
         """Gram matrices (c, F, F)."""
-        rows = rows.float()
+        rows = precise(rows)
         return torch.bmm(rows, rows.transpose(1, 2))
 
     def right_side(self, items: Group, columns: Tensor) -> Attending:
         """Norms."""
-        columns = columns.float()
+        columns = precise(columns)
         return Attending(items, (columns * columns).sum(-1).sqrt_())
 
     def reduce(self, similarity: Tensor, left: Tensor, right: Attending, scratch: Scratch) -> Tensor:
-        """(c, F, P) -> (c, 2, P): products of queries and attended vectors, and squared norms of the latter."""
-        similarity = similarity.float()
-        weights = self._unnormalised_weights(similarity, right.items, scratch)
-        attended = torch.bmm(left, weights, out=scratch.like(similarity)).mul_(weights)
+        """(c, F, P) -> (c, 2, P): products of queries and attended vectors, and the products of their norms."""
+        similarity = precise(similarity)
+        weights, largest = self._unnormalised_weights(similarity, right.items, scratch)
+        attended = _product(left, weights, scratch).mul_(weights)
         values = similarity.new_empty(len(similarity), 2, similarity.shape[2])
-        torch.sum(attended, 1, out=values[:, 1])
-        torch.sum(weights.mul_(similarity), 1, out=values[:, 0])
+        product, norms = values.unbind(1)
+        torch.mul(total_(attended, 1).clamp_(min=0).sqrt_(), right.norms, out=norms)
+        if bool((norms < EPSILON * similarity.shape[1] * largest).any()):
+            torch.maximum(norms, total(weights, 1).mul_(EPSILON), out=norms)
+        product.copy_(total_(weights.mul_(similarity), 1))
         return values
 
     def finish(self, values: Tensor, right: Attending) -> Tensor:
         """(C, 2, P) -> (C, n)."""
-        product, squares = values.unbind(1)
-        norm = squares.clamp_(min=EPSILON**2).sqrt_().mul_(right.norms).clamp_(min=EPSILON)
-        return right.items.joined(lambda view: self.pooling(view, 1), product.div_(norm))
+        product, norms = values.unbind(1)
+        return right.items.joined(lambda view: self.pooling(view, 1), product.div_(norms))
 
-    def _unnormalised_weights(self, similarity: Tensor, items: Group, scratch: Scratch) -> Tensor:
+    def _unnormalised_weights(self, similarity: Tensor, items: Group, scratch: Scratch) -> tuple[Tensor, float]:
+        """(c, F, P), and what none of them exceeds."""
         activation, normalise, bounded = _TILE_NORMS[self.attention_norm]
         attention = activation(similarity, scratch.like(similarity, "weights"))
         logits = normalise(attention, items, scratch.like(similarity), self.inverse_temperature)
-        if not bounded or self.inverse_temperature > SAFE_EXPONENT:
-            logits.sub_(logits.amax(1, keepdim=True))
-        return logits.exp_()
+        if bounded and self.inverse_temperature <= SAFE_EXPONENT:
+            return logits.exp_(), math.exp(self.inverse_temperature)
+        return logits.sub_(logits.amax(1, keepdim=True)).exp_(), 1.0

@@ -6,6 +6,8 @@ view of the tile is (c, F, L, q) with items innermost, and a reduction over F or
 does not depend on L is done on the whole width at once, since short operations cost more than they compute. A kernel
 with `swapped` has captions on the left.
 
+Sums go through `harness.similarity.reductions`, so that a score does not depend on where in a tile its items stand.
+
 Shape letters: c left items of one tile with F fragments, C those of many tiles; n right items of a group with P
 fragments in all, q of them with L fragments each in one part; D width.
 """
@@ -23,6 +25,7 @@ from harness.fragments import Fragments
 from harness.similarity import fused
 from harness.similarity.packing import Bucket, Group
 from harness.similarity.pooling import Mean, Pooling
+from harness.similarity.reductions import precise
 
 #: torch's maximum over an axis takes this many contiguous columns at a time on a CPU, and single ones ten times as slowly.
 VECTOR = 32
@@ -189,4 +192,4 @@ class MaxSimKernel:
 
     def finish(self, values: Tensor, right: Group) -> Tensor:
         """(C, P) -> (C, n)."""
-        return right.joined(lambda view: self.pooling(view, 1), values.float())
+        return right.joined(lambda view: self.pooling(view, 1), precise(values))

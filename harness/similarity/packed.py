@@ -21,6 +21,9 @@ from harness.similarity.packing import Bucket, Group, group, pack
 
 #: A left tile this full is filled up with zero rows to the usual size.
 WORTH_FILLING = 0.75
+#: Smaller products are filled up with zeros. Below 16 of either, libraries turn to other routines, which add in another
+#: order; from there on an entry's bits do not depend on the other rows and columns.
+SMALLEST_PRODUCT = (32, 64)
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,8 @@ def _left_tiles(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kernel]
         ]
         if WORTH_FILLING * usual < len(rows) < usual:
             rows = F.pad(rows, (0, 0, 0, usual - len(rows)))
+        if len(rows) < SMALLEST_PRODUCT[0]:
+            rows = F.pad(rows, (0, 0, 0, SMALLEST_PRODUCT[0] - len(rows)))
         tiles.append(LeftTile(rows, items.parts, sides))
     return tiles
 
@@ -174,9 +179,17 @@ def _right_groups(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kerne
             product = None
             products.note_fused(columns)
         else:
-            product = products.prepare(columns, plan.tile.rows, plan.work)
+            product = _product(columns, plan)
         groups.append(RightGroup(items, product, [kernel.right_side(items, columns) for kernel in kernels]))
     return groups
+
+
+def _product(columns: Tensor, plan: Plan) -> products.Product:
+    count = len(columns)
+    if count >= SMALLEST_PRODUCT[1]:
+        return products.prepare(columns, plan.tile.rows, plan.work)
+    wide = products.prepare(F.pad(columns, (0, 0, 0, SMALLEST_PRODUCT[1] - count)), plan.tile.rows, plan.work)
+    return lambda left: wide(left)[:, :count]
 
 
 def _accumulate(

@@ -1,4 +1,7 @@
-"""Poolings: many similarities of one pair -> one number, along one axis, with or without a mask."""
+"""Poolings: many similarities of one pair -> one number, along one axis, with or without a mask.
+
+Without a mask, which is how the packed engine calls them, equal values give equal bits wherever they stand.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from harness.similarity.reductions import total
 
 NEGATIVE_INFINITY = float("-inf")
 
@@ -34,7 +39,7 @@ class Mean:
 
     def __call__(self, values: Tensor, dim: int, mask: Tensor | None = None) -> Tensor:
         if mask is None:
-            return values.mean(dim)
+            return total(values, dim) / values.shape[dim]
         count = mask.expand_as(values).sum(dim) if mask.shape[dim] == 1 else mask.sum(dim)
         return values.masked_fill(~mask, 0).sum(dim) / count
 
@@ -44,7 +49,7 @@ class Sum:
     """Sum of the real values."""
 
     def __call__(self, values: Tensor, dim: int, mask: Tensor | None = None) -> Tensor:
-        return _masked(values, mask, 0).sum(dim)
+        return total(values, dim) if mask is None else _masked(values, mask, 0).sum(dim)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,11 @@ class LogSumExp:
     scale: float = 1.0
 
     def __call__(self, values: Tensor, dim: int, mask: Tensor | None = None) -> Tensor:
-        return _masked(values * self.sharpness, mask, NEGATIVE_INFINITY).logsumexp(dim) * self.scale
+        scaled = values * self.sharpness
+        if mask is not None:
+            return _masked(scaled, mask, NEGATIVE_INFINITY).logsumexp(dim) * self.scale
+        largest = scaled.amax(dim, keepdim=True).detach()
+        return (total((scaled - largest).exp(), dim).log() + largest.squeeze(dim)) * self.scale
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,10 @@ class SoftmaxMean:
     temperature: float
 
     def __call__(self, values: Tensor, dim: int, mask: Tensor | None = None) -> Tensor:
+        if mask is None:
+            scaled = values / self.temperature
+            shares = (scaled - scaled.amax(dim, keepdim=True).detach()).exp()
+            return total(shares * values, dim) / total(shares, dim)
         weights = torch.softmax(_masked(values / self.temperature, mask, NEGATIVE_INFINITY), dim)
         return (weights * _masked(values, mask, 0)).sum(dim)
 

@@ -9,8 +9,8 @@ only a sum of squares is needed. Equal fragments make G singular; in float64, wi
 rounded to, it has a factor all the same. The context is cut in two, a power of two and the rest, since a program's tensors have
 powers of two as extents: 36 regions take 32 + 16 rows instead of 64.
 
-The largest term of the softmax over the context is divided out where it could overflow; it cancels in the cosine, as the
-denominator does.
+The largest term of the softmax over the context is divided out where it could overflow, or all of them underflow; it
+cancels in the cosine, as the denominator does.
 
 Imported only on a GPU (see `harness.similarity.fused`) or under Triton's interpreter.
 
@@ -238,10 +238,12 @@ def _attend(
                 weights_b = tl.where(real_b, weights_b - largest[None, :], 0.0)
             weights_a = tl.where(real_a, weights_a - largest[None, :], 0.0)
         weights_a = tl.exp(weights_a)
+        denominator = tl.sum(tl.where(real_a, weights_a, 0.0), axis=0)
         product = tl.sum(weights_a * values_a, axis=0)
         attended = tl.dot(factor_aa, weights_a.to(factor_aa.dtype), input_precision=PRECISION)
         if BLOCK_B > 0:
             weights_b = tl.exp(weights_b)
+            denominator += tl.sum(tl.where(real_b, weights_b, 0.0), axis=0)
             product += tl.sum(weights_b * values_b, axis=0)
             half_b = weights_b.to(factor_aa.dtype)
             attended = tl.dot(factor_ab, half_b, attended, input_precision=PRECISION)
@@ -250,7 +252,8 @@ def _attend(
         else:
             squares = tl.sum(attended * attended, axis=0)
         length_of = tl.load(norms + column + position * step + item)
-        cosine = product / tl.maximum(tl.sqrt(tl.maximum(squares, EPSILON * EPSILON)) * length_of, EPSILON)
+        # The smallest number that is divided by is one of normalised weights.
+        cosine = product / tl.maximum(tl.sqrt(squares) * length_of, EPSILON * denominator)
         if POOLING == "lse":
             # What was summed is brought to the new maximum.
             value = sharpness * cosine
