@@ -2,6 +2,8 @@
 
 Two routes lead to the same numbers. A scorer that offers a `packed_form` is scored by `harness.similarity.packed`:
 ragged captions in exact-length buckets, one matrix product a tile. Any other scorer's `score` is called on padded blocks.
+
+Equal images and equal captions are scored once and copied, so their scores are equal to the last bit, by either route.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from harness.fragments import Fragments
 from harness.memory import default_budget
 from harness.scorer import Scorer
 from harness.similarity import products
+from harness.similarity.distinct import Distinct, distinct
 from harness.similarity.kernels import PackedForm
 from harness.similarity.packed import PackedSide, Plan, TileSize, pack_images, pack_texts, packed_scores
 
@@ -34,6 +37,9 @@ LARGEST_BLOCK = (1024, 4096)
 LARGEST_BLOCK_KEPT = (16384, 65536)
 #: Values that a kernel has reduced and not yet finished, and float32 tensors of their size that finishing them takes.
 WAITING_VALUES, FINISHING_COPIES = {"cpu": 2**21, "cuda": 2**28}, 4
+#: Images and captions that the plain route hands to `score` at least, where there are as many, whatever the budget: of
+#: fewer, matrix libraries add in another order, and the size of a block would show in the last bit.
+SMALLEST_CALL = (16, 16)
 #: Times that a packed side is held: as it was, in the order of the product, and prepared for it.
 PACKED_COPIES = 3
 
@@ -67,7 +73,9 @@ def similarity_matrix(
 ) -> Tensor:
     """Similarity of every image with every caption: the same numbers as one `scorer.score` call, in blocks.
 
-    The scorer is put in evaluation mode meanwhile and no graph is kept.
+    The scorer is put in evaluation mode meanwhile and no graph is kept. Images (captions) with equal real fragments and
+    extras get equal scores, to the bit. On a CPU a packed scorer's score depends on its image and caption alone; by the
+    plain route and on a GPU its last bits may depend on the sizes of blocks (see docs/scoring.md).
 
     Args:
         scorer: any scorer; its device is where the blocks are computed.
@@ -123,22 +131,70 @@ def score_blocks(
     text_block: int | None = None,
     dtype: torch.dtype | None = None,
     largest_block: tuple[int, int] = LARGEST_BLOCK,
+    pairs: tuple[Tensor, Tensor] | None = None,
 ) -> Iterator[ScoreBlock]:
     """The similarity matrix in blocks that cover every pair once; arguments and errors as `similarity_matrix`.
 
-    `largest_block`: images and captions that a block has at most where its size follows from the budget.
+    Args:
+        scorer, images, texts, memory_budget, image_block, text_block, dtype: as there.
+        largest_block: images and captions that a block has at most where its size follows from the budget.
+        pairs: image rows and caption columns, (n,) each, on the CPU: blocks that hold none of them are left out.
     """
     _check_sides(images, texts)
     _check_positive(memory_budget=memory_budget, image_block=image_block, text_block=text_block)
-    budget = memory_budget or default_budget(_device(scorer, images))
+    device = _device(scorer, images)
+    budget = memory_budget or default_budget(device)
     form = packed_form(scorer)
+    left, right = distinct(images), distinct(texts)
+    some_images, some_texts = _first_of(left, images), _first_of(right, texts)
+    wanted = _Wanted(pairs, left, right)
     with evaluating(scorer):
         if form is None:
-            yield from _plain_blocks(scorer, images, texts, budget, image_block, text_block)
+            sizes = _plain_block_sizes(some_images, some_texts, budget)
+            rows, columns = image_block or sizes[0], text_block or sizes[1]
+            blocks = _plain_blocks(scorer, some_images, some_texts, rows, columns, wanted)
         else:
-            plan = _plan(form, images, texts, budget, dtype, _device(scorer, images))
-            rows, columns = _packed_block_sizes(images, texts, budget, largest_block)
-            yield from _packed_blocks(scorer, plan, images, texts, image_block or rows, text_block or columns)
+            sizes = _packed_block_sizes(some_images, some_texts, budget, largest_block)
+            rows, columns = image_block or sizes[0], text_block or sizes[1]
+            plan = _plan(form, some_images, some_texts, budget, dtype, device)
+            blocks = _packed_blocks(scorer, plan, some_images, some_texts, rows, columns, wanted)
+        for block in blocks:
+            for copy in _copied(block, left, right, rows, columns):
+                _check_finite(scorer, copy)
+                yield copy
+
+
+def _first_of(found: Distinct, side: Fragments) -> Fragments:
+    return side[found.first.to(side.device)] if found.repeats else side
+
+
+@dataclass(frozen=True, eq=False)
+class _Wanted:
+    """Which blocks are asked for: those with one of some pairs, or all."""
+
+    pairs: tuple[Tensor, Tensor] | None
+    left: Distinct
+    right: Distinct
+
+    def __call__(self, images: Tensor, texts: Tensor) -> bool:
+        """Of a block of distinct images (i,) and captions (t,)."""
+        if self.pairs is None:
+            return True
+        rows, columns = self.left.copy_of[self.pairs[0]], self.right.copy_of[self.pairs[1]]
+        return bool((torch.isin(rows, images.cpu()) & torch.isin(columns, texts.cpu())).any())
+
+
+def _copied(block: ScoreBlock, left: Distinct, right: Distinct, rows: int, columns: int) -> Iterator[ScoreBlock]:
+    """A block of distinct items as blocks of all items that equal them, no larger than asked for."""
+    if not (left.repeats or right.repeats):
+        yield block
+        return
+    images, row = left.copies(block.images)
+    texts, column = right.copies(block.texts)
+    for some_texts, of_texts in zip(texts.split(columns), column.split(columns), strict=True):
+        for some_images, of_images in zip(images.split(rows), row.split(rows), strict=True):
+            at = of_images.to(block.scores.device)[:, None], of_texts.to(block.scores.device)
+            yield ScoreBlock(some_images, some_texts, block.scores[at])
 
 
 def packed_form(scorer: Any) -> PackedForm | None:
@@ -152,6 +208,13 @@ def packed_form(scorer: Any) -> PackedForm | None:
         if "score" in vars(cls):  # a more special `score` than the packed form: the form would give other numbers
             return None
     return None
+
+
+def depends_on_the_pair_alone(scorer: Scorer, images: Fragments) -> bool:
+    """Whether a score's bits are those of its image and caption, whatever the block: packed, untransformed, on a CPU."""
+    form = packed_form(scorer)
+    untransformed = form is not None and form.image_rows is None and form.text_rows is None
+    return untransformed and _device(scorer, images).type == "cpu"
 
 
 def product_backends() -> dict[str, dict[str, Any]]:
@@ -188,22 +251,23 @@ def _plan(
 
 
 def _packed_blocks(
-    scorer: Scorer, plan: Plan, images: Fragments, texts: Fragments, rows: int, columns: int
+    scorer: Scorer, plan: Plan, images: Fragments, texts: Fragments, rows: int, columns: int, wanted: _Wanted
 ) -> Iterator[ScoreBlock]:
     device = _device(scorer, images)
+    image_parts = images.lengths.argsort(stable=True).split(rows)
     # Captions of similar length share a block, so that its buckets are full.
     for some_texts in texts.lengths.argsort(stable=True).split(columns):
-        right = _packed_side(plan, texts, some_texts, device, pack_texts)
-        for some_images in images.lengths.argsort(stable=True).split(rows):
-            yield _packed_block(scorer, plan, _packed_side(plan, images, some_images, device, pack_images), right)
+        right = None
+        for some_images in image_parts:
+            if wanted(some_images, some_texts):
+                right = right or _packed_side(plan, texts, some_texts, device, pack_texts)
+                yield _packed_block(plan, _packed_side(plan, images, some_images, device, pack_images), right)
 
 
-def _packed_block(scorer: Scorer, plan: Plan, left: _Side, right: _Side) -> ScoreBlock:
+def _packed_block(plan: Plan, left: _Side, right: _Side) -> ScoreBlock:
     with _operands_as_they_are(left.packed.items.device):
         scores = packed_scores(plan, left.packed, right.packed)
-    block = ScoreBlock(left.original, right.original, scores)
-    _check_finite(scorer, block)
-    return block
+    return ScoreBlock(left.original, right.original, scores)
 
 
 def _operands_as_they_are(device: torch.device) -> torch.autocast:
@@ -243,24 +307,30 @@ def _packed_side(
 
 
 def _plain_blocks(
-    scorer: Scorer,
-    images: Fragments,
-    texts: Fragments,
-    budget: int,
-    image_block: int | None,
-    text_block: int | None,
+    scorer: Scorer, images: Fragments, texts: Fragments, rows: int, columns: int, wanted: _Wanted
 ) -> Iterator[ScoreBlock]:
-    device = _device(scorer, images)
-    rows, columns = _plain_block_sizes(images, texts, budget)
-    image_indices, text_indices = torch.arange(len(images)), torch.arange(len(texts))
-    for some_texts in text_indices.split(text_block or columns):
-        right = texts[_as_slice(some_texts)].trimmed().to(device)
-        for some_images in image_indices.split(image_block or rows):
-            scores = scorer.score(images[_as_slice(some_images)].to(device), right)
-            _check_shape(scorer, scores, len(some_images), len(some_texts))
-            block = ScoreBlock(some_images, some_texts, scores.float())
-            _check_finite(scorer, block)
-            yield block
+    device, texts = _device(scorer, images), texts.trimmed()
+    for text_part, text_call in _calls(len(texts), columns, SMALLEST_CALL[1]):
+        right = None
+        for image_part, image_call in _calls(len(images), rows, SMALLEST_CALL[0]):
+            some_images, some_texts = torch.arange(len(images))[image_part], torch.arange(len(texts))[text_part]
+            if not wanted(some_images, some_texts):
+                continue
+            left, right = images[image_call].to(device), right or texts[text_call].to(device)
+            scores = scorer.score(left, right)
+            _check_shape(scorer, scores, len(left), len(right))
+            row, column = image_part.start - image_call.start, text_part.start - text_call.start
+            own = scores[row : row + len(some_images), column : column + len(some_texts)]
+            yield ScoreBlock(some_images, some_texts, own.float())
+
+
+def _calls(count: int, size: int, smallest: int) -> Iterator[tuple[slice, slice]]:
+    """Parts of `count` items of at most `size`, all of nearly one size, and the items that each is scored among."""
+    parts = -(-count // size)
+    for part in range(parts):
+        start, stop = count * part // parts, count * (part + 1) // parts
+        first = max(0, min(start, count - smallest))
+        yield slice(start, stop), slice(first, max(stop, min(count, first + smallest)))
 
 
 def _check_sides(images: Fragments, texts: Fragments) -> None:
@@ -295,7 +365,7 @@ def _check_finite(scorer: Scorer, block: ScoreBlock) -> None:
     row, column = (int(i) for i in (~finite).nonzero()[0])
     raise InvalidSimilarity(
         f"{type(scorer).__name__}.score returned {float(block.scores[row, column])} for image {int(block.images[row])} "
-        f"and caption {int(block.texts[column])}; scores must be finite, mend the scorer or its inputs"
+        f"and caption {int(block.texts[column])}; scores must be finite; fix the scorer or its inputs"
     )
 
 
@@ -336,7 +406,3 @@ def _tile_size(form: PackedForm, budget: int, device: torch.device) -> TileSize:
 def _fits(size: int, device: torch.device, budget: int | None) -> bool:
     """Whether `size` bytes are a small part of what may be taken of a GPU's memory."""
     return device.type == "cuda" and size <= (budget or default_budget(device)) // 3
-
-
-def _as_slice(indices: Tensor) -> slice:
-    return slice(int(indices[0]), int(indices[-1]) + 1)

@@ -1,9 +1,10 @@
 """Ranks and top-k of a gallery whose score matrix does not fit in memory, from counters alone.
 
 Two passes over the captions, which may come in chunks that are loaded when asked for. The first scores every caption with
-its own image; the second compares each block of scores with those. The first pass's scores are written over the same
-pairs of each block, so that a positive is equal to itself even where another block shape rounds differently. What is
-kept is a few numbers an image and a caption, never I x T.
+its own image; the second compares each block of scores with those. Both give a pair the same bits: where a score depends on
+its image and caption alone, the first pass takes few images at a time; elsewhere it takes those blocks of the second one
+that hold a positive. With the captions in one piece, the ranks are those of the whole matrix. What is kept is a few numbers
+an image and a caption, never I x T.
 
 Shape letters: I images, T captions.
 """
@@ -21,7 +22,7 @@ from harness.errors import InvalidFragments, InvalidSimilarity
 from harness.fragments import Fragments
 from harness.metrics import RankCounts, caption_owners
 from harness.scorer import Scorer
-from harness.scoring import Progress, score_blocks
+from harness.scoring import Progress, depends_on_the_pair_alone, score_blocks
 
 #: Captions whose positives are scored together: few, since each brings its own image and all pairs among them are scored.
 POSITIVES_BLOCK = 64
@@ -195,18 +196,43 @@ def _decode(keys: Tensor) -> tuple[Tensor, Tensor]:
 def _positive_scores(
     scorer: Scorer, images: Fragments, chunks: Chunks, owner: Tensor, memory_budget: int | None
 ) -> Tensor:
-    """(T,) score of each caption with its own image, in small blocks of captions of few images."""
+    """(T,) score of each caption with its own image."""
+    passes = _in_few_images if depends_on_the_pair_alone(scorer, images) else _in_equal_blocks
     positives = torch.empty(len(owner))
     for offset, chunk in _numbered(chunks, len(owner)):
-        by_image = owner[offset : offset + len(chunk)].argsort(stable=True)
-        for texts in by_image.split(POSITIVES_BLOCK):
-            mine, row = owner[offset + texts].unique(return_inverse=True)
-            for block in score_blocks(scorer, images[mine], chunk[texts], memory_budget=memory_budget):
-                place = torch.full((len(mine),), -1).index_put_((block.images,), torch.arange(len(block.images)))
-                at = place[row[block.texts]]
-                here = (at >= 0).nonzero().squeeze(1)
-                positives[offset + texts[block.texts[here]]] = block.scores.cpu()[at[here], here]
+        positives[offset : offset + len(chunk)] = passes(
+            scorer, images, chunk, owner[offset : offset + len(chunk)], memory_budget
+        )
     return positives
+
+
+def _in_few_images(scorer: Scorer, images: Fragments, texts: Fragments, owner: Tensor, budget: int | None) -> Tensor:
+    """Positives of one chunk, in small blocks of captions of few images."""
+    positives = torch.empty(len(owner))
+    for some in owner.argsort(stable=True).split(POSITIVES_BLOCK):
+        mine, row = owner[some].unique(return_inverse=True)
+        for block in score_blocks(scorer, images[mine], texts[some], memory_budget=budget):
+            here, scores = _of_owners(block.images, block.texts, block.scores, row, len(mine))
+            positives[some[here]] = scores
+    return positives
+
+
+def _in_equal_blocks(scorer: Scorer, images: Fragments, texts: Fragments, owner: Tensor, budget: int | None) -> Tensor:
+    """The same in the blocks of the second pass."""
+    positives = torch.empty(len(owner))
+    pairs = owner, torch.arange(len(owner))
+    for block in score_blocks(scorer, images, texts, memory_budget=budget, pairs=pairs):
+        here, scores = _of_owners(block.images, block.texts, block.scores, owner, len(images))
+        positives[here] = scores
+    return positives
+
+
+def _of_owners(images: Tensor, texts: Tensor, scores: Tensor, owner: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Captions of a block whose image is in it too, and their scores with it."""
+    place = torch.full((count,), -1).index_put_((images,), torch.arange(len(images)))
+    at = place[owner[texts]]
+    here = (at >= 0).nonzero().squeeze(1)
+    return texts[here], scores.cpu()[at[here], here]
 
 
 def _numbered(chunks: Chunks, expected: int | None) -> Iterator[tuple[int, Fragments]]:
@@ -214,10 +240,11 @@ def _numbered(chunks: Chunks, expected: int | None) -> Iterator[tuple[int, Fragm
     offset = 0
     for index in range(len(chunks)):
         chunk = chunks[index]
+        if expected is not None and offset + len(chunk) > expected:
+            offset += len(chunk)
+            break
         yield offset, chunk
         offset += len(chunk)
-        if expected is not None and offset > expected:
-            break
     if expected is not None and offset != expected:
         raise InvalidSimilarity(f"caption_image names {expected} captions, but the chunks hold {offset} or more")
     if not offset:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 
 import click
@@ -78,6 +79,10 @@ def cli() -> None:
 
     Start with `itm leaderboard quickstart`: it trains SCAN, CHAN and CLIP on generated scenes and ranks them.
     """
+    if "ITM_PRODUCTS" in os.environ:  # imports torch
+        from harness.similarity import products
+
+        products.tune_as_asked(os.environ[products.TUNING_ENVIRONMENT])
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,9 +1,11 @@
-"""The matrix product under all fine-grained scores: several backends, of which the fastest on this machine is taken.
+"""The matrix product under all fine-grained scores: several backends, of which a fixed rule takes one.
 
 Scoring multiplies the same right-hand matrix (many words) with many small left-hand ones, so a backend may reorder the
-right-hand one once. Which is fastest depends on the processor: for enough work the candidates are timed on one tile,
-and the choice is kept for the process, recorded in `chosen()` and pinned by the environment variable ITM_PRODUCT, where
-it names a candidate. A GPU has one backend, beside the kernels of `harness.similarity.fused`.
+right-hand one once. The backends differ in the last bit, so the choice must not depend on how busy a machine is: the rule
+(`RULES`) looks at the device, the dtype and what torch and the processor offer. Only where tuning is asked for (`tune`,
+`ITM_PRODUCTS=tune itm ...`) are the candidates timed on one tile. The choice is kept for the process, recorded in
+`chosen()` and pinned by the environment variable ITM_PRODUCT, where it names a candidate. A GPU has one backend, beside
+the kernels of `harness.similarity.fused`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.errors import UnknownName
+from harness.errors import InvalidSpec, UnknownName
 
 #: (m, D) -> (m, n)
 Product = Callable[[Tensor], Tensor]
@@ -27,6 +29,8 @@ ENVIRONMENT = "ITM_PRODUCT"
 DEFAULT, GPU, FUSED = "torch_mm", "aligned_mm", "fused"
 #: Elements of a vector of a GPU's memory, in half precision.
 ALIGNMENT = 16
+#: Read by the command line: "tune" asks for `tune(True)`.
+TUNING_ENVIRONMENT = "ITM_PRODUCTS"
 #: Below this many floating-point operations (a fraction of a second) timing costs more than it saves.
 WORTH_TIMING = 1e10
 #: Rows of the left and of the right-hand matrix that are enough to tell the candidates apart.
@@ -38,13 +42,32 @@ _REPEATS = 3
 
 @dataclass(frozen=True)
 class Choice:
-    """Which backend was taken, and the rates of the candidates that were timed (GFLOP/s; empty = not timed)."""
+    """Which backend was taken, and the rates of the candidates that were timed (GFLOP/s; empty = by the rule)."""
 
     name: str
     gflops: dict[str, float]
 
 
 _choices: dict[tuple[str, str, int], Choice] = {}
+_tuning = False
+
+
+def tune(wanted: bool = True) -> None:
+    """Whether this process times the candidates where the work is large enough; choices made so far are forgotten."""
+    global _tuning
+    _tuning = wanted
+    _choices.clear()
+
+
+def tune_as_asked(value: str) -> None:
+    """Tuning by the text of `TUNING_ENVIRONMENT`, for the command line.
+
+    Raises:
+        InvalidSpec: neither empty, "rule" nor "tune".
+    """
+    if value not in ("", "rule", "tune"):
+        raise InvalidSpec(f"{TUNING_ENVIRONMENT} must be 'rule' (the default) or 'tune', got '{value}'")
+    tune(value == "tune")
 
 
 def chosen() -> dict[str, dict[str, Any]]:
@@ -109,13 +132,31 @@ CANDIDATES: dict[tuple[str, torch.dtype], tuple[str, ...]] = {
 }
 
 
+def _offers_onednn(dtype: torch.dtype) -> bool:
+    """Whether this build of torch has oneDNN's prepacked product, and the processor the units for the dtype."""
+    operations = torch.ops.mkldnn
+    if not (torch.backends.mkldnn.is_available() and hasattr(operations, "_reorder_linear_weight")):
+        return False
+    return dtype == torch.float32 or any(
+        getattr(torch.cpu, name, lambda: False)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
+
+
+#: What is taken without timing, by device type and dtype; anything else: the default of the device.
+RULES: dict[tuple[str, torch.dtype], Callable[[], str]] = {
+    ("cpu", torch.float32): lambda: "onednn_prepacked" if _offers_onednn(torch.float32) else DEFAULT,
+    ("cpu", torch.bfloat16): lambda: "onednn_prepacked" if _offers_onednn(torch.bfloat16) else "float32_mm",
+    ("cpu", torch.float16): lambda: "float32_mm",
+}
+
+
 def prepare(right: Tensor, rows: int, work: float = 0.0) -> Product:
-    """The product with `right` by the best backend.
+    """The product with `right` by the backend of the rule, or by the fastest one while tuning.
 
     Args:
         right: (n, D).
         rows: the usual number of rows of the left-hand side.
-        work: floating-point operations of the whole computation; decides whether timing is worth its cost.
+        work: floating-point operations of the whole computation; while tuning, decides whether timing is worth its cost.
 
     Returns:
         A function from (m, D) to (m, n) `left @ right.T`, accumulated in float32, returned in the operands' dtype or in
@@ -146,12 +187,12 @@ def _choose(right: Tensor, rows: int, work: float) -> str:
     if pinned in candidates or (pinned == DEFAULT and default == GPU):
         return pinned
     key = _key(right)
-    if key not in _choices or _choices[key].name == FUSED or (not _choices[key].gflops and work >= WORTH_TIMING):
-        timed = len(candidates) > 1 and work >= WORTH_TIMING
+    timed = _tuning and len(candidates) > 1 and work >= WORTH_TIMING
+    known = _choices.get(key)
+    if known is None or known.name == FUSED or (timed and not known.gflops):
+        rule = RULES.get((right.device.type, right.dtype), lambda: default)
         _choices[key] = (
-            _fastest(candidates, right[: TIMED_TILE[1]], min(rows, TIMED_TILE[0]))
-            if timed
-            else Choice(candidates[0], {})
+            _fastest(candidates, right[: TIMED_TILE[1]], min(rows, TIMED_TILE[0])) if timed else Choice(rule(), {})
         )
     return _choices[key].name
 
