@@ -74,7 +74,7 @@ class AggregationNetwork(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """(..., D) -> (..., N)."""
-        return self.scale * self.output(F.gelu(self.hidden(self.norm(patches))))
+        return self.scale * self.output(F.gelu(self.hidden(self.norm(patches.to(self.scale.dtype)))))
 
 
 class Laps(LazyWidthScorer):

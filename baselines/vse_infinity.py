@@ -66,7 +66,9 @@ class GeneralizedPooling(nn.Module):
 
     def weights(self, sizes: Tensor, longest: int) -> Tensor:
         """Weights (N, longest) of the ranks of sets of `sizes` (N,) >= 1; each row sums to 1, 0 beyond its size."""
-        distinct, row = sizes.unique(return_inverse=True)
+        # At evaluation all sizes that there could be: the network's last bits show how many it reads at once.
+        every = torch.arange(1, longest + 1, device=sizes.device)
+        distinct, row = sizes.unique(return_inverse=True) if self.training else (every, sizes - 1)
         # Half precision would spoil a softmax at temperature 0.1.
         with torch.autocast(sizes.device.type, enabled=False):
             codes = position_codes(longest, self.code_width).to(self.output.weight)
@@ -102,7 +104,7 @@ class ResidualMlp(nn.Module):
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """`features` (N, F, D), 0 at the padding, which stays 0."""
         real = features[mask]
-        change = self.output(F.relu(self.normalize(self.hidden(real))))
+        change = self.output(F.relu(self.normalize(self.hidden(real.to(self.hidden.weight.dtype)))))
         return features.masked_scatter(mask[..., None], real + change.to(real.dtype))
 
 

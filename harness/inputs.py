@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch import Tensor
 from harness.backbones.base import ImageEncoder
 from harness.datasets.base import Split
 from harness.errors import InvalidDataset
-from harness.fragments import Fragments
+from harness.fragments import Fragments, Tokens
 from harness.scorer import Scorer
+from harness.similarity.distinct import digest
 
 
 def image_batch(split: Split, encoder: ImageEncoder, rows: Sequence[int] | np.ndarray) -> Tensor | Fragments:
@@ -38,7 +40,8 @@ def image_batch(split: Split, encoder: ImageEncoder, rows: Sequence[int] | np.nd
 def encode_split(scorer: Scorer, split: Split, batch_size: int = 256) -> tuple[Fragments, Fragments]:
     """Fragments of all images and all captions of a split, on the scorer's device.
 
-    The scorer is put in evaluation mode for it and left in the mode it came in.
+    The scorer is put in evaluation mode for it and left in the mode it came in. Captions of equal tokens, and images of
+    equal pixels or regions, are encoded once and copied: in two batches they would differ in the last bits.
 
     Args:
         scorer: with both encoders.
@@ -57,19 +60,55 @@ def encode_split(scorer: Scorer, split: Split, batch_size: int = 256) -> tuple[F
     scorer.eval()
     try:
         device = scorer.device
-        images = [
-            scorer.encode_images(image_batch(split, image_encoder, rows).to(device))
-            for rows in _chunks(len(split.images), batch_size)
-        ]
+        images = _encoded_images(scorer, split, image_encoder, batch_size)
         tokens = text_encoder.tokenizer(split.captions)
+        first, copy_of = _first_of_equal(_token_keys(tokens))
+        some = tokens[first]
         # Captions of one length beside each other: less padding to run through the encoder.
-        order = torch.argsort(tokens.lengths, stable=True)
+        order = torch.argsort(some.lengths, stable=True)
         texts = Fragments.cat(
-            [scorer.encode_texts(tokens[order[rows]].to(device)) for rows in _chunks(len(tokens), batch_size)]
+            [scorer.encode_texts(some[order[rows]].to(device)) for rows in _chunks(len(some), batch_size)]
         )
-        return Fragments.cat(images), texts[torch.argsort(order).to(device)]
+        return images, texts[torch.argsort(order)[copy_of].to(device)]
     finally:
         scorer.train(training)
+
+
+def _encoded_images(scorer: Scorer, split: Split, encoder: ImageEncoder, batch_size: int) -> Fragments:
+    """Each batch holds images that no earlier one held; no more than one batch is read at a time."""
+    places: dict[bytes, int] = {}
+    parts: list[Fragments] = []
+    copy_of: list[int] = []
+    for rows in _chunks(len(split.images), batch_size):
+        batch = image_batch(split, encoder, rows)
+        new = []
+        for row, key in enumerate(_image_keys(batch)):
+            if key not in places:
+                places[key] = len(places)
+                new.append(row)
+            copy_of.append(places[key])
+        if new:
+            parts.append(scorer.encode_images((batch if len(new) == len(rows) else batch[new]).to(scorer.device)))
+    images = Fragments.cat(parts)
+    return images if len(images) == len(copy_of) else images[copy_of]
+
+
+def _image_keys(batch: Tensor | Fragments) -> list[bytes]:
+    if isinstance(batch, Fragments):
+        return [digest(batch, item) for item in range(len(batch))]
+    return [hashlib.blake2b(pixels.contiguous().numpy().tobytes(), digest_size=16).digest() for pixels in batch]
+
+
+def _token_keys(tokens: Tokens) -> list[bytes]:
+    return [ids[real].numpy().tobytes() for ids, real in zip(tokens.ids, tokens.mask, strict=True)]
+
+
+def _first_of_equal(keys: Sequence[bytes]) -> tuple[Tensor, Tensor]:
+    """Rows of the first of each set of equal keys (U,), and for each key its position among them."""
+    places: dict[bytes, int] = {}
+    copy_of = [places.setdefault(key, len(places)) for key in keys]
+    first = np.unique(copy_of, return_index=True)[1]
+    return torch.from_numpy(first), torch.tensor(copy_of)
 
 
 def _chunks(count: int, size: int) -> Iterator[np.ndarray]:

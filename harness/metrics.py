@@ -5,7 +5,7 @@ that Success@K or hit rate, and means something else by recall. Both directions 
 
 A rank comes from two counts, negatives above the best positive and negatives tied with it, taken in one pass over row
 blocks: no sort, no second copy of the matrix, and an explicit rule for ties. A scorer that returns a constant gets
-R@K = 0 under the pessimistic rule (chance under the expected one), never 100.
+R@K = 0 under the pessimistic rule and chance under the expected one (K of N for one positive), never 100.
 
 Shape letters: I images, T captions.
 """
@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from harness.errors import InvalidSimilarity
-from harness.positives import PositiveCounts, Positives, Ties, check_ties, count_positives, rankable
+from harness.positives import PositiveCounts, Positives, count_positives, rankable
+from harness.ties import TiedRanks, Ties
 
 KS = (1, 5, 10)
 _BLOCK_ELEMENTS = 2_000_000  # of one row block: the comparison masks stay in the cache
@@ -54,12 +55,17 @@ class RankCounts:
                 of the tied items (with e negatives and p positives tied, e / (p + 1) negatives come before the first
                 positive).
         """
-        check_ties(ties)
-        if ties == "pessimistic":
-            return self.i2t_above + self.i2t_tied, self.t2i_above + self.t2i_tied
-        if ties == "optimistic":
-            return self.i2t_above.copy(), self.t2i_above.copy()
-        return self.i2t_above + self.i2t_tied / (self.i2t_best_tied + 1), self.t2i_above + self.t2i_tied / 2
+        return self.i2t.ranks(ties), self.t2i.ranks(ties)
+
+    @property
+    def i2t(self) -> TiedRanks:
+        """Of the image queries."""
+        return TiedRanks(self.i2t_above, self.i2t_tied, self.i2t_best_tied)
+
+    @property
+    def t2i(self) -> TiedRanks:
+        """Of the caption queries, which have one positive each."""
+        return TiedRanks(self.t2i_above, self.t2i_tied, np.ones_like(self.t2i_tied))
 
     @property
     def tie_rate(self) -> float:
@@ -95,7 +101,8 @@ def retrieval_metrics(
     Args:
         similarity: (I, T), higher is better.
         caption_image: (T,) the image row of each caption.
-        ties: see `RankCounts.ranks`.
+        ties: what becomes of a positive that ties with wrong items. "pessimistic": they come first; "optimistic": it comes
+            first; "expected": all orders are equally likely, so that R@K adds up probabilities, and a constant gets chance.
 
     Returns:
         `i2t_r1 i2t_r5 i2t_r10 i2t_medr i2t_meanr`, the same for `t2i`, `rsum` (0..600) and `tie_rate` (0..1). Recalls
@@ -105,7 +112,7 @@ def retrieval_metrics(
         InvalidSimilarity: as `ranks`.
     """
     counts = count_ranks(similarity, caption_image)
-    return metrics_from_ranks(*counts.ranks(ties), tie_rate=counts.tie_rate)
+    return metrics_from_ties(counts.i2t, counts.t2i, ties)
 
 
 def relevance_metrics(
@@ -139,25 +146,32 @@ def relevance_metrics(
 
 def metrics_from_positives(i2t: PositiveCounts, t2i: PositiveCounts, ties: Ties = "pessimistic") -> dict[str, float]:
     """The metrics of `relevance_metrics` from the counts of both directions."""
-    tied = np.concatenate([i2t.tied, t2i.tied])
-    metrics = metrics_from_ranks(i2t.ranks(ties), t2i.ranks(ties), tie_rate=np.count_nonzero(tied) / len(tied))
+    metrics = metrics_from_ties(i2t.first, t2i.first, ties)
     for direction, counts in (("i2t", i2t), ("t2i", t2i)):
         metrics[f"{direction}_map_at_r"] = 100.0 * float(np.mean(counts.average_precision_at_r(ties)))
         metrics[f"{direction}_r_precision"] = 100.0 * float(np.mean(counts.r_precision(ties)))
     return metrics
 
 
-def metrics_from_ranks(i2t_ranks: np.ndarray, t2i_ranks: np.ndarray, tie_rate: float = 0.0) -> dict[str, float]:
-    """The metrics of `retrieval_metrics` from 0-based ranks (I,) and (T,)."""
+def metrics_from_ties(i2t: TiedRanks, t2i: TiedRanks, ties: Ties = "pessimistic") -> dict[str, float]:
+    """The metrics of `retrieval_metrics` from where the positives of both directions lie."""
     metrics: dict[str, float] = {}
-    for direction, rank in (("i2t", np.asarray(i2t_ranks)), ("t2i", np.asarray(t2i_ranks))):
+    for direction, queries in (("i2t", i2t), ("t2i", t2i)):
         for k in KS:
-            metrics[f"{direction}_r{k}"] = 100.0 * float(np.mean(rank < k))
-        metrics[f"{direction}_medr"] = float(np.floor(np.median(rank)) + 1)
-        metrics[f"{direction}_meanr"] = float(np.mean(rank) + 1)
+            metrics[f"{direction}_r{k}"] = 100.0 * float(np.mean(queries.hits(k, ties)))
+        metrics[f"{direction}_medr"] = float(np.floor(queries.median(ties)) + 1)
+        metrics[f"{direction}_meanr"] = float(np.mean(queries.ranks(ties)) + 1)
     metrics["rsum"] = sum(metrics[f"{direction}_r{k}"] for direction in ("i2t", "t2i") for k in KS)
-    metrics["tie_rate"] = float(tie_rate)
+    tied = np.concatenate([i2t.wrong, t2i.wrong])
+    metrics["tie_rate"] = float(np.count_nonzero(tied) / len(tied))
     return metrics
+
+
+def metrics_from_ranks(i2t_ranks: np.ndarray, t2i_ranks: np.ndarray, tie_rate: float = 0.0) -> dict[str, float]:
+    """The metrics of `retrieval_metrics` from whole 0-based ranks (I,) and (T,): ties are decided already."""
+    sides = [np.asarray(ranks) for ranks in (i2t_ranks, t2i_ranks)]
+    i2t, t2i = (TiedRanks(ranks, np.zeros(len(ranks), np.int64), np.ones(len(ranks), np.int64)) for ranks in sides)
+    return {**metrics_from_ties(i2t, t2i), "tie_rate": float(tie_rate)}
 
 
 def count_ranks(similarity: Tensor | np.ndarray, caption_image: Sequence[int] | np.ndarray | Tensor) -> RankCounts:

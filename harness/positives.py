@@ -9,7 +9,7 @@ Shape letters: I images, T captions, Q queries, N items of the gallery, P correc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,20 +17,10 @@ from torch import Tensor
 
 from harness.errors import InvalidSimilarity
 from harness.scores import comparable
+from harness.ties import TiedRanks, Ties, check_ties
 
-Ties = Literal["pessimistic", "optimistic", "expected"]
 Direction = Literal["i2t", "t2i"]
 _BLOCK_ELEMENTS = 8_000_000  # scores held and sorted at once
-
-
-def check_ties(ties: str) -> None:
-    """Refuse an unknown tie rule.
-
-    Raises:
-        InvalidSimilarity: naming the valid ones.
-    """
-    if ties not in get_args(Ties):
-        raise InvalidSimilarity(f"unknown tie rule '{ties}'; valid: {', '.join(get_args(Ties))}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,11 +100,13 @@ class PositiveCounts:
         Raises:
             InvalidSimilarity: unknown tie rule.
         """
-        check_ties(ties)
+        return self.first.ranks(ties)
+
+    @property
+    def first(self) -> TiedRanks:
+        """Where the best correct item of each query lies."""
         first = self.starts[:-1]
-        if ties == "expected":
-            return self.above[first] + self.tied / (self.correct_equal[first] + 1)
-        return self.above[first] + (self.tied if ties == "pessimistic" else 0)
+        return TiedRanks(self.above[first], self.tied, self.correct_equal[first])
 
     def r_precision(self, ties: Ties = "pessimistic") -> np.ndarray:
         """(Q,) share of correct items among the first R, where R is the query's number of correct items; 0..1.

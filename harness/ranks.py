@@ -29,6 +29,8 @@ class RankTable:
         t2i_caption_id: (T,) the query.
         t2i_image_id: (T,) its image.
         i2t_fold, t2i_fold: fold of each query; 0 everywhere unless the protocol averages over folds.
+        i2t_best_tied, t2i_best_tied: positives of each query that share the best score, at least 1; with the number of
+            negatives that tie they decide every tie rule. 0 = unknown, as in files of earlier versions; the default.
     """
 
     i2t_rank: np.ndarray
@@ -41,6 +43,13 @@ class RankTable:
     t2i_image_id: np.ndarray
     i2t_fold: np.ndarray
     t2i_fold: np.ndarray
+    i2t_best_tied: np.ndarray = None  # type: ignore[assignment]
+    t2i_best_tied: np.ndarray = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        for name in ("i2t", "t2i"):
+            if getattr(self, f"{name}_best_tied") is None:
+                object.__setattr__(self, f"{name}_best_tied", np.zeros(len(getattr(self, f"{name}_ties")), np.int64))
 
     @property
     def caption_image(self) -> np.ndarray:

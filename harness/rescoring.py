@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,17 @@ from harness import datasets, protocols
 from harness.datasets.base import Dataset
 from harness.errors import InvalidDataset, InvalidRecord
 from harness.evaluation import subject_of
-from harness.metrics import Ties, metrics_from_ranks
+from harness.metrics import Ties, metrics_from_ties
 from harness.protocols.folds import FoldProtocol
 from harness.record import RankTable, RunRecord, RunStore
 from harness.scores import SCORES, open_scores
 from harness.spec import Component
+from harness.ties import TiedRanks
 
 # Metrics that are computed again may differ in their last bits, by the order of a sum.
 _TOLERANCE = 1e-6
-# Under the expected rule recalls depend on how a harness's version defines them, the ranks do not.
-_OF_RANKS = ("i2t_medr", "i2t_meanr", "t2i_medr", "t2i_meanr", "tie_rate")
+# Under the expected rule recalls and medians depend on how a harness's version defines them, the ranks do not.
+_OF_RANKS = ("i2t_meanr", "t2i_meanr", "tie_rate")
 
 
 @dataclass(eq=False)
@@ -140,8 +141,11 @@ def check_agreement(record: RunRecord, tables: Mapping[str, RankTable]) -> None:
     """
     for name, stated in record.metrics.items():
         if name in tables and isinstance(protocols.PROTOCOLS.get(name), FoldProtocol):
-            table = tables[name]
-            _verify(record, name, stated, metrics_from_table(table, table.i2t_rank, table.t2i_rank), "ranks.npz")
+            table, own = tables[name], tie_rule(record)
+            if own == "expected" and _undecided(table).any():
+                continue  # of an earlier version, which thresholded mean ranks
+            i2t, t2i = _before_ties(table, own, own, record, name)
+            _verify(record, name, stated, metrics_from_table(table, i2t, t2i, own), "ranks.npz")
 
 
 def _verify(record: RunRecord, name: str, stated: dict[str, float], computed: dict[str, float], source: str) -> None:
@@ -175,10 +179,10 @@ def _from_ranks(store: RunStore, record: RunRecord, names: Sequence[str], rules:
     for name in names:
         table = _same_gallery(record, tables, name)
         for rule in rules:
-            i2t, t2i = _under(table, own, rule, record, name)
-            metrics.setdefault(name, {})[rule] = metrics_from_table(table, i2t, t2i)
+            i2t, t2i = _before_ties(table, own, rule, record, name)
+            metrics.setdefault(name, {})[rule] = metrics_from_table(table, i2t, t2i, rule)
             if rule == own:
-                ranks[name] = replace(table, i2t_rank=i2t, t2i_rank=t2i)
+                ranks[name] = table
     return metrics, ranks, {}, "ranks.npz"
 
 
@@ -206,30 +210,33 @@ def _same_gallery(record: RunRecord, tables: dict[str, RankTable], name: str) ->
     return source
 
 
-def _under(table: RankTable, own: Ties, rule: Ties, record: RunRecord, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks of a table under another tie rule, where its tie counts decide them."""
-    if rule == own:
-        return table.i2t_rank, table.t2i_rank
-    if "expected" in (own, rule) and table.i2t_ties.any():
+def _undecided(table: RankTable) -> np.ndarray:
+    """(I,) bool, image queries that tie and whose number of tied positives is unknown."""
+    return (table.i2t_best_tied == 0) & (table.i2t_ties > 0)
+
+
+def _before_ties(table: RankTable, own: Ties, rule: Ties, record: RunRecord, name: str) -> tuple[TiedRanks, TiedRanks]:
+    """Where the positives of a table lie, from its ranks under a run's own tie rule."""
+    lacking = _undecided(table)
+    if lacking.any() and "expected" in (own, rule):
         raise InvalidRecord(
-            f"run {record.run_id} has no {SCORES}: {int(np.count_nonzero(table.i2t_ties))} image queries of protocol {name} "
-            f"tie, and its ranks do not hold what the {'expected' if rule == 'expected' else rule} rule needs; run it again "
-            "with --set evaluation.save_scores=true"
+            f"run {record.run_id} has no {SCORES}: {int(np.count_nonzero(lacking))} image queries of protocol {name} "
+            "tie, and its ranks, of an earlier version, do not hold what the expected rule needs; run it again with "
+            "--set evaluation.save_scores=true"
         )
-    share = {"pessimistic": 1.0, "optimistic": 0.0, "expected": 0.5}  # of tied items before the one correct image
-    shift = share[rule] - share[own]
-    i2t, t2i = table.i2t_rank + shift * table.i2t_ties, table.t2i_rank + shift * table.t2i_ties
-    return (i2t, t2i) if rule == "expected" else (np.rint(i2t).astype(np.int64), np.rint(t2i).astype(np.int64))
+    # Where it is unknown how many positives tie, no rule that needs it is asked for, or nothing ties.
+    return (
+        TiedRanks.from_ranks(table.i2t_rank, table.i2t_ties, np.maximum(table.i2t_best_tied, 1), own),
+        TiedRanks.from_ranks(table.t2i_rank, table.t2i_ties, np.maximum(table.t2i_best_tied, 1), own),
+    )
 
 
-def metrics_from_table(table: RankTable, i2t: np.ndarray, t2i: np.ndarray) -> dict[str, float]:
-    """Metrics of ranks (I,) and (T,) on the queries of a table: means over its folds."""
+def metrics_from_table(table: RankTable, i2t: TiedRanks, t2i: TiedRanks, ties: Ties) -> dict[str, float]:
+    """Metrics under a tie rule of the queries of a table: means over its folds."""
     parts = []
     for fold in np.unique(table.i2t_fold):
         images, captions = table.i2t_fold == fold, table.t2i_fold == fold
-        tied = np.count_nonzero(table.i2t_ties[images]) + np.count_nonzero(table.t2i_ties[captions])
-        queries = int(images.sum() + captions.sum())
-        parts.append(metrics_from_ranks(i2t[images], t2i[captions], tied / queries))
+        parts.append(metrics_from_ties(i2t.of(images), t2i.of(captions), ties))
     return {key: float(np.mean([part[key] for part in parts])) for key in parts[0]}
 
 

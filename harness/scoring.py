@@ -22,7 +22,7 @@ from harness.memory import default_budget
 from harness.scorer import Scorer
 from harness.similarity import products
 from harness.similarity.distinct import Distinct, distinct
-from harness.similarity.kernels import PackedForm
+from harness.similarity.kernels import PackedForm, RowTransform
 from harness.similarity.packed import PackedSide, Plan, TileSize, pack_images, pack_texts, packed_scores
 
 #: Called with the number of finished pairs and the number of all pairs.
@@ -40,6 +40,8 @@ WAITING_VALUES, FINISHING_COPIES = {"cpu": 2**21, "cuda": 2**28}, 4
 #: Images and captions that the plain route hands to `score` at least, where there are as many, whatever the budget: of
 #: fewer, matrix libraries add in another order, and the size of a block would show in the last bit.
 SMALLEST_CALL = (16, 16)
+#: Items of a packed form's row transform, which are always the same ones.
+TRANSFORMED = 128
 #: Times that a packed side is held: as it was, in the order of the product, and prepared for it.
 PACKED_COPIES = 3
 
@@ -254,14 +256,21 @@ def _packed_blocks(
     scorer: Scorer, plan: Plan, images: Fragments, texts: Fragments, rows: int, columns: int, wanted: _Wanted
 ) -> Iterator[ScoreBlock]:
     device = _device(scorer, images)
-    image_parts = images.lengths.argsort(stable=True).split(rows)
     # Captions of similar length share a block, so that its buckets are full.
-    for some_texts in texts.lengths.argsort(stable=True).split(columns):
+    image_order, text_order = (side.lengths.argsort(stable=True) for side in (images, texts))
+    for text_part in _slices(len(texts), columns):
         right = None
-        for some_images in image_parts:
-            if wanted(some_images, some_texts):
-                right = right or _packed_side(plan, texts, some_texts, device, pack_texts)
-                yield _packed_block(plan, _packed_side(plan, images, some_images, device, pack_images), right)
+        for image_part in _slices(len(images), rows):
+            if wanted(image_order[image_part], text_order[text_part]):
+                right = right or _packed_side(plan, texts, text_order, text_part, device, pack_texts)
+                yield _packed_block(
+                    plan, _packed_side(plan, images, image_order, image_part, device, pack_images), right
+                )
+
+
+def _slices(count: int, size: int) -> Iterator[slice]:
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
 
 
 def _packed_block(plan: Plan, left: _Side, right: _Side) -> ScoreBlock:
@@ -291,19 +300,40 @@ class _Side:
 def _packed_side(
     plan: Plan,
     fragments: Fragments,
-    items: Tensor,
+    order: Tensor,
+    part: slice,
     device: torch.device,
     pack: Callable[[Plan, Fragments, Tensor], PackedSide],
 ) -> _Side:
-    transform = plan.form.text_rows if pack is pack_texts else plan.form.image_rows
+    """Some of the items, which stand in `order`."""
+    transform, items = plan.form.text_rows if pack is pack_texts else plan.form.image_rows, order[part]
     with _operands_as_they_are(device):
         if transform is None and fragments.device == device:
             packed = pack(plan, fragments, items)
             return _Side(packed, packed.items.cpu())
-        copy = fragments[items].to(device)
-        copy = copy if transform is None else transform(copy)
+        copy = (
+            fragments[items].to(device)
+            if transform is None
+            else _transformed(transform, fragments, order, part, device)
+        )
         packed = pack(plan, copy, torch.arange(len(items), device=device))
         return _Side(packed, items.cpu()[packed.items.cpu()])
+
+
+def _transformed(
+    transform: RowTransform, fragments: Fragments, order: Tensor, part: slice, device: torch.device
+) -> Fragments:
+    """Some of the items after the transform, which reads the same items together whatever the block.
+
+    A network's last bits may depend on how many items it reads.
+    """
+    first = part.start - part.start % TRANSFORMED
+    batches = [
+        transform(fragments[order[batch]].to(device))
+        for batch in _slices(len(order), TRANSFORMED)
+        if batch.stop > first and batch.start < part.stop
+    ]
+    return Fragments.cat(batches)[part.start - first : part.stop - first]
 
 
 def _plain_blocks(
@@ -378,7 +408,8 @@ def _plain_block_sizes(images: Fragments, texts: Fragments, budget: int) -> tupl
     """Images and captions a block, so that `WORKING_COPIES` float32 token similarities stay within the budget."""
     pair = 4 * WORKING_COPIES * images.features.shape[1] * texts.features.shape[1]
     pairs = max(1, budget // pair)
-    rows = max(1, min(len(images), 128, pairs))
+    # No fewer captions than a call takes anyway.
+    rows = max(1, min(len(images), 128, pairs // min(len(texts), SMALLEST_CALL[1])))
     return rows, max(1, min(len(texts), 1024, pairs // rows))
 
 

@@ -12,7 +12,7 @@ from reports.statistics.refusals import MINIMUM_SEEDS
 _TIES = {
     "pessimistic": "a wrong item with the same score counts as ranked above the correct one",
     "optimistic": "a wrong item with the same score counts as ranked below it, which flatters constant scores",
-    "expected": "items with the same score count with their mean rank over all orders",
+    "expected": "items with the same score stand in every order alike: recalls are probabilities, ranks are means",
 }
 
 _HIT_RATE = (

@@ -122,7 +122,7 @@ def noisy_scenarios(profile: Profile) -> list[tuple[str, str, Measure]]:
 
 
 def _row(profile: Profile, gallery: Gallery, point: Point, table: RankTable | None) -> Row:
-    low, high = _interval(point, table, gallery, profile.seed)
+    low, high = _interval(point, table, gallery, profile)
     t2i, i2t = (point.scenarios.get(f"query {d} {profile.gallery}") for d in ("t2i", "i2t"))
     pairs = point.scenarios.get("score pairs")
     row: Row = {
@@ -162,11 +162,14 @@ def _row(profile: Profile, gallery: Gallery, point: Point, table: RankTable | No
     return row
 
 
-def _interval(point: Point, table: RankTable | None, gallery: Gallery, seed: int) -> tuple[float | None, float | None]:
+def _interval(
+    point: Point, table: RankTable | None, gallery: Gallery, profile: Profile
+) -> tuple[float | None, float | None]:
     if table is None:
         return None, None
     try:
-        found = single_interval(runs_of_table(table, name=point.label, seed=seed, gallery=gallery), "rsum")
+        runs = runs_of_table(table, name=point.label, seed=profile.seed, gallery=gallery, ties=profile.ties)
+        found = single_interval(runs, "rsum")
     except TooFewImages:
         return None, None
     return found.low, found.high

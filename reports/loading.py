@@ -14,11 +14,12 @@ from harness.errors import InvalidRecord
 from harness.record import RankTable, RunRecord, RunStore
 from harness.scores import SCORES, open_scores
 from harness.spec import canonical_json, sha256_json
+from harness.ties import Ties
 from reports.statistics.errors import InvalidComparison
 from reports.statistics.hits import RECALLS, image_columns
 from reports.statistics.refusals import aligned
 from reports.statistics.rivals import Rivals, find_rivals, gallery_ranks
-from reports.statistics.runs import MethodRuns
+from reports.statistics.runs import MethodRuns, joined_seeds
 
 # What a run's spec holds beside its identity: the seed, where things lie, which galleries were looked at, how long the
 # clock ran. None of it changes a trained model or a rank.
@@ -224,8 +225,7 @@ def method_runs(store: RunStore, group: Group, *, rivals: bool = False) -> Metho
         ordered[0],
         name=group.label,
         seeds=group.seeds,
-        i2t_ranks=np.concatenate([runs.i2t_ranks for runs in ordered]),
-        t2i_ranks=np.concatenate([runs.t2i_ranks for runs in ordered]),
+        **joined_seeds(ordered),
         rivals=_joined([runs.rivals for runs in ordered]),
     )
 
@@ -250,19 +250,30 @@ def _rivals(store: RunStore, record: RunRecord, runs: MethodRuns) -> tuple[Rival
     return (find_rivals(scores, runs.caption_image),)
 
 
+def tie_rule(record: RunRecord) -> Ties:
+    """The tie rule of a record's metrics and ranks."""
+    return record.ties  # type: ignore[return-value]
+
+
 def _of_seed(store: RunStore, group: Group, record: RunRecord) -> MethodRuns:
     protocol = group.gallery.protocol
     return _checked_runs(store, record, group.gallery, f"{group.label} seed {record.seed}", protocol)
 
 
 def _checked_runs(store: RunStore, record: RunRecord, gallery: Gallery, name: str, protocol: str) -> MethodRuns:
-    runs = runs_of_table(store.ranks_of(record)[protocol], name=name, seed=record.seed, gallery=gallery)
+    runs = runs_of_table(
+        store.ranks_of(record)[protocol], name=name, seed=record.seed, gallery=gallery, ties=tie_rule(record)
+    )
     _check_metrics(store, record, protocol, runs)
     return runs
 
 
-def runs_of_table(table: RankTable, *, name: str, seed: int, gallery: Gallery) -> MethodRuns:
-    """One seed's rank table as `MethodRuns`.
+def runs_of_table(
+    table: RankTable, *, name: str, seed: int, gallery: Gallery, ties: Ties = "pessimistic"
+) -> MethodRuns:
+    """One seed's rank table, whose ranks are under a tie rule, as `MethodRuns`.
+
+    A table of an earlier version does not hold what the expected rule needs; its mean ranks count as they are.
 
     An image that only captions are about (human-judged subsets query some images only) counts as a unit without a query
     of its own.
@@ -276,11 +287,18 @@ def runs_of_table(table: RankTable, *, name: str, seed: int, gallery: Gallery) -
             fold[image] = number
     row = {image: index for index, image in enumerate(images)}
     unasked = len(images) - len(table.i2t_rank)
+    i2t_ties = t2i_ties = None
+    if ties == "expected" and table.i2t_best_tied.all() and table.t2i_best_tied.all():
+        undecided = np.stack([table.i2t_ties, table.i2t_best_tied], 1)
+        i2t_ties = np.concatenate([undecided, np.tile([0, 1], (unasked, 1))])
+        t2i_ties = np.stack([table.t2i_ties, table.t2i_best_tied], 1)
     return MethodRuns(
         name=name,
         seeds=(seed,),
         i2t_ranks=np.concatenate([np.asarray(table.i2t_rank, dtype=np.float64), np.zeros(unasked)]),
         t2i_ranks=table.t2i_rank,
+        i2t_ties=i2t_ties,
+        t2i_ties=t2i_ties,
         caption_image=np.asarray([row[image] for image in table.t2i_image_id.tolist()], dtype=np.int64),
         image_ids=images,
         caption_ids=table.t2i_caption_id.tolist(),

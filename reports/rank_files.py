@@ -29,7 +29,7 @@ from reports.statistics.errors import (
 )
 from reports.statistics.hits import DIRECTIONS
 from reports.statistics.refusals import aligned
-from reports.statistics.runs import MethodRuns
+from reports.statistics.runs import MethodRuns, joined_seeds
 
 COLUMNS = ("query_id", "direction", "rank", "image_id", "caption_id", "seed", "method")
 OPTIONAL_COLUMNS = ("dataset", "protocol", "fold")
@@ -213,8 +213,7 @@ def merged(runs: Sequence[MethodRuns]) -> MethodRuns:
         ordered[0],
         name=name,
         seeds=tuple(run.seeds[0] for run in ordered),
-        i2t_ranks=np.concatenate([run.i2t_ranks for run in ordered]),
-        t2i_ranks=np.concatenate([run.t2i_ranks for run in ordered]),
+        **joined_seeds(ordered),
         seed_selection="best" if any(run.seed_selection == "best" for run in runs) else "all",
     )
 

@@ -124,6 +124,7 @@ class Profile(Spec):
     gallery: int = Field(description="reference gallery of the points: images of t2i, captions of i2t")
     galleries: tuple[int, ...]
     rounds: int
+    ties: Literal["pessimistic", "optimistic", "expected"] = "pessimistic"
     seconds: float = Field(description="measuring time that was asked for")
     matrix_gflops: dict[str, float] = Field(default_factory=dict, description="measured rate of a matrix product")
     notes: tuple[str, ...] = ()

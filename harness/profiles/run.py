@@ -80,6 +80,7 @@ def profile_runs(
             dataset=first.record.dataset,
             split=first.record.split,
             protocol=first.protocol,
+            ties=first.spec.evaluation.ties,
             data_sha256=first.record.data_sha256,
             images=len(first.split.image_ids),
             captions=len(first.split.captions),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from harness.metrics import Ties, count_ranks, metrics_from_ranks
+from harness.metrics import Ties, count_ranks, metrics_from_ties
 from harness.protocols.base import Evaluation, Protocol, Subject
 from harness.record import RankTable
 
@@ -56,8 +56,10 @@ class FoldProtocol(Protocol):
             t2i_image_id=image_ids[caption_image[captions]],
             i2t_fold=np.full(len(images), fold),
             t2i_fold=np.full(len(captions), fold),
+            i2t_best_tied=counts.i2t_best_tied,
+            t2i_best_tied=np.ones(len(captions), dtype=np.int64),
         )
-        return Evaluation(metrics_from_ranks(i2t, t2i, counts.tie_rate), table)
+        return Evaluation(metrics_from_ties(counts.i2t, counts.t2i, ties), table)
 
 
 def _concatenate(tables: Sequence[RankTable]) -> RankTable:

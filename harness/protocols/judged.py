@@ -105,10 +105,12 @@ def _true_top1(
         ("t2i", judged.t2i, t2i, Positives.from_pairs(captions, images)),
     ):
         own = count_positives(similarity, of_queries(pairs, asked.queries), direction)  # type: ignore[arg-type]
-        missed = own.ranks(ties) >= 1
-        metrics[f"{direction}_r1_own_pair"] = 100.0 * float(np.mean(~missed))
-        if missed.any():
-            metrics[f"{direction}_{TRUE_TOP1}"] = 100.0 * float(np.mean(counts.ranks(ties)[missed] < 1))
+        # The own pair is correct, so the first item is correct at least as often as it is of the pair.
+        of_pair, correct = own.first.hits(1, ties), counts.first.hits(1, ties)
+        metrics[f"{direction}_r1_own_pair"] = 100.0 * float(np.mean(of_pair))
+        missed = float(np.sum(1 - of_pair))
+        if missed > 0:
+            metrics[f"{direction}_{TRUE_TOP1}"] = 100.0 * float(np.sum(correct - of_pair)) / missed
     return metrics
 
 
@@ -126,4 +128,6 @@ def _table(subject: Subject, judged: Judged, i2t: PositiveCounts, t2i: PositiveC
         t2i_image_id=image_ids[owner[judged.t2i.queries]],
         i2t_fold=np.zeros(len(judged.i2t.queries), dtype=np.int64),
         t2i_fold=np.zeros(len(judged.t2i.queries), dtype=np.int64),
+        i2t_best_tied=i2t.first.correct,
+        t2i_best_tied=t2i.first.correct,
     )

@@ -47,8 +47,8 @@ def max_sim(
         pooling: mean by default.
 
     Returns:
-        (I, T) float32 (float64 for float64 vectors), in the unit of the pooled token similarity. Differentiable once; a maximum that is reached
-        several times sends its gradient to one of them.
+        (I, T) float32 (float64 for float64 vectors), in the unit of the pooled token similarity. Differentiable once; a
+        maximum that is reached several times sends its gradient to one of them.
 
     Raises:
         InvalidFragments: the sides differ in width.

@@ -85,6 +85,8 @@ _TILE_NORMS: dict[
 def _product(left: Tensor, weights: Tensor, scratch: Scratch) -> Tensor:
     """(c, F, F) and (c, F, P) -> (c, F, P), each column's bits independent of P."""
     columns = weights.shape[2]
+    if len(left) == 1:  # of a single item, several threads take another routine
+        return _product(left.expand(2, -1, -1), weights.expand(2, -1, -1), scratch)[:1]
     if columns >= SMALLEST_PRODUCT:
         return torch.bmm(left, weights, out=scratch.like(weights))
     return torch.bmm(left, F.pad(weights, (0, SMALLEST_PRODUCT - columns)))[..., :columns]

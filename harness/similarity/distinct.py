@@ -66,10 +66,19 @@ def distinct(side: Fragments) -> Distinct:
     seen: dict[bytes, int] = {}
     for place, item in enumerate(candidates.tolist()):
         content = _content(some, place)
-        original = seen.setdefault(hashlib.blake2b(content, digest_size=16).digest(), place)
+        original = seen.setdefault(_digest(content), place)
         if original != place and _content(some, original) == content:
             copy_of[item], first[item] = int(candidates[original]), False
     return Distinct(first.nonzero().squeeze(1), (first.cumsum(0) - 1)[copy_of])
+
+
+def digest(side: Fragments, item: int) -> bytes:
+    """16 bytes that are equal for equal items, and different for others as surely as BLAKE2b is."""
+    return _digest(_content(side, item))
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def _sampled_hash(side: Fragments) -> Tensor:

@@ -1,7 +1,8 @@
 """From ranks to whole numbers an image: the columns that every test, interval and resampling is made of.
 
 The image is the unit: its own query, all its captions, all recalls and all seeds move together. A recall (or rSum) is
-`scale * sum_i x_i` with whole x_i, so that sums are exact in any order and on any number of threads.
+`scale * sum_i x_i` with whole x_i, so that sums are exact in any order and on any number of threads. Under the expected tie
+rule a query hits with a probability; it then counts whole parts of a hit, as many as `_EXACT_BITS` leave room for.
 
 Shape letters: M methods, K metrics, S seeds, N images, T captions, G query groups (a direction in a fold).
 """
@@ -26,6 +27,8 @@ METRICS = (*RECALLS, "rsum")
 DIRECTIONS = ("i2t", "t2i")
 # Sums must stay whole in float64; weights that would not are rounded to this many bits, far below any printed digit.
 _EXACT_BITS = 50
+#: Of the parts of a hit, where hits are probabilities: no more than a million, no fewer than 64.
+_PART_BITS = (6, 20)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,16 +98,16 @@ def query_counts(runs: MethodRuns) -> dict[str, NDArray[np.int64]]:
     return {"i2t": runs.image_queried.astype(np.int64), "t2i": captions}
 
 
-def hits_an_image(runs: MethodRuns, direction: str, k: int) -> NDArray[np.int64]:
+def hits_an_image(runs: MethodRuns, direction: str, k: int) -> NDArray[np.float64]:
     """Hits at K of each seed, added up over the queries of each image.
 
     Args:
         runs: one method.
         direction: `i2t` or `t2i`.
-        k: a query is a hit if its rank is below k.
+        k: a query is a hit if its rank is below k; under the expected tie rule, with the probability of that.
 
     Returns:
-        (S, N) whole numbers.
+        (S, N), whole numbers unless the rule is the expected one.
 
     Raises:
         UnknownName: another direction.
@@ -113,11 +116,11 @@ def hits_an_image(runs: MethodRuns, direction: str, k: int) -> NDArray[np.int64]
     if direction not in DIRECTIONS:
         raise UnknownName("direction", direction, DIRECTIONS)
     whole(k, "K", least=1)
+    hits = runs.hits(direction, k)
     if direction == "i2t":
-        return ((runs.i2t_ranks < k) & runs.image_queried).astype(np.int64)
-    hits = runs.t2i_ranks < k
+        return hits
     size = len(runs.image_ids)
-    return np.stack([np.bincount(runs.caption_image[row], minlength=size) for row in hits]).astype(np.int64)
+    return np.stack([np.bincount(runs.caption_image, weights=row, minlength=size) for row in hits])
 
 
 def image_columns(methods: Sequence[MethodRuns], metrics: Sequence[str]) -> ImageColumns:
@@ -143,16 +146,20 @@ def image_columns(methods: Sequence[MethodRuns], metrics: Sequence[str]) -> Imag
     asked = sorted({part for recalls in parts for part in recalls})
     hits = [{part: hits_an_image(run, *part) for part in asked} for run in methods]
     common = math.lcm(*(len(run.seeds) for run in methods))
+    whole = all(run.i2t_ties is None and run.t2i_ties is None for run in methods)
 
     numerators = np.zeros((len(methods), len(metrics), len(fold)), dtype=np.int64)
     group_means = np.zeros((len(methods), len(metrics), 2 * folds))
     scale = np.zeros(len(metrics))
     for j, recalls in enumerate(parts):
-        weights, unit = _whole_weights({d: totals[d] for d, _ in recalls})
-        scale[j] = 100.0 * unit / (folds * common)
+        asked_totals = {d: totals[d] for d, _ in recalls}
+        weights, unit = _whole_weights(asked_totals)
+        pieces = 1 if whole else _parts_of_a_hit(asked_totals, weights)
+        scale[j] = 100.0 * unit / (folds * common * pieces)
         for m, run in enumerate(methods):
             for d, k in recalls:
-                units = common // len(run.seeds) * weights[d][fold] * hits[m][d, k].sum(axis=0)
+                parts_hit = np.rint(pieces * hits[m][d, k]).astype(np.int64)
+                units = common // len(run.seeds) * weights[d][fold] * parts_hit.sum(axis=0)
                 numerators[m, j] += units
                 group = slice(0, folds) if d == "i2t" else slice(folds, 2 * folds)
                 group_means[m, j, group] += scale[j] * np.bincount(fold, weights=units, minlength=folds) / totals[d]
@@ -165,7 +172,7 @@ def image_columns(methods: Sequence[MethodRuns], metrics: Sequence[str]) -> Imag
 
 
 def _seed_scores(
-    tables: Sequence[NDArray[np.int64]],
+    tables: Sequence[NDArray[np.float64]],
     recalls: Sequence[tuple[str, int]],
     fold: NDArray[np.int64],
     totals: dict[str, NDArray[np.int64]],
@@ -197,11 +204,25 @@ def _whole_weights(totals: dict[str, NDArray[np.int64]]) -> tuple[dict[str, NDAr
     denominator = math.lcm(*sizes)
     weights = {d: [denominator // int(n) for n in queries] for d, queries in totals.items()}
     divisor = math.gcd(*(w for row in weights.values() for w in row))
-    # A query adds at most 3 hits times the seeds' common denominator, taken as below 300, to a sum over all of them.
-    room = 2 ** (_EXACT_BITS - math.ceil(math.log2(1000 * max(sizes) * len(sizes))))
+    room = 2 ** _free_bits(sizes)
     largest = max(w for row in weights.values() for w in row) // divisor
     if largest <= room:
         whole = {d: np.asarray([w // divisor for w in row], dtype=np.int64) for d, row in weights.items()}
         return whole, divisor / denominator
     unit = 1.0 / (min(sizes) * room)
     return {d: np.asarray([round(1.0 / (n * unit)) for n in q], dtype=np.int64) for d, q in totals.items()}, unit
+
+
+def _free_bits(sizes: Sequence[int]) -> int:
+    """Bits that the weight of a query may have.
+
+    A query adds at most 3 hits times the seeds' common denominator, taken as below 300, to a sum over all of them.
+    """
+    return _EXACT_BITS - math.ceil(math.log2(1000 * max(sizes) * len(sizes)))
+
+
+def _parts_of_a_hit(totals: dict[str, NDArray[np.int64]], weights: dict[str, NDArray[np.int64]]) -> int:
+    sizes = [int(n) for queries in totals.values() for n in queries]
+    largest = max(int(row.max()) for row in weights.values())
+    low, high = _PART_BITS
+    return 2 ** int(np.clip(_free_bits(sizes) - math.ceil(math.log2(largest + 1)), low, high))

@@ -47,8 +47,8 @@ class QueryHits:
         self.shares = [{part: self._share(run, *part) for part in parts} for run in methods]
 
     def _share(self, runs: MethodRuns, direction: str, k: int) -> NDArray[np.float64]:
-        ranks = runs.i2t_ranks[:, runs.image_queried] if direction == "i2t" else runs.t2i_ranks
-        return (ranks < k).mean(axis=0)
+        hits = runs.hits(direction, k)
+        return (hits[:, runs.image_queried] if direction == "i2t" else hits).mean(axis=0)
 
     def diagnose(self, first: int, second: int, metric: str, image_variance: float) -> QueryDiagnostics:
         """Diagnose method `first` against `second`.

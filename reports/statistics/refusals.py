@@ -114,6 +114,8 @@ def _sorted(runs: MethodRuns) -> MethodRuns:
         runs,
         i2t_ranks=runs.i2t_ranks[:, images],
         t2i_ranks=runs.t2i_ranks[:, captions],
+        i2t_ties=None if runs.i2t_ties is None else runs.i2t_ties[:, images],
+        t2i_ties=None if runs.t2i_ties is None else runs.t2i_ties[:, captions],
         caption_image=place[runs.caption_image[captions]],
         image_ids=runs.image_ids[images],
         caption_ids=runs.caption_ids[captions],

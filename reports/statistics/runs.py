@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from harness.ties import TiedRanks
 from reports.statistics.checks import whole
 from reports.statistics.errors import (
     AggregateOnlyResults,
@@ -37,6 +38,9 @@ class MethodRuns:
         caption_ids: (T,) unique ids of the captions.
         fold: (I,) the fold of each image where a protocol averages over folds (COCO 1K), or None.
         image_queried: (I,) whether the image is itself a query, or None for all; the ranks of others are ignored.
+        i2t_ties: (S, I, 2) wrong and correct items that tie with the best positive, where ranks are means over the orders
+            of tied items (the expected rule), or None: then a rank below K is a hit.
+        t2i_ties: (S, T, 2) likewise.
         gallery: what identifies the gallery (protocol and data hash); methods must agree.
         rivals: for each seed what single images take from the queries of others, where the scores are kept, or None.
         seed_selection: `all` seeds that were run, or the `best` of them (refused by `compare`).
@@ -55,6 +59,8 @@ class MethodRuns:
     caption_ids: Any
     fold: Any = None
     image_queried: Any = None
+    i2t_ties: Any = None
+    t2i_ties: Any = None
     gallery: str = ""
     rivals: tuple[Rivals, ...] | None = None
     seed_selection: Literal["all", "best"] = "all"
@@ -86,11 +92,27 @@ class MethodRuns:
             "image_queried": queried,
             "i2t_ranks": _ranks(self.name, "i2t", self.i2t_ranks, len(seeds), images, queried),
             "t2i_ranks": _ranks(self.name, "t2i", self.t2i_ranks, len(seeds), captions, None),
+            "i2t_ties": _ties(self.name, "i2t", self.i2t_ties, len(seeds), len(images)),
+            "t2i_ties": _ties(self.name, "t2i", self.t2i_ties, len(seeds), len(captions)),
         }
         if self.rivals is not None and len(self.rivals) != len(seeds):
             raise InvalidSetting(f"'{self.name}': rivals must be given for {len(seeds)} seeds, got {len(self.rivals)}")
         for key, value in values.items():
             object.__setattr__(self, key, value)
+
+    def hits(self, direction: str, k: int) -> NDArray[np.float64]:
+        """Chance of each query to hit at K, (S, I) or (S, T): 0 or 1 where ranks are whole.
+
+        Images that are no query of their own count 0.
+        """
+        ranks, ties = (self.i2t_ranks, self.i2t_ties) if direction == "i2t" else (self.t2i_ranks, self.t2i_ties)
+        if ties is None:
+            hits = (ranks < k).astype(np.float64)
+        else:
+            wrong, correct = ties.reshape(-1, 2).T
+            tied = TiedRanks.from_ranks(ranks.ravel(), wrong, correct, "expected")
+            hits = tied.hits(k, "expected").reshape(ranks.shape)
+        return hits * self.image_queried if direction == "i2t" else hits
 
     @classmethod
     def from_hits(
@@ -180,6 +202,35 @@ def _ranks(
             "ranks are counted from 0, evaluate the method again"
         )
     return array
+
+
+def _ties(name: str, direction: str, ties: Any, seeds: int, queries: int) -> NDArray[np.int64] | None:
+    if ties is None:
+        return None
+    array = np.asarray(ties)
+    if array.ndim == 2:
+        array = array[None]
+    if array.shape != (seeds, queries, 2) or array.dtype.kind not in "iu" or (array < (0, 1)).any():
+        raise InvalidRanks(
+            f"'{name}': {direction} ties must be {seeds} seeds x {queries} queries x 2 counts of tied items, at least 0 "
+            f"wrong and 1 correct, got {array.dtype} of shape {array.shape}"
+        )
+    return array.astype(np.int64)
+
+
+def joined_seeds(runs: Sequence[MethodRuns]) -> dict[str, Any]:
+    """Ranks and ties of runs that are aligned, one below the other, for `dataclasses.replace`."""
+    values: dict[str, Any] = {}
+    for direction in ("i2t", "t2i"):
+        ranks = [getattr(run, f"{direction}_ranks") for run in runs]
+        ties = [getattr(run, f"{direction}_ties") for run in runs]
+        values[f"{direction}_ranks"] = np.concatenate(ranks)
+        if any(one is not None for one in ties):  # ranks without ties are decided: nothing ties
+            decided = [np.broadcast_to(np.array([0, 1]), (*one.shape, 2)) for one in ranks]
+            values[f"{direction}_ties"] = np.concatenate(
+                [d if one is None else one for d, one in zip(decided, ties, strict=True)]
+            )
+    return values
 
 
 def _hits_to_ranks(name: str, direction: str, hits: Mapping[int, ArrayLike], ids: Any) -> NDArray[np.float64]:

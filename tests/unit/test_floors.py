@@ -31,6 +31,7 @@ FLOORS = {
         "memory",
         "threads",
         "terminal",
+        "ties",
     ],
     1: ["fragments", "metrics", "protocols", "losses", "similarity", "positives", "duplicates"],
     2: ["scorer", "scoring", "backbones", "datasets", "augmentation", "inputs", "streaming"],

@@ -99,8 +99,23 @@ def test_ranks_suffice_for_the_tie_rules_that_they_decide(store, dataset, own):
         assert done.metrics["full"][ties] == pytest.approx(expected)
 
 
-def test_ranks_do_not_decide_expected_ranks_of_tied_image_queries(store, dataset):
+def test_ranks_of_tied_image_queries_decide_every_rule(store, dataset):
+    """A constant: under the expected rule recalls are chance, 5 positives of 60 for an image and 1 of 12 for a caption."""
     add_run(store, dataset, scores=np.ones((12, 60)), keep=False)
+    found = rescore(store, "a" * 16, ["full"], ALL_TIES).metrics["full"]
+    owner = dataset.split("test").caption_image
+    for ties in ALL_TIES:
+        assert found[ties] == pytest.approx(retrieval_metrics(np.ones((12, 60)), owner, ties))
+    assert found["expected"]["t2i_r5"] == pytest.approx(100 * 5 / 12)
+    assert found["expected"]["i2t_r1"] == pytest.approx(100 * 5 / 60)
+
+
+def test_ranks_of_earlier_versions_do_not_decide_the_expected_rule(store, dataset):
+    add_run(store, dataset, scores=np.ones((12, 60)), keep=False)
+    path = store.folder("a" * 16) / "ranks.npz"
+    with np.load(path) as arrays:
+        kept = {name: arrays[name] for name in arrays.files if not name.endswith("best_tied")}
+    np.savez(path, **kept)
     assert rescore(store, "a" * 16, ["full"], ["optimistic"]).metrics["full"]["optimistic"]["rsum"] == 600.0
     with pytest.raises(InvalidRecord, match=r"12 image queries of protocol full tie.*save_scores=true"):
         rescore(store, "a" * 16, ["full"], ["expected"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.errors import InvalidFragments, InvalidSimilarity, UnknownName
+from harness.errors import InvalidFragments, InvalidSimilarity, InvalidSpec, UnknownName
 from harness.fragments import Fragments
 from harness.registry import create
 from harness.scorer import Scorer
@@ -80,10 +80,18 @@ def test_any_memory_budget_gives_the_scores_of_one_call(name, budget):
 
 
 def test_the_budget_bounds_the_blocks():
-    scorer = MeanDot()
-    similarity_matrix(scorer, IMAGES, TEXTS, memory_budget=4 * 8 * 5 * 6 * 6)  # six pairs of 5 x 6 fragments, 8 copies
-    assert max(i * t for i, t in scorer.calls) <= 6
-    assert sum(i * t for i, t in scorer.calls) == 7 * 11
+    scorer, images, texts = MeanDot(), fragments(64, 5, 1), fragments(96, 6, 2)
+    similarity_matrix(scorer, images, texts, memory_budget=4 * 8 * 5 * 6 * 1024)  # pairs of 5 x 6 fragments, 8 copies
+    assert max(i * t for i, t in scorer.calls) <= 1024
+    assert sum(i * t for i, t in scorer.calls) == 64 * 96
+
+
+@pytest.mark.parametrize("limit", [{"memory_budget": 1}, {"image_block": 1, "text_block": 1}, {"image_block": 3}])
+def test_a_call_of_score_is_never_so_small_that_its_size_shows(limit):
+    scorer, images, texts = MeanDot(), fragments(40, 5, 1), fragments(19, 6, 2)
+    similarity_matrix(scorer, images, texts, **limit)
+    assert min(i for i, _ in scorer.calls) >= 16
+    assert min(t for _, t in scorer.calls) >= 16
 
 
 @pytest.mark.parametrize("name", SCORERS)
@@ -174,23 +182,58 @@ def test_overriding_score_alone_leaves_the_packed_route():
     assert packed_form(plain) is None
 
 
-def test_the_product_backend_is_timed_recorded_and_can_be_pinned(monkeypatch):
+@pytest.fixture
+def no_choice_yet(monkeypatch):
     monkeypatch.setattr(products, "_choices", {})
-    right, left = torch.randn(64, 16), torch.randn(24, 16)
-    products.prepare(right, 24, work=0)
+    monkeypatch.setattr(products, "_tuning", False)
+
+
+def stopwatch() -> float:
+    raise AssertionError("the stopwatch ran")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_the_product_backend_is_chosen_by_a_rule_and_recorded(monkeypatch, no_choice_yet, dtype):
+    monkeypatch.setattr(products.time, "perf_counter", stopwatch)
+    right, left = torch.randn(64, 16).to(dtype), torch.randn(24, 16).to(dtype)
+    product = products.prepare(right, 24, work=1e15)
+    torch.testing.assert_close(product(left).to(dtype), left @ right.T, rtol=2e-2, atol=2e-2)
     (choice,) = product_backends().values()
-    assert choice == {"backend": "torch_mm", "gflops": {}}
+    assert choice["backend"] in products.BACKENDS
+    assert choice["gflops"] == {}
+
+
+def test_the_rule_takes_what_torch_offers(monkeypatch, no_choice_yet):
+    for offered, name in ((True, "onednn_prepacked"), (False, "torch_mm")):
+        monkeypatch.setattr(products, "_offers_onednn", lambda dtype, offered=offered: offered)
+        assert products.RULES["cpu", torch.float32]() == name
+
+
+def test_tuning_times_the_candidates_only_where_it_is_asked_for(no_choice_yet):
+    right = torch.randn(64, 16)
+    products.prepare(right, 24, work=1e12)
+    products.tune()
     products.prepare(right, 24, work=1e12)
     (choice,) = product_backends().values()
     assert choice["backend"] in choice["gflops"]
     assert all(rate > 0 for rate in choice["gflops"].values())
+    products.tune_as_asked("rule")
+    products.prepare(right, 24, work=1e12)
+    (choice,) = product_backends().values()
+    assert choice["gflops"] == {}
+    with pytest.raises(InvalidSpec, match=r"ITM_PRODUCTS must be 'rule' .the default. or 'tune', got 'fast'"):
+        products.tune_as_asked("fast")
+
+
+@pytest.mark.parametrize("name", products.CANDIDATES["cpu", torch.float32])
+def test_a_product_backend_can_be_pinned(monkeypatch, no_choice_yet, name):
+    right, left = torch.randn(64, 16), torch.randn(24, 16)
     monkeypatch.setenv("ITM_PRODUCT", "torch_mn")
     with pytest.raises(UnknownName, match="did you mean 'torch_mm'"):
         products.prepare(right, 24)
-    for name in choice["gflops"]:
-        monkeypatch.setenv("ITM_PRODUCT", name)
-        for rows in (24, 7):  # also another number of rows than it was prepared for
-            torch.testing.assert_close(products.prepare(right, 24)(left[:rows]), left[:rows] @ right.T)
+    monkeypatch.setenv("ITM_PRODUCT", name)
+    for rows in (24, 7):  # also another number of rows than it was prepared for
+        torch.testing.assert_close(products.prepare(right, 24)(left[:rows]), left[:rows] @ right.T)
 
 
 @pytest.mark.parametrize("name", ["chan", "scan", "grm", "late_interaction"])

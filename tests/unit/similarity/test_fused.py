@@ -93,6 +93,20 @@ def test_cross_attention_is_the_unfused_kernel(dtype, inverse_temperature, norm,
     torch.testing.assert_close(got, expected, rtol=0, atol=2e-5 if dtype == torch.float32 else 3e-2)
 
 
+@pytest.mark.parametrize("inverse_temperature", [9.0, 20.0, 1000.0])
+def test_a_cosine_is_not_clamped_where_all_weights_are_small(inverse_temperature):
+    """One region and one word that oppose each other, at any length: their cosine; of 3e-9 the divisor is 1e-8."""
+    kernel = fused.FusedCrossAttention("l2", 0.1, inverse_temperature, ("mean", 1.0, 1.0), False)
+    for length, cosine in ((1.0, -0.6), (1e-3, -0.6), (1e3, -0.6), (3e-9, -0.18), (0.0, 0.0)):
+        region = torch.zeros(1, 1, 16, device=DEVICE)
+        word = torch.zeros(1, 1, 16, device=DEVICE)
+        region[..., 0] = length
+        word[..., 0], word[..., 1] = -0.6, 0.8
+        real = torch.ones(1, 1, dtype=torch.bool, device=DEVICE)
+        scores = scores_by(kernel, Fragments(region, real), Fragments(word, real))
+        assert float(scores) == pytest.approx(cosine, abs=1e-5)
+
+
 def test_a_large_context_and_many_items():
     kernel = fused.FusedCrossAttention("l2", 0.1, 9.0, ("lse", 6.0, 1 / 6), False)
     got = kernel_scores(kernel, 4, torch.float32, items=150, longest=fused.LARGEST_CONTEXT)
