@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,9 @@ class RankTable:
 
 
 NAMES = tuple(field.name for field in fields(RankTable))
+#: Columns that every file has; files of earlier versions may lack the others, which have defaults.
+NEEDED = tuple(field.name for field in fields(RankTable) if field.default is MISSING)
+_COUNTS = ("_ties", "_tied", "_fold")
 
 
 def write_ranks(path: Path, tables: Mapping[str, RankTable]) -> None:
@@ -82,10 +85,12 @@ def read_ranks(path: Path) -> dict[str, RankTable]:
     protocols = dict.fromkeys(key.rpartition("/")[0] for key in arrays)
     tables = {}
     for protocol in protocols:
-        missing = [name for name in NAMES if f"{protocol}/{name}" not in arrays]
+        missing = [name for name in NEEDED if f"{protocol}/{name}" not in arrays]
         if missing:
             raise Damaged(f"protocol '{protocol:.40}' lacks {', '.join(missing)}")
-        tables[protocol] = RankTable(**{name: arrays[f"{protocol}/{name}"] for name in NAMES})
+        tables[protocol] = RankTable(
+            **{name: arrays[f"{protocol}/{name}"] for name in NAMES if f"{protocol}/{name}" in arrays}
+        )
         check_table(tables[protocol], protocol)
     return tables
 
@@ -115,7 +120,7 @@ def _check_direction(table: RankTable, direction: str, query: str, ties: str) ->
     rank, tied = getattr(table, f"{direction}_rank"), getattr(table, f"{direction}_ties")
     columns = {name: getattr(table, name) for name in NAMES if name.startswith(direction)}
     for name, column in columns.items():
-        kinds = "iu" if name.endswith(("_ties", "_fold")) else "iuf" if name.endswith("_rank") else "Uiu"
+        kinds = "iu" if name.endswith(_COUNTS) else "iuf" if name.endswith("_rank") else "Uiu"
         if column.ndim != 1 or column.dtype.kind not in kinds:
             raise Damaged(f"{name} is {column.dtype} of shape {column.shape}, expected one value per query")
         if len(column) != len(rank):
@@ -124,7 +129,7 @@ def _check_direction(table: RankTable, direction: str, query: str, ties: str) ->
         raise Damaged(f"{direction} has no query")
     if not np.isfinite(rank).all() or (rank < 0).any():
         raise Damaged(f"{direction}_rank holds {_first(rank, ~np.isfinite(rank) | (rank < 0))}; ranks count from 0")
-    if (tied < 0).any() or (columns[f"{direction}_fold"] < 0).any():
+    if any((column < 0).any() for name, column in columns.items() if name.endswith(_COUNTS)):
         raise Damaged(f"{direction} has a negative number of ties or a negative fold")
     # Only the expected rule gives fractions, and only to queries that tie.
     fractional = (rank != np.floor(rank)) & ((tied == 0) if ties in ("", "expected") else True)
