@@ -17,13 +17,13 @@ from typing import Any
 
 import torch
 
-from harness import checkpoints, environment, registry, sharing, strict_yaml, training
+from harness import checkpoints, completion, environment, registry, sharing, strict_yaml, training
 from harness.datasets.base import Dataset
 from harness.errors import InvalidDataset, InvalidRecord, ItmError
 from harness.evaluation import Results, Scored, evaluate, score_split
 from harness.inputs import image_batch
 from harness.mirroring import mirror_record
-from harness.planning import TEST_SPLIT, build_scorer, code_origin, open_dataset, plan
+from harness.planning import TEST_SPLIT, build_scorer, code_origin, distinct, open_dataset, plan
 from harness.profiling import measure_cost, peak_memory
 from harness.record import RunRecord, RunStore, atomic_path
 from harness.scorer import Scorer
@@ -109,6 +109,7 @@ def run_cells(
     experiment: str = "",
 ) -> Outcome:
     """Run the given cells that have no finished record yet; as `run_experiment`."""
+    specs = distinct(specs)
     tracker, observer = tracker or Tracker(), observer or Observer()
     before = {spec.run_id: sharing.state_of(store, spec.run_id) for spec in specs}
     missing = [spec for spec in specs if before[spec.run_id][0] != "finished"]
@@ -120,6 +121,7 @@ def run_cells(
         return record, code
 
     observer.planned(specs, missing)
+    completion.report_earlier_ids(store, missing)
     tracker.start_experiment(experiment, {"itm.experiment": experiment})
     outcome = Outcome()
     mirrored = set()
@@ -134,11 +136,10 @@ def run_cells(
         for spec in specs:
             finished = store.finished(spec.run_id)
             if finished is not None:
-                finished = _with_tuning(finished, spec, store)
+                completion.complete_scores(spec, store, torch.device(device))
+                finished = _as_planned(finished, spec, store)
                 outcome.records.append(finished)
-                if (
-                    spec.run_id not in mirrored
-                ):  # recorded by another call, perhaps one that could not reach the tracker
+                if spec.run_id not in mirrored:  # of another call, perhaps one that could not reach the tracker
                     mirror_record(tracker, finished, store.folder(spec.run_id))
     except BaseException:
         tracker.close("killed")
@@ -228,13 +229,16 @@ def _run_guarded(
     return record, code
 
 
-def _with_tuning(record: RunRecord, spec: RunSpec, store: RunStore) -> RunRecord:
-    """The record with what this plan says of tuning: the same settings may have been run untuned before."""
-    tuning = _tuning(spec)
-    if record.tuning == tuning:
+def _as_planned(record: RunRecord, spec: RunSpec, store: RunStore) -> RunRecord:
+    """The record with what this plan says of it: the same settings may have been run untuned before, or under the name
+    of a variant that sets them."""
+    said = spec.model_dump(mode="json")
+    said["evaluation"] = record.spec.get("evaluation", said["evaluation"])  # how often its costs were timed
+    update = {"tuning": _tuning(spec), "variant": spec.variant, "spec": said}
+    if all(getattr(record, key) == value for key, value in update.items()):
         return record
     with store.claim(record.run_id):  # a rescoring may have changed it meanwhile
-        record = (store.finished(record.run_id) or record).model_copy(update={"tuning": tuning})
+        record = (store.finished(record.run_id) or record).model_copy(update=update)
         store.write(record)
     return record
 
@@ -265,10 +269,7 @@ def _write_files(spec: RunSpec, store: RunStore, scorer: Scorer, scored: Scored,
     store.write_ranks(spec.run_id, results.ranks)
     checkpoints.save_model(scorer, folder / "model.safetensors", spec)
     if spec.evaluation.save_scores:
-        import numpy as np
-
-        with atomic_path(folder / "scores.npy") as path, path.open("wb") as file:
-            np.save(file, scored.similarity.cpu().numpy(), allow_pickle=False)
+        completion.write_scores(scored.similarity, folder)
 
 
 def _identity(spec: RunSpec, dataset: str) -> dict[str, Any]:
@@ -311,7 +312,7 @@ def _record(
             "history": [asdict(epoch) for epoch in trained.history],
         },
         environment={**environment.describe(device), "products": products.chosen()},
-        code=environment.code_revision(),
+        code={**environment.code_revision(), "engine_sha256": registry.engine_sha256()},
         status="finished",
         started=started,
         finished=_now(),

@@ -29,6 +29,7 @@ from harness.spec import (
     canonical_json,
     sha256_json,
 )
+from harness.sweeps.settings import SweepSettings
 
 log = logging.getLogger(__name__)
 TEST_SPLIT = "test"
@@ -45,10 +46,7 @@ def plan(experiment: Experiment) -> list[RunSpec]:
         InvalidDataset: a split is missing or empty, or a backbone takes what the dataset does not have.
         InvalidProtocol: a protocol does not fit the test split.
     """
-    component = datasets.resolve(experiment.dataset)
-    for name in experiment.protocols:
-        protocols.get(name)
-    without_data = [_settings(experiment, entry) for entry in experiment.scorers]
+    component, without_data = _check(experiment)
     dataset = open_checked(component)
     test = dataset.split(TEST_SPLIT)
     duplicates.report(test.captions, test.caption_image, f"{dataset.title} {TEST_SPLIT}")
@@ -72,8 +70,34 @@ def plan(experiment: Experiment) -> list[RunSpec]:
     return [cell.model_copy(update={"seed": seed}) for seed in experiment.seeds for cell in cells]
 
 
+def check(experiment: Experiment) -> None:
+    """Refuse what can be known to be wrong without any data: every name and every setting of the experiment.
+
+    Raises:
+        UnknownName, InvalidSpec: an unknown or impossible scorer, backbone, dataset, protocol or setting.
+    """
+    _check(experiment)
+
+
+def _check(experiment: Experiment) -> tuple[Component, list[dict[str, Any]]]:
+    """The resolved dataset and what each entry resolves to; no data are opened."""
+    build(SweepSettings, experiment.sweep, f"sweep of experiment '{experiment.name}'")
+    component = datasets.resolve(experiment.dataset)
+    for name in experiment.protocols:
+        protocols.get(name)
+    return component, [_settings(experiment, entry) for entry in experiment.scorers]
+
+
+def distinct(cells: Sequence[RunSpec]) -> list[RunSpec]:
+    """Each run once, as the first of the equal cells names it."""
+    first: dict[str, RunSpec] = {}
+    for cell in cells:
+        first.setdefault(cell.run_id, cell)
+    return list(first.values())
+
+
 def resolve_entry(
-    experiment: Experiment, entry: ScorerEntry, dataset: Component, data_sha256: str, split: Split | None
+    experiment: Experiment, entry: ScorerEntry, dataset: Component, data_sha256: str, split: Split
 ) -> RunSpec:
     """One entry of an experiment with every default filled in, for the experiment's first seed.
 
@@ -82,16 +106,25 @@ def resolve_entry(
         entry: a scorer that is trained.
         dataset: resolved.
         data_sha256: of its content.
-        split: one whose images the image backbone must be able to take; None = not checked.
+        split: one whose images the image backbone must be able to take.
 
     Raises:
         UnknownName, InvalidSpec: an unknown or impossible scorer, backbone or setting.
         InvalidDataset: the image backbone takes what the dataset does not have.
     """
+    resolved = resolve_without_data(experiment, entry)
+    _check_input(resolved.image, split)
+    return resolved.model_copy(update={"dataset": dataset, "data_sha256": data_sha256})
+
+
+def resolve_without_data(experiment: Experiment, entry: ScorerEntry) -> RunSpec:
+    """As `resolve_entry`, but nothing is known of the data yet: their hash is empty.
+
+    Raises:
+        UnknownName, InvalidSpec: an unknown or impossible scorer, backbone or setting.
+    """
     settings = _settings(experiment, entry)
-    if split is not None:
-        _check_input(settings["image"], split)
-    return RunSpec(**settings, dataset=dataset, data_sha256=data_sha256, seed=experiment.seeds[0])
+    return RunSpec(**settings, dataset=experiment.dataset, data_sha256="", seed=experiment.seeds[0])
 
 
 def _settings(experiment: Experiment, entry: ScorerEntry) -> dict[str, Any]:

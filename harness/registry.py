@@ -8,6 +8,7 @@ A name that is claimed twice is refused.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -110,6 +111,16 @@ def source_sha256(name: str) -> str:
         module = source.target.partition(":")[0]
         found = source_files.of_module(module, FOLDERS if source.kind == "module" else (module.partition(".")[0],))
     return source_files.sha256(found)
+
+
+@functools.cache
+def engine_sha256() -> str:
+    """SHA-256 of the harness's own source that training and evaluation reach: backbones, losses, metrics and the rest.
+
+    It stands in every record but in no run's id: otherwise each change of the harness, most of which change no number,
+    would throw all recorded runs away. Two records with equal ids and different engines say so.
+    """
+    return source_files.sha256(source_files.of_module("harness.experiment", ("harness",)))
 
 
 def split(name: str) -> tuple[str, str]:

@@ -421,7 +421,11 @@ def parse_setting(text: str, example: str) -> tuple[str, Any]:
 def _override(values: dict[str, Any], text: str) -> None:
     path, value = parse_setting(text, "training.epochs=3")
     if path == "scorers":
-        values["scorers"] = _selected(values, value)
+        values["scorers"] = chosen = _selected(values, value)
+        sweep = values.get("sweep")
+        if isinstance(chosen, Mapping) and isinstance(sweep, Mapping) and isinstance(sweep.get("scorers"), Mapping):
+            names = {*chosen, *(entry.get("name") for entry in chosen.values() if isinstance(entry, Mapping))}
+            values["sweep"] = {**sweep, "scorers": {k: v for k, v in sweep["scorers"].items() if k in names}}
         return
     node: dict[str, Any] = values
     steps = _steps(values, path)

@@ -18,6 +18,7 @@ from harness.profiles.record import Profile, ScenarioResult
 from harness.profiles.session import Scenario
 from harness.profiles.subjects import Subject, load_subject
 from harness.record import RankTable, RunRecord, RunStore
+from harness.threads import compute_threads
 
 __all__ = ["ProfileOptions", "Watcher", "profile_runs"]
 
@@ -55,8 +56,35 @@ def profile_runs(
         UnknownName, InvalidSpec: a cascade of scorers that are not there or do not fit.
     """
     options, watcher = options or ProfileOptions(), watcher or Watcher()
-    started = _now()
     _check_same_data(list(runs.values()))
+    with compute_threads(_threads(list(runs.values()))):
+        return _profile(name, runs, store, device, options, watcher)
+
+
+def _threads(records: Sequence[RunRecord]) -> int:
+    """Compute threads of the runs; those of this process where earlier versions did not record them.
+
+    Raises:
+        InvalidDataset: the runs differ, so their costs cannot be compared.
+    """
+    found = {int(record.spec.get("threads") or torch.get_num_threads()) for record in records}
+    if len(found) > 1:
+        raise InvalidDataset(
+            f"the runs of one profile must have one number of compute threads, got {sorted(found)}; run them with one "
+            "value of the experiment's 'threads'"
+        )
+    return found.pop()
+
+
+def _profile(
+    name: str,
+    runs: Mapping[str, RunRecord],
+    store: RunStore,
+    device: torch.device,
+    options: ProfileOptions,
+    watcher: Watcher,
+) -> tuple[Profile, dict[str, RankTable]]:
+    started = _now()
     subjects = []
     for key, record in runs.items():
         watcher.step(f"{key}: encoding the test split")

@@ -30,6 +30,7 @@ from harness.sweeps.progress import Progress, TrialFiles
 from harness.sweeps.search import COSTS
 from harness.sweeps.settings import RSUM
 from harness.sweeps.splits import TuningSplits
+from harness.threads import compute_threads
 from harness.training import Epoch, TrainingResult, steps_per_epoch, validate
 
 
@@ -85,6 +86,10 @@ class Objective:
             ItmError: the settings conflict, or the scorer breaks the contract.
             TakenOver: another worker has the trial now.
         """
+        with compute_threads(self._plan.base.threads):  # as many as the run that a leaderboard makes of these settings
+            return self._judged(trial)
+
+    def _judged(self, trial: optuna.Trial) -> float | tuple[float, ...]:
         settings = self._plan.settings
         values = self._plan.space.suggest(trial)
         sitting = _Sitting(trial, self._progress.of(trial.number), prunes=len(settings.objectives) == 1)

@@ -10,7 +10,7 @@ from harness import backbones, datasets, registry
 from harness.datasets.base import Dataset
 from harness.errors import InvalidSpec, UnknownName
 from harness.files.names import safe_name
-from harness.planning import entry_of, open_checked, require_training_data, resolve_entry
+from harness.planning import check, entry_of, open_checked, require_training_data, resolve_entry, resolve_without_data
 from harness.spec import Experiment, RunSpec, ScorerEntry, Spec, TrainingSpec, build
 from harness.sweeps.search import rehearse
 from harness.sweeps.settings import SweepSettings
@@ -147,7 +147,8 @@ def draft_study(
     if entry.weights:
         raise InvalidSpec(f"scorer '{entry.key}' has given weights ({entry.weights}), so there is nothing to tune")
     settings = sweep_settings(experiment)
-    base = resolve_entry(experiment, entry, datasets.resolve(experiment.dataset), "", None)
+    check(experiment)
+    base = resolve_without_data(experiment, entry)
     if settings.seeds > len(experiment.seeds):
         raise InvalidSpec(
             f"sweep.seeds asks for {settings.seeds} training runs a trial, but experiment '{experiment.name}' has "

@@ -18,7 +18,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import torch
 from optuna.study import Study
 
 from harness import registry
@@ -64,7 +63,6 @@ class Work:
     trials: int
     device: str
     grace: float
-    threads: int
     progress: Progress
     parent: int
 
@@ -78,8 +76,7 @@ def work_in_processes(
     Raises:
         RunFailed: all workers ended before the study did.
     """
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    task = Work(plan, trials, device, grace, threads, progress, os.getpid())
+    task = Work(plan, trials, device, grace, progress, os.getpid())
     lock = study_lock(plan.storage, plan.name)
     crew = [_Hand(task) for _ in range(workers)]
     codes = []
@@ -167,8 +164,6 @@ def _worker(task: Work) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(task.threads)
     plan = task.plan
     try:
         for plugin in plan.plugins:

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import datasets
 from harness.errors import InvalidSpec, UnequalTuning
-from harness.planning import open_dataset, resolve_entry
+from harness.planning import check, open_dataset, resolve_entry
 from harness.spec import Experiment, ScorerEntry, build
 from harness.sweeps.plan import entry_identity, study_folder, study_name, validation_split
 from harness.sweeps.summary import StudySummary, read_summary
@@ -57,6 +57,7 @@ def tuned_experiment(experiment: Experiment, results: Path, allow_unequal: bool 
         InvalidSpec: nothing was tuned; or a study was made for another version of the entry, or found nothing.
         InvalidRecord: a study's summary is damaged.
     """
+    check(experiment)
     entries, efforts = [], []
     for entry in experiment.scorers:
         if entry.weights:  # nothing of it is trained here, so nothing can be tuned

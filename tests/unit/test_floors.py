@@ -51,6 +51,7 @@ FLOORS = {
         "planning",
         "experiment",
         "sharing",
+        "completion",
         "rescoring",
         "ensemble",
         "ablation",
