@@ -196,7 +196,10 @@ def identity(record: RunRecord) -> str:
             node = node.get(key) if isinstance(node, dict) else None
         if isinstance(node, dict):
             node.pop(path[-1], None)
-    return sha256_json([record.origin, record.code_origin, record.scorer, record.variant, record.backbone, spec])
+    # A variant is a name for settings that the spec holds in full; a row without settings has only the name.
+    variant = "" if spec.get("config") else record.variant
+    spec.pop("variant", None)
+    return sha256_json([record.origin, record.code_origin, record.scorer, variant, record.backbone, spec])
 
 
 def method_runs(store: RunStore, group: Group, *, rivals: bool = False) -> MethodRuns:

@@ -51,10 +51,11 @@ def ablate(
     from harness.ablation import plan_ablation
     from harness.cli.progress import ConsoleObserver
     from harness.experiment import run_cells
-    from harness.planning import plan
+    from harness.planning import check, plan
     from harness.record import RunStore
     from harness.tracking import create_tracker
 
+    check(spec)
     names = tuple(part.strip() for part in variants.split(",")) if variants is not None else ()
     ablation = plan_ablation(spec, scorer, kind.replace("-", "_"), names)  # type: ignore[arg-type]
     store = RunStore(results)

@@ -77,7 +77,7 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Benchmark and ablation harness for fine-grained image-text matching.
 
-    Start with `itm leaderboard quickstart`: it trains SCAN, CHAN and CLIP on generated scenes and ranks them.
+    Start with `itm leaderboard quickstart`: it trains SCAN, CHAN, CLIP and GRM on generated scenes and ranks them.
     """
     if "ITM_PRODUCTS" in os.environ:  # imports torch
         from harness.similarity import products

@@ -64,6 +64,13 @@ def test_labels_are_unique_and_as_short_as_they_can_be(runs, small, changes, lab
     assert [group.label for group in grouped(runs)] == labels
 
 
+def test_a_variant_is_a_name_and_its_settings_are_the_method(runs, small):
+    runs.add(small, seed=0, variant="t2i", spec=spec(direction="t2i") | {"variant": "t2i"})
+    runs.add(small, seed=1, spec=spec(direction="t2i") | {"variant": ""})
+    (group,) = grouped(runs)
+    assert group.seeds == (0, 1)
+
+
 def test_labels_stay_unique_when_many_keys_differ(runs, small):
     for a in range(2):
         for b in range(2):
