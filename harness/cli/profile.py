@@ -26,14 +26,26 @@ from harness.terminal import one_line, say
 @plugin_option
 @device_option
 @click.option("--seconds", default=180.0, show_default=True, type=FiniteRange(min=1), help="Measuring time in all.")
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=2), help="Interleaved rounds.")
 @click.option(
-    "--samples", default=30, show_default=True, type=click.IntRange(min=3), help="Of each latency; a p99 needs 1000."
+    "--rounds", default=5, show_default=True, type=click.IntRange(min=2, max=1_000), help="Interleaved rounds."
+)
+@click.option(
+    "--samples",
+    default=30,
+    show_default=True,
+    type=click.IntRange(min=3, max=1_000_000),
+    help="Of each latency; a p99 needs 1000.",
 )
 @click.option(
     "--galleries", default="1000,5000,25000,100000", show_default=True, metavar="N,N,...", help="Gallery sizes."
 )
-@click.option("--gallery", default=25_000, show_default=True, type=click.IntRange(min=2), help="Gallery of the charts.")
+@click.option(
+    "--gallery",
+    default=25_000,
+    show_default=True,
+    type=click.IntRange(min=2, max=100_000_000),
+    help="Gallery of the charts.",
+)
 @click.option(
     "--cascade",
     "cascades",

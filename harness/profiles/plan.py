@@ -27,6 +27,7 @@ SHARE_OF_A_CALL = 1 / 100
 SHARE_OF_POINTS = 0.6
 #: Share of the free memory that all galleries together may take.
 SHARE_OF_MEMORY = 0.5
+LARGEST_GALLERY = 100_000_000
 SIDES = {"t2i": "images", "i2t": "captions"}
 
 
@@ -55,6 +56,8 @@ class ProfileOptions:
     def __post_init__(self) -> None:
         if not self.galleries or min(self.galleries) < 2:
             raise InvalidSpec(f"gallery sizes must be at least 2, got {list(self.galleries)}")
+        if max(self.galleries) > LARGEST_GALLERY:
+            raise InvalidSpec(f"gallery sizes reach {LARGEST_GALLERY:,}, got {max(self.galleries):,}")
 
 
 @dataclass(eq=False)

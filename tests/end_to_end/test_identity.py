@@ -190,3 +190,22 @@ def test_a_typo_is_refused_before_a_dataset_is_opened(
     assert code == 2, err
     (line,) = (line for line in err.splitlines() if line.startswith("itm: error:"))
     assert message in line
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--rounds", 10**9),
+        ("--samples", 10**12),
+        ("--gallery", 10**12),
+        ("--galleries", f"1000,{10**20}"),
+        ("--seconds", "nan"),
+        ("--seconds", "inf"),
+        ("--results", ""),
+    ],
+)
+def test_a_profile_beyond_reason_is_refused_before_anything_is_trained(itm, experiment, tmp_path, option):
+    code, _, err = itm("profile", experiment, *option)
+    assert code == 2, err
+    assert option[0].removeprefix("--") in err or "gallery" in err
+    assert not (tmp_path / "results").exists()
