@@ -48,9 +48,7 @@ def open_scores(path: Path, images: int, texts: int) -> np.ndarray:
     Raises:
         InvalidSimilarity: missing, no array of numbers, of another shape, or with a value that is not finite.
     """
-    kind = identify(path)
-    if kind.key != "npy":
-        raise InvalidSimilarity(mismatch(path, _EXPECTED, _ADVICE.get(kind.key, "save the matrix with numpy.save")))
+    require_array_file(path)
     try:
         scores = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:  # ValueError: truncated, or types that cannot be mapped
@@ -70,6 +68,17 @@ def open_scores(path: Path, images: int, texts: int) -> np.ndarray:
         )
     _require_finite(scores, path)
     return comparable(scores)
+
+
+def require_array_file(path: Path) -> None:
+    """Refuse a file that is missing or of another kind, before anything is spent on its dataset.
+
+    Raises:
+        InvalidSimilarity: naming what the file is and what to do.
+    """
+    kind = identify(path)
+    if kind.key != "npy":
+        raise InvalidSimilarity(mismatch(path, _EXPECTED, _ADVICE.get(kind.key, "save the matrix with numpy.save")))
 
 
 def comparable(scores: np.ndarray) -> np.ndarray:

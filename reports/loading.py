@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import InvalidRecord
+from harness.ranks import OWN_GALLERY
 from harness.record import RankTable, RunRecord, RunStore
 from harness.scores import SCORES, open_scores
 from harness.spec import canonical_json, sha256_json
@@ -218,7 +219,7 @@ def method_runs(store: RunStore, group: Group, *, rivals: bool = False) -> Metho
     one_a_seed = [_of_seed(store, group, record) for record in group.records]
     if rivals:
         one_a_seed = [
-            replace(runs, rivals=_rivals(store, record, runs))
+            replace(runs, rivals=_rivals(store, record, runs, group.gallery.protocol))
             for runs, record in zip(one_a_seed, group.records, strict=True)
         ]
     if len(one_a_seed) == 1:
@@ -238,13 +239,19 @@ def _joined(seeds: Sequence[tuple[Rivals, ...] | None]) -> tuple[Rivals, ...] | 
     return tuple(rivals for own in known for rivals in own) if len(known) == len(seeds) else None
 
 
-def _rivals(store: RunStore, record: RunRecord, runs: MethodRuns) -> tuple[Rivals, ...] | None:
+def _rivals(store: RunStore, record: RunRecord, runs: MethodRuns, protocol: str) -> tuple[Rivals, ...] | None:
     """What stood ahead of the positives, from the kept scores; None without them or where they do not give these ranks.
 
-    They do not where a protocol cuts the gallery into folds, counts other positives as correct, or breaks ties otherwise.
+    They do not where a protocol asks a part of the queries, cuts the gallery into folds, counts other positives as
+    correct, or breaks ties otherwise.
     """
     path = store.folder(record.run_id) / SCORES
-    if not path.is_file() or len(np.unique(runs.fold)) > 1 or not runs.image_queried.all():
+    if (
+        protocol not in OWN_GALLERY
+        or not path.is_file()
+        or len(np.unique(runs.fold)) > 1
+        or not runs.image_queried.all()
+    ):
         return None
     scores = open_scores(path, len(runs.image_ids), len(runs.caption_ids))
     i2t, t2i = gallery_ranks(scores, runs.caption_image)

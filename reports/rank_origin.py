@@ -12,12 +12,10 @@ from typing import Literal
 
 import pandas as pd
 
+from harness.ranks import OWN_GALLERY
 from reports.statistics.errors import InvalidRanks
 
 Origin = Literal[0, 1]
-
-#: Protocols on the dataset's own pairs, which ask every image and every caption of the gallery.
-OWN_PAIRS = ("full", "flickr30k_1k", "coco_1k", "coco_5k")
 
 
 def from_zero(path: Path, frame: pd.DataFrame, origin: Origin | None) -> tuple[pd.DataFrame, str]:
@@ -68,7 +66,7 @@ def require_within_gallery(path: Path, frame: pd.DataFrame, protocol: str) -> No
     Raises:
         InvalidRanks: with the first such line.
     """
-    if protocol and protocol not in OWN_PAIRS:
+    if protocol and protocol not in OWN_GALLERY:
         return
     for direction, other, items in (("i2t", "captions", _captions(frame)), ("t2i", "images", _images(frame))):
         beyond = frame.index[(frame["direction"] == direction) & (frame["rank"] >= items)]

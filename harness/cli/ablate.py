@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.options import add_plugins, device_option, plugin_option, results_option, set_option, torch_device
 from harness.terminal import one_line, say
+
+if TYPE_CHECKING:
+    from harness.spec import RunSpec
 
 
 @click.command()
@@ -61,6 +66,7 @@ def ablate(
     store = RunStore(results)
     store.prepare()
     cells = plan(ablation.experiment)
+    _require_testable(cells)
     tracker = create_tracker(results, enabled=not no_mlflow)
     name = ablation.experiment.name
     with ConsoleObserver() as observer:
@@ -71,6 +77,18 @@ def ablate(
     for failure in outcome.failures:
         say(f"itm: error: {one_line(f'{failure.label} seed {failure.seed} failed: {failure.error}')}", err=True)
     return outcome.exit_code
+
+
+def _require_testable(cells: Sequence[RunSpec]) -> None:
+    """Refuse a test split whose differences no test will take, before its models are trained.
+
+    Raises:
+        TooFewImages: with the count.
+    """
+    from harness.planning import TEST_SPLIT, open_dataset
+    from reports.statistics.refusals import refuse_few_images
+
+    refuse_few_images(len(open_dataset(cells[0].dataset).split(TEST_SPLIT).image_ids))
 
 
 def _write(ablation, cells, outcome, store, cls) -> None:

@@ -51,11 +51,13 @@ def evaluate(
     from harness import datasets, duplicates, protocols
     from harness.errors import InvalidSimilarity
     from harness.evaluation import subject_of
-    from harness.scores import mean_scores, open_member, open_scores
+    from harness.scores import mean_scores, open_member, open_scores, require_array_file
 
     if (len(scores) > 1) != ensemble:
         what = f"{len(scores)} matrices need" if len(scores) > 1 else "one matrix does not go with"
         raise InvalidSimilarity(f"{what} --ensemble, which evaluates the mean of two or more")
+    for path in scores:
+        require_array_file(path)
     opened = datasets.open_dataset(dataset_component(dataset, overrides))
     part = opened.split(split)
     subject = subject_of(part, opened)

@@ -145,7 +145,15 @@ def check_images(methods: Sequence[MethodRuns]) -> None:
     Raises:
         TooFewImages: with the count.
     """
-    size = len(methods[0].image_ids)
+    refuse_few_images(len(methods[0].image_ids))
+
+
+def refuse_few_images(size: int) -> None:
+    """Refuse so many images if they are fewer than 30.
+
+    Raises:
+        TooFewImages: with the count.
+    """
     if size < MINIMUM_IMAGES:
         raise TooFewImages(
             f"{size} images are too few for a test, at least {MINIMUM_IMAGES} are needed; evaluate on a larger split"

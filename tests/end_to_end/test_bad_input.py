@@ -241,7 +241,7 @@ CASES = [
     case("ablate nowhere --scorer scan", "nowhere"),
     case("ablate {tiny} --scorer scan --plan some", "some"),
     case("ablate {tiny} --scorer scan --variants nothing", "nothing"),
-    case("ablate {tiny} --scorer scan --variants ''", "variants"),
+    case("ablate {tiny} --scorer scan --variants ''", "unknown variant of scan ''"),
     case("ablate {tiny} --scorer plain --plugin {plain}", "variants"),
     case("ablate {duplicate_key} --scorer scan", "scorers"),
     # Sweeps

@@ -377,6 +377,6 @@ def test_trec_folders_that_cannot_be_trusted_are_refused(tmp_path, broken, error
 def test_the_protocols_on_own_pairs_are_those_of_the_engine():
     from harness.protocols import PROTOCOLS
     from harness.protocols.folds import FoldProtocol
-    from reports.rank_origin import OWN_PAIRS
+    from harness.ranks import OWN_GALLERY
 
-    assert {name for name, protocol in PROTOCOLS.items() if isinstance(protocol, FoldProtocol)} == set(OWN_PAIRS)
+    assert {name for name, protocol in PROTOCOLS.items() if isinstance(protocol, FoldProtocol)} == set(OWN_GALLERY)
