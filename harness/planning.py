@@ -124,7 +124,8 @@ def resolve_without_data(experiment: Experiment, entry: ScorerEntry) -> RunSpec:
         UnknownName, InvalidSpec: an unknown or impossible scorer, backbone or setting.
     """
     settings = _settings(experiment, entry)
-    return RunSpec(**settings, dataset=experiment.dataset, data_sha256="", seed=experiment.seeds[0])
+    component = datasets.resolve(experiment.dataset)
+    return RunSpec(**settings, dataset=component, data_sha256="", seed=experiment.seeds[0])
 
 
 def _settings(experiment: Experiment, entry: ScorerEntry) -> dict[str, Any]:

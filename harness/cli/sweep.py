@@ -24,12 +24,6 @@ if TYPE_CHECKING:
     from harness.sweeps.summary import StudySummary
 
 
-def _not_nan(context: click.Context, option: click.Parameter, value: float) -> float:
-    if value != value:  # click takes it for a number of any range
-        raise click.BadParameter("expected a number of seconds, got nan", context, option)
-    return value
-
-
 @click.command()
 @click.argument("experiment", metavar="EXP")
 @click.option("--scorer", required=True, metavar="NAME", help="Entry of EXP, or any registered scorer.")

@@ -6,6 +6,7 @@ import ctypes
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -40,20 +41,28 @@ def pair_flops(scorer: Scorer, images: Fragments, texts: Fragments) -> float | N
 
     Args:
         scorer: any.
-        images: 2 images at least, texts: 2 captions at least; the first of each is repeated, so that all pairs are alike.
+        images: one image at least, texts: one caption at least; the first of each is repeated, so that all pairs are alike.
 
     Returns:
         The mixed difference of four counts, in which all that is done once an image or once a caption cancels.
     """
 
     def count(rows: int, columns: int) -> int:
-        some_images = images[torch.zeros(rows, dtype=torch.long, device=images.device)]
-        some_texts = texts[torch.zeros(columns, dtype=torch.long, device=texts.device)].trimmed()
+        some_images, some_texts = _alike(images, rows), _alike(texts, columns).trimmed()
         with evaluating(scorer), _countable_products():
             return flops(lambda: similarity_matrix(scorer, some_images, some_texts)) or 0
 
-    mixed = count(2, 2) - count(2, 1) - count(1, 2) + count(1, 1)
-    return float(mixed) if mixed > 0 else None
+    # Multiples of what the engine fills small products up to, so that no filling is counted.
+    (few_rows, rows), (few_columns, columns) = (32, 64), (64, 128)
+    mixed = count(rows, columns) - count(rows, few_columns) - count(few_rows, columns) + count(few_rows, few_columns)
+    return mixed / ((rows - few_rows) * (columns - few_columns)) if mixed > 0 else None
+
+
+def _alike(side: Fragments, count: int) -> Fragments:
+    """The first item many times, each by a hair longer: the engine scores equal items once."""
+    items = side[torch.zeros(count, dtype=torch.long, device=side.device)]
+    longer = 1 + torch.arange(count, dtype=items.features.dtype, device=side.device) * 2.0**-16
+    return replace(items, features=items.features * longer[:, None, None])
 
 
 def matrix_scenarios(device: torch.device | str) -> list[Scenario]:

@@ -47,7 +47,8 @@ def test_a_profile_trains_the_first_seed_measures_and_reports(itm, experiment, t
     code, out, err = itm("profile", experiment, *QUICK, "--budget", "latency<=10s")
     assert code == 0, err
     assert "2 runs: 0 already recorded, 2 to run" in err  # the first of the two seeds
-    assert "Within latency <= 10,000 ms:" in " ".join(out.split())
+    answer = " ".join(out.split())  # on a busy machine the honest answer is that nothing is known
+    assert "Within latency <= 10,000 ms" in answer or "satisfies latency <= 10,000 ms is unknown" in answer
     folder = tmp_path / "results" / "profiles" / "tiny"
     points = pd.read_csv(folder / "profile.csv").set_index("label")
     assert {"chan", "chan bf16", "chan int8 index", "chan 1/2 patches", "chan 1/2 words", "vsepp"} <= set(points.index)

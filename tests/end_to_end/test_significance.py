@@ -162,7 +162,7 @@ def test_kept_scores_that_are_damaged_or_of_another_protocol(significance, store
     assert code == 0, err
     assert "Some images take" not in (store.results / "significance/scenes-full/significance.md").read_text()
     paths[0].write_bytes(b"no array")
-    assert f"{paths[0]} cannot be read as an array of numbers" in refusal(significance(store.results))
+    assert f"{paths[0]} is a text; expected a NumPy array" in refusal(significance(store.results))
 
 
 def test_several_datasets_get_a_page_each_and_one_across(significance, store):

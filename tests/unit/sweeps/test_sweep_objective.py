@@ -169,7 +169,9 @@ def test_a_trial_resumes_from_its_last_epoch_and_ends_the_same(
     assert resumed.intermediate_values == whole.intermediate_values
     for key in ("curves", "steps"):
         assert resumed.user_attrs[key] == whole.user_attrs[key]
-    assert resumed.user_attrs["cost"].keys() == whole.user_attrs["cost"].keys()
+    # A sitting that trained nothing cannot tell how busy the machine was: then that is unknown.
+    costs = [set(found.user_attrs["cost"]) - {"train_other_cpu_percent"} for found in (resumed, whole)]
+    assert costs[0] == costs[1]
     assert resumed.user_attrs["seconds"] > 0
 
 
