@@ -33,10 +33,7 @@ def about_experiment(experiment: Experiment, **more: str) -> dict[str, Any]:
     settings = experiment.model_dump(mode="json")
     shared = {key: settings[key] for key in ("dataset", "image", "text", "training", "evaluation")}
     shared["dataset"].pop("root", None)
-    entries = {
-        entry["key"]: sha256_json({key: value for key, value in entry.items() if key != "tuning"})[:16]
-        for entry in settings["scorers"]
-    }
+    entries = {entry["key"]: sha256_json(_entry(entry))[:16] for entry in settings["scorers"]}
     return {
         "experiment": experiment.name,
         "settings": sha256_json([shared, more])[:16],
@@ -44,6 +41,13 @@ def about_experiment(experiment: Experiment, **more: str) -> dict[str, Any]:
         "seeds": sorted(experiment.seeds),
         "protocols": sorted(experiment.protocols),
     }
+
+
+def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What an entry is: its settings, or of a tuned one the study that finds them, which may go on and find others."""
+    if entry["tuning"].get("study"):
+        return {"name": entry["name"], "study": entry["tuning"]["study"]}
+    return {key: value for key, value in entry.items() if key != "tuning"}
 
 
 def page_folder(root: Path, name: str, stem: str, about: Mapping[str, Any], run_ids: Sequence[str] = ()) -> Path:
