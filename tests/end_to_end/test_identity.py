@@ -183,7 +183,7 @@ def test_a_typo_is_refused_before_a_dataset_is_opened(
     def not_yet(*_):
         raise AssertionError("data were opened before the settings were checked")
 
-    monkeypatch.setattr("harness.planning.open_dataset", not_yet)
+    monkeypatch.setattr("harness.datasets.open_dataset", not_yet)
     more = {"ablate": ["--scorer", "scan"], "sweep": ["--scorer", "scan", "--trials", 1]}.get(command, [])
     code, _, err = itm(command, experiment, *more, "--set", override)
     assert code == 2, err
