@@ -156,37 +156,15 @@ def _mixed(profiles: Sequence[Profile], rows: Sequence[list[Row]]) -> Section:
 def _points(rows: Sequence[Row], profile: Profile, suffix: str) -> Table:
     order = sorted(rows, key=lambda row: (-row["rsum"], row["t2i_ms"]))
     frame = pd.DataFrame(order)
+    to_images, to_captions = "Query, caption to images (ms)", "Image to captions (ms)"
     columns = [
         Column(key="label", title="Point", pinned=True),
         Column(key="rsum", title="rSum", kind="estimate", help="95 % interval over images"),
-        Column(
-            key="t2i_ms",
-            title="p50",
-            kind="estimate",
-            digits=2,
-            group="Query, caption to images (ms)",
-            noise="noisy_t2i_ms",
-        ),
-        Column(
-            key="t2i_ms_p95",
-            title="p95",
-            kind="significant",
-            digits=3,
-            group="Query, caption to images (ms)",
-            noise="noisy_t2i_ms",
-        ),
-        Column(
-            key="t2i_ms_p99",
-            title="p99",
-            kind="significant",
-            digits=3,
-            group="Query, caption to images (ms)",
-            noise="noisy_t2i_ms",
-        ),
-        Column(key="t2i_ms_iqr", title="IQR", kind="significant", digits=2, group="Query, caption to images (ms)"),
-        Column(
-            key="i2t_ms", title="p50", kind="estimate", digits=2, group="Image to captions (ms)", noise="noisy_i2t_ms"
-        ),
+        Column(key="t2i_ms", title="p50", kind="estimate", digits=2, group=to_images, noise="noisy_t2i_ms"),
+        Column(key="t2i_ms_p95", title="p95", kind="significant", digits=3, group=to_images, noise="noisy_t2i_ms"),
+        Column(key="t2i_ms_p99", title="p99", kind="significant", digits=3, group=to_images, noise="noisy_t2i_ms"),
+        Column(key="t2i_ms_iqr", title="IQR", kind="significant", digits=2, group=to_images, noise="noisy_t2i_ms"),
+        Column(key="i2t_ms", title="p50", kind="estimate", digits=2, group=to_captions, noise="noisy_i2t_ms"),
         Column(key="pairs_per_second", title="Pairs/s", kind="significant", digits=3, noise="noisy_pairs_per_second"),
         Column(key="memory_mib", title="Memory (MiB)", kind="significant", digits=3, help="weights + index + working"),
         Column(key="index_bytes_per_image", title="Index (B/image)", kind="significant", digits=3),
