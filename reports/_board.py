@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness import noise
 from harness.record import RunRecord, RunStore
-from reports import noise
 from reports.document import Column, Kind
 from reports.loading import Gallery, Group, method_runs
 from reports.statistics.comparison import compare

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from reports import noise
+from harness import noise
 from reports.document import Cell, Column, cell, single_line
 
 _COLUMNS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reports import noise
+from harness import noise
 from reports._board import Board
 from reports.document import fixed, significant
 from reports.statistics.refusals import MINIMUM_SEEDS

@@ -12,8 +12,9 @@ import pandas as pd
 from rich.console import Group as Rendering
 from rich.table import Table as TerminalTable
 
+from harness import noise
 from harness.record import RunRecord, RunStore
-from reports import figures, noise, render
+from reports import figures, render
 from reports._board import device
 from reports.document import Column, Figure, Report, Section, Table, fixed, interval
 from reports.loading import Gallery, Group, finished_records, groups, method_runs

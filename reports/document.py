@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from reports.noise import MARK
+from harness.noise import MARK
 
 MISSING = "—"
 Kind = Literal["text", "number", "significant", "estimate"]

@@ -12,9 +12,10 @@ from rich.console import Group as Rendering
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
+from harness import noise
 from harness.profiles.record import Profile, device_slug
 from harness.record import RankTable
-from reports import noise, render
+from reports import render
 from reports._profile_figures import cascade_figure, pareto_figure, scaling_figure
 from reports._profile_rows import AXES, Row, mark_fronts, rows_of, scaling_rows, scenario_rows
 from reports._profile_text import READING, advice, budget_sentence, opening, warnings

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from rich.table import Table as TerminalTable
 
-from harness import strict_yaml
+from harness import noise, strict_yaml
 from harness.record import atomic_path
 from harness.sweeps.settings import OBJECTIVES
 from harness.sweeps.summary import StudySummary, TrialSummary
@@ -196,7 +196,7 @@ def _course(summary: StudySummary, rows: Sequence[dict[str, Any]]) -> Section:
         Column(key="state", title="State"),
         Column(key="rsum", title="Val. rSum", kind="number"),
         *(
-            Column(key=name, title=OBJECTIVES[name].title, kind="significant", digits=3)
+            Column(key=name, title=OBJECTIVES[name].title, kind="significant", digits=3, noise=f"{name}_noisy")
             for name in ("query_ms_p50", "peak_memory_mib", "params_millions")
         ),
         Column(key="steps", title="Steps", kind="number", digits=0),
@@ -212,7 +212,10 @@ def _course(summary: StudySummary, rows: Sequence[dict[str, Any]]) -> Section:
         collapsed=True,
         for_paper=False,
     )
-    return Section(title="The search", tables=[table] if rows else [], figures=figures, footnotes=reasons)
+    legend = [noise.LEGEND] if any(row["query_ms_p50_noisy"] for row in rows) else []
+    return Section(
+        title="The search", tables=[table] if rows else [], figures=figures, reading=legend, footnotes=reasons
+    )
 
 
 def _setting_column(rows: Sequence[dict[str, Any]], path: str) -> Column:
@@ -239,13 +242,25 @@ def _pareto(summary: StudySummary, rows: Sequence[dict[str, Any]]) -> Section:
     costs = [name for name in names if name != "rsum"]
     return Section(
         title="Accuracy against cost",
-        sentences=[f"{len(front)} of {summary.count('complete')} complete trials are on the Pareto front."],
+        sentences=[
+            f"{len(front)} of {summary.count('complete')} complete trials are on the Pareto front.",
+            *_left_out(summary),
+        ],
         tables=[table] if front else [],
         figures=[_sweep_figures.pareto(summary, cost) for cost in costs] if front else [],
         reading=[
             "Latency was measured on the machine and at the load of the trial: with several workers it is higher."
         ],
     )
+
+
+def _left_out(summary: StudySummary) -> list[str]:
+    noisy = sum(trial.counts and trial.noisy(summary.directions) for trial in summary.trials)
+    if not noisy:
+        return []
+    return [
+        f"{noisy} trials were timed on a busy machine, so they are left off the front: tune for speed on a quiet one."
+    ]
 
 
 def _expected(studies: Sequence[StudySummary]) -> Section | None:
@@ -309,6 +324,7 @@ def _row(summary: StudySummary, trial: TrialSummary) -> dict[str, Any]:
         "source": trial.source,
         "rsum": trial.rsum,
         **trial.cost,
+        **{f"{name}_noisy": noise.is_noisy([trial.cost], name) for name in noise.TIMES},
         "violation": trial.violation,
         "pareto": trial.number in summary.pareto,
         "steps": trial.steps,

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
+from harness import noise
 from harness.errors import InvalidRecord
 from harness.record import read_document, write_json
 from harness.spec import Spec
@@ -46,6 +47,10 @@ class TrialSummary(Spec):
     reason: str = Field("", description="why it was pruned or failed")
     started: str = ""
     finished: str = ""
+
+    def noisy(self, names: Iterable[str]) -> bool:
+        """Whether one of these objectives is a time that was measured on a busy machine."""
+        return any(noise.is_noisy([self.cost], name) for name in names)
 
     @property
     def counts(self) -> bool:
@@ -121,9 +126,12 @@ def best_of(trials: Sequence[TrialSummary]) -> TrialSummary | None:
 
 
 def pareto_front(trials: Sequence[TrialSummary], directions: Mapping[str, str]) -> list[int]:
-    """Numbers of the trials that no other one beats in some objective without losing in another."""
+    """Numbers of the trials that no other one beats in some objective without losing in another.
+
+    A trial with a noisy time neither dominates nor is dominated: it is left out.
+    """
     signs = {name: 1.0 if direction == "maximize" else -1.0 for name, direction in directions.items()}
-    able = [trial for trial in trials if trial.counts]
+    able = [trial for trial in trials if trial.counts and not trial.noisy(directions)]
     points = {trial.number: [signs[name] * trial.values[name] for name in signs] for trial in able}
 
     def beaten(mine: list[float]) -> bool:

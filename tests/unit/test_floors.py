@@ -29,6 +29,7 @@ FLOORS = {
         "environment",
         "timing",
         "memory",
+        "noise",
         "threads",
         "terminal",
         "ties",

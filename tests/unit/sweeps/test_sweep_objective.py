@@ -284,3 +284,18 @@ def test_splits_hold_two_and_refuse_any_other_name():
     for name in ("test", "Test", "restval", ""):
         with pytest.raises(InvalidDataset, match="out of reach"):
             splits.split(name)
+
+
+def test_a_trial_that_was_timed_on_a_busy_machine_neither_dominates_nor_is_dominated():
+    """Trial 1 is better in both objectives, but its latency was measured beside a busy neighbour."""
+    directions = {"rsum": "maximize", "query_ms_p50": "minimize"}
+
+    def timed(number, rsum, ms, other):
+        cost = {"query_ms_p50": ms, "other_cpu_percent": other}
+        return TrialSummary(
+            number=number, state="complete", values={"rsum": rsum, "query_ms_p50": ms}, rsum=rsum, cost=cost
+        )
+
+    trials = [timed(0, 300.0, 5.0, 1.0), timed(1, 400.0, 1.0, 40.0), timed(2, 200.0, 9.0, 1.0)]
+    assert pareto_front(trials, directions) == [0]
+    assert pareto_front(trials, {"rsum": "maximize"}) == [1]  # where no time decides, it takes part
