@@ -255,12 +255,16 @@ def _import_file(name: str, path: Path) -> ModuleType:
         raise InvalidPlugin(f"cannot import plug-in {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
+    # No __pycache__ beside a user's file; and an edit within the clock's resolution would find the old code there.
+    writes_nothing, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         with _as_invalid_plugin(f"plug-in {path}"):
             spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[module_name]
         raise
+    finally:
+        sys.dont_write_bytecode = writes_nothing
     return module
 
 

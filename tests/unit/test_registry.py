@@ -141,6 +141,14 @@ def test_the_source_of_a_plugin_reaches_what_it_imports_beside_it(tmp_path, monk
     assert registry.source_sha256("mine") == seen[-1]
 
 
+def test_a_plugin_leaves_nothing_beside_its_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    registry.add_plugin(tmp_path / "mine.py")
+    registry.create("mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
+
+
 def test_the_source_of_a_baseline_reaches_what_it_imports_from_methods_and_baselines():
     from harness.source_files import of_module
 
