@@ -34,6 +34,11 @@ def say(text: object, *, err: bool = False) -> None:
     click.echo(visible(str(text)), err=err)
 
 
+def complain(text: object) -> None:
+    """Print the one line of an error to stderr, as every command words it."""
+    say(f"itm: error: {one_line(text)}", err=True)
+
+
 def console(**options: Any) -> Console:
     """A rich console that reads no markup and no emoji codes, and shows what would act on the terminal.
 

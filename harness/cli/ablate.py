@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.options import add_plugins, device_option, plugin_option, results_option, set_option, torch_device
-from harness.terminal import one_line, say
+from harness.terminal import complain
 
 if TYPE_CHECKING:
     from harness.spec import RunSpec
@@ -75,7 +75,7 @@ def ablate(
         )
     _write(ablation, cells, outcome, store, registry.scorer_class(scorer))
     for failure in outcome.failures:
-        say(f"itm: error: {one_line(f'{failure.label} seed {failure.seed} failed: {failure.error}')}", err=True)
+        complain(f"{failure.label} seed {failure.seed} failed: {failure.error}")
     return outcome.exit_code
 
 

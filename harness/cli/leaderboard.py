@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import add_plugins, device_option, plugin_option, results_option, set_option, torch_device
-from harness.terminal import one_line, say
+from harness.terminal import complain
 
 
 @click.command()
@@ -59,7 +59,7 @@ def leaderboard(
     if outcome.records:
         _write(spec, outcome, store, published)
     for failure in outcome.failures:
-        say(f"itm: error: {one_line(f'{failure.label} seed {failure.seed} failed: {failure.error}')}", err=True)
+        complain(f"{failure.label} seed {failure.seed} failed: {failure.error}")
     return outcome.exit_code
 
 

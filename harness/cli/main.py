@@ -15,7 +15,7 @@ import click
 from harness import __version__
 from harness.cli.interruptions import Interruptions, interruptions
 from harness.errors import ItmError, did_you_mean
-from harness.terminal import one_line, say
+from harness.terminal import complain, one_line, say
 
 #: name -> (module:attribute, one line for the list)
 COMMANDS = {
@@ -101,10 +101,10 @@ def _run(arguments: list[str] | None, signals: Interruptions) -> None:
         code = cli.main(arguments, prog_name="itm", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except ItmError as error:
-        say(f"itm: error: {one_line(error)}", err=True)
+        complain(error)
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        say(f"itm: error: {one_line(error.format_message())}", err=True)
+        complain(error.format_message())
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         say("itm: interrupted; the same command continues where it stopped", err=True)

@@ -16,7 +16,7 @@ from harness.cli.options import (
     set_option,
     torch_device,
 )
-from harness.terminal import one_line, say
+from harness.terminal import complain, say
 
 
 @click.command()
@@ -151,7 +151,7 @@ def _trained(
             experiment=spec.name,
         )
     for failure in outcome.failures:
-        say(f"itm: error: {one_line(f'{failure.label} seed {failure.seed} failed: {failure.error}')}", err=True)
+        complain(f"{failure.label} seed {failure.seed} failed: {failure.error}")
     finished = {record.run_id: record for record in outcome.records}
     runs = {
         entry.key: finished[cell.run_id]

@@ -16,7 +16,7 @@ from harness.cli.options import (
     set_option,
     torch_device,
 )
-from harness.terminal import one_line, say
+from harness.terminal import complain, say
 
 if TYPE_CHECKING:
     from harness.spec import Experiment
@@ -114,7 +114,7 @@ def sweep(
     if summary.best_trial is None:
         why = next((trial.reason for trial in reversed(summary.trials) if trial.reason), "see the table of trials")
         text = f"no trial of study '{summary.study}' can be recommended; the last one that says why: {why}"
-        say(f"itm: error: {one_line(text)}", err=True)
+        complain(text)
         return 1
     return 0
 
