@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from baselines._features import clean, dot_products, global_fragment, mean_of_real
 from harness import backbones
 from harness.backbones.base import ImageEncoder, TextEncoder
 from harness.errors import InvalidSpec
 from harness.fragments import Fragments
 from harness.losses import contrastive
 from harness.scorer import Scorer, ScorerConfig
+from harness.scorers.features import clean, dot_products, global_fragment, mean_of_real
 from harness.spec import Component
 
 #: Largest factor on the cosines, as in the authors' training.

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from harness.fragments import Fragments
 from harness.scorer import Objective, Scorer, ScorerConfig
-from harness.similarity import PackedForm, fused, max_sim
-from harness.similarity.kernels import Kernel, Scratch, largest_over_positions
-from harness.similarity.packing import Bucket, Group
+from harness.similarity import PackedForm, max_sim
+from harness.similarity.gpu import fused
+from harness.similarity.packed.kernels import Kernel, Scratch, largest_over_positions
+from harness.similarity.packed.layout import Bucket, Group
 from harness.similarity.reductions import precise, total_
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def one_way_contrast(logits: Tensor, image_ids: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class BestMatches:
-    """Both directions from one tile of token similarities; a `harness.similarity.kernels.Kernel` with images on the left.
+    """Both directions from one tile of token similarities; a `harness.similarity.packed.kernels.Kernel` with images on the left.
 
     Args:
         weights: of `i2t` and `t2i`, a value of `COMBINATIONS`.

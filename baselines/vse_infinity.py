@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from baselines._features import clean, dot_products, global_fragment
-from baselines._lazy_width import LazyWidthScorer
 from harness.fragments import Fragments
 from harness.scorer import ScorerConfig
+from harness.scorers.features import clean, dot_products, global_fragment
+from harness.scorers.lazy_width import LazyWidthScorer
 
 if TYPE_CHECKING:
     from harness.backbones.base import ImageEncoder, TextEncoder

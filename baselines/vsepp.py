@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from baselines._features import clean, dot_products, global_fragment, mean_of_real
 from harness.fragments import Fragments
 from harness.scorer import Scorer, ScorerConfig
+from harness.scorers.features import clean, dot_products, global_fragment, mean_of_real
 
 if TYPE_CHECKING:
     from harness.backbones.base import ImageEncoder, TextEncoder

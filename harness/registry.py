@@ -23,15 +23,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from harness import source_files
 from harness.errors import DuplicateName, InvalidPlugin, UnknownName
+from harness.files import source_code as source_files
 from harness.spec import build
 
 if TYPE_CHECKING:
     from harness.scorer import Scorer
 
 ENTRY_POINT_GROUP = "itm_harness.scorers"
-FOLDERS = ("methods", "baselines")
+FOLDERS = ("harness.methods", "harness.baselines")
+#: What counts as a scorer's own source: its folder and what scorers share.
+SOURCE_FOLDERS = (*FOLDERS, "harness.scorers")
 _plugins: dict[str, Path] = {}
 
 
@@ -109,7 +111,9 @@ def source_sha256(name: str) -> str:
         found = source_files.beside_file(path)
     else:
         module = source.target.partition(":")[0]
-        found = source_files.of_module(module, FOLDERS if source.kind == "module" else (module.partition(".")[0],))
+        found = source_files.of_module(
+            module, SOURCE_FOLDERS if source.kind == "module" else (module.partition(".")[0],)
+        )
     return source_files.sha256(found)
 
 
@@ -120,7 +124,7 @@ def engine_sha256() -> str:
     It stands in every record but in no run's id: otherwise each change of the harness, most of which change no number,
     would throw all recorded runs away. Two records with equal ids and different engines say so.
     """
-    return source_files.sha256(source_files.of_module("harness.experiment", ("harness",)))
+    return source_files.sha256(source_files.of_module("harness.runs.experiment", ("harness",)))
 
 
 def split(name: str) -> tuple[str, str]:
@@ -188,7 +192,8 @@ def create(name: str, *, image_encoder: Any = None, text_encoder: Any = None, **
 def _module_files(folder: str) -> list[Path]:
     spec = importlib.util.find_spec(folder)
     roots = list(spec.submodule_search_locations or []) if spec else []
-    return sorted(p for root in roots for p in Path(root).glob("*.py") if not p.name.startswith("_"))
+    found = [p for root in roots for p in Path(root).iterdir() if not p.name.startswith(("_", "."))]
+    return sorted(p for p in found if p.suffix == ".py" or (p / "__init__.py").is_file())
 
 
 def _claim(found: dict[str, Source], name: str, source: Source) -> None:
@@ -210,7 +215,9 @@ def _load(name: str, source: Source) -> type[Scorer]:
     classes = [
         cls
         for _, cls in inspect.getmembers(module, inspect.isclass)
-        if issubclass(cls, Scorer) and cls.__module__ == module.__name__ and not cls.__name__.startswith("_")
+        if issubclass(cls, Scorer)
+        and f"{cls.__module__}.".startswith(f"{module.__name__}.")
+        and not cls.__name__.startswith("_")
     ]
     if len(classes) != 1:
         raise InvalidPlugin(

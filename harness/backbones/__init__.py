@@ -19,12 +19,12 @@ Kind = Literal["image", "text"]
 IMAGE_BACKBONES = {
     "regions": "harness.backbones.regions:RegionEncoder",
     "patches": "harness.backbones.patches:PatchEncoder",
-    "open_clip": "harness.backbones.clip:ClipImageEncoder",
+    "open_clip": "harness.backbones.open_clip.encoders:ClipImageEncoder",
 }
 TEXT_BACKBONES = {
     "bigru": "harness.backbones.bigru:BiGruEncoder",
     "transformer": "harness.backbones.transformer:TransformerEncoder",
-    "open_clip": "harness.backbones.clip:ClipTextEncoder",
+    "open_clip": "harness.backbones.open_clip.encoders:ClipTextEncoder",
 }
 _BACKBONES: dict[str, dict[str, str]] = {"image": IMAGE_BACKBONES, "text": TEXT_BACKBONES}
 

@@ -14,7 +14,7 @@ import torch
 
 from harness.backbones.base import Losses
 from harness.errors import CannotEncode, InvalidCheckpoint, InvalidDataset, InvalidSpec
-from harness.filetypes import identify, mismatch
+from harness.files.kinds import identify, mismatch
 from harness.fragments import Tokens
 
 PAD, START, END, UNKNOWN, MASK = "<pad>", "<start>", "<end>", "<unk>", "<mask>"

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from harness.errors import InvalidCheckpoint
-from harness.filetypes import identify, mismatch
+from harness.files.kinds import identify, mismatch
 
 _NESTED = ("state_dict", "model", "model_state_dict")  #: keys under which training scripts keep the weights
 #: Keys of the moving average of the weights, taken where a file holds nothing else.

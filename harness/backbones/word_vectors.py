@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from harness.backbones.vocabulary import MASK, Vocabulary
 from harness.backbones.weights import read_safe_pickle
 from harness.errors import InvalidCheckpoint, InvalidSpec
-from harness.filetypes import identify, mismatch
+from harness.files.kinds import identify, mismatch
 
 _EXPECTED = "word vectors: a text of a word and its numbers a line (GloVe's), or a PyTorch file of one tensor"
 _log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from harness.benchmark.data import Size
 from harness.fragments import Fragments
 from harness.registry import create
 from harness.scoring import TILES, similarity_matrix
-from harness.similarity import products
-from harness.similarity.packing import group, pack
+from harness.similarity.packed import products
+from harness.similarity.packed.layout import group, pack
 
 #: From the inputs to the call that is timed; what it does before is not timed.
 Form = Callable[[Fragments, Fragments], Callable[[], Any]]

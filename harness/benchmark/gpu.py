@@ -16,8 +16,9 @@ from harness.benchmark.cases import LIMIT, OURS, UNFUSED, Case, Form, Goal, scor
 from harness.benchmark.data import Size
 from harness.fragments import Fragments
 from harness.registry import create
-from harness.similarity import fused, products
-from harness.similarity.packing import group, pack
+from harness.similarity.gpu import fused
+from harness.similarity.packed import products
+from harness.similarity.packed.layout import group, pack
 
 COCO_5K = Size(5000, 25000, 36, 1024)
 PATCHES = Size(5000, 25000, 197, 512)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.timing import Stopwatch, Timing
+from harness.measure.timing import Stopwatch, Timing
 
 #: A sample is rejected when other processes took more than this share of all processors while it ran.
 FOREIGN_SHARE = 0.06

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.environment import describe
+from harness.records.environment import describe
 
 _COLUMNS = {
     "time": [

@@ -14,9 +14,9 @@ import torch
 from harness.benchmark import cases, gpu, naive, training
 from harness.benchmark.data import Size, make
 from harness.benchmark.measure import LONG_ENOUGH_MS, Measured, interleave
+from harness.measure.timing import synchronize
 from harness.metrics import ranks
 from harness.scoring import product_backends, similarity_matrix
-from harness.timing import synchronize
 
 Row = dict[str, Any]
 Say = Callable[[str], None]

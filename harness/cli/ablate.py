@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.options import add_plugins, device_option, plugin_option, results_option, set_option, torch_device
-from harness.terminal import complain
+from harness.cli.terminal import complain
 
 if TYPE_CHECKING:
     from harness.spec import RunSpec
@@ -53,12 +53,12 @@ def ablate(
     spec = load_experiment(experiment, overrides)
 
     from harness import registry
-    from harness.ablation import plan_ablation
     from harness.cli.progress import ConsoleObserver
-    from harness.experiment import run_cells
-    from harness.planning import check, plan
-    from harness.record import RunStore
-    from harness.tracking import create_tracker
+    from harness.records.run import RunStore
+    from harness.runs.ablation import plan_ablation
+    from harness.runs.experiment import run_cells
+    from harness.runs.planning import check, plan
+    from harness.tracking.tracker import create_tracker
 
     check(spec)
     names = tuple(part.strip() for part in variants.split(",")) if variants is not None else ()
@@ -85,17 +85,17 @@ def _require_testable(cells: Sequence[RunSpec]) -> None:
     Raises:
         TooFewImages: with the count.
     """
-    from harness.planning import TEST_SPLIT, open_dataset
-    from reports.statistics.refusals import refuse_few_images
+    from harness.reports.statistics.refusals import refuse_few_images
+    from harness.runs.planning import TEST_SPLIT, open_dataset
 
     refuse_few_images(len(open_dataset(cells[0].dataset).split(TEST_SPLIT).image_ids))
 
 
 def _write(ablation, cells, outcome, store, cls) -> None:
+    from harness.cli.terminal import console as terminal_console
     from harness.errors import RunFailed
-    from harness.terminal import console as terminal_console
-    from reports import ablation as report
-    from reports import pages
+    from harness.reports.ablation import report
+    from harness.reports.document import pages
 
     finished = {record.run_id for record in outcome.records}
     models = []

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import FiniteRange, NamedPath, device_option, torch_device
-from harness.terminal import say
+from harness.cli.terminal import say
 
 
 @click.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import plugin_option
-from harness.terminal import say
+from harness.cli.terminal import say
 
 
 @click.command()
@@ -20,7 +20,7 @@ def check(scorer: str, plugins: tuple[Path, ...]) -> int:
     """
     from harness import registry
     from harness.cli.options import add_plugins
-    from harness.contract import run_contract
+    from harness.conformance import run_contract
 
     add_plugins(plugins)
     name = registry.add_plugin(scorer) if scorer.endswith(".py") else scorer

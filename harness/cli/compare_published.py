@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import FiniteRange, NamedPath
-from harness.terminal import say
+from harness.cli.terminal import say
 
 
 @click.command("compare-published")
@@ -25,9 +25,9 @@ def compare_published(results: Path, tolerance: float) -> None:
     Writes compare-published.md, .html, .csv, .json and .tex below RESULTS/compare-published/.
     """
     from harness.errors import InvalidRecord
-    from harness.record import RunStore
-    from reports import compare_published as comparing
-    from reports.loading import sound_records
+    from harness.records.run import RunStore
+    from harness.reports.published import compare as comparing
+    from harness.reports.runs.loading import sound_records
 
     store = RunStore(results)
     finished = [record.run_id for record in sound_records(store)]

@@ -8,16 +8,9 @@ from typing import Any
 
 import click
 
-from harness.cli._scored import (
-    Numbers,
-    dataset_component,
-    dataset_set_option,
-    print_numbers,
-    tie_rules,
-    ties_option,
-)
 from harness.cli.options import NamedPath
-from harness.terminal import say
+from harness.cli.scored import Numbers, dataset_component, dataset_set_option, print_numbers, tie_rules, ties_option
+from harness.cli.terminal import say
 
 
 @click.command()
@@ -48,10 +41,11 @@ def evaluate(
     Floats, whole numbers and booleans of any size and byte order are compared exactly as they stand. The matrix is
     memory-mapped; no model and no GPU is needed. Several matrices need --ensemble: their mean is evaluated.
     """
-    from harness import datasets, duplicates, protocols
+    from harness import datasets, protocols
+    from harness.datasets import duplicates
     from harness.errors import InvalidSimilarity
-    from harness.evaluation import subject_of
-    from harness.scores import mean_scores, open_member, open_scores, require_array_file
+    from harness.records.scores import mean_scores, open_member, open_scores, require_array_file
+    from harness.runs.evaluation import subject_of
 
     if (len(scores) > 1) != ensemble:
         what = f"{len(scores)} matrices need" if len(scores) > 1 else "one matrix does not go with"
@@ -100,7 +94,7 @@ def evaluate(
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    from harness.record import atomic_path
+    from harness.records.run import atomic_path
 
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import NamedPath
-from harness.terminal import say
+from harness.cli.terminal import say
 
 
 @click.command()
@@ -23,10 +23,10 @@ def import_checkpoint(scorer: str, checkpoint: Path, output: Path, vocabulary: s
     """Convert CHECKPOINT, as the authors of SCORER (scan or chan) save it, into the model OUTPUT (.safetensors).
 
     Its pickle is read by PyTorch's restricted reader: a file that asks for code is refused, never executed. The model
-    scores as the authors' code does, and `harness.checkpoints.load_model` loads it.
+    scores as the authors' code does, and `harness.runs.saved_models.load_model` loads it.
     """
-    from harness import checkpoints
     from harness.errors import InvalidSpec
+    from harness.runs import saved_models as checkpoints
 
     if output.suffix != ".safetensors":
         raise InvalidSpec(

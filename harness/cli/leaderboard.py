@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import add_plugins, device_option, plugin_option, results_option, set_option, torch_device
-from harness.terminal import complain
+from harness.cli.terminal import complain
 
 
 @click.command()
@@ -46,9 +46,9 @@ def leaderboard(
         spec = tuned_experiment(spec, results, allow_unequal_tuning)
 
     from harness.cli.progress import ConsoleObserver
-    from harness.experiment import run_experiment
-    from harness.record import RunStore
-    from harness.tracking import create_tracker
+    from harness.records.run import RunStore
+    from harness.runs.experiment import run_experiment
+    from harness.tracking.tracker import create_tracker
 
     store = RunStore(results)
     chosen = torch_device(device)
@@ -64,9 +64,9 @@ def leaderboard(
 
 
 def _write(experiment, outcome, store, published: bool) -> None:
-    from harness.terminal import console as terminal_console
-    from reports import leaderboard as board
-    from reports import pages
+    from harness.cli.terminal import console as terminal_console
+    from harness.reports.document import pages
+    from harness.reports.leaderboard import report as board
 
     run_ids = [record.run_id for record in outcome.records]
     report = board.build(

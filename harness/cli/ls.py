@@ -19,7 +19,7 @@ def ls(kind: str, results: Path, plugins: tuple[Path, ...]) -> None:
     """List scorers, variants, datasets, backbones, protocols, experiments, or the runs in a results folder."""
     from rich.table import Table
 
-    from harness.terminal import console as terminal_console
+    from harness.cli.terminal import console as terminal_console
 
     add_plugins(plugins)
     header, rows = _LISTS[kind](results)
@@ -85,7 +85,7 @@ def _experiments(_: Path):
 
 def _runs(results: Path):
     from harness.protocols import summary
-    from harness.record import RunStore
+    from harness.records.run import RunStore
 
     rows = [
         (

@@ -14,8 +14,8 @@ import click
 
 from harness import __version__
 from harness.cli.interruptions import Interruptions, interruptions
+from harness.cli.terminal import complain, one_line, say
 from harness.errors import ItmError, did_you_mean
-from harness.terminal import complain, one_line, say
 
 #: name -> (module:attribute, one line for the list)
 COMMANDS = {
@@ -80,7 +80,7 @@ def cli() -> None:
     Start with `itm leaderboard quickstart`: it trains SCAN, CHAN, CLIP and GRM on generated scenes and ranks them.
     """
     if "ITM_PRODUCTS" in os.environ:  # imports torch
-        from harness.similarity import products
+        from harness.similarity.packed import products
 
         products.tune_as_asked(os.environ[products.TUNING_ENVIRONMENT])
 

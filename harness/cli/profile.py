@@ -16,7 +16,7 @@ from harness.cli.options import (
     set_option,
     torch_device,
 )
-from harness.terminal import complain, say
+from harness.cli.terminal import complain, say
 
 
 @click.command()
@@ -65,7 +65,7 @@ def profile(target: str, overrides: tuple[str, ...], results: Path, plugins: tup
     Offline, single query in both directions, encoding and training step; reduced precision, pruning and cascades as
     further points. Writes profile.md, .html, .csv, .json, .tex and figures below RESULTS/profiles/.
     """
-    from reports import budget
+    from harness.reports.profile import budget
 
     limits = budget.parse(options["budget"]) if options["budget"] else ()
     chosen = _options(options)
@@ -129,11 +129,11 @@ def _trained(
 
     from harness.cli.progress import ConsoleObserver
     from harness.errors import RunFailed
-    from harness.experiment import run_cells
-    from harness.planning import plan
-    from harness.record import RunStore
-    from harness.tracking import create_tracker
-    from reports import pages
+    from harness.records.run import RunStore
+    from harness.reports.document import pages
+    from harness.runs.experiment import run_cells
+    from harness.runs.planning import plan
+    from harness.tracking.tracker import create_tracker
 
     store = RunStore(results)
     store.prepare()
@@ -168,8 +168,8 @@ def _page(results: Path, name: str, about: dict[str, Any]) -> str:
 
     Measurements are kept there beside the page, so the folder says what it is about before anything is measured.
     """
-    from harness.record import write_json
-    from reports import pages
+    from harness.records.run import write_json
+    from harness.reports.document import pages
 
     folder = pages.page_folder(results / "profiles", name, "about", about)
     write_json(folder / "about.json", {"data": {pages.ABOUT: about}})
@@ -179,8 +179,8 @@ def _page(results: Path, name: str, about: dict[str, Any]) -> str:
 def _recorded(results: Path) -> dict[str, dict[str, Any]]:
     """The runs of a results folder by profile (one a dataset and protocol) and method, the lowest common seed of each."""
     from harness.errors import InvalidRecord
-    from harness.record import RunStore
-    from reports.loading import groups, sound_records
+    from harness.records.run import RunStore
+    from harness.reports.runs.loading import groups, sound_records
 
     records = sound_records(RunStore(results))
     if not records:
@@ -205,9 +205,9 @@ def _recorded(results: Path) -> dict[str, dict[str, Any]]:
 
 def _measure(name: str, runs: dict[str, Any], results: Path, device: Any, chosen: Any) -> None:
     from harness.files.locks import claim
-    from harness.profiles.record import ProfileStore
     from harness.profiles.run import Watcher, profile_runs
-    from harness.record import RunStore
+    from harness.records.profile import ProfileStore
+    from harness.records.run import RunStore
 
     class Lines(Watcher):
         def step(self, text: str) -> None:
@@ -227,10 +227,10 @@ def _measure(name: str, runs: dict[str, Any], results: Path, device: Any, chosen
 
 
 def _report(name: str, results: Path, limits: Any, mix_devices: bool, mlflow: bool) -> None:
+    from harness.cli.terminal import console as terminal_console
     from harness.errors import InvalidRecord
-    from harness.profiles.record import ProfileStore
-    from harness.terminal import console as terminal_console
-    from reports import profile as report
+    from harness.records.profile import ProfileStore
+    from harness.reports.profile import report
 
     store = ProfileStore(results, name)
     profiles = store.profiles()
@@ -248,7 +248,7 @@ def _report(name: str, results: Path, limits: Any, mix_devices: bool, mlflow: bo
 def _mirror(name: str, results: Path, built: Any, files: list[Path], numbers: Any) -> None:
     """Each point as a run of the experiment `profile <name>`, the report's files with a run of their own."""
     from harness.spec import sha256_json
-    from harness.tracking import create_tracker
+    from harness.tracking.tracker import create_tracker
 
     tracker = create_tracker(results)
     tracker.start_experiment(f"profile {name}", {"itm.experiment": f"profile {name}"})

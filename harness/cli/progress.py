@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from harness.experiment import Observer
+from harness.cli.terminal import console as terminal_console
 from harness.protocols import summary
-from harness.record import RunRecord
+from harness.records.run import RunRecord
+from harness.runs.experiment import Observer
 from harness.spec import RunSpec
-from harness.terminal import console as terminal_console
 
 if TYPE_CHECKING:
-    from harness.training import Epoch
+    from harness.training.loop import Epoch
 
 
 class ConsoleObserver(Observer):

@@ -14,13 +14,13 @@ from harness.cli.options import NamedPath
 @click.option("--published", is_flag=True, help="Join the published rows of the same dataset and protocol, marked so.")
 def report(results: Path, published: bool) -> None:
     """Write one leaderboard a dataset from all finished runs below RESULTS, without running anything."""
+    from harness.cli.terminal import console as terminal_console
     from harness.errors import InvalidRecord
     from harness.files.names import safe_name
-    from harness.record import RunStore
-    from harness.terminal import console as terminal_console
-    from reports import leaderboard as board
-    from reports import pages
-    from reports.loading import sound_records
+    from harness.records.run import RunStore
+    from harness.reports.document import pages
+    from harness.reports.leaderboard import report as board
+    from harness.reports.runs.loading import sound_records
 
     store = RunStore(results)
     finished = sound_records(store)

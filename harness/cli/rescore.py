@@ -6,16 +6,9 @@ from pathlib import Path
 
 import click
 
-from harness.cli._scored import (
-    dataset_options,
-    dataset_set_option,
-    find_run,
-    print_numbers,
-    tie_rules,
-    ties_option,
-)
 from harness.cli.options import results_option
-from harness.terminal import say
+from harness.cli.scored import dataset_options, dataset_set_option, find_run, print_numbers, tie_rules, ties_option
+from harness.cli.terminal import say
 
 
 @click.command()
@@ -32,9 +25,9 @@ def rescore(run: str, names: tuple[str, ...], ties: str | None, overrides: tuple
     Works from scores.npy (kept with evaluation.save_scores=true), or from the ranks where they suffice. The numbers are
     written into the run's record; those under another tie rule than the run's own are kept apart there.
     """
-    from harness.record import RunStore
-    from harness.rescoring import rescore as rescore_run
-    from harness.rescoring import tie_rule
+    from harness.records.run import RunStore
+    from harness.runs.rescoring import rescore as rescore_run
+    from harness.runs.rescoring import tie_rule
 
     store = RunStore(results)
     run_id = find_run(store, run)
@@ -52,8 +45,8 @@ def rescore(run: str, names: tuple[str, ...], ties: str | None, overrides: tuple
 @results_option
 def ensemble(runs: tuple[str, ...], names: tuple[str, ...], results: Path) -> None:
     """Average the saved scores of recorded runs and record the mean as a run, marked as an ensemble everywhere."""
-    from harness.ensemble import record_ensemble
-    from harness.record import RunStore
+    from harness.records.run import RunStore
+    from harness.runs.ensemble import record_ensemble
 
     store = RunStore(results)
     record = record_ensemble(store, [find_run(store, run) for run in runs], names)

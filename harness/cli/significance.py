@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from harness.cli.options import NamedPath, results_option
-from harness.terminal import say
+from harness.cli.terminal import say
 
 
 @click.command()
@@ -76,7 +76,7 @@ def significance(
     qrels (docs/significance.md). Writes significance.md, .html, .csv, .json, .tex and figures below
     RESULTS/significance/, one folder a dataset and protocol, and one across datasets if there are several.
     """
-    from reports import significance as report
+    from harness.reports.significance import report
 
     if metrics:
         settings["metrics"] = metrics
@@ -96,8 +96,8 @@ def significance(
 def _examine(subjects, request):
     """The comparisons that can be made; if none can, the first refusal is raised, else the others become lines."""
     from harness.errors import UnknownName
-    from reports import significance as report
-    from reports.statistics.errors import InvalidComparison
+    from harness.reports.significance import report
+    from harness.reports.statistics.errors import InvalidComparison
 
     done, errors = [], []
     for subject in subjects:
@@ -118,8 +118,8 @@ def _examine(subjects, request):
 
 
 def _write(done, root: Path, *, alone: bool) -> None:
-    from harness.terminal import console as terminal_console
-    from reports import significance as report
+    from harness.cli.terminal import console as terminal_console
+    from harness.reports.significance import report
 
     console = terminal_console()
     for result in done:

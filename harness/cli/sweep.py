@@ -16,12 +16,12 @@ from harness.cli.options import (
     set_option,
     torch_device,
 )
-from harness.terminal import complain, say
+from harness.cli.terminal import complain, say
 
 if TYPE_CHECKING:
+    from harness.records.study import StudySummary
     from harness.spec import Experiment
     from harness.sweeps.plan import StudyPlan
-    from harness.sweeps.summary import StudySummary
 
 
 @click.command()
@@ -88,11 +88,11 @@ def sweep(
     spec = _with_options(load_experiment(experiment, overrides), sought)
 
     from harness.cli.sweep_progress import ConsoleListener
-    from harness.record import RunStore
+    from harness.records.run import RunStore
     from harness.sweeps.plan import draft_study, with_data
     from harness.sweeps.run import run_study
     from harness.sweeps.study import check_study
-    from harness.tracking import create_tracker
+    from harness.tracking.tracker import create_tracker
 
     RunStore(results).prepare()
     files = tuple(str(plugin.resolve()) for plugin in plugins)
@@ -151,10 +151,10 @@ def _affordable(plan: StudyPlan, trials: int) -> int:
 
 
 def _write(summary: StudySummary, results: Path) -> None:
+    from harness.cli.terminal import console as terminal_console
+    from harness.records.study import summaries
+    from harness.reports.sweep import report
     from harness.sweeps.plan import study_folder
-    from harness.sweeps.summary import summaries
-    from harness.terminal import console as terminal_console
-    from reports import sweep as report
 
     others = [other for other in summaries(results, summary.experiment) if other.study != summary.study]
     built = report.build(summary, others)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.cli.terminal import say
+from harness.records.study import TrialSummary, best_of
 from harness.sweeps.plan import StudyPlan
 from harness.sweeps.run import Listener
 from harness.sweeps.storage import shown_storage
-from harness.sweeps.summary import TrialSummary, best_of
-from harness.terminal import say
 
 
 class ConsoleListener(Listener):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from harness.datasets.base import Dataset
 
 DATASETS = {
-    "scenes": "harness.datasets.scenes:Scenes",
+    "scenes": "harness.datasets.scenes.dataset:Scenes",
     "karpathy": "harness.datasets.karpathy:Karpathy",
     "precomp": "harness.datasets.precomp:Precomp",
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from harness.datasets._images import to_pixels
+from harness.datasets.images import to_pixels
 from harness.errors import InvalidDataset
 
 #: Part of every key and hash that depends on pixels: raise it when a file decodes to other pixels than before.

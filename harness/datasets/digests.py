@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from harness.datasets._cache import cache_folder
+from harness.datasets.cache import cache_folder
 from harness.errors import InvalidDataset
 
 log = logging.getLogger(__name__)

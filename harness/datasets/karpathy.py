@@ -17,7 +17,9 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from harness.datasets._files import (
+from harness.datasets.base import Dataset, DatasetConfig, Split
+from harness.datasets.decoding import DECODER
+from harness.datasets.files import (
     SPLITS,
     FolderConfig,
     dataset_root,
@@ -27,9 +29,7 @@ from harness.datasets._files import (
     require_split,
     within,
 )
-from harness.datasets._photographs import Photographs
-from harness.datasets.base import Dataset, DatasetConfig, Split
-from harness.datasets.decoding import DECODER
+from harness.datasets.photographs import Photographs
 from harness.errors import InvalidDataset
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from harness.datasets._files import (
+from harness.datasets.base import Dataset, DatasetConfig, Split
+from harness.datasets.features import FeatureFile, FeatureRows, open_features
+from harness.datasets.files import (
     SPLITS,
     FolderConfig,
     dataset_root,
@@ -28,8 +30,6 @@ from harness.datasets._files import (
     require_inside,
     require_split,
 )
-from harness.datasets.base import Dataset, DatasetConfig, Split
-from harness.datasets.features import FeatureFile, FeatureRows, open_features
 from harness.datasets.storage import Storage, find_storage
 from harness.errors import InvalidDataset
 

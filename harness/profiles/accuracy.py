@@ -8,8 +8,8 @@ from torch import Tensor
 
 from harness import protocols
 from harness.datasets.base import Split
-from harness.metrics import Ties
 from harness.protocols import Evaluation
+from harness.records.ties import Ties
 
 KS = (1, 5, 10)
 

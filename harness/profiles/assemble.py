@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.cascade import Direction
+from harness.measure.cost import MIB, parameters
 from harness.profiles import scenarios as make
 from harness.profiles import work
+from harness.profiles.cascade import Direction
 from harness.profiles.plan import DIRECTIONS
 from harness.profiles.points import Use
-from harness.profiles.record import Measure, Point, ScenarioResult
 from harness.profiles.scaling import extrapolate, growth
 from harness.profiles.subjects import Subject
-from harness.profiling import MIB, parameters
+from harness.records.profile import Measure, Point, ScenarioResult
 
 #: (point, scenario) -> what was measured; the empty point is the machine.
 Key = tuple[str, str]

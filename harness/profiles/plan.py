@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import torch
 
-from harness.cascade import ApproximateShortlist, Direction, ExactShortlist, Shortlist
 from harness.errors import InvalidSpec
 from harness.fragments import Fragments
-from harness.memory import default_budget, free_memory
-from harness.planning import open_dataset
 from harness.profiles import scenarios as make
 from harness.profiles import session
+from harness.profiles.cascade import ApproximateShortlist, Direction, ExactShortlist, Shortlist
 from harness.profiles.galleries import bytes_an_item, resampled
 from harness.profiles.points import Use, cascade_of
 from harness.profiles.session import Scenario
 from harness.profiles.stored import StoredIndex, store
 from harness.profiles.subjects import Subject
+from harness.runs.planning import open_dataset
+from harness.scoring.memory import default_budget, free_memory
 
 DIRECTIONS: tuple[Direction, ...] = ("t2i", "i2t")
 #: One call of a scenario may take this share of the measuring time; a larger gallery is extrapolated.

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.cascade import Cascade, cascade_scores, is_global
 from harness.errors import InvalidSpec, UnknownName
 from harness.fragments import Fragments
 from harness.profiles.accuracy import evaluate_directions
-from harness.profiles.record import Kind
+from harness.profiles.cascade import Cascade, cascade_scores, is_global
 from harness.profiles.stored import Precision, prune, store, stored_scores
 from harness.profiles.subjects import Subject
 from harness.protocols import Evaluation
+from harness.records.profile import Kind
 
 #: Share of the fragments that stays, by side, and how a label says it.
 PRUNINGS = (("patches", 0.5, "1/2"), ("patches", 0.25, "1/4"), ("words", 0.5, "1/2"))

@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 
 import torch
 
-from harness import environment
 from harness.errors import InvalidDataset
 from harness.profiles import session, work
 from harness.profiles.assemble import Key, point_of
 from harness.profiles.plan import Bench, ProfileOptions, plan, queries_of, training_and_encoding
 from harness.profiles.points import Use, accuracy, cascade_pairs, cascades_of, uses_of
-from harness.profiles.record import Profile, ScenarioResult
 from harness.profiles.session import Scenario
 from harness.profiles.subjects import Subject, load_subject
-from harness.record import RankTable, RunRecord, RunStore
-from harness.threads import compute_threads
+from harness.records import environment
+from harness.records.profile import Profile, ScenarioResult
+from harness.records.run import RankTable, RunRecord, RunStore
+from harness.runs.threads import compute_threads
 
 __all__ = ["ProfileOptions", "Watcher", "profile_runs"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from harness.profiles.record import Growth
+from harness.records.profile import Growth
 
 
 def growth(latency: Mapping[int, float], confidence: float = 0.95) -> Growth | None:

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.cascade import Cascade, Direction, Found, Shortlist
 from harness.datasets.base import Split
 from harness.fragments import Fragments
+from harness.profiles.cascade import Cascade, Direction, Found, Shortlist
 from harness.profiles.session import Scenario
 from harness.profiles.stored import Precision, StoredIndex, store, stored_scores
 from harness.profiles.subjects import Subject
 from harness.scorer import Scorer
 from harness.scoring import similarity_matrix
-from harness.training import training_step
+from harness.training.loop import training_step
 
 #: Items that a query returns.
 BEST = 10

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.profiles.record import Measure, ScenarioResult
-from harness.profiling import other_load
-from harness.timing import Stopwatch, Timing, no_garbage_collection
+from harness.measure.cost import other_load
+from harness.measure.timing import Stopwatch, Timing, no_garbage_collection
+from harness.records.profile import Measure, ScenarioResult
 
 #: A 99th percentile of fewer samples is little more than their maximum.
 FEWEST_FOR_P99 = 1000

@@ -12,9 +12,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from harness.cascade import Direction, large_blocks
 from harness.errors import InvalidSpec
 from harness.fragments import Fragments, _trusted
+from harness.profiles.cascade import Direction, large_blocks
 from harness.scorer import Scorer
 from harness.scoring import packed_form, similarity_matrix
 

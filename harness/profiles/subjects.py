@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from harness.datasets.base import Split
-from harness.experiment import load_scorer
 from harness.fragments import Fragments, Tokens
-from harness.inputs import image_batch
-from harness.planning import TEST_SPLIT, open_dataset
 from harness.profiles.stored import prune
-from harness.record import RunRecord, RunStore
+from harness.records.run import RunRecord, RunStore
+from harness.runs.experiment import load_scorer
+from harness.runs.planning import TEST_SPLIT, open_dataset
 from harness.scorer import Scorer
 from harness.scoring import evaluating
+from harness.scoring.inputs import image_batch
 from harness.spec import RunSpec
 
 

@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.fragments import Fragments
+from harness.measure.cost import MIB, peak_memory
 from harness.profiles.session import Scenario
-from harness.profiling import MIB, peak_memory
 from harness.scorer import Scorer
 from harness.scoring import evaluating, similarity_matrix
-from harness.similarity import fused, products
+from harness.similarity.gpu import fused
+from harness.similarity.packed import products
 
 #: (m, n, k) of the product whose rate is measured: a tile of regions against packed words.
 MATRIX = (288, 4096, 1024)
@@ -105,7 +106,7 @@ def peak_of(call: Callable[[], object], device: torch.device) -> dict[str, float
     """Peak memory of a call, MiB.
 
     Returns:
-        The keys of `harness.profiling.peak_memory`, reset before the call; `working_mib`, what the call needs above what
+        The keys of `harness.measure.cost.peak_memory`, reset before the call; `working_mib`, what the call needs above what
         lay there already; `driver_mib`, all of the GPU that is in use, where NVML answers.
     """
     call()  # libraries load and allocate once

@@ -17,12 +17,12 @@ import numpy as np
 from torch import Tensor
 
 from harness.errors import InvalidProtocol, UnknownName
-from harness.metrics import Ties
 from harness.protocols.base import Evaluation, Protocol, Subject
 from harness.protocols.coco import CocoJudgements
 from harness.protocols.folds import FoldProtocol
 from harness.protocols.human import HumanJudgements
 from harness.protocols.scenes import ExactRelevance
+from harness.records.ties import Ties
 
 __all__ = [
     "PROTOCOLS",

@@ -12,8 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from harness.errors import InvalidProtocol, InvalidSimilarity
-from harness.metrics import Ties
-from harness.record import RankTable
+from harness.records.run import RankTable
+from harness.records.ties import Ties
 
 #: Titles whose meaning is known: a protocol of one of them refuses the others. Any other title may be a user's copy.
 _TITLES = frozenset(("flickr8k", "flickr30k", "mscoco", "scenes"))

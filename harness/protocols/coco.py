@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import InvalidProtocol
-from harness.positives import Positives
+from harness.metrics.positives import Positives
 from harness.protocols.base import Subject
 from harness.protocols.judged import Judged, JudgedProtocol
 

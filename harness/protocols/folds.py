@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from harness.metrics import Ties, count_ranks, metrics_from_ties
+from harness.metrics import count_ranks, metrics_from_ties
 from harness.protocols.base import Evaluation, Protocol, Subject
-from harness.record import RankTable
+from harness.records.run import RankTable
+from harness.records.ties import Ties
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,10 +16,10 @@ from scipy import stats
 from torch import Tensor
 
 from harness.errors import InvalidProtocol
-from harness.metrics import Ties
-from harness.positives import Positives
+from harness.metrics.positives import Positives
 from harness.protocols.base import Evaluation, Subject
 from harness.protocols.judged import Judged, JudgedProtocol, of_queries, own_pairs
+from harness.records.ties import Ties
 
 Judges = Literal["expert", "crowd"]
 FILES: dict[Judges, str] = {"expert": "ExpertAnnotations.txt", "crowd": "CrowdFlowerAnnotations.txt"}

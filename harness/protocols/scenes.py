@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.errors import InvalidProtocol
-from harness.positives import Positives
+from harness.metrics.positives import Positives
 from harness.protocols.base import Subject
 from harness.protocols.judged import Judged, JudgedProtocol
 

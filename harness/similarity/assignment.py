@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from harness.errors import InvalidFragments
-from harness.similarity import fused
+from harness.similarity.gpu import fused
 from harness.similarity.pooling import Mean, Pooling
 
 #: Similarities of one tile: near the caches of a processor, enough to fill a GPU.
@@ -148,7 +148,7 @@ def _product_then_max(rows: Tensor, words: Tensor, keep: bool) -> tuple[Tensor, 
 
 
 def _fused(rows: Tensor, words: Tensor, keep: bool) -> tuple[Tensor, Tensor | None]:
-    from harness.similarity.triton_maxsim import best_rows, interleave
+    from harness.similarity.gpu.maxsim import best_rows, interleave
 
     return best_rows(interleave(rows), words, keep)
 

@@ -12,13 +12,13 @@ from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvalu
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from harness.planning import open_dataset
+from harness.records.study import State, StudySummary, TrialSummary, best_of, pareto_front
+from harness.runs.planning import open_dataset
+from harness.spec.sweep import Direction
 from harness.sweeps.liveness import ERROR
 from harness.sweeps.plan import StudyPlan
 from harness.sweeps.search import COSTS, violations
-from harness.sweeps.settings import Direction
 from harness.sweeps.storage import shown_storage
-from harness.sweeps.summary import State, StudySummary, TrialSummary, best_of, pareto_front
 from harness.sweeps.worker import has_ended
 
 STATES: dict[TrialState, State] = {

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.records.study import TrialSummary
 from harness.spec import sha256_json
 from harness.sweeps.plan import StudyPlan
 from harness.sweeps.storage import shown_storage
-from harness.sweeps.summary import TrialSummary
-from harness.tracking import Status, Tracker
+from harness.tracking.tracker import Status, Tracker
 
 #: A pruned trial was ended on purpose, which MLflow calls killed.
 STATUS: dict[str, Status] = {"complete": "finished", "pruned": "killed", "failed": "failed"}

@@ -15,23 +15,23 @@ from typing import Any
 import optuna
 import torch
 
-from harness import training
 from harness.datasets.base import Split
 from harness.errors import TrainingDiverged
-from harness.evaluation import score_split
-from harness.inputs import image_batch
-from harness.planning import build_scorer
-from harness.profiling import measure_cost, peak_memory
+from harness.measure.cost import measure_cost, peak_memory
+from harness.runs.evaluation import score_split
+from harness.runs.planning import build_scorer
+from harness.runs.threads import compute_threads
 from harness.scorer import Scorer
+from harness.scoring.inputs import image_batch
 from harness.spec import RunSpec
+from harness.spec.sweep import RSUM
 from harness.sweeps.liveness import TakenOver, require_hold, stored
 from harness.sweeps.plan import StudyPlan
 from harness.sweeps.progress import Progress, TrialFiles
 from harness.sweeps.search import COSTS
-from harness.sweeps.settings import RSUM
 from harness.sweeps.splits import TuningSplits
-from harness.threads import compute_threads
-from harness.training import Epoch, TrainingResult, steps_per_epoch, validate
+from harness.training import loop as training
+from harness.training.loop import Epoch, TrainingResult, steps_per_epoch, validate
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Course:
         steps: optimiser steps that led to the trial's weights; half an epoch that a kill took away is not counted.
         seconds: wall time of all sittings of the trial, up to the last epoch of those that were killed; the drawing of
             its settings left out.
-        cost: as `harness.profiling.measure_cost`, with the peak memory and the step time of the training.
+        cost: as `harness.measure.cost.measure_cost`, with the peak memory and the step time of the training.
     """
 
     curves: list[list[float]] = field(default_factory=list)

@@ -10,10 +10,17 @@ from harness import backbones, datasets, registry
 from harness.datasets.base import Dataset
 from harness.errors import InvalidSpec, UnknownName
 from harness.files.names import safe_name
-from harness.planning import check, entry_of, open_checked, require_training_data, resolve_entry, resolve_without_data
+from harness.runs.planning import (
+    check,
+    entry_of,
+    open_checked,
+    require_training_data,
+    resolve_entry,
+    resolve_without_data,
+)
 from harness.spec import Experiment, RunSpec, ScorerEntry, Spec, TrainingSpec, build
+from harness.spec.sweep import SweepSettings
 from harness.sweeps.search import rehearse
-from harness.sweeps.settings import SweepSettings
 from harness.sweeps.space import TRAINING_SPACE, Space, Target, Values, base_value, check_space, merged
 
 LONGEST_NAME = 200

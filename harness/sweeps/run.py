@@ -10,6 +10,7 @@ from optuna.study import Study
 
 from harness.errors import RunFailed
 from harness.files.writing import remove_leftovers
+from harness.records.study import StudySummary, TrialSummary, write_summary
 from harness.sweeps.extract import summarise, trial_summary
 from harness.sweeps.liveness import GRACE_SECONDS
 from harness.sweeps.mirror import StudyMirror
@@ -20,9 +21,8 @@ from harness.sweeps.progress import Progress
 from harness.sweeps.splits import open_tuning_splits
 from harness.sweeps.storage import storage_errors, study_lock
 from harness.sweeps.study import open_study
-from harness.sweeps.summary import StudySummary, TrialSummary, write_summary
 from harness.sweeps.worker import census, has_ended, work
-from harness.tracking import Tracker
+from harness.tracking.tracker import Tracker
 
 
 class Listener:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from harness.errors import InvalidSpec, UnknownName, did_you_mean
 from harness.spec import Component
-from harness.sweeps.settings import SweepSettings
+from harness.spec.sweep import SweepSettings
 from harness.sweeps.space import Space
 
 #: User attribute of a trial: what was measured of its cost.

@@ -9,10 +9,10 @@ from typing import Any
 
 from harness import datasets
 from harness.errors import InvalidSpec, UnequalTuning
-from harness.planning import check, open_dataset, resolve_entry
+from harness.records.study import StudySummary, read_summary
+from harness.runs.planning import check, open_dataset, resolve_entry
 from harness.spec import Experiment, ScorerEntry, build
 from harness.sweeps.plan import entry_identity, study_folder, study_name, validation_split
-from harness.sweeps.summary import StudySummary, read_summary
 
 
 @dataclass(frozen=True)

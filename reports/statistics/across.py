@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.statistics.checks import array, whole
-from reports.statistics.errors import DuplicateQueries, TooFewDatasets
-from reports.statistics.permutation import flip_test
+from harness.reports.statistics.checks import array, whole
+from harness.reports.statistics.errors import DuplicateQueries, TooFewDatasets
+from harness.reports.statistics.permutation import flip_test
 
 MINIMUM_DATASETS = 6
 _UNITS_A_POINT = 10**6  # the sign flip counts in whole numbers; a millionth of a point is none to a reader

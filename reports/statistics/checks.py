@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.statistics.errors import InvalidSetting
+from harness.reports.statistics.errors import InvalidSetting
 
 # A million sign rows put the Monte-Carlo error of p = .05 at .0002 and take minutes; more only waits.
 MAXIMUM_RESAMPLES = 1_000_000

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.statistics.corrections import Correction, adjust, checked_resamples
-from reports.statistics.equivalence import tost
-from reports.statistics.hits import METRICS, ImageColumns, image_columns
-from reports.statistics.hubs import hub_notices
-from reports.statistics.intervals import clustered_variance, t_interval, t_p_value
-from reports.statistics.joint import Hypotheses, resample
-from reports.statistics.method_claim import SeedDraws, VarianceSplit, combine
-from reports.statistics.power import images_needed, minimum_detectable
-from reports.statistics.queries import QueryHits
-from reports.statistics.refusals import Claim, Notice, aligned, check_images, check_seeds, warnings_for
-from reports.statistics.results import Comparison, Family, PairRow
-from reports.statistics.runs import MethodRuns
-from reports.statistics.settings import (
+from harness.reports.statistics.corrections import Correction, adjust, checked_resamples
+from harness.reports.statistics.equivalence import tost
+from harness.reports.statistics.hits import METRICS, ImageColumns, image_columns
+from harness.reports.statistics.hubs import hub_notices
+from harness.reports.statistics.intervals import clustered_variance, t_interval, t_p_value
+from harness.reports.statistics.joint import Hypotheses, resample
+from harness.reports.statistics.method_claim import SeedDraws, VarianceSplit, combine
+from harness.reports.statistics.power import images_needed, minimum_detectable
+from harness.reports.statistics.queries import QueryHits
+from harness.reports.statistics.refusals import Claim, Notice, aligned, check_images, check_seeds, warnings_for
+from harness.reports.statistics.results import Comparison, Family, PairRow
+from harness.reports.statistics.runs import MethodRuns
+from harness.reports.statistics.settings import (
     Pairs,
     Settings,
     check_choices,

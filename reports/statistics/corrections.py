@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from statsmodels.stats.multitest import multipletests
 
-from reports.statistics.checks import MAXIMUM_RESAMPLES, array, level, whole
-from reports.statistics.errors import InvalidSetting, TooFewResamples
+from harness.reports.statistics.checks import MAXIMUM_RESAMPLES, array, level, whole
+from harness.reports.statistics.errors import InvalidSetting, TooFewResamples
 
 Correction = Literal["holm", "maxt", "bh"]
 CORRECTIONS: tuple[Correction, ...] = ("holm", "maxt", "bh")

@@ -8,9 +8,9 @@ from typing import Any
 
 from scipy import stats
 
-from reports.statistics.checks import level
-from reports.statistics.errors import MissingEquivalenceBound
-from reports.statistics.intervals import t_interval
+from harness.reports.statistics.checks import level
+from harness.reports.statistics.errors import MissingEquivalenceBound
+from harness.reports.statistics.intervals import t_interval
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from reports.statistics.checks import array, level, whole
-from reports.statistics.errors import InvalidSetting, TooFewDatasets
+from harness.reports.statistics.checks import array, level, whole
+from harness.reports.statistics.errors import InvalidSetting, TooFewDatasets
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UnknownName
-from reports.statistics.checks import whole
-from reports.statistics.errors import InvalidRanks
-from reports.statistics.runs import MethodRuns
+from harness.reports.statistics.checks import whole
+from harness.reports.statistics.errors import InvalidRanks
+from harness.reports.statistics.runs import MethodRuns
 
 RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
 METRICS = (*RECALLS, "rsum")

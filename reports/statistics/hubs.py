@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.statistics.hits import ImageColumns, components, query_counts
-from reports.statistics.intervals import t_p_value
-from reports.statistics.joint import Hypotheses
-from reports.statistics.refusals import Notice
-from reports.statistics.results import PairRow
-from reports.statistics.rivals import DEPTHS, gallery_variance, mean_gains
-from reports.statistics.runs import MethodRuns
-from reports.statistics.verdicts import format_p
+from harness.reports.statistics.hits import ImageColumns, components, query_counts
+from harness.reports.statistics.intervals import t_p_value
+from harness.reports.statistics.joint import Hypotheses
+from harness.reports.statistics.refusals import Notice
+from harness.reports.statistics.results import PairRow
+from harness.reports.statistics.rivals import DEPTHS, gallery_variance, mean_gains
+from harness.reports.statistics.runs import MethodRuns
+from harness.reports.statistics.verdicts import format_p
 
 # By simulation the ratio is 1.03 +- 0.04 without hubs; at 1.15 a promised 5 % of false alarms has become about 9 %.
 HUB_LIMIT = 1.15

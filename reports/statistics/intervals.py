@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from reports.statistics.checks import array, codes, level, number, resample_count, whole
-from reports.statistics.errors import InvalidSetting, TooFewImages
-from reports.statistics.hits import components, image_columns
-from reports.statistics.method_claim import combine
-from reports.statistics.runs import MethodRuns
+from harness.reports.statistics.checks import array, codes, level, number, resample_count, whole
+from harness.reports.statistics.errors import InvalidSetting, TooFewImages
+from harness.reports.statistics.hits import components, image_columns
+from harness.reports.statistics.method_claim import combine
+from harness.reports.statistics.runs import MethodRuns
 
 
 @dataclass(frozen=True)

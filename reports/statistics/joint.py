@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.statistics.hits import ImageColumns
-from reports.statistics.method_claim import SeedDraws
-from reports.statistics.permutation import (
+from harness.reports.statistics.hits import ImageColumns
+from harness.reports.statistics.method_claim import SeedDraws
+from harness.reports.statistics.permutation import (
     BLOCK_BYTES,
     MaxT,
     critical_value,

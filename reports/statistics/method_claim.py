@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from reports.statistics.checks import array, number
-from reports.statistics.errors import TooFewSeeds
+from harness.reports.statistics.checks import array, number
+from harness.reports.statistics.errors import TooFewSeeds
 
 
 @dataclass(frozen=True)

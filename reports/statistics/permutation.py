@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from reports.statistics.checks import array, level, resample_count, whole
-from reports.statistics.errors import InvalidSetting, TooFewResamples
+from harness.reports.statistics.checks import array, level, resample_count, whole
+from harness.reports.statistics.errors import InvalidSetting, TooFewResamples
 
 EXACT_UP_TO = 16  # images; 2^15 sign rows, the other half being their mirror image
 BLOCK_BYTES = 64 * 2**20

@@ -11,9 +11,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
-from reports.statistics.checks import array, codes, level, number, whole
-from reports.statistics.errors import InvalidSetting
-from reports.statistics.method_claim import VarianceSplit
+from harness.reports.statistics.checks import array, codes, level, number, whole
+from harness.reports.statistics.errors import InvalidSetting
+from harness.reports.statistics.method_claim import VarianceSplit
 
 
 def icc(values: ArrayLike, groups: ArrayLike) -> float:

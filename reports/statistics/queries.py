@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.statistics.hits import components
-from reports.statistics.power import design_effect, disagreement, icc
-from reports.statistics.runs import MethodRuns
+from harness.reports.statistics.hits import components
+from harness.reports.statistics.power import design_effect, disagreement, icc
+from harness.reports.statistics.runs import MethodRuns
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.statistics.checks import array, resample_count, whole
-from reports.statistics.errors import InvalidSetting
-from reports.statistics.results import Comparison
+from harness.reports.statistics.checks import array, resample_count, whole
+from harness.reports.statistics.errors import InvalidSetting
+from harness.reports.statistics.results import Comparison
 
 
 @dataclass(frozen=True)

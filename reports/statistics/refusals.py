@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.statistics.errors import (
+from harness.reports.statistics.errors import (
     AggregateOnlyResults,
     BestSeedRuns,
     DifferentCaptionMaps,
@@ -23,7 +23,7 @@ from reports.statistics.errors import (
     UnequalSeeds,
     listing,
 )
-from reports.statistics.runs import MethodRuns
+from harness.reports.statistics.runs import MethodRuns
 
 MINIMUM_IMAGES = 30
 COMFORTABLE_IMAGES = 200

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UnknownName
-from reports.statistics.corrections import Correction
-from reports.statistics.equivalence import Equivalence
-from reports.statistics.method_claim import VarianceSplit
-from reports.statistics.queries import QueryDiagnostics
-from reports.statistics.refusals import Claim, Notice
+from harness.reports.statistics.corrections import Correction
+from harness.reports.statistics.equivalence import Equivalence
+from harness.reports.statistics.method_claim import VarianceSplit
+from harness.reports.statistics.queries import QueryDiagnostics
+from harness.reports.statistics.refusals import Claim, Notice
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from reports.statistics.checks import array, codes
-from reports.statistics.errors import InvalidSetting
+from harness.reports.statistics.checks import array, codes
+from harness.reports.statistics.errors import InvalidSetting
 
 DEPTHS = (1, 5, 10)
 Key = tuple[str, int]

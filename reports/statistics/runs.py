@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.ties import TiedRanks
-from reports.statistics.checks import whole
-from reports.statistics.errors import (
+from harness.records.ties import TiedRanks
+from harness.reports.statistics.checks import whole
+from harness.reports.statistics.errors import (
     AggregateOnlyResults,
     DifferentCaptionMaps,
     DuplicateQueries,
@@ -21,7 +21,7 @@ from reports.statistics.errors import (
     RecallNotMonotone,
     listing,
 )
-from reports.statistics.rivals import Rivals
+from harness.reports.statistics.rivals import Rivals
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -9,14 +9,14 @@ from typing import Literal, get_args
 import numpy as np
 
 from harness.errors import UnknownName
-from reports.statistics.checks import level, number, resample_count, whole
-from reports.statistics.corrections import CORRECTIONS, Correction
-from reports.statistics.equivalence import checked_bound
-from reports.statistics.errors import InvalidSetting
-from reports.statistics.hits import components
-from reports.statistics.joint import Hypotheses
-from reports.statistics.refusals import Claim
-from reports.statistics.results import Family
+from harness.reports.statistics.checks import level, number, resample_count, whole
+from harness.reports.statistics.corrections import CORRECTIONS, Correction
+from harness.reports.statistics.equivalence import checked_bound
+from harness.reports.statistics.errors import InvalidSetting
+from harness.reports.statistics.hits import components
+from harness.reports.statistics.joint import Hypotheses
+from harness.reports.statistics.refusals import Claim
+from harness.reports.statistics.results import Family
 
 # Differences, in points, for which the images needed are stated unless the caller declares others.
 DEFAULT_RSUM_TARGET, DEFAULT_RECALL_TARGET = 5.0, 1.0

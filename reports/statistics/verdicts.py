@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from reports.statistics.corrections import LABELS
-from reports.statistics.hits import components
-from reports.statistics.ranking import RankedMethod
-from reports.statistics.results import Comparison, PairRow
+from harness.reports.statistics.corrections import LABELS
+from harness.reports.statistics.hits import components
+from harness.reports.statistics.ranking import RankedMethod
+from harness.reports.statistics.results import Comparison, PairRow
 
 
 def verdict(comparison: Comparison, row: PairRow) -> str:

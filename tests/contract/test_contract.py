@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from harness import contract, registry
+from harness import conformance as contract
+from harness import registry
 from harness.errors import InvalidPlugin, UnknownName
 from harness.fragments import Fragments
 from harness.scorer import Scorer

@@ -20,9 +20,10 @@ import pytest
 import torch
 from PIL import Image
 
-from harness import registry, strict_yaml
+from harness import registry
 from harness.cli.main import COMMANDS, main
-from harness.record import RunStore
+from harness.files import strict_yaml
+from harness.records.run import RunStore
 from harness.spec import load_experiment
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from harness import registry
-from harness.contract import run_contract
+from harness.conformance import run_contract
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 

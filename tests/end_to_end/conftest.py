@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import strict_yaml
 from harness.cli.main import main
+from harness.files import strict_yaml
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from harness.record import RunStore
+from harness.records.run import RunStore
 
 NAN_SCORER = """
 from harness.scorer import Scorer
@@ -193,7 +193,7 @@ def test_check_says_which_rule_is_broken(itm, tmp_path):
 
 
 def test_a_saved_model_is_a_row_of_the_leaderboard(itm, experiment, tmp_path):
-    from harness import checkpoints
+    from harness.runs import saved_models as checkpoints
 
     assert itm("leaderboard", experiment)[0] == 0
     store = RunStore(tmp_path / "results")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from harness.record import RunRecord, RunStore
+from harness.records.run import RunRecord, RunStore
 
 PROFILE = ("--seconds", "4", "--rounds", "2", "--samples", "3", "--galleries", "30", "--gallery", "30")
 
@@ -128,7 +128,7 @@ def test_a_saved_model_keeps_the_vocabulary_that_it_was_trained_with(itm, write,
     store = RunStore(tmp_path / "results")
     (trained,) = store.records()
     model = store.folder(trained.run_id) / "model.safetensors"
-    from harness.checkpoints import load_model
+    from harness.runs.saved_models import load_model
 
     entries = load_model(model).text_encoder.tokenizer.vocabulary.entries
     assert entries == ("<pad>", "<start>", "<end>", "<unk>", *words)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from harness import protocols, strict_yaml
+from harness import protocols
+from harness.files import strict_yaml
 from harness.metrics import relevance_metrics, retrieval_metrics
-from harness.record import RunStore
+from harness.records.run import RunStore
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "retrieval.npz"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness import strict_yaml
-from harness.experiment import run_experiment
-from harness.record import RunStore
+from harness.files import strict_yaml
+from harness.records.run import RunStore
+from harness.runs.experiment import run_experiment
 from harness.spec import load_experiment
 
 QUICK = (

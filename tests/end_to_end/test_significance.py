@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.record import RankTable, RunRecord, RunStore
-from reports.statistics.calibration import HUBS
-from reports.statistics.hits import METRICS, image_columns
-from reports.statistics.runs import MethodRuns
-from reports.statistics.simulation import World
+from harness.records.run import RankTable, RunRecord, RunStore
+from harness.reports.statistics.hits import METRICS, image_columns
+from harness.reports.statistics.runs import MethodRuns
+from tests.studies.calibration import HUBS
+from tests.studies.simulation import World
 
 SEEDS = 3
 

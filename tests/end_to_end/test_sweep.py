@@ -16,14 +16,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from harness import strict_yaml
 from harness.cli.main import main
-from harness.record import RunStore
+from harness.files import strict_yaml
+from harness.records.run import RunStore
+from harness.records.study import StudySummary, read_summary
 from harness.spec import load_experiment
 from harness.sweeps.plan import plan_study
 from harness.sweeps.storage import open_storage
 from harness.sweeps.study import open_study
-from harness.sweeps.summary import StudySummary, read_summary
 
 
 @pytest.fixture
@@ -307,7 +307,7 @@ def storages(tmp_path_factory) -> Path:
 def test_bad_input_is_one_line_and_exit_2_before_any_data_are_read(
     itm, experiment, arguments, message, monkeypatch, tmp_path, storages
 ):
-    monkeypatch.setattr("harness.datasets.scenes.Scenes.split", lambda *_: pytest.fail("data were read"))
+    monkeypatch.setattr("harness.datasets.scenes.dataset.Scenes.split", lambda *_: pytest.fail("data were read"))
     arguments = [argument.replace("{folder}", str(storages)) for argument in arguments]
     code, _, err = itm("sweep", experiment, "--scorer", "chan", "--trials", 2, "--no-mlflow", *arguments)
     assert code == 2, err
@@ -329,7 +329,7 @@ def test_a_study_that_was_begun_with_other_settings_is_refused_before_any_data_a
     started = ["sweep", experiment, "--scorer", "chan", "--trials", 1, "--no-mlflow"]
     plan = plan_study(load_experiment(experiment), "chan", tmp_path / "results")
     open_study(plan)
-    monkeypatch.setattr("harness.datasets.scenes.Scenes.split", lambda *_: pytest.fail("data were read"))
+    monkeypatch.setattr("harness.datasets.scenes.dataset.Scenes.split", lambda *_: pytest.fail("data were read"))
     code, _, err = itm(*started, "--set", "sweep.space={training.batch_size: [32]}")
     assert code == 2
     assert "was begun with space.training.batch_size.choices" in one_line(err)

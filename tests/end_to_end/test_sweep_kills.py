@@ -19,17 +19,17 @@ import optuna
 import pytest
 import yaml
 
+from harness.records.study import StudySummary, read_summary
 from harness.sweeps.storage import open_storage
-from harness.sweeps.summary import StudySummary, read_summary
 
 TRIALS = 4
 #: Where the command is killed: the function, the number of its call, and whether before or after it.
 POINTS = {
     "study begun, first trial queued": ("optuna.study.Study.enqueue_trial", 1, "after"),
     "trial begun, without a worker": ("optuna.study.Study.ask", 1, "after"),
-    "in the middle of an epoch": ("harness.training._Loop.run_step", 3, "before"),
+    "in the middle of an epoch": ("harness.training.loop._Loop.run_step", 3, "before"),
     "half of a checkpoint written": ("torch.save", 1, "after"),
-    "epoch kept, not reported": ("harness.training._Loop.save", 1, "after"),
+    "epoch kept, not reported": ("harness.training.loop._Loop.save", 1, "after"),
     "trial measured, not told": ("optuna.study.Study.tell", 1, "before"),
     "trial told, its files still there": ("optuna.study.Study.tell", 1, "after"),
     "between two settings": ("optuna.trial.Trial.suggest_categorical", 1, "before"),

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from harness.checkpoints import import_checkpoint, load_model, save_model
 from harness.cli.main import main
 from harness.fragments import Fragments, Tokens
+from harness.runs.saved_models import import_checkpoint, load_model, save_model
 
 HERE = Path(__file__).parent
 #        name                    file                         scorer  tolerance: CHAN's lse is of order 10

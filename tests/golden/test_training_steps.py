@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 import torch
 
-from harness import training
-from harness.checkpoints import import_checkpoint
 from harness.fragments import Fragments, Tokens
+from harness.runs.saved_models import import_checkpoint
 from harness.scorer import Scorer
 from harness.spec import TrainingSpec
-from harness.training import objective_of_epoch
+from harness.training import loop as training
+from harness.training.loop import objective_of_epoch
 
 HERE = Path(__file__).parent
 SCAN = {

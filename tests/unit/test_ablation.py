@@ -7,8 +7,8 @@ from typing import ClassVar
 import pytest
 
 from harness import registry
-from harness.ablation import plan_ablation
 from harness.errors import InvalidSpec, UnknownName
+from harness.runs.ablation import plan_ablation
 from harness.scorer import Scorer, ScorerConfig
 from harness.spec import load_experiment
 

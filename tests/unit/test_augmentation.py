@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import augmentation
 from harness.backbones.vocabulary import Vocabulary, WordTokenizer
 from harness.errors import InvalidSpec
 from harness.fragments import Fragments, Tokens
+from harness.training import augmentation
 
 START, END = 1, 2
 

@@ -16,14 +16,14 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from harness import backbones
-from harness.author_checkpoints import _ALLOWED
 from harness.backbones.vocabulary import Vocabulary
 from harness.backbones.weights import bare_names, read_safe_pickle, read_state_dict, require_finite
-from harness.checkpoints import import_checkpoint, load_model, load_weights, save_model
 from harness.errors import CannotEncode, InvalidCheckpoint, InvalidDataset, InvalidSpec, UnknownName
 from harness.fragments import Fragments
 from harness.registry import create
+from harness.runs.saved_models import import_checkpoint, load_model, load_weights, save_model
 from harness.scorer import Scorer
+from harness.scorers.author_checkpoints import _ALLOWED
 
 CAPTIONS = ["a red dog runs", "two cats"]
 WORDS = ["<pad>", "<start>", "<end>", "<unk>", "a", "dog"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from harness import duplicates
+from harness.datasets import duplicates
 
 
 def test_repeats_within_and_across_images():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import environment
+from harness.records import environment
 
 git_only = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 

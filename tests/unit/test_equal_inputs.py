@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.fragments import Fragments, Tokens
-from harness.inputs import encode_split
 from harness.metrics import count_ranks
 from harness.registry import create, names
 from harness.scorer import Scorer
 from harness.scoring import packed_form, score_blocks, similarity_matrix
+from harness.scoring.inputs import encode_split
+from harness.scoring.streaming import streaming_counts
 from harness.similarity.distinct import distinct
-from harness.streaming import streaming_counts
 
 
 def ragged(seed: int, items: int, longest: int, width: int = 16) -> Fragments:

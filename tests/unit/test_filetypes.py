@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from harness.backbones.vocabulary import Vocabulary
 from harness.errors import InvalidDataset, InvalidRecord
-from harness.filetypes import identify, mismatch
-from reports import published
+from harness.files.kinds import identify, mismatch
+from harness.reports.published import rows as published
 
 CONTENTS = {
     "npy": lambda p: np.save(p.open("wb"), np.zeros(2)),

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from harness import positives
 from harness.errors import InvalidSimilarity
-from harness.metrics import relevance_metrics, retrieval_metrics
-from harness.positives import Positives, count_positives
+from harness.metrics import positives, relevance_metrics, retrieval_metrics
+from harness.metrics.positives import Positives, count_positives
 
 
 def of_order(correct: list[bool], relevant: int) -> tuple[float, float, float]:

@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import nn
 
-from harness import profiling, timing
 from harness.fragments import Fragments, Tokens
-from harness.profiling import StepTimer, Stopwatch, Timing, measure_cost, peak_memory, timed
+from harness.measure import cost as profiling
+from harness.measure import timing
+from harness.measure.cost import StepTimer, Stopwatch, Timing, measure_cost, peak_memory, timed
 from harness.scorer import Scorer
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.errors import InvalidRecord, ResultsNotWritable
-from harness.record import RankTable, RunRecord, RunStore, atomic_path
+from harness.records.run import RankTable, RunRecord, RunStore, atomic_path
 
 
 def _record(**changes) -> RunRecord:

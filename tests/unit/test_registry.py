@@ -44,7 +44,7 @@ def test_names_are_known_without_importing_torch_or_a_scorer():
     code = (
         "import sys; from harness import registry; names = registry.names();"
         "assert {'scan', 'chan', 'clip'} <= set(names), names;"
-        "assert not {'torch', 'baselines.scan'} & set(sys.modules)"
+        "assert not {'torch', 'harness.baselines.scan'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -110,7 +110,7 @@ def test_unknown_names_are_answered_with_near_ones_and_the_list():
 def test_entry_points_are_scorers(monkeypatch):
     from importlib.metadata import EntryPoint
 
-    point = EntryPoint("outside", "baselines.scan:Scan", registry.ENTRY_POINT_GROUP)
+    point = EntryPoint("outside", "harness.baselines.scan:Scan", registry.ENTRY_POINT_GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [point])
     assert registry.sources()["outside"].kind == "entry point"
     assert type(registry.create("outside")).__name__ == "Scan"
@@ -150,11 +150,13 @@ def test_a_plugin_leaves_nothing_beside_its_file(tmp_path, monkeypatch):
 
 
 def test_the_source_of_a_baseline_reaches_what_it_imports_from_methods_and_baselines():
-    from harness.source_files import of_module
+    from harness.files.source_code import of_module
 
-    reached = of_module("baselines.clip", registry.FOLDERS)
-    assert "baselines._features" in reached
+    reached = of_module("harness.baselines.clip", registry.FOLDERS)
+    assert "harness.scorers.features" in reached
     assert not any(name.startswith("harness") for name in reached)
-    assert {"methods.grm", "methods._grm_levels"} <= set(of_module("methods.grm", registry.FOLDERS))
+    assert {"harness.methods.grm.scorer", "harness.methods.grm.levels"} <= set(
+        of_module("harness.methods.grm.scorer", registry.FOLDERS)
+    )
     assert registry.source_sha256("scan") == registry.source_sha256("scan.t2i_avg")
     assert registry.source_sha256("scan") != registry.source_sha256("chan")

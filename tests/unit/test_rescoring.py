@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from harness import datasets
-from harness.ensemble import record_ensemble
 from harness.errors import InvalidDataset, InvalidProtocol, InvalidRecord, InvalidSimilarity
-from harness.evaluation import ALL_TIES, evaluate
 from harness.metrics import retrieval_metrics
-from harness.record import RunRecord, RunStore
-from harness.rescoring import rescore
-from harness.scores import mean_scores, open_scores
+from harness.records.run import RunRecord, RunStore
+from harness.records.scores import mean_scores, open_scores
+from harness.runs.ensemble import record_ensemble
+from harness.runs.evaluation import ALL_TIES, evaluate
+from harness.runs.rescoring import rescore
 from harness.spec import Component, EvaluationSpec
 
 OPTIONS = {"train_images": 4, "val_images": 4, "test_images": 12, "image_size": 32}
@@ -199,7 +199,7 @@ def test_a_missing_matrix_and_an_archive_are_refused(tmp_path):
 
 def test_the_mean_is_that_of_the_field(monkeypatch):
     matrices = [np.random.default_rng(i).normal(size=(5, 7)).astype(np.float32) for i in range(3)]
-    monkeypatch.setattr("harness.scores._BLOCK_ELEMENTS", 8)
+    monkeypatch.setattr("harness.records.scores._BLOCK_ELEMENTS", 8)
     got = mean_scores(matrices)
     np.testing.assert_array_equal(got, (matrices[0] + matrices[1] + matrices[2]) / 3)
     assert got.dtype == np.float32
@@ -218,7 +218,7 @@ def test_an_ensemble_is_the_mean_and_says_so_everywhere(store, dataset):
     assert record.metrics["full"] == expected
     assert rescore(store, record.run_id, ["scenes_relevance"]).record.metrics["full"] == expected
 
-    from reports import leaderboard
+    from harness.reports.leaderboard import report as leaderboard
 
     board = leaderboard.build(store, ["a" * 16, record.run_id], title="with an ensemble")
     (row,) = board.main.query("label == 'scan.t2i + scan.i2t (ensemble)' and protocol == 'full'").to_dict("records")
@@ -226,7 +226,7 @@ def test_an_ensemble_is_the_mean_and_says_so_everywhere(store, dataset):
 
 
 def test_ensembles_over_seeds_are_one_method(store, dataset):
-    from reports.loading import groups
+    from harness.reports.runs.loading import groups
 
     for seed in (0, 1):
         for number, variant in enumerate(("t2i", "i2t")):
@@ -260,7 +260,7 @@ def test_one_run_is_no_ensemble(store, dataset, ids):
 
 def test_a_leaderboard_takes_a_protocol_that_asks_some_images_only_and_leaves_out_one_without_rsum(store, tmp_path):
     from harness import protocols
-    from reports import leaderboard
+    from harness.reports.leaderboard import report as leaderboard
 
     (tmp_path / "ExpertAnnotations.txt").write_text("".join(f"i{k}\ti{k + 1}#0\t{1 + k % 4}\t3\t3\n" for k in range(8)))
     images = [f"i{k}" for k in range(10)]

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from harness.cli.main import main
 from harness.errors import InvalidSimilarity
 from harness.metrics import count_ranks, relevance_metrics, retrieval_metrics
-from harness.scores import comparable, mean_scores, open_member, open_scores
+from harness.records.scores import comparable, mean_scores, open_member, open_scores
 from harness.spec import Component
 
 OWNER = np.repeat(np.arange(6), 2)

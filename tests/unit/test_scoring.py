@@ -10,7 +10,7 @@ from harness.fragments import Fragments
 from harness.registry import create
 from harness.scorer import Scorer
 from harness.scoring import packed_form, product_backends, score_blocks, similarity_matrix
-from harness.similarity import products
+from harness.similarity.packed import products
 
 
 def fragments(items: int, longest: int, seed: int, width: int = 8) -> Fragments:

@@ -7,10 +7,11 @@ import threading
 import numpy as np
 import pytest
 
-from harness import protocols, sharing
-from harness.planning import plan
-from harness.record import RunRecord, RunStore
-from harness.sharing import run_cells, state_of
+from harness import protocols
+from harness.records.run import RunRecord, RunStore
+from harness.runs import sharing
+from harness.runs.planning import plan
+from harness.runs.sharing import run_cells, state_of
 from harness.spec import RunSpec, load_experiment
 
 OWNER = np.repeat(np.arange(6), 2)

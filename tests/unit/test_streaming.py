@@ -14,7 +14,7 @@ from harness.metrics import count_ranks
 from harness.registry import create
 from harness.scorer import Scorer
 from harness.scoring import similarity_matrix
-from harness.streaming import streaming_counts, top_k
+from harness.scoring.streaming import streaming_counts, top_k
 
 
 def fragments(items: int, longest: int, seed: int, width: int = 6) -> Fragments:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InvalidSpec
-from harness.strict_yaml import LARGEST_BYTES, LARGEST_DEPTH, dump, parse, read_file
+from harness.files.strict_yaml import LARGEST_BYTES, LARGEST_DEPTH, dump, parse, read_file
 
 TEXT = st.text(st.characters(categories=("L", "N", "P", "S", "Zs")))
 PLAIN = st.recursive(

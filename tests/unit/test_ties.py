@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from harness.metrics import RankCounts, count_ranks, ranks, relevance_metrics, retrieval_metrics
 from harness.protocols import evaluate
-from harness.ties import TiedRanks
-from reports.loading import Gallery, runs_of_table
-from reports.statistics.errors import InvalidRanks
-from reports.statistics.hits import METRICS, components, image_columns
-from reports.statistics.queries import QueryHits
-from reports.statistics.refusals import aligned
-from reports.statistics.runs import MethodRuns, joined_seeds
+from harness.records.ties import TiedRanks
+from harness.reports.runs.loading import Gallery, runs_of_table
+from harness.reports.statistics.errors import InvalidRanks
+from harness.reports.statistics.hits import METRICS, components, image_columns
+from harness.reports.statistics.queries import QueryHits
+from harness.reports.statistics.refusals import aligned
+from harness.reports.statistics.runs import MethodRuns, joined_seeds
 
 GALLERY = Gallery("data", "test", "0" * 64, "full")
 KEYS = ("r1", "r5", "r10", "medr", "meanr")

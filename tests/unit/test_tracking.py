@@ -13,10 +13,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from harness import mirroring, tracking, tracking_store
-from harness.mirroring import mirror_record
-from harness.record import RunRecord
-from harness.tracking import MlflowTracker, Tracker, create_tracker
+from harness.records.run import RunRecord
+from harness.tracking import mirror as mirroring
+from harness.tracking import store as tracking_store
+from harness.tracking import tracker as tracking
+from harness.tracking.mirror import mirror_record
+from harness.tracking.tracker import MlflowTracker, Tracker, create_tracker
 
 STARTED, FINISHED = "2026-03-01T10:00:00+00:00", "2026-03-01T10:05:00+00:00"
 

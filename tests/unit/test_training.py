@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from harness import training, training_state
 from harness.errors import CannotEncode, TrainingDiverged
 from harness.losses import InfoNCE, TripletLoss
-from harness.planning import build_scorer, open_dataset, plan
+from harness.runs.planning import build_scorer, open_dataset, plan
 from harness.spec import RunSpec, TrainingSpec, load_experiment
-from harness.training import fit, learning_rate_factor, objective_of_epoch, pair_batches, parameter_groups
+from harness.training import loop as training
+from harness.training import state as training_state
+from harness.training.loop import fit, learning_rate_factor, objective_of_epoch, pair_batches, parameter_groups
 
 
 @pytest.fixture
@@ -313,7 +314,7 @@ def test_an_experiment_and_an_entry_override_a_variants_recipe(tiny):
 
 
 def test_variants_that_are_combined_bring_their_recipe(tiny):
-    from harness.ablation import plan_ablation
+    from harness.runs.ablation import plan_ablation
 
     planned = plan_ablation(load_experiment({**tiny, "training": {}}), "chan", "grid", ["bert", "vha_mean"])
     both = next(entry for entry in planned.experiment.scorers if "bert" in entry.key and "vha_mean" in entry.key)

@@ -160,7 +160,7 @@ def test_a_saved_state_rebuilds_the_text_tower(component, folder):
 
 
 def test_the_activation_follows_the_weights():
-    from harness.backbones.open_clip_models import _quick_gelu
+    from harness.backbones.open_clip.models import _quick_gelu
 
     assert _quick_gelu("ViT-B-32", "openai", None, own=False) is True
     assert _quick_gelu("ViT-B-32", "laion2b_s34b_b79k", None, own=False) is False

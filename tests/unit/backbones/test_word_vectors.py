@@ -8,7 +8,7 @@ import torch
 from harness import backbones
 from harness.backbones.vocabulary import Vocabulary
 from harness.errors import InvalidCheckpoint, InvalidSpec, ItmError
-from harness.planning import plan
+from harness.runs.planning import plan
 from harness.spec import load_experiment
 
 CAPTIONS = ["a red t-shirt", "a dog runs", "the unseenword"]
@@ -133,8 +133,8 @@ def test_a_missing_file_is_refused_when_planning(tiny, tmp_path):
 
 
 def test_a_saved_model_needs_the_file_no_more(tmp_path):
-    from harness.checkpoints import load_model, save_model
     from harness.registry import create
+    from harness.runs.saved_models import load_model, save_model
 
     path = write(tmp_path / "glove.txt")
     image = backbones.build_image({"name": "regions", "width": 4}, region_width=3)

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from baselines import _laps_pairs
-from baselines.laps import LapsConfig
+from harness.baselines.laps import pairs as _laps_pairs
+from harness.baselines.laps.scorer import LapsConfig
 from harness.errors import InvalidFragments
 from harness.fragments import Fragments
 from harness.losses import TripletLoss

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.late_interaction import LARGEST_SCALE, one_way_contrast
+from harness.baselines.late_interaction import LARGEST_SCALE, one_way_contrast
 from harness.errors import InvalidSpec
 from harness.fragments import Fragments
 from harness.losses import InfoNCE, TripletLoss, contrastive

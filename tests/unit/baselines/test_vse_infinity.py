@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.vse_infinity import GeneralizedPooling, ResidualMlp, position_codes
+from harness.baselines.vse_infinity import GeneralizedPooling, ResidualMlp, position_codes
 from harness.errors import InvalidFragments, InvalidSpec
 from harness.fragments import Fragments
 from harness.registry import create

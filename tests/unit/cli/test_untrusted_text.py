@@ -13,10 +13,10 @@ import pytest
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
+from harness.cli.terminal import console, one_line, say, visible
 from harness.errors import InvalidSpec
-from harness.terminal import console, one_line, say, visible
-from reports import figures, render
-from reports.document import Column, Figure, Report, Section, Table
+from harness.reports.document import figures, render
+from harness.reports.document.model import Column, Figure, Report, Section, Table
 
 ROOT = Path(__file__).parents[3]
 HOSTILE = {

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.datasets import _grammar, open_dataset
-from harness.datasets._detector import CROP, FEATURE_WIDTH, describe, detect
-from harness.datasets._grammar import IMPLIES, LEVELS, RELATIONS, Form, Truth
-from harness.datasets._rendering import CLUTTER, RGB, place, render
-from harness.datasets._world import ANY, CELLS, COLOURS, SHAPES, TEXTURES, Draws, Object, edit_scene, sample_scene
-from harness.datasets.scenes import Scenes
+from harness.datasets import open_dataset
+from harness.datasets.scenes import grammar as _grammar
+from harness.datasets.scenes.dataset import Scenes
+from harness.datasets.scenes.detector import CROP, FEATURE_WIDTH, describe, detect
+from harness.datasets.scenes.grammar import IMPLIES, LEVELS, RELATIONS, Form, Truth
+from harness.datasets.scenes.rendering import CLUTTER, RGB, place, render
+from harness.datasets.scenes.world import ANY, CELLS, COLOURS, SHAPES, TEXTURES, Draws, Object, edit_scene, sample_scene
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.spec import Component
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from methods._grm_gates import (
+from harness.methods.grm.gates import (
     GATES,
     ORDERS,
     HardGate,

@@ -10,16 +10,16 @@ import torch
 
 from harness.fragments import Fragments
 from harness.losses import TripletLoss
-from harness.registry import create, variants
-from methods._grm_gates import mean_over_length, norm_then_gate
-from methods._grm_levels import image_side, pairwise_levels, text_side
-from methods._grm_losses import (
+from harness.methods.grm.gates import mean_over_length, norm_then_gate
+from harness.methods.grm.levels import image_side, pairwise_levels, text_side
+from harness.methods.grm.losses import (
     global_reconstruction,
     kl_to_standard_normal,
     mean_over_regions,
     per_region_reconstruction,
     sum_over_regions,
 )
+from harness.registry import create, variants
 
 WIDTH = 6
 IMAGES = naive.ragged(4, 5, WIDTH, seed=1, shortest=2)

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from harness.fragments import Fragments
+from harness.methods.grm.scorer import Grm
 from harness.registry import create
 from harness.scoring import packed_form, similarity_matrix
-from harness.similarity.kernels import Scratch
-from harness.similarity.packing import Group, pack
-from methods.grm import Grm
+from harness.similarity.packed.kernels import Scratch
+from harness.similarity.packed.layout import Group, pack
 
 WIDTH = 8
 IMAGES = naive.ragged(7, 6, WIDTH, seed=3, holes=True)  # some have a single patch, some none at the first position

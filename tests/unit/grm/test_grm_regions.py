@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from methods._grm_regions import (
+from harness.methods.grm.regions import (
     CertainRegions,
     GaussianRegions,
     NoPrompts,

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from harness.fragments import Fragments
+from harness.methods.grm import levels as _grm_levels
 from harness.registry import create
-from methods import _grm_levels
 
 WIDTH = 8
 IMAGES = naive.ragged(5, 7, WIDTH, seed=1, shortest=2, holes=True)

@@ -5,7 +5,10 @@ import pytest
 import torch
 
 from harness import registry
-from harness.cascade import (
+from harness.errors import InvalidFragments, InvalidSpec
+from harness.fragments import Fragments
+from harness.metrics import ranks
+from harness.profiles.cascade import (
     LARGEST_GLOBAL_BLOCK,
     ApproximateShortlist,
     Cascade,
@@ -14,9 +17,6 @@ from harness.cascade import (
     large_blocks,
     query_scores,
 )
-from harness.errors import InvalidFragments, InvalidSpec
-from harness.fragments import Fragments
-from harness.metrics import ranks
 from harness.scoring import similarity_matrix
 
 

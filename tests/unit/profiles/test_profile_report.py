@@ -10,11 +10,12 @@ import pytest
 from rich.console import Console
 
 from harness.errors import InvalidRecord, InvalidSpec, UnknownName
-from harness.profiles.record import Growth, Measure, Point, Profile, ProfileStore, ScenarioResult
-from harness.record import RankTable
-from reports import budget, profile
-from reports._profile_rows import rows_of, scaling_rows, scenario_rows
-from reports.pareto import dominates, front, strongest_dominator
+from harness.records.profile import Growth, Measure, Point, Profile, ProfileStore, ScenarioResult
+from harness.records.run import RankTable
+from harness.reports.profile import budget
+from harness.reports.profile import report as profile
+from harness.reports.profile.pareto import dominates, front, strongest_dominator
+from harness.reports.profile.rows import rows_of, scaling_rows, scenario_rows
 
 
 def measure(ms, noisy=False):
@@ -353,5 +354,5 @@ def test_reports_of_profiles_import_no_torch():
     import subprocess
     import sys
 
-    code = "import sys, reports.profile; assert 'torch' not in sys.modules"
+    code = "import sys, harness.reports.profile.report; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from harness import timing
+from harness.measure import timing
 from harness.profiles import session
-from harness.profiles.record import Measure
 from harness.profiles.session import Scenario, affordable, measure, summary
+from harness.records.profile import Measure
 
 
 @pytest.fixture

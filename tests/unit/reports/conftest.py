@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from harness.record import RankTable, RunRecord, RunStore
+from harness.records.run import RankTable, RunRecord, RunStore
 
 
 def rank_table(i2t: Sequence[int], t2i: Sequence[int], owner: Sequence[int], folds: int = 1) -> RankTable:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports import ablation
-from reports.ablation import Ablated, Published
+from harness.reports.ablation import report as ablation
+from harness.reports.ablation.report import Ablated, Published
 
 PUBLISHED = Published({"": 516.2, "no_a": 502.8}, "A paper, Table 2")
 

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports import compare_published, published
-from reports._published_match import causes, measured
+from harness.reports.published import compare as compare_published
+from harness.reports.published import rows as published
+from harness.reports.published.match import causes, measured
 
 REGIONS = {"image": {"name": "regions"}, "text": {"name": "bigru"}, "dataset": {"name": "precomp"}}
 

@@ -14,8 +14,9 @@ from rich.console import Console
 from scipy import stats
 
 from harness.errors import InvalidRecord
-from reports import leaderboard, render
-from reports.document import is_missing
+from harness.reports.document import render
+from harness.reports.document.model import is_missing
+from harness.reports.leaderboard import report as leaderboard
 
 RECALLS = ["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InvalidRecord
-from reports import published
+from harness.reports.published import rows as published
 
 ROW = {
     "method": "SCAN", "variant": "", "visual_backbone": "BUTD", "text_encoder": "BiGRU", "dataset": "flickr30k",

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from harness.errors import InvalidRecord, ItmError
-from reports import rank_files
-from reports.rank_origin import unlike_the_others
-from reports.statistics.comparison import compare
-from reports.statistics.errors import (
+from harness.reports.runs import rank_files
+from harness.reports.runs.rank_origin import unlike_the_others
+from harness.reports.statistics.comparison import compare
+from harness.reports.statistics.errors import (
     AggregateOnlyResults,
     DifferentCaptionMaps,
     DifferentQueries,
@@ -22,7 +22,7 @@ from reports.statistics.errors import (
     InvalidRanks,
     MissingQueries,
 )
-from reports.statistics.hits import METRICS, image_columns
+from harness.reports.statistics.hits import METRICS, image_columns
 
 IMAGES, CAPTIONS = 40, 2
 
@@ -247,7 +247,7 @@ def test_what_is_no_csv_is_named(tmp_path, content, message):
 
 
 def test_packed_runs_and_files_in_place_of_their_folder_are_named(tmp_path):
-    from reports.significance import read_sources
+    from harness.reports.significance.report import read_sources
 
     folder = write_trec(tmp_path / "trec", similarity())
     for name, message in (("theirs.seed3.i2t.run", "a TREC run.*folder"), ("i2t.qrels", "a TREC qrels file.*folder")):
@@ -377,6 +377,6 @@ def test_trec_folders_that_cannot_be_trusted_are_refused(tmp_path, broken, error
 def test_the_protocols_on_own_pairs_are_those_of_the_engine():
     from harness.protocols import PROTOCOLS
     from harness.protocols.folds import FoldProtocol
-    from harness.ranks import OWN_GALLERY
+    from harness.records.ranks import OWN_GALLERY
 
     assert {name for name, protocol in PROTOCOLS.items() if isinstance(protocol, FoldProtocol)} == set(OWN_GALLERY)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from harness.errors import InvalidRecord
-from harness.record import RankTable
-from reports.loading import finished_records, groups, method_runs, runs_of_table
-from reports.statistics.errors import InvalidComparison
+from harness.records.run import RankTable
+from harness.reports.runs.loading import finished_records, groups, method_runs, runs_of_table
+from harness.reports.statistics.errors import InvalidComparison
 
 
 @pytest.fixture

@@ -12,11 +12,22 @@ import pandas as pd
 import pytest
 
 from harness.errors import ResultsNotWritable, UnknownName
-from reports import figures
-from reports._latex import escape as latex
-from reports._markdown import escape as markdown
-from reports.document import MISSING, Column, Figure, Report, Section, Table, cell, fixed, significant, single_line
-from reports.render import FORMATS, render, write
+from harness.reports.document import figures
+from harness.reports.document.latex import escape as latex
+from harness.reports.document.markdown import escape as markdown
+from harness.reports.document.model import (
+    MISSING,
+    Column,
+    Figure,
+    Report,
+    Section,
+    Table,
+    cell,
+    fixed,
+    significant,
+    single_line,
+)
+from harness.reports.document.render import FORMATS, render, write
 
 HOSTILE = (
     '<script>alert("1")</script> & | $x_{ \\input{/etc/passwd} % # ~ ^ `code` **b** [a](javascript:x) {{ 7*7 }} {% x %}'

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from harness.errors import InvalidRecord, UnknownName
-from reports import _significance_figures as pictures
-from reports import render, significance
-from reports._significance_across import independent
-from reports._significance_text import verdict_sentences
-from reports.loading import finished_records, groups, method_runs
-from reports.significance import Request, build, examine, parse_pairs, read_sources, safe_name
-from reports.statistics.comparison import compare
-from reports.statistics.errors import (
+from harness.reports.document import render
+from harness.reports.runs.loading import finished_records, groups, method_runs
+from harness.reports.significance import figures as pictures
+from harness.reports.significance import report as significance
+from harness.reports.significance.across import independent
+from harness.reports.significance.report import Request, build, examine, parse_pairs, read_sources, safe_name
+from harness.reports.significance.text import verdict_sentences
+from harness.reports.statistics.comparison import compare
+from harness.reports.statistics.errors import (
     AggregateOnlyResults,
     BestSeedRuns,
     DuplicateQueries,

@@ -12,10 +12,10 @@ from similarity_cases import ragged
 from harness.fragments import Fragments
 from harness.registry import create
 from harness.scoring import similarity_matrix
-from harness.similarity import fused
-from harness.similarity.attention_kernel import CrossAttentionKernel
-from harness.similarity.kernels import Kernel, MaxSimKernel, PackedForm, Scratch
-from harness.similarity.packing import Group, pack
+from harness.similarity.gpu import fused
+from harness.similarity.packed.attention import CrossAttentionKernel
+from harness.similarity.packed.kernels import Kernel, MaxSimKernel, PackedForm, Scratch
+from harness.similarity.packed.layout import Group, pack
 from harness.similarity.pooling import LogSumExp, Max, Mean, Pooling, Sum
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
@@ -48,7 +48,7 @@ def kernel_scores(kernel: Kernel, seed: int, dtype: torch.dtype, items: int = 70
     [(3, 5, 7, 16), (70, 4, 140, 100), (1, 1, 1, 1), (5, 36, 130, 64), (65, 7, 33, 40)],
 )
 def test_the_largest_product_and_its_place(dtype, items, fragments, words, width):
-    from harness.similarity.triton_maxsim import best_rows, interleave
+    from harness.similarity.gpu.maxsim import best_rows, interleave
 
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(items, fragments, width, generator=generator).to(DEVICE, dtype)
@@ -64,7 +64,7 @@ def test_the_largest_product_and_its_place(dtype, items, fragments, words, width
 
 @pytest.mark.parametrize("fragments", [2, 5, 6, 40])
 def test_the_first_of_equal_fragments_is_taken(fragments):
-    from harness.similarity.triton_maxsim import best_rows, interleave
+    from harness.similarity.gpu.maxsim import best_rows, interleave
 
     rows = torch.ones(2, fragments, 8, device=DEVICE)
     _, index = best_rows(interleave(rows), torch.ones(3, 8, device=DEVICE), True)

@@ -12,8 +12,8 @@ from harness.fragments import Fragments
 from harness.scorer import Scorer
 from harness.scoring import packed_form, similarity_matrix
 from harness.similarity import PackedForm
-from harness.similarity.kernels import largest_over_positions
-from harness.similarity.packing import group, pack
+from harness.similarity.packed.kernels import largest_over_positions
+from harness.similarity.packed.layout import group, pack
 
 
 @dataclass(frozen=True)

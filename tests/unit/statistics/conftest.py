@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from reports.statistics.runs import MethodRuns
-from reports.statistics.simulation import World
+from harness.reports.statistics.runs import MethodRuns
+from tests.studies.simulation import World
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reports.statistics import calibration
-from reports.statistics.calibration import Measured
-from reports.statistics.gallery import SharedGallery
-from reports.statistics.hits import image_columns
-from reports.statistics.simulation import World
-from reports.statistics.speed import measure
+from harness.reports.statistics.hits import image_columns
+from tests.studies import calibration
+from tests.studies.calibration import Measured
+from tests.studies.gallery import SharedGallery
+from tests.studies.simulation import World
+from tests.studies.speed import measure
 
 
 @pytest.fixture(autouse=True)

@@ -8,21 +8,25 @@ import numpy as np
 import pytest
 
 from harness.errors import ItmError
-from reports.compare_published import build
-from reports.statistics import errors
-from reports.statistics.across import DatasetDifference, across_datasets, smallest_p, win_counts
-from reports.statistics.calibration import monte_carlo_error
-from reports.statistics.checks import array, codes, level, number, resample_count, whole
-from reports.statistics.comparison import compare
-from reports.statistics.corrections import adjust, checked_resamples, needed_resamples
-from reports.statistics.equivalence import tost
-from reports.statistics.friedman import critical_difference, friedman
-from reports.statistics.gallery import SharedGallery
-from reports.statistics.hits import components, hits_an_image
-from reports.statistics.intervals import cluster_bootstrap, clustered_variance, single_interval, t_interval, t_p_value
-from reports.statistics.method_claim import VarianceSplit, combine
-from reports.statistics.permutation import critical_value, flip_test
-from reports.statistics.power import (
+from harness.reports.published.compare import build
+from harness.reports.statistics import errors
+from harness.reports.statistics.across import DatasetDifference, across_datasets, smallest_p, win_counts
+from harness.reports.statistics.checks import array, codes, level, number, resample_count, whole
+from harness.reports.statistics.comparison import compare
+from harness.reports.statistics.corrections import adjust, checked_resamples, needed_resamples
+from harness.reports.statistics.equivalence import tost
+from harness.reports.statistics.friedman import critical_difference, friedman
+from harness.reports.statistics.hits import components, hits_an_image
+from harness.reports.statistics.intervals import (
+    cluster_bootstrap,
+    clustered_variance,
+    single_interval,
+    t_interval,
+    t_p_value,
+)
+from harness.reports.statistics.method_claim import VarianceSplit, combine
+from harness.reports.statistics.permutation import critical_value, flip_test
+from harness.reports.statistics.power import (
     design_effect,
     detection_factor,
     disagreement,
@@ -31,8 +35,10 @@ from reports.statistics.power import (
     minimum_detectable,
     planned_detectable,
 )
-from reports.statistics.ranking import best_frequency, rank_intervals
-from reports.statistics.simulation import World, naive_p
+from harness.reports.statistics.ranking import best_frequency, rank_intervals
+from tests.studies.calibration import monte_carlo_error
+from tests.studies.gallery import SharedGallery
+from tests.studies.simulation import World, naive_p
 
 NAN, INF = math.nan, math.inf
 SPLIT = VarianceSplit(4.0, (), 99.0)

@@ -10,13 +10,13 @@ import pytest
 from scipy import stats
 
 from harness.errors import UnknownName
-from reports.statistics.comparison import compare
-from reports.statistics.corrections import adjust, needed_resamples
-from reports.statistics.errors import InvalidSetting
-from reports.statistics.hits import METRICS, RECALLS, image_columns
-from reports.statistics.joint import Hypotheses
-from reports.statistics.permutation import flip_test
-from reports.statistics.refusals import aligned
+from harness.reports.statistics.comparison import compare
+from harness.reports.statistics.corrections import adjust, needed_resamples
+from harness.reports.statistics.errors import InvalidSetting
+from harness.reports.statistics.hits import METRICS, RECALLS, image_columns
+from harness.reports.statistics.joint import Hypotheses
+from harness.reports.statistics.permutation import flip_test
+from harness.reports.statistics.refusals import aligned
 
 
 def image_rsum(runs):

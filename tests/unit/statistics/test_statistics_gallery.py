@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from harness.metrics import ranks
-from reports.statistics.calibration import HUBS
-from reports.statistics.comparison import compare
-from reports.statistics.gallery import SharedGallery
-from reports.statistics.hits import METRICS, components, image_columns
-from reports.statistics.queries import QueryHits
-from reports.statistics.rivals import gallery_ranks
+from harness.reports.statistics.comparison import compare
+from harness.reports.statistics.hits import METRICS, components, image_columns
+from harness.reports.statistics.queries import QueryHits
+from harness.reports.statistics.rivals import gallery_ranks
+from tests.studies.calibration import HUBS
+from tests.studies.gallery import SharedGallery
 
 
 def scores(world: SharedGallery, draws: int, metrics=METRICS, seed: int = 0) -> np.ndarray:

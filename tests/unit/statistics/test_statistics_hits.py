@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from harness.errors import UnknownName
-from reports.statistics.hits import METRICS, components, image_columns
-from reports.statistics.intervals import clustered_variance, single_interval
+from harness.reports.statistics.hits import METRICS, components, image_columns
+from harness.reports.statistics.intervals import clustered_variance, single_interval
 
 
 def recall(runs, direction, k, seed):

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from reports.statistics.errors import InvalidSetting, TooFewResamples
-from reports.statistics.permutation import MaxT, critical_value, flip_test, sign_sums
+from harness.reports.statistics.errors import InvalidSetting, TooFewResamples
+from harness.reports.statistics.permutation import MaxT, critical_value, flip_test, sign_sums
 
 
 def scipy_p(column, resamples=np.inf, seed=0):
@@ -126,8 +126,8 @@ def test_maxt_of_one_hypothesis_is_its_own_p():
 
 THREADS = """
 import numpy as np
-from reports.statistics.comparison import compare
-from reports.statistics.simulation import World
+from harness.reports.statistics.comparison import compare
+from tests.studies.simulation import World
 runs = World(images=301, methods=4, seeds=3, seed_sd=0.05).draw(np.random.default_rng(0))
 for claim in ("checkpoint", "method"):
     for row in compare(runs, claim=claim, resamples=3000, correction="maxt").rows:

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.statistics.comparison import compare
-from reports.statistics.equivalence import Equivalence
-from reports.statistics.intervals import cluster_bootstrap
-from reports.statistics.method_claim import combine
-from reports.statistics.queries import QueryDiagnostics
-from reports.statistics.ranking import best_frequency, rank_intervals, tiers
-from reports.statistics.results import Family
-from reports.statistics.verdicts import format_p, tier_sentences, verdict, verdicts
+from harness.reports.statistics.comparison import compare
+from harness.reports.statistics.equivalence import Equivalence
+from harness.reports.statistics.intervals import cluster_bootstrap
+from harness.reports.statistics.method_claim import combine
+from harness.reports.statistics.queries import QueryDiagnostics
+from harness.reports.statistics.ranking import best_frequency, rank_intervals, tiers
+from harness.reports.statistics.results import Family
+from harness.reports.statistics.verdicts import format_p, tier_sentences, verdict, verdicts
 
 
 def test_rank_intervals_and_tiers_by_hand():

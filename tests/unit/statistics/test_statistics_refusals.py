@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from harness.errors import ItmError
-from reports.statistics import errors
-from reports.statistics.across import DatasetDifference, across_datasets, win_counts
-from reports.statistics.comparison import compare
-from reports.statistics.equivalence import tost
-from reports.statistics.intervals import cluster_bootstrap, single_interval
-from reports.statistics.method_claim import combine
-from reports.statistics.ranking import tiers
-from reports.statistics.refusals import refuse_aggregate_only
-from reports.statistics.runs import MethodRuns
+from harness.reports.statistics import errors
+from harness.reports.statistics.across import DatasetDifference, across_datasets, win_counts
+from harness.reports.statistics.comparison import compare
+from harness.reports.statistics.equivalence import tost
+from harness.reports.statistics.intervals import cluster_bootstrap, single_interval
+from harness.reports.statistics.method_claim import combine
+from harness.reports.statistics.ranking import tiers
+from harness.reports.statistics.refusals import refuse_aggregate_only
+from harness.reports.statistics.runs import MethodRuns
 
 
 def changed(runs, field, index, value):

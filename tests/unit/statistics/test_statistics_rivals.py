@@ -9,13 +9,13 @@ import pytest
 from scipy import sparse
 
 from harness.metrics import ranks
-from reports.statistics import errors
-from reports.statistics.calibration import HUBS
-from reports.statistics.comparison import compare
-from reports.statistics.gallery import SharedGallery
-from reports.statistics.hits import image_columns
-from reports.statistics.hubs import gallery_counted
-from reports.statistics.rivals import DEPTHS, Rivals, find_rivals, gallery_variance, mean_gains
+from harness.reports.statistics import errors
+from harness.reports.statistics.comparison import compare
+from harness.reports.statistics.hits import image_columns
+from harness.reports.statistics.hubs import gallery_counted
+from harness.reports.statistics.rivals import DEPTHS, Rivals, find_rivals, gallery_variance, mean_gains
+from tests.studies.calibration import HUBS
+from tests.studies.gallery import SharedGallery
 
 OWNERS = {"alike": np.repeat(np.arange(14), 3), "unequal": np.repeat(np.arange(14), np.resize([1, 2, 5], 14))}
 

@@ -10,16 +10,16 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
 from harness.errors import ItmError
-from reports.statistics.across import smallest_p
-from reports.statistics.corrections import adjust
-from reports.statistics.equivalence import tost
-from reports.statistics.friedman import critical_difference, friedman
-from reports.statistics.hits import image_columns
-from reports.statistics.intervals import clustered_variance, t_p_value
-from reports.statistics.joint import Hypotheses
-from reports.statistics.method_claim import combine
-from reports.statistics.permutation import flip_test, root_sum_squares
-from reports.statistics.power import (
+from harness.reports.statistics.across import smallest_p
+from harness.reports.statistics.corrections import adjust
+from harness.reports.statistics.equivalence import tost
+from harness.reports.statistics.friedman import critical_difference, friedman
+from harness.reports.statistics.hits import image_columns
+from harness.reports.statistics.intervals import clustered_variance, t_p_value
+from harness.reports.statistics.joint import Hypotheses
+from harness.reports.statistics.method_claim import combine
+from harness.reports.statistics.permutation import flip_test, root_sum_squares
+from harness.reports.statistics.power import (
     design_effect,
     detection_factor,
     icc,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.expected_performance import expected_performance, leaders, subset_weights
+from harness.reports.sweep.expected_performance import expected_performance, leaders, subset_weights
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=8)
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from harness import training
-from harness.datasets.scenes import Scenes
+from harness.datasets.scenes.dataset import Scenes
 from harness.errors import InvalidDataset, RunFailed, TrainingDiverged
-from harness.planning import build_scorer, open_dataset
-from harness.profiling import parameters
+from harness.measure.cost import parameters
+from harness.records.study import TrialSummary, best_of, pareto_front, read_summary, summaries
+from harness.runs.planning import build_scorer, open_dataset
 from harness.spec import load_experiment
 from harness.sweeps import objective as objective_module
 from harness.sweeps.extract import trial_summary
@@ -25,8 +25,8 @@ from harness.sweeps.run import run_study
 from harness.sweeps.splits import TuningSplits, open_tuning_splits
 from harness.sweeps.storage import study_lock
 from harness.sweeps.study import open_study
-from harness.sweeps.summary import TrialSummary, best_of, pareto_front, read_summary, summaries
 from harness.sweeps.worker import work
+from harness.training import loop as training
 
 SPACE = {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
 

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from harness import strict_yaml
 from harness.errors import InvalidRecord
+from harness.files import strict_yaml
+from harness.records.study import StudySummary, TrialSummary, read_summary, write_summary
+from harness.reports.sweep import report as sweep
+from harness.reports.sweep.expected_performance import expected_performance
 from harness.spec import load_experiment
-from harness.sweeps.summary import StudySummary, TrialSummary, read_summary, write_summary
-from reports import sweep
-from reports.expected_performance import expected_performance
 
 HOSTILE = '<script>alert("1")</script> $x_{ | **b**'
 SPACE = {

@@ -228,7 +228,7 @@ def test_settings_that_cannot_be(sweep, message, tiny, tmp_path):
 
 
 def test_no_run_depends_on_how_it_was_tuned(tiny):
-    from harness.planning import plan
+    from harness.runs.planning import plan
 
     (plain,) = plan(load_experiment(tiny))
     tuned = {**tiny, "sweep": {"seeds": 1}, "scorers": [{"name": "scan", "tuning": {"trials": 7}}]}

@@ -1,0 +1,299 @@
+"""Image and text backbones `open_clip`: the two towers of a CLIP, with a global embedding or one fragment a token.
+
+`model: small` is a tiny CLIP of open_clip's own modules, made to train from scratch; its text tower learns word
+embeddings over a vocabulary of the training captions, since CLIP's 49,408 word pieces would be most of the model.
+
+Shape letters: N items, S side in pixels, L patches, W tokens, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from harness.backbones.base import BackboneConfig, ImageEncoder, TextEncoder, Tokenizer
+from harness.backbones.bigru import checked_lengths
+from harness.backbones.open_clip.tokens import PaddedTokenizer, PieceTokenizer
+from harness.backbones.pixels import PixelNormalizer
+from harness.backbones.vocabulary import Vocabulary, make_tokenizer, restore_tokenizer
+from harness.errors import InvalidCheckpoint, InvalidSpec
+from harness.fragments import Fragments, Tokens
+
+
+class ClipConfig(BackboneConfig):
+    """What both towers are configured by."""
+
+    model: str = Field("small", description="small, a name of open_clip.list_models(), or local-dir:/folder")
+    pretrained: str | None = Field(None, description="a tag of open_clip, or the path of a local file")
+    output: Literal["global", "tokens"] = Field("global", description="one embedding an item, or one a patch or token")
+    width: int | None = Field(None, ge=1, description="D of the fragments, by a further layer; none = the model's own")
+    quick_gelu: bool | None = Field(None, description="OpenAI's activation; none = as the weights were trained")
+
+
+class ClipImageConfig(ClipConfig):
+    """Settings of the image tower."""
+
+    image_size: int | None = Field(None, ge=8, description="side of the pixels; none = the model's own")
+    keep_class_token: bool = Field(True, description="tokens: keep the class token as the first fragment")
+
+
+class ClipTextConfig(ClipConfig):
+    """Settings of the text tower."""
+
+    min_count: int = Field(1, ge=1, description="small: a training word that is rarer becomes <unk>")
+
+
+class ClipImageEncoder(ImageEncoder):
+    """A CLIP's image tower.
+
+    Attributes:
+        class_tokens: 1 where the first of several fragments is the class token, else 0.
+
+    Raises:
+        InvalidSpec: an unknown model or tag, or `output: tokens` of a tower that has none.
+        InvalidCheckpoint: weights that cannot be fetched, read, or do not fit.
+
+    Source:
+        Radford et al., CLIP, ICML 2021. Token output: each patch through the class token's projection, as FILIP does.
+    """
+
+    Config = ClipImageConfig
+    input = "pixels"
+
+    def __init__(self, config: ClipImageConfig, region_width: int = 0, *, load_pretrained: bool = True):
+        super().__init__(config)
+        from harness.backbones.open_clip.models import build_tower  # open_clip takes seconds to import
+
+        tower = build_tower(
+            "visual",
+            config.model,
+            config.pretrained,
+            image_size=config.image_size,
+            quick_gelu=config.quick_gelu,
+            load_pretrained=load_pretrained,
+        )
+        self.visual = tower.module
+        self.image_size = _side(self.visual.image_size)
+        self.normalize = PixelNormalizer(self.image_size, tower.mean, tower.std)
+        self.read_out = _image_read_out(self.visual, config)
+        self.class_tokens = self.read_out.class_tokens
+        self.width = config.width or tower.width
+        self.project = _projection(tower.width, self.width)
+        self._trained = tower.trained
+
+    def forward(self, batch: Tensor | Fragments) -> Fragments:
+        """Fragments (N, 1, D), or (N, 1 + L, D) with `output: tokens`, from uint8 pixels (N, 3, S, S)."""
+        features = self.project(self.read_out(self.visual, self.normalize(cast(Tensor, batch))))
+        return Fragments(features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device))
+
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        """The tower's parameters where they came trained."""
+        return list(self.visual.parameters()) if self._trained else []
+
+
+class ClipTextEncoder(TextEncoder):
+    """A CLIP's text tower.
+
+    Args:
+        config: settings.
+        tokenizer: of the words or word pieces that the tower embeds.
+        load_pretrained: False builds the same modules with random weights.
+
+    Raises:
+        InvalidSpec, InvalidCheckpoint: as `ClipImageEncoder`.
+    """
+
+    Config = ClipTextConfig
+
+    def __init__(self, config: ClipTextConfig, tokenizer: Tokenizer, *, load_pretrained: bool = True):
+        super().__init__()
+        from harness.backbones.open_clip.models import build_tower
+
+        self.config = config
+        self.tokenizer = tokenizer
+        tower = build_tower(
+            "text",
+            config.model,
+            config.pretrained,
+            quick_gelu=config.quick_gelu,
+            vocabulary_size=tokenizer.vocabulary_size,
+            load_pretrained=load_pretrained,
+        )
+        self.text = tower.module
+        self.read_out = _text_read_out(self.text, config, tokenizer)
+        self.width = config.width or tower.width
+        self.project = _projection(tower.width, self.width)
+        self._trained = tower.trained
+
+    @classmethod
+    def fresh(
+        cls, config: ClipTextConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None
+    ) -> ClipTextEncoder:
+        """See `TextEncoder.fresh`; only the small model reads captions or a vocabulary."""
+        return cls(config, cls.fresh_tokenizer(config, captions, vocabulary))
+
+    @classmethod
+    def fresh_tokenizer(
+        cls, config: ClipTextConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None
+    ) -> Tokenizer:
+        """See `TextEncoder.fresh_tokenizer`."""
+        from harness.backbones.open_clip.models import SMALL_CONFIG
+
+        if not cls.reads_vocabulary(config):
+            return _pieces(config.model)
+        context = SMALL_CONFIG["text_cfg"]["context_length"]
+        what = "text backbone open_clip with model 'small'"
+        return make_tokenizer(what, captions, vocabulary, config.min_count, context)
+
+    @classmethod
+    def reads_vocabulary(cls, config: ClipTextConfig) -> bool:
+        """See `TextEncoder.reads_vocabulary`."""
+        from harness.backbones.open_clip.models import SMALL
+
+        return config.model == SMALL
+
+    @classmethod
+    def restored_tokenizer(cls, config: ClipTextConfig, state: Mapping[str, Any]) -> Tokenizer:
+        """See `TextEncoder.restored_tokenizer`.
+
+        Raises:
+            InvalidCheckpoint: the state is of another model.
+        """
+        if state.get("kind") != "open_clip":
+            return restore_tokenizer(state)
+        if state.get("model") != config.model:
+            raise InvalidCheckpoint(
+                f"the saved tokenizer is of open_clip model {state.get('model')}, not {config.model}"
+            )
+        return _pieces(config.model)
+
+    @classmethod
+    def restored(cls, config: ClipTextConfig, state: Mapping[str, Any]) -> ClipTextEncoder:
+        """See `TextEncoder.restored`; the word pieces come with open_clip."""
+        return cls(config, cls.restored_tokenizer(config, state), load_pretrained=False)
+
+    def tokenizer_state(self) -> dict[str, Any]:
+        """See `TextEncoder.tokenizer_state`."""
+        own_state = getattr(self.tokenizer, "state", None)
+        return own_state() if own_state else {"kind": "open_clip", "model": self.config.model}
+
+    def forward(self, tokens: Tokens) -> Fragments:
+        """Fragments (N, 1, D), or (N, W, D) with `output: tokens`.
+
+        Raises:
+            InvalidFragments: an empty caption, or padding before a real token.
+        """
+        features, mask = self.read_out(self.text, tokens)
+        return Fragments(self.project(features), mask)
+
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        """The tower's parameters where they came trained."""
+        return list(self.text.parameters()) if self._trained else []
+
+
+class _GlobalImage:
+    """The tower's own pooled and projected embedding."""
+
+    class_tokens = 0
+
+    def __call__(self, visual: nn.Module, pixels: Tensor) -> Tensor:
+        return visual(pixels)[:, None]
+
+
+class _ImageTokens:
+    """Every token of a vision transformer through the normalisation and the projection of the pooled one."""
+
+    def __init__(self, visual: Any, keep_class_token: bool):
+        visual.output_tokens = True
+        self.class_tokens = int(keep_class_token and visual.pool_type == "tok")
+        self.late_norm = bool(visual.final_ln_after_pool)
+
+    def __call__(self, visual: Any, pixels: Tensor) -> Tensor:
+        pooled, patches = visual(pixels)
+        patches = (visual.ln_post(patches) if self.late_norm else patches) @ visual.proj
+        return torch.cat([pooled[:, None], patches], dim=1) if self.class_tokens else patches
+
+
+class _CausalText:
+    """A causal transformer, run on the real tokens only: what follows the end cannot change what comes before it."""
+
+    def states(self, text: Any, tokens: Tokens) -> Tensor:
+        """Projected states (N, W, D)."""
+        longest = tokens.ids.shape[1]
+        embedded = text.token_embedding(tokens.ids) + text.positional_embedding[:longest]
+        states = text.ln_final(text.transformer(embedded, attn_mask=text.attn_mask[:longest, :longest]))
+        projection = text.text_projection
+        return projection(states) if isinstance(projection, nn.Module) else states @ projection
+
+
+class _CausalTokens(_CausalText):
+    """One fragment a token, start and end among them."""
+
+    def __call__(self, text: Any, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        checked_lengths(tokens)
+        return self.states(text, tokens), tokens.mask
+
+
+class _CausalGlobal(_CausalText):
+    """The state of the last real token, which is the end of the text."""
+
+    def __call__(self, text: Any, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        last = (checked_lengths(tokens) - 1).to(tokens.ids.device)
+        states = self.states(text, tokens)
+        embedding = states[torch.arange(len(last), device=states.device), last]
+        return embedding[:, None], torch.ones(len(last), 1, dtype=torch.bool, device=states.device)
+
+
+class _WholeContext:
+    """Any other text tower, run on its full context, since padding may enter its pooling."""
+
+    def __init__(self, padding_id: int, context: int):
+        self.padding_id = padding_id
+        self.context = context
+
+    def __call__(self, text: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        ids = tokens.ids.masked_fill(~tokens.mask, self.padding_id)
+        ids = nn.functional.pad(ids, (0, self.context - ids.shape[1]), value=self.padding_id)
+        return text(ids)[:, None], torch.ones(len(ids), 1, dtype=torch.bool, device=ids.device)
+
+
+def _image_read_out(visual: Any, config: ClipImageConfig) -> _GlobalImage | _ImageTokens:
+    if config.output == "global":
+        return _GlobalImage()
+    if getattr(visual, "attn_pool", None) is not None or not hasattr(visual, "output_tokens"):
+        raise InvalidSpec(
+            f"the image tower of open_clip model {config.model} has no projected patch tokens; "
+            "use output: global, or one of the ViT models"
+        )
+    return _ImageTokens(visual, config.keep_class_token)
+
+
+def _text_read_out(text: Any, config: ClipTextConfig, tokenizer: Tokenizer) -> Any:
+    causal = getattr(text, "attn_mask", None) is not None and getattr(text, "cls_emb", None) is None
+    if causal and text.pool_type in ("argmax", "eos") and text.text_projection is not None:
+        return _CausalGlobal() if config.output == "global" else _CausalTokens()
+    if config.output == "tokens":
+        raise InvalidSpec(
+            f"the text tower of open_clip model {config.model} has no projected tokens; use output: global, or a CLIP "
+            "with the original causal text tower"
+        )
+    return _WholeContext(getattr(tokenizer, "padding_id", 0), int(text.context_length))
+
+
+def _pieces(model: str) -> PieceTokenizer | PaddedTokenizer:
+    from harness.backbones.open_clip.models import piece_tokenizer
+
+    pieces = piece_tokenizer(model)
+    return PieceTokenizer(pieces) if hasattr(pieces, "eot_token_id") else PaddedTokenizer(pieces)
+
+
+def _projection(own: int, width: int) -> nn.Module:
+    return nn.Identity() if own == width else nn.Linear(own, width)
+
+
+def _side(size: Any) -> int:
+    return int(size[0] if isinstance(size, (tuple, list)) else size)

@@ -1,0 +1,129 @@
+"""What the commands that read saved scores share: options, the dataset behind a name, and the table of numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.errors import InvalidRecord
+
+if TYPE_CHECKING:
+    from harness.records.run import RunStore
+    from harness.spec import Component
+
+#: protocol -> tie rule -> metrics
+Numbers = dict[str, dict[str, dict[str, float]]]
+
+ties_option = click.option(
+    "--ties",
+    type=click.Choice(["pessimistic", "optimistic", "expected", "all"]),
+    default=None,
+    help="How items with the same score are ordered; all = the three rules side by side.",
+)
+dataset_set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set an option of the dataset, e.g. root=data/flickr8k. Repeatable.",
+)
+# Shown first; the other metrics of a protocol follow as `name value`.
+_COLUMNS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum", "tie_rate")
+_NOT_SHOWN = ("medr", "meanr")
+
+
+def tie_rules(ties: str | None, default: str) -> tuple[Any, ...]:
+    """The rules that an option names."""
+    from harness.runs.evaluation import ALL_TIES
+
+    return ALL_TIES if ties == "all" else (ties or default,)
+
+
+def dataset_options(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """Options of a dataset from `key=value` texts, with or without `dataset.` in front.
+
+    Raises:
+        InvalidSpec: not of that form.
+    """
+    from harness.spec import parse_setting
+
+    options = {}
+    for text in overrides:
+        key, value = parse_setting(text, "root=data/flickr8k")
+        options[key.removeprefix("dataset.")] = value
+    return options
+
+
+def dataset_component(name: str, overrides: tuple[str, ...]) -> Component:
+    """A dataset with its options.
+
+    Args:
+        name: of a dataset, or of an experiment (a built-in one or a file) whose dataset is meant.
+        overrides: see `dataset_options`.
+
+    Raises:
+        UnknownName: neither.
+        InvalidSpec: an unknown option or an impossible value.
+    """
+    from harness import datasets
+    from harness.spec import Component, builtin_experiments, load_experiment
+
+    options = dataset_options(overrides)
+    is_experiment = name in builtin_experiments() or name.endswith((".yaml", ".yml"))
+    base = load_experiment(name).dataset if name not in datasets.DATASETS and is_experiment else Component(name=name)
+    return datasets.resolve(Component(name=base.name, options={**base.options, **options}))
+
+
+def find_run(store: RunStore, run: str) -> str:
+    """The id of a run from its id, the beginning of one, or its folder.
+
+    Raises:
+        InvalidRecord: no run or several fit.
+    """
+    path = Path(run)
+    if (path / "record.json").is_file():
+        if path.resolve().parent != (store.results / "runs").resolve():
+            raise InvalidRecord(f"{run} is not below {store.results}/runs; name its results folder with --results")
+        return path.resolve().name
+    fit = [p.parent.name for p in (store.results / "runs").glob("*/record.json") if p.parent.name.startswith(run)]
+    if run in fit:
+        return run
+    if len(fit) != 1:
+        problem = f"{len(fit)} runs begin with '{run}'" if fit else f"no run '{run}'"
+        raise InvalidRecord(f"{problem} below {store.results}/runs; see `itm ls runs`")
+    return fit[0]
+
+
+def print_numbers(numbers: Numbers) -> None:
+    """One row a protocol and tie rule; metrics beyond the recalls in the last column."""
+    from rich.table import Table
+
+    from harness.cli.terminal import console as terminal_console
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    several = any(len(rules) > 1 for rules in numbers.values())
+    titles = ["protocol", *(["ties"] if several else []), *_COLUMNS, "further metrics"]
+    for title in titles:
+        number = title in _COLUMNS
+        table.add_column(title, justify="right" if number else "left", no_wrap=number or title == "protocol")
+    for name, rules in numbers.items():
+        for rule, metrics in rules.items():
+            cells = [_shown(key, metrics.get(key)) for key in _COLUMNS]
+            rest = [
+                f"{key} {_shown(key, value)}"
+                for key, value in metrics.items()
+                if key not in _COLUMNS and not key.endswith(_NOT_SHOWN)
+            ]
+            table.add_row(name, *([rule] if several else []), *cells, ", ".join(rest))
+    console = terminal_console()
+    if not console.is_terminal:
+        console.width = 400  # a pipe has no width; each row stays on one line
+    console.print(table)
+
+
+def _shown(key: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if key == "tie_rate" or key.startswith("human_") else f"{value:.2f}"

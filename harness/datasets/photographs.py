@@ -1,0 +1,168 @@
+"""Photographs in files: decoded once to a cached array, or on demand where a split is too large to cache."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from harness.datasets import digests
+from harness.datasets.cache import cache_folder, load_array, write_array
+from harness.datasets.decoding import DECODER, decode, problem_of, read_image
+from harness.datasets.files import require_inside
+from harness.datasets.images import NoRegions
+from harness.errors import InvalidDataset, InvalidSpec
+
+log = logging.getLogger(__name__)
+
+_BLOCK = 256  # images decoded between two writes
+
+
+class Photographs(NoRegions):
+    """The photographs of a split, as pixels.
+
+    The first request for a size decodes the whole split, in parallel, to `<cache>/photographs/<key>-<size>.npy`; the
+    key covers each file's content, so a changed file is decoded anew.
+    Where that array would exceed `$ITM_CACHE_GIB` (default 8) or the disk, every request decodes its own images.
+
+    Args:
+        root: the dataset's folder.
+        names: the images' paths below it, with forward slashes.
+
+    Raises:
+        InvalidDataset: an image is missing, is no regular file, or is a link that leaves the root.
+    """
+
+    def __init__(self, root: Path, names: Sequence[str]):
+        self.inputs: frozenset[Literal["pixels", "regions"]] = frozenset(("pixels",))
+        self._paths = [root / name for name in names]
+        self._marks = _marks(root, self._paths)
+        self._decoded: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @cached_property
+    def _facts(self) -> list[list[str]]:
+        """SHA-256 of each file, and why it cannot be decoded ("" = it can). Each file is read once, ever."""
+        return digests.remembered(f"photographs-{DECODER}", self._paths, self._marks, _facts_of, "reading images")
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of each file."""
+        return tuple(sha256 for sha256, _ in self._facts)
+
+    def check(self) -> None:
+        """Refuse images that cannot be decoded.
+
+        Raises:
+            InvalidDataset: one line with their number and what is wrong with the first.
+        """
+        problems = [problem for _, problem in self._facts if problem]
+        if problems:
+            more = f" ({len(problems)} of {len(self)} images of this split cannot be read)" if len(self) > 1 else ""
+            raise InvalidDataset(f"{problems[0]}{more}")
+
+    @cached_property
+    def _key(self) -> str:
+        return digests.sha256_of(f"{DECODER} {' '.join(self.digests)}".encode())[:16]
+
+    def pixels(self, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
+        """(n, 3, size, size) uint8, RGB, plainly resized (bicubic).
+
+        Raises:
+            InvalidDataset: an image is missing, truncated or no image; the message names the file.
+        """
+        rows = np.asarray(indices, dtype=np.int64)
+        if size not in self._decoded and self._cacheable(size):
+            self._decoded[size] = self._cached(size)
+        if size in self._decoded:
+            return np.asarray(self._decoded[size][rows])
+        with ThreadPoolExecutor(_workers()) as pool:
+            return np.stack(list(pool.map(lambda row: decode(self._paths[row], size), rows)))
+
+    def _cacheable(self, size: int) -> bool:
+        needed = len(self) * 3 * size * size
+        if self._file(size).is_file():
+            return True
+        return needed <= _cache_limit() and needed < 0.9 * _free_bytes(cache_folder())
+
+    def _file(self, size: int) -> Path:
+        return cache_folder() / "photographs" / f"{self._key}-{size}.npy"
+
+    def _cached(self, size: int) -> np.ndarray:
+        shape = (len(self), 3, size, size)
+        array = load_array(self._file(size), shape, np.uint8)
+        if array is None:
+            what = f"decoding images to {size} px"
+            array = write_array(
+                self._file(size), shape, np.uint8, digests.reported(self._blocks(size), len(self), what)
+            )
+        return array
+
+    def _blocks(self, size: int) -> Iterator[np.ndarray]:
+        with ThreadPoolExecutor(_workers()) as pool:  # Pillow decodes and resizes without the interpreter's lock
+            for start in range(0, len(self), _BLOCK):
+                paths = self._paths[start : start + _BLOCK]
+                yield np.stack(list(pool.map(lambda path: decode(path, size), paths)))
+
+
+def _facts_of(path: Path) -> list[str]:
+    content = read_image(path)
+    return [digests.sha256_of(content), problem_of(content, path)]
+
+
+def _marks(root: Path, paths: Sequence[Path]) -> list[digests.Signature]:
+    """Signature of every file; one line for all that are missing, and one for all that are no files."""
+    marks, missing, odd = [], [], []
+    for path in paths:
+        try:
+            found = path.lstat()
+            if stat.S_ISLNK(found.st_mode):
+                require_inside(root, path)
+                found = path.stat()
+        except OSError:
+            missing.append(path)
+            continue
+        marks.append(digests.signature_of(found))
+        if not stat.S_ISREG(found.st_mode):
+            odd.append(path)
+    if missing:
+        raise InvalidDataset(
+            f"{len(missing)} of {len(paths)} images are missing (first: {missing[0]}); "
+            "set dataset.images to the folder below dataset.root that holds them"
+        )
+    if odd:
+        raise InvalidDataset(
+            f"{len(odd)} of {len(paths)} images are no regular files (first: {odd[0]}); replace them with the photographs"
+        )
+    for folder in {path.parent for path in paths}:
+        require_inside(root, folder)
+    return marks
+
+
+def _workers() -> int:
+    return min(16, os.cpu_count() or 1)
+
+
+def _cache_limit() -> float:
+    text = os.environ.get("ITM_CACHE_GIB") or "8"
+    try:
+        return float(text) * 2**30
+    except ValueError:
+        raise InvalidSpec(f"ITM_CACHE_GIB must be a number of GiB, got '{text}'") from None
+
+
+def _free_bytes(folder: Path) -> int:
+    """Free bytes of the disk on which a folder lies or would lie."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

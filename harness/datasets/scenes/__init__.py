@@ -1,0 +1,1 @@
+"""Generated scenes: a small world, its pictures, its captions, and a detector for its regions."""

@@ -1,0 +1,153 @@
+"""Captions of scenes: logical forms, their wording, and their exact truth in every scene.
+
+A caption is a form first and a text after: "a red circle to the left of a blue square" says that two different objects
+exist, that one is a red circle and the other a blue square, and that the first stands in a column further left.
+Five levels of granularity, each implied by those that `IMPLIES` lists: a coarse caption is true of many scenes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.datasets.scenes.world import ANY, COLOURS, SHAPES, SIZES, TEXTURES, Draws, Object, Scene
+
+LEVELS = ("object", "attributes", "pair", "relation", "scene")
+#: Level -> the levels of the same image that it implies.
+IMPLIES = {
+    "object": (),
+    "attributes": ("object",),
+    "pair": ("object",),
+    "relation": ("object", "attributes", "pair"),
+    "scene": ("object", "attributes", "pair", "relation"),
+}
+RELATIONS = {
+    "left": ("to the left of", "left of"),
+    "right": ("to the right of", "right of"),
+    "above": ("above", "over"),
+    "below": ("below", "under"),
+}
+_PLACES = (
+    ("in the top left corner", "at the top left"),
+    ("at the top", "in the top middle"),
+    ("in the top right corner", "at the top right"),
+    ("on the left", "at the left"),
+    ("in the centre", "in the middle"),
+    ("on the right", "at the right"),
+    ("in the bottom left corner", "at the bottom left"),
+    ("at the bottom", "in the bottom middle"),
+    ("in the bottom right corner", "at the bottom right"),
+)
+_SIZES = (("small", "little"), ("large", "big"))
+_OPENINGS = ("", "", "there is ", "a picture of ", "a scene with ")
+_ABSENT = -2  #: fills the object slots that a scene does not use; matches no description
+
+
+class Form(NamedTuple):
+    """What a caption claims: objects that exist, all different, and how the first stands to the second ("" = not said).
+
+    Forms of three objects and more give each its cell, which makes them different objects by itself.
+    """
+
+    objects: tuple[Object, ...]
+    relation: str = ""
+
+
+def forms_of(scene: Scene, draws: Draws) -> tuple[Form, ...]:
+    """One true form of each level, in the order of `LEVELS`; the first two objects are drawn at random."""
+    order = draws.order(len(scene))
+    first, second = scene[order[0]], scene[order[1]]
+    subject, other = Object(first.shape, first.colour), Object(second.shape, second.colour)
+    described = _say(first)._replace(cell=ANY)
+    holding = [name for name in RELATIONS if holds(name, first, second)]
+    return (
+        Form((subject,)),
+        Form((described,)),
+        Form((subject, other)),
+        Form((described, other), holding[draws.below(len(holding))]),
+        Form(tuple(_say(scene[index]) for index in order)),
+    )
+
+
+def wording(form: Form, draws: Draws) -> str:
+    """An English phrase for a form; synonyms and openings are drawn. Long forms, which give places, open plainly."""
+    phrases = [_noun_phrase(obj, draws) for obj in form.objects]
+    opening = _pick(_OPENINGS, draws) if form.objects[0].cell == ANY else ""
+    if form.relation:
+        return f"{opening}{phrases[0]} {_pick(RELATIONS[form.relation], draws)} {phrases[1]}"
+    listed = f"{', '.join(phrases[:-1])} and {phrases[-1]}" if len(phrases) > 1 else phrases[0]
+    return f"{opening}{listed}"
+
+
+def holds(relation: str, first: Object, second: Object) -> bool:
+    """Whether `first` stands so to `second`, by columns and rows of the grid."""
+    return {
+        "left": first.column < second.column,
+        "right": first.column > second.column,
+        "above": first.row < second.row,
+        "below": first.row > second.row,
+    }[relation]
+
+
+class Truth:
+    """Evaluates forms against many scenes at once.
+
+    Args:
+        scenes: I scenes.
+    """
+
+    def __init__(self, scenes: Sequence[Scene]):
+        slots = max(len(scene) for scene in scenes)
+        self._table = np.full((len(scenes), slots, len(Object._fields)), _ABSENT, dtype=np.int8)  # (I, O, attributes)
+        for row, scene in enumerate(scenes):
+            self._table[row, : len(scene)] = scene
+        grid_row, column = np.divmod(self._table[..., Object._fields.index("cell")], 3)
+        before = {"left": column, "above": grid_row}
+        after = {"right": column, "below": grid_row}
+        # (I, O, O): does object o stand so to object p. Absent objects match no description, so theirs are harmless.
+        self._relations = {name: at[:, :, None] < at[:, None, :] for name, at in before.items()}
+        self._relations |= {name: at[:, :, None] > at[:, None, :] for name, at in after.items()}
+        self._relations[""] = np.broadcast_to(~np.eye(slots, dtype=bool), (len(scenes), slots, slots))
+        self._matches: dict[Object, np.ndarray] = {}
+
+    def of(self, form: Form) -> np.ndarray:
+        """(I,) bool: in which scenes the form is true."""
+        if len(form.objects) == 2:
+            first, second = (self._match(obj) for obj in form.objects)
+            return (first[:, :, None] & second[:, None, :] & self._relations[form.relation]).any(axis=(1, 2))
+        assert len(form.objects) == 1 or len({obj.cell for obj in form.objects} - {ANY}) == len(form.objects)
+        return np.logical_and.reduce([self._match(obj).any(axis=1) for obj in form.objects])
+
+    def _match(self, description: Object) -> np.ndarray:
+        """(I, O) bool: which objects fit a description. Descriptions recur, so the answer is kept."""
+        if description not in self._matches:
+            wanted = np.array(description, dtype=np.int8)
+            self._matches[description] = ((self._table == wanted) | (wanted == ANY)).all(axis=2) & (
+                self._table[..., 0] != _ABSENT
+            )
+        return self._matches[description]
+
+
+def _say(obj: Object) -> Object:
+    """The full description of an object. A plain texture goes without saying, as in natural captions."""
+    return obj._replace(texture=ANY) if TEXTURES[obj.texture] == "plain" else obj
+
+
+def _noun_phrase(obj: Object, draws: Draws) -> str:
+    words = [COLOURS[obj.colour], SHAPES[obj.shape]]
+    if obj.texture != ANY:
+        words.insert(0, TEXTURES[obj.texture])
+    if obj.size != ANY:
+        words.insert(0, _pick(_SIZES[obj.size], draws))
+    article = "an" if words[0][0] in "aeiou" else "a"
+    place = f" {_pick(_PLACES[obj.cell], draws)}" if obj.cell != ANY else ""
+    return f"{article} {' '.join(words)}{place}"
+
+
+def _pick(options: Sequence[str], draws: Draws) -> str:
+    return options[draws.below(len(options))]
+
+
+assert len(_SIZES) == len(SIZES)

@@ -1,0 +1,29 @@
+from .positives import PositiveCounts, Positives, count_positives
+from .retrieval import (
+    KS,
+    RankCounts,
+    caption_owners,
+    count_ranks,
+    metrics_from_positives,
+    metrics_from_ranks,
+    metrics_from_ties,
+    ranks,
+    relevance_metrics,
+    retrieval_metrics,
+)
+
+__all__ = [
+    "KS",
+    "PositiveCounts",
+    "Positives",
+    "RankCounts",
+    "caption_owners",
+    "count_positives",
+    "count_ranks",
+    "metrics_from_positives",
+    "metrics_from_ranks",
+    "metrics_from_ties",
+    "ranks",
+    "relevance_metrics",
+    "retrieval_metrics",
+]

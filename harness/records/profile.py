@@ -1,0 +1,201 @@
+"""The profile record: what `itm profile` measured, as JSON, for reports that import no torch.
+
+`results/profiles/<name>/<device>/` holds `profile.json` and `ranks.npz`, the per-query ranks of every point, from which
+intervals are computed. All times are milliseconds, all sizes MiB or bytes as named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.files.names import safe_name
+from harness.records.run import RankTable, RunStore, read_document, write_json
+from harness.spec import Spec, sha256_json
+
+SCHEMA_VERSION = 1
+#: Samples of a round's medians further apart than this share of their median are called noisy.
+NOISY_SPREAD_PERCENT = 15.0
+#: So are those taken while other processes used more of all CPUs than this.
+NOISY_OTHER_CPU_PERCENT = 6.0
+
+Kind = Literal["base", "precision", "pruned", "cascade"]
+
+
+class Measure(Spec):
+    """Samples of one latency, ms.
+
+    `rounds` are the medians of the interleaved rounds; a percentile that the samples do not support is None.
+    `extrapolated` marks a value that was not measured: it has no samples.
+    """
+
+    samples: int
+    p50: float
+    p95: float | None = None
+    p99: float | None = None
+    minimum: float | None = None
+    iqr: float | None = None
+    low: float | None = Field(None, description="of the 95 % interval of the median, between order statistics")
+    high: float | None = None
+    rounds: tuple[float, ...] = ()
+    other_cpu_percent: float | None = None
+    extrapolated: bool = False
+
+    @property
+    def spread_percent(self) -> float | None:
+        """Distance between the extreme medians of the rounds, in percent of the median; None with one round."""
+        if len(self.rounds) < 2:
+            return None
+        return 100 * (max(self.rounds) - min(self.rounds)) / self.p50
+
+    @property
+    def noisy(self) -> bool:
+        """Whether rounds disagree or neighbours were busy."""
+        spread, other = self.spread_percent, self.other_cpu_percent
+        return (spread is not None and spread > NOISY_SPREAD_PERCENT) or (
+            other is not None and other > NOISY_OTHER_CPU_PERCENT
+        )
+
+
+class ScenarioResult(Spec):
+    """One scenario of one point.
+
+    `whole` was timed as one piece; `parts` were timed one by one, in their order, in the same rounds.
+    `items` counts what one call does: images, captions, pairs.
+    """
+
+    whole: Measure
+    parts: dict[str, Measure] = Field(default_factory=dict)
+    items: dict[str, int] = Field(default_factory=dict)
+    gallery: int | None = Field(None, description="items that a query is compared with")
+    parts_over_whole: float | None = Field(
+        None, description="median over the samples of the sum of the parts by the whole that was timed beside it"
+    )
+    memory: dict[str, float] = Field(default_factory=dict, description="MiB: peaks of one call, reset before it")
+
+    def per_second(self, what: str, part: str = "") -> float:
+        """Items a second of the whole, or of one part of it."""
+        return 1000 * self.items[what] / (self.parts[part] if part else self.whole).p50
+
+
+class Growth(Spec):
+    """How a latency grows with the gallery: ms ~ gallery ** exponent."""
+
+    exponent: float
+    low: float | None = Field(None, description="of the 95 % interval; None with fewer than three sizes")
+    high: float | None = None
+    sizes: tuple[int, ...]
+
+
+class Point(Spec):
+    """One way to use trained weights: a row of the table and a mark in each chart."""
+
+    key: str
+    label: str
+    kind: Kind
+    base: str = Field(description="key of the subject; of a cascade, of its fine scorer")
+    settings: dict[str, Any] = Field(default_factory=dict)
+    run_ids: tuple[str, ...]
+    metrics: dict[str, float]
+    scenarios: dict[str, ScenarioResult] = Field(default_factory=dict)
+    growth: dict[str, Growth] = Field(default_factory=dict)
+    index_bytes_per_image: float | None = None
+    index_bytes_per_text: float | None = None
+    memory_mib: float | None = Field(None, description="weights, index of the reference gallery, working memory")
+    sizes: dict[str, float] = Field(default_factory=dict, description="parameters, FLOPs, achieved rates")
+
+
+class Profile(Spec):
+    """Everything measured in one call on one device."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    dataset: str
+    split: str
+    protocol: str
+    data_sha256: str
+    images: int
+    captions: int
+    seed: int
+    gallery: int = Field(description="reference gallery of the points: images of t2i, captions of i2t")
+    galleries: tuple[int, ...]
+    rounds: int
+    ties: Literal["pessimistic", "optimistic", "expected"] = "pessimistic"
+    seconds: float = Field(description="measuring time that was asked for")
+    matrix_gflops: dict[str, float] = Field(default_factory=dict, description="measured rate of a matrix product")
+    notes: tuple[str, ...] = ()
+    environment: dict[str, Any]
+    code: dict[str, Any] = Field(default_factory=dict)
+    points: tuple[Point, ...]
+    started: str
+    finished: str
+
+    @property
+    def device(self) -> str:
+        """The GPU's name, or the processor and the threads that were used of it."""
+        environment = self.environment
+        if environment.get("gpu"):
+            return str(environment["gpu"])
+        threads = environment.get("threads")
+        count = f", {threads} thread{'' if threads == 1 else 's'}" if threads else ""
+        return f"{environment.get('processor') or environment.get('device') or 'unknown device'}{count}"
+
+
+class ProfileStore:
+    """The profiles of one name below a results folder.
+
+    Args:
+        results: the results folder.
+        name: of the profile; a folder of that name below `profiles/`.
+    """
+
+    def __init__(self, results: str | Path, name: str):
+        self.folder = Path(results) / "profiles" / safe_name(name)
+
+    def write(self, profile: Profile, ranks: Mapping[str, RankTable]) -> Path:
+        """Write or replace the profile of its device, with the ranks by point; returns the JSON's path."""
+        folder = self.folder / device_slug(profile.device)
+        _Ranks(folder).write_ranks("", ranks)
+        write_json(folder / "profile.json", profile.model_dump(mode="json"))
+        return folder / "profile.json"
+
+    def state(self) -> dict[str, int]:
+        """What changes when a profile is written: the time of each device's file, in nanoseconds."""
+        return {str(path): path.stat().st_mtime_ns for path in self.folder.glob("*/profile.json")}
+
+    def profiles(self) -> list[tuple[Profile, dict[str, RankTable]]]:
+        """All devices' profiles with their ranks by point, oldest first.
+
+        Raises:
+            InvalidRecord: one is damaged or of another schema version.
+        """
+        read = [
+            (read_profile(path), _Ranks(path.parent).ranks("")) for path in sorted(self.folder.glob("*/profile.json"))
+        ]
+        return sorted(read, key=lambda pair: pair[0].started)
+
+
+def read_profile(path: Path) -> Profile:
+    """A profile from its file.
+
+    Raises:
+        InvalidRecord: not JSON, of another schema version, or with unknown or missing fields.
+    """
+    return read_document(path, Profile, SCHEMA_VERSION, "measure again")
+
+
+def device_slug(device: str) -> str:
+    """A folder's name for a device: readable, and different where the device is."""
+    name = re.sub(r"[^a-z0-9]+", "-", device.lower())[:40].strip("-")
+    return f"{name}-{sha256_json(device)[:6]}"
+
+
+class _Ranks(RunStore):
+    """The rank file of a folder that is no run."""
+
+    def folder(self, run_id: str) -> Path:
+        return self.results

@@ -1,0 +1,1 @@
+"""One experiment's way: plan, run, evaluate, record; and what reuses finished runs (rescore, ensemble, ablation)."""

@@ -1,0 +1,145 @@
+"""Ensembles: the mean of the score matrices of recorded runs, recorded as what it is.
+
+SCAN's printed best rows (t2i + i2t) and CHAN's `eval_ensemble` are such means. An ensemble costs what its members cost
+together, so it never stands in a table as if it were one method: label, origin and spec say what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from harness import datasets
+from harness.datasets.base import Dataset
+from harness.errors import InvalidDataset, InvalidRecord
+from harness.records import environment
+from harness.records.run import RunRecord, RunStore, atomic_path
+from harness.records.scores import SCORES, mean_scores, open_member
+from harness.runs.evaluation import evaluate
+from harness.runs.rescoring import tie_rule
+from harness.spec import Component, EvaluationSpec, sha256_json
+
+ORIGIN = "ensemble"
+
+
+def record_ensemble(store: RunStore, run_ids: Sequence[str], names: Sequence[str] = ()) -> RunRecord:
+    """Average the saved scores of finished runs and record the result as a run of its own.
+
+    Args:
+        store: where the runs lie.
+        run_ids: two or more, all on one dataset, each with `scores.npy`.
+        names: protocols; none = those that all members were evaluated on.
+
+    Returns:
+        The record; its scorer is `a + b (ensemble)`, its `code_origin` is `ensemble`. Its seed is the members' where they
+        share it, else the first one's.
+
+    Raises:
+        InvalidRecord: fewer than two runs, one twice, one that did not finish or kept no scores, or different data.
+        InvalidDataset: the data changed since.
+        InvalidProtocol: a protocol does not fit the dataset.
+    """
+    members = _members(store, run_ids)
+    dataset = _dataset(members[0])
+    split = dataset.split(members[0].split)
+    shape = len(split.image_ids), len(split.captions)
+    scores = mean_scores([open_member(store.folder(member.run_id) / SCORES, *shape) for member in members])
+    ties = tie_rule(members[0])
+    shared = [name for name in members[0].protocols if all(name in member.metrics for member in members)]
+    spec = _spec(members, ties)
+    started = _now()
+    results = evaluate(scores, split, tuple(names) or shared, EvaluationSpec(ties=ties), dataset)
+    record = RunRecord(
+        run_id=sha256_json({"ensemble": sorted(member.run_id for member in members)})[:16],
+        scorer=f"{' + '.join(member.label for member in members)} ({ORIGIN})",
+        code_origin=ORIGIN,
+        citation="; ".join(dict.fromkeys(filter(None, (member.citation for member in members)))),
+        backbone=" & ".join(dict.fromkeys(member.backbone for member in members)),
+        dataset=members[0].dataset,
+        split=members[0].split,
+        protocols=tuple(results.metrics),
+        seed=members[0].seed,
+        metrics=results.metrics,
+        evaluation={**results.info, ORIGIN: [member.run_id for member in members]},
+        cost=_cost(members),
+        tuning={"trials": sum(int(member.tuning.get("trials") or 0) for member in members)},
+        data_sha256=members[0].data_sha256,
+        environment=environment.describe("cpu"),
+        code=environment.code_revision(),
+        spec=spec,
+        status="finished",
+        started=started,
+        finished=_now(),
+    )
+    with store.claim(record.run_id):
+        folder = store.folder(record.run_id)
+        with atomic_path(folder / SCORES) as path, path.open("wb") as file:
+            np.save(file, scores, allow_pickle=False)
+        store.write_ranks(record.run_id, results.ranks)
+        store.write(record)
+    return record
+
+
+def _members(store: RunStore, run_ids: Sequence[str]) -> list[RunRecord]:
+    if len(set(run_ids)) < 2 or len(set(run_ids)) < len(run_ids):
+        raise InvalidRecord(f"an ensemble needs two or more different runs, got {', '.join(run_ids) or 'none'}")
+    members = []
+    for run_id in run_ids:
+        record = store.read(run_id)
+        if record is None or record.status != "finished":
+            raise InvalidRecord(f"run {run_id} has no finished record below {store.results}/runs; see `itm ls runs`")
+        if not (store.folder(run_id) / SCORES).is_file():
+            raise InvalidRecord(
+                f"run {run_id} ({record.label}) has no {SCORES}; run it again with --set evaluation.save_scores=true"
+            )
+        members.append(record)
+    first = members[0]
+    for other in members[1:]:
+        for what in ("dataset", "split", "data_sha256"):
+            if getattr(other, what) != getattr(first, what):
+                raise InvalidRecord(
+                    f"runs {first.run_id} and {other.run_id} differ in {what} ({getattr(first, what):.12} and "
+                    f"{getattr(other, what):.12}); an ensemble averages scores of the same pairs"
+                )
+        if tie_rule(other) != tie_rule(first):
+            raise InvalidRecord(f"runs {first.run_id} and {other.run_id} were evaluated under different tie rules")
+    return members
+
+
+def _dataset(member: RunRecord) -> Dataset:
+    dataset = datasets.open_dataset(datasets.resolve(Component.model_validate(member.spec["dataset"])))
+    if dataset.sha256 != member.data_sha256:
+        raise InvalidDataset(
+            f"the data of '{member.dataset}' changed since run {member.run_id}; its scores belong to others"
+        )
+    return dataset
+
+
+def _spec(members: Sequence[RunRecord], ties: str) -> dict[str, Any]:
+    """What decides an ensemble: its members' specs. Seeds count where they differ, so that ensembles over seeds group."""
+    seeds = {member.seed for member in members}
+    parts = []
+    for member in members:
+        part = {key: value for key, value in member.spec.items() if key not in ("dataset", "protocols", "evaluation")}
+        if len(seeds) == 1:
+            part.pop("seed", None)
+        parts.append(part)
+    return {
+        ORIGIN: parts,
+        "dataset": members[0].spec["dataset"],
+        "seed": members[0].seed,
+        "evaluation": {"ties": ties},
+    }
+
+
+def _cost(members: Sequence[RunRecord]) -> dict[str, float]:
+    """What adds up exactly: parameters and index. Times of separate runs do not."""
+    keys = [key for key in ("params_millions", "index_bytes_per_image") if all(key in m.cost for m in members)]
+    return {key: float(sum(member.cost[key] for member in members)) for key in keys}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,120 @@
+"""Evaluation: a trained scorer and a test split in, metrics and per-query ranks of every protocol out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness import protocols
+from harness.datasets import duplicates
+from harness.datasets.base import Dataset, Split
+from harness.fragments import Fragments
+from harness.records.run import RankTable
+from harness.records.ties import Ties
+from harness.scorer import Scorer
+from harness.scoring import similarity_matrix
+from harness.scoring.inputs import encode_split
+from harness.spec import EvaluationSpec
+
+ALL_TIES: tuple[Ties, ...] = get_args(Ties)
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A split scored once, from which every protocol is computed.
+
+    Args:
+        images: fragments of the I images.
+        texts: fragments of the T captions.
+        similarity: (I, T) float32.
+    """
+
+    images: Fragments
+    texts: Fragments
+    similarity: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Metrics and per-query ranks, both by protocol.
+
+    Args:
+        metrics: of each protocol.
+        ranks: of each protocol.
+        info: for the record: `ties`, `duplicate_captions`, and `protocols` with what each rests on (queries,
+            positives, hashes of judgement files).
+    """
+
+    metrics: dict[str, dict[str, float]]
+    ranks: dict[str, RankTable]
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+@torch.no_grad()
+def score_split(scorer: Scorer, split: Split, batch_size: int = 256) -> Scored:
+    """Encode a split and score all its pairs.
+
+    Raises:
+        InvalidFragments: an encoder returned features that are not finite.
+        InvalidSimilarity: the scorer returned the wrong shape or values that are not finite.
+    """
+    images, texts = encode_split(scorer, split, batch_size)
+    return Scored(images, texts, similarity_matrix(scorer, images, texts))
+
+
+def subject_of(split: Split, dataset: Dataset | None = None) -> protocols.Subject:
+    """What a protocol may look at.
+
+    Args:
+        split: the split.
+        dataset: where it comes from; without it nothing that depends on its name or folder can be evaluated.
+    """
+    root = getattr(dataset.config, "root", None) if dataset is not None else None
+    return protocols.Subject(
+        image_ids=split.image_ids,
+        caption_ids=split.caption_ids,
+        caption_image=split.caption_image,
+        relevance=split.relevance,
+        title=dataset.title if dataset is not None else "",
+        root=Path(root).expanduser() if root else None,
+    )
+
+
+def evaluate(
+    similarity: Tensor | np.ndarray,
+    split: Split,
+    names: Sequence[str],
+    spec: EvaluationSpec,
+    dataset: Dataset | None = None,
+) -> Results:
+    """All protocols from one scored matrix.
+
+    Args:
+        similarity: (I, T).
+        split: what was scored.
+        names: protocols.
+        spec: tie rule.
+        dataset: of the split; see `subject_of`.
+
+    Raises:
+        UnknownName: no such protocol.
+        InvalidProtocol: a protocol does not fit the split.
+        InvalidSimilarity: as `harness.metrics.ranks`.
+    """
+    subject = subject_of(split, dataset)
+    results = {name: protocols.get(name).evaluate(similarity, subject, spec.ties) for name in names}
+    return Results(
+        {name: result.metrics for name, result in results.items()},
+        {name: result.ranks for name, result in results.items()},
+        {
+            "ties": spec.ties,
+            "duplicate_captions": duplicates.find(split.captions, split.caption_image).as_dict(),
+            "protocols": {name: result.info for name, result in results.items() if result.info},
+        },
+    )

@@ -1,0 +1,339 @@
+"""Planning: from an experiment to the resolved cells that run, and from a cell to its dataset and untrained scorer."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness import backbones, datasets, protocols, registry
+from harness.backbones import coverage
+from harness.backbones.vocabulary import Vocabulary
+from harness.datasets import duplicates, overlap
+from harness.datasets.base import Dataset, Split
+from harness.errors import InvalidDataset, InvalidSpec
+from harness.runs import saved_models as checkpoints
+from harness.runs.evaluation import subject_of
+from harness.scorer import Scorer
+from harness.spec import (
+    Component,
+    Experiment,
+    RunSpec,
+    ScorerEntry,
+    TrainingSpec,
+    build,
+    canonical_json,
+    sha256_json,
+)
+from harness.spec.sweep import SweepSettings
+
+log = logging.getLogger(__name__)
+TEST_SPLIT = "test"
+
+
+def plan(experiment: Experiment) -> list[RunSpec]:
+    """The resolved cells of an experiment, all scorers of a seed before the next seed.
+
+    Everything that can be known to be wrong before any work is done is refused here: first what needs no data, then what
+    the data decide. Entries that resolve to the same settings give equal cells, which run once; a line says so.
+
+    Raises:
+        UnknownName, InvalidSpec: an unknown or impossible scorer, backbone, dataset, protocol or setting.
+        InvalidDataset: a split is missing or empty, or a backbone takes what the dataset does not have.
+        InvalidProtocol: a protocol does not fit the test split.
+    """
+    component, without_data = _check(experiment)
+    dataset = open_checked(component)
+    test = dataset.split(TEST_SPLIT)
+    duplicates.report(test.captions, test.caption_image, f"{dataset.title} {TEST_SPLIT}")
+    subject = subject_of(test, dataset)
+    for name in experiment.protocols:
+        protocols.get(name).check(subject.images, subject)
+    protocols.report(experiment.protocols, subject)
+    files = {file: sha for name in experiment.protocols for file, sha in protocols.get(name).files(subject).items()}
+    cells = []
+    for entry, settings in zip(experiment.scorers, without_data, strict=True):
+        _check_input(settings["image"], test)
+        if entry.weights:
+            _check_width(entry, test, dataset)
+        cell = RunSpec(**settings, dataset=component, data_sha256=dataset.sha256, seed=experiment.seeds[0])
+        cells.append(cell.model_copy(update={"protocol_files": files}))
+    if any(cell.training.epochs for cell in cells):
+        require_training_data(dataset)
+    overlap.report(dataset)
+    _report_words(cells, dataset)
+    _report_equal(experiment, cells)
+    return [cell.model_copy(update={"seed": seed}) for seed in experiment.seeds for cell in cells]
+
+
+def check(experiment: Experiment) -> None:
+    """Refuse what can be known to be wrong without any data: every name and every setting of the experiment.
+
+    Raises:
+        UnknownName, InvalidSpec: an unknown or impossible scorer, backbone, dataset, protocol or setting.
+    """
+    _check(experiment)
+
+
+def _check(experiment: Experiment) -> tuple[Component, list[dict[str, Any]]]:
+    """The resolved dataset and what each entry resolves to; no data are opened."""
+    build(SweepSettings, experiment.sweep, f"sweep of experiment '{experiment.name}'")
+    component = datasets.resolve(experiment.dataset)
+    for name in experiment.protocols:
+        protocols.get(name)
+    return component, [_settings(experiment, entry) for entry in experiment.scorers]
+
+
+def distinct(cells: Sequence[RunSpec]) -> list[RunSpec]:
+    """Each run once, as the first of the equal cells names it."""
+    first: dict[str, RunSpec] = {}
+    for cell in cells:
+        first.setdefault(cell.run_id, cell)
+    return list(first.values())
+
+
+def resolve_entry(
+    experiment: Experiment, entry: ScorerEntry, dataset: Component, data_sha256: str, split: Split
+) -> RunSpec:
+    """One entry of an experiment with every default filled in, for the experiment's first seed.
+
+    Args:
+        experiment: gives what the entry leaves open.
+        entry: a scorer that is trained.
+        dataset: resolved.
+        data_sha256: of its content.
+        split: one whose images the image backbone must be able to take.
+
+    Raises:
+        UnknownName, InvalidSpec: an unknown or impossible scorer, backbone or setting.
+        InvalidDataset: the image backbone takes what the dataset does not have.
+    """
+    resolved = resolve_without_data(experiment, entry)
+    _check_input(resolved.image, split)
+    return resolved.model_copy(update={"dataset": dataset, "data_sha256": data_sha256})
+
+
+def resolve_without_data(experiment: Experiment, entry: ScorerEntry) -> RunSpec:
+    """As `resolve_entry`, but nothing is known of the data yet: their hash is empty.
+
+    Raises:
+        UnknownName, InvalidSpec: an unknown or impossible scorer, backbone or setting.
+    """
+    settings = _settings(experiment, entry)
+    component = datasets.resolve(experiment.dataset)
+    return RunSpec(**settings, dataset=component, data_sha256="", seed=experiment.seeds[0])
+
+
+def _settings(experiment: Experiment, entry: ScorerEntry) -> dict[str, Any]:
+    """What an entry resolves to without any data."""
+    common = {
+        "protocols": experiment.protocols,
+        "evaluation": experiment.evaluation,
+        "threads": experiment.threads,
+        "source_sha256": registry.source_sha256(entry.name),
+    }
+    if entry.weights:
+        return {**common, **_given(entry)}
+    cls = registry.scorer_class(entry.name)
+    scorer, variant = registry.split(entry.name)
+    config = registry.resolve_config(entry.name, entry.config).resolved()
+    image = backbones.resolve("image", entry.image or cls.default_image or experiment.image)
+    text = backbones.resolve("text", entry.text or cls.default_text or experiment.text)
+    where = f"training of scorer '{entry.key}'"
+    parts = {"config": config.model_dump(mode="json"), "image": image.options, "text": text.options}
+    return {
+        **common,
+        "scorer": scorer,
+        "variant": variant,
+        "config": parts["config"],
+        "image": image,
+        "text": text,
+        "training": build(
+            TrainingSpec, {**registry.recipe(entry.name), **experiment.training, **entry.training}, where
+        ),
+        "files_sha256": {
+            f"{part}.{key}": sha256_path(Path(value))
+            for part, options in parts.items()
+            for key, value in options.items()
+            if _names_a_file(value)
+        },
+        "tuning": entry.tuning,
+    }
+
+
+def _names_a_file(value: Any) -> bool:
+    """Whether an option names something on this disk (weights, word vectors) rather than in a hub or a table."""
+    return (
+        isinstance(value, str) and bool(value) and ("/" in value or "." in value) and Path(value).expanduser().exists()
+    )
+
+
+def _report_equal(experiment: Experiment, cells: Sequence[RunSpec]) -> None:
+    """Say which entries are one run under several names."""
+    first: dict[str, str] = {}
+    for entry, cell in zip(experiment.scorers, cells, strict=True):
+        same = first.setdefault(cell.run_id, entry.key)
+        if same != entry.key:
+            log.info("scorer '%s' has the settings of '%s': one run serves both, recorded as %s", entry.key, same, same)
+
+
+def entry_of(experiment: Experiment, scorer: str) -> ScorerEntry:
+    """The entry of an experiment with this key or name; for another registered scorer one with its defaults.
+
+    Raises:
+        UnknownName: neither an entry nor a registered scorer.
+    """
+    for entry in experiment.scorers:
+        if scorer in (entry.key, entry.name):
+            return entry
+    registry.scorer_class(scorer)  # an unknown name is answered with near matches
+    return ScorerEntry.model_validate(scorer)
+
+
+def require_training_data(dataset: Dataset) -> None:
+    """Refuse a train split of one image, which has nothing to be told apart from.
+
+    Raises:
+        InvalidDataset: it is one.
+    """
+    if len(dataset.split("train").image_ids) < 2:
+        raise InvalidDataset(
+            f"split 'train' of {dataset.title} has 1 image; training compares images with each other and needs at least 2"
+        )
+
+
+def _report_words(cells: Sequence[RunSpec], dataset: Dataset) -> None:
+    """Say what each text backbone loses of the captions, and where a vocabulary that comes with the data is idle.
+
+    Raises:
+        CannotEncode: a saved model came without its words.
+    """
+    distinct = dict.fromkeys((canonical_json(cell.text.model_dump(mode="json")), cell.weights) for cell in cells)
+    for text, weights in distinct:
+        component = Component.model_validate_json(text)
+        state = checkpoints.describe_model(weights)["tokenizer"] if weights else None
+        tokenizer = backbones.tokenizer(
+            component, captions=dataset.split("train").captions, vocabulary=dataset.vocabulary_path, state=state
+        )
+        coverage.report(component.name, tokenizer, dataset)
+        if dataset.vocabulary_path is None:
+            continue
+        if weights or not backbones.reads_vocabulary(component):
+            whose = f"the saved model {weights}" if weights else f"text backbone {component.name}"
+            log.warning("the vocabulary %s is not used: %s has its own", dataset.vocabulary_path, whose)
+        elif component.options.get("min_count", 1) != 1:
+            log.warning("text.min_count = %s has no effect beside the vocabulary", component.options["min_count"])
+
+
+def build_scorer(spec: RunSpec, dataset: Dataset) -> Scorer:
+    """The untrained scorer of a cell with its backbones; its initial weights depend on the seed alone."""
+    if spec.weights:
+        return checkpoints.load_model(spec.weights)
+    train = dataset.split("train")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        image = backbones.build_image(spec.image, region_width=train.images.region_width)
+        text = backbones.build_text(spec.text, captions=train.captions, vocabulary=dataset.vocabulary_path)
+        return registry.create(spec.scorer, image_encoder=image, text_encoder=text, **spec.config)
+
+
+def open_checked(component: Component) -> Dataset:
+    """The dataset of a resolved component, read anew, after everything that would fail a run later was refused.
+
+    Raises:
+        InvalidDataset: see `Dataset.check`; also a vocabulary that cannot be used.
+    """
+    _open_dataset.cache_clear()  # files may have changed since an earlier plan of this process
+    dataset = open_dataset(component)
+    dataset.check()
+    if dataset.vocabulary_path is not None:
+        Vocabulary.load(dataset.vocabulary_path)
+    return dataset
+
+
+def open_dataset(component: Component) -> Dataset:
+    """The dataset of a resolved component; opened once a plan."""
+    return _open_dataset(canonical_json(component.model_dump(mode="json")))
+
+
+@functools.lru_cache(maxsize=4)
+def _open_dataset(component: str) -> Dataset:
+    return datasets.open_dataset(Component.model_validate_json(component))
+
+
+def _given(entry: ScorerEntry) -> dict[str, Any]:
+    """The settings of a saved model: everything is read from its file, nothing is trained."""
+    model = checkpoints.describe_model(entry.weights)
+    if registry.split(model["scorer"])[0] != registry.split(entry.name)[0]:
+        raise InvalidSpec(f"scorer '{entry.key}': {entry.weights} holds a {model['scorer']}, not a {entry.name}")
+    if model["image"] is None or model["text"] is None:
+        raise InvalidSpec(f"scorer '{entry.key}': {entry.weights} holds no backbones, so it cannot encode")
+    scorer, variant = registry.split(model["scorer"])
+    return {
+        "scorer": scorer,
+        "variant": variant,
+        "config": model["config"],
+        "image": Component.model_validate(model["image"]),
+        "text": Component.model_validate(model["text"]),
+        "training": TrainingSpec(epochs=0),
+        "weights": entry.weights,
+        "weights_sha256": sha256_path(Path(entry.weights)),
+    }
+
+
+def code_origin(spec: RunSpec) -> str:
+    """What a table says of a run: whose code or weights the numbers come from."""
+    if spec.weights:
+        return str(checkpoints.describe_model(spec.weights)["origin"])
+    pretrained = spec.image.options.get("pretrained") and spec.text.options.get("pretrained")
+    if not spec.training.epochs and spec.image.name == spec.text.name == "open_clip" and pretrained:
+        return "official weights"
+    return registry.scorer_class(spec.scorer).origin
+
+
+def _check_width(entry: ScorerEntry, split: Split, dataset: Dataset) -> None:
+    """Refuse a saved model whose region features are of another width than the dataset's."""
+    width = checkpoints.describe_model(entry.weights)["region_width"]
+    if width not in (0, split.images.region_width):
+        raise InvalidDataset(
+            f"scorer '{entry.key}': {entry.weights} takes region features of width {width}, but those of {dataset.title} "
+            f"have width {split.images.region_width}; use the features that it was trained on"
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256_file(path: Path, length: int, changed_ns: int) -> str:
+    """Of a file's bytes; read once a process while its length and time of change stay."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_path(path: Path) -> str:
+    """SHA-256 of a file's bytes, or of all files below a folder with their names.
+
+    Raises:
+        InvalidSpec: it cannot be read.
+    """
+    path = path.expanduser()
+    try:
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+            return sha256_json([(str(file.relative_to(path)), sha256_path(file)) for file in files])
+        status = path.stat()
+        return _sha256_file(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise InvalidSpec(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _check_input(image: Component, split: Split) -> None:
+    needed = backbones.encoder_class("image", image.name).input
+    if needed not in split.images.inputs:
+        raise InvalidDataset(
+            f"image backbone '{image.name}' takes {needed}, but the dataset offers "
+            f"{' and '.join(sorted(split.images.inputs))} only; choose another image backbone"
+        )

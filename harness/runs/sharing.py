@@ -1,0 +1,116 @@
+"""Sharing a plan's cells among the commands on one results folder: each cell is run once, by whoever claims it first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.errors import InvalidRecord
+from harness.files.writing import remove_leftovers, set_aside
+from harness.records.run import RunRecord, RunStore
+from harness.runs.rescoring import check_agreement
+from harness.spec import RunSpec
+
+#: Seconds between two looks at cells that other commands are running.
+WAIT_SECONDS = 0.5
+#: `finished` or `failed` with the record, else `missing` or `damaged`.
+State = tuple[str, RunRecord | None]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A cell that came to its end.
+
+    Args:
+        record: finished or failed.
+        code: the exit code that it asks for.
+        ours: whether this command ran it.
+    """
+
+    record: RunRecord
+    code: int
+    ours: bool
+
+
+def run_cells(
+    missing: Sequence[RunSpec],
+    before: Mapping[str, State],
+    store: RunStore,
+    run: Callable[[RunSpec], tuple[RunRecord, int]],
+    taken: Callable[[RunRecord], None],
+    waiting: Callable[[Sequence[RunSpec]], None],
+) -> Iterator[Ended]:
+    """Run what no other command is running, wait for the rest, and take over what a dead one left.
+
+    Args:
+        missing: the cells.
+        before: the state of each when this command started. One that failed since is not tried again.
+        store: where they lie.
+        run: runs a cell that is claimed; returns its record and exit code.
+        taken: hears of each cell that another command finished or failed.
+        waiting: hears of the cells that are left when all of them are being run by others, and whenever these change.
+    """
+    left = list(missing)
+    told: list[RunSpec] = []
+    while left:
+        busy = []
+        for spec in left:
+            with store.claim(spec.run_id, wait=0) as ours:
+                ended = _run_claimed(spec, before[spec.run_id], store, run, taken) if ours else None
+            if ended is None:
+                busy.append(spec)
+            else:
+                yield ended
+        if len(busy) == len(left):
+            if busy != told:
+                waiting(busy)
+                told = busy
+            time.sleep(WAIT_SECONDS)
+        left = busy
+
+
+def state_of(store: RunStore, run_id: str) -> State:
+    """How a cell stands, its rank file included."""
+    try:
+        record = store.read(run_id)
+        if record is None or record.status == "running":
+            return "missing", None
+        if record.status == "finished":
+            check_agreement(record, store.ranks_of(record))
+        return record.status, record
+    except InvalidRecord:
+        return "damaged", None
+
+
+def _run_claimed(
+    spec: RunSpec,
+    before: State,
+    store: RunStore,
+    run: Callable[[RunSpec], tuple[RunRecord, int]],
+    taken: Callable[[RunRecord], None],
+) -> Ended:
+    state, record = now = state_of(store, spec.run_id)
+    if record is not None and (state == "finished" or now != before):
+        taken(record)
+        return Ended(record, int(state == "failed"), ours=False)
+    if state == "damaged":
+        _set_damaged_aside(store, spec.run_id)
+    remove_leftovers(store.folder(spec.run_id), alone=True)
+    return Ended(*run(spec), ours=True)
+
+
+def _set_damaged_aside(store: RunStore, run_id: str) -> None:
+    """Keep the damaged files of a cell under other names; the cell is run again."""
+    folder = store.folder(run_id)
+    try:
+        record = store.read(run_id)
+    except InvalidRecord as error:
+        set_aside(folder / "record.json", error)
+        return
+    try:
+        assert record is not None
+        check_agreement(record, store.ranks_of(record))
+    except InvalidRecord as error:
+        set_aside(folder / "ranks.npz", error)
+        set_aside(folder / "record.json", "its ranks cannot be trusted; the run is done again")

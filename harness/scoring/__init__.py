@@ -1,0 +1,5 @@
+"""Scoring galleries: every image against every caption, in blocks, packed or streamed."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

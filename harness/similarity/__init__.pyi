@@ -1,0 +1,21 @@
+from .assignment import max_sim
+from .attention import ATTENTION_NORMS, cross_attention
+from .packed.attention import CrossAttentionKernel
+from .packed.kernels import Kernel, MaxSimKernel, PackedForm
+from .pooling import LogSumExp, Max, Mean, Pooling, SoftmaxMean, Sum
+
+__all__ = [
+    "ATTENTION_NORMS",
+    "CrossAttentionKernel",
+    "Kernel",
+    "LogSumExp",
+    "Max",
+    "MaxSimKernel",
+    "Mean",
+    "PackedForm",
+    "Pooling",
+    "SoftmaxMean",
+    "Sum",
+    "cross_attention",
+    "max_sim",
+]

@@ -1,0 +1,1 @@
+"""The CPU engine: galleries packed without padding, and the kernels and matrix products that score them."""

@@ -1,0 +1,256 @@
+"""Packed scoring: exact-length buckets, small tiles, one matrix product a tile, no padding.
+
+A packed side may be scored against any number of others: its left tiles are rows as they are, its right groups are
+reordered and prepared for the product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from harness.fragments import Fragments
+from harness.similarity.packed import products
+from harness.similarity.packed.kernels import Kernel, PackedForm, Scratch
+from harness.similarity.packed.layout import Bucket, Group, group, pack
+
+#: A left tile this full is filled up with zero rows to the usual size.
+WORTH_FILLING = 0.75
+#: Smaller products are filled up with zeros. Below 16 of either, libraries turn to other routines, which add in another
+#: order; from there on an entry's bits do not depend on the other rows and columns.
+SMALLEST_PRODUCT = (32, 64)
+
+
+@dataclass(frozen=True)
+class TileSize:
+    """Largest extent of a product, in fragments; at least one item of each side is taken all the same.
+
+    Args:
+        rows: left fragments.
+        columns: right fragments, which are reordered once and multiplied with every left tile.
+    """
+
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a side is packed.
+
+    Args:
+        form: of the scorer.
+        tile: extent of a product.
+        waiting: reduced values that wait until they are finished together: many, since short operations cost more than
+            they compute, but no more than fit the caches, or the memory budget.
+        dtype: of the product's operands; None = that of the features. Sums are kept in float32.
+        work: floating-point operations of the whole computation, see `products.prepare`.
+    """
+
+    form: PackedForm
+    tile: TileSize
+    waiting: int
+    dtype: torch.dtype | None = None
+    work: float = 0.0
+
+    @property
+    def orientations(self) -> list[bool]:
+        """Of `swapped`, those that the form has."""
+        return sorted({kernel.swapped for _, kernel in self.form.terms})
+
+    def terms(self, swapped: bool) -> list[tuple[float, Kernel]]:
+        """Weights and kernels of one orientation."""
+        return [(weight, kernel) for weight, kernel in self.form.terms if kernel.swapped == swapped]
+
+
+@dataclass(frozen=True, eq=False)
+class LeftTile:
+    """Left items of one product.
+
+    Args:
+        rows: (m, D), filled up below the last part.
+        parts: each of one length.
+        sides: what each kernel computed once for each part.
+    """
+
+    rows: Tensor
+    parts: Sequence[Bucket]
+    sides: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class RightGroup:
+    """Right items of one product.
+
+    Args:
+        items: n of them.
+        product: with their fragments; None if every kernel multiplies itself.
+        sides: what each kernel computed once.
+    """
+
+    items: Group
+    product: products.Product | None
+    sides: Sequence[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class PackedSide:
+    """Items of one side, packed for every orientation in which the form reads them.
+
+    Args:
+        items: (n,) int64 rows of the fragments, in the order of the packing.
+        lefts: of the orientation in which this side is the left one, if there is one.
+        rights: likewise.
+    """
+
+    items: Tensor
+    lefts: Sequence[LeftTile] | None
+    rights: Sequence[RightGroup] | None
+
+
+def pack_images(plan: Plan, images: Fragments, items: Tensor) -> PackedSide:
+    """Pack some images.
+
+    Args:
+        plan: of the scorer.
+        images: fragments on the device that computes, after the form's `image_rows`.
+        items: (i,) int64 rows of `images`.
+    """
+    return _pack(plan, images, items, left_of=False)
+
+
+def pack_texts(plan: Plan, texts: Fragments, items: Tensor) -> PackedSide:
+    """Pack some captions; arguments as `pack_images`."""
+    return _pack(plan, texts, items, left_of=True)
+
+
+def packed_scores(plan: Plan, images: PackedSide, texts: PackedSide) -> Tensor:
+    """(i, t) float32 scores, rows and columns in the order of the packing."""
+    scores = torch.zeros(len(images.items), len(texts.items), device=images.items.device)
+    for swapped in plan.orientations:
+        left, right = (texts, images) if swapped else (images, texts)
+        if left.lefts is None or right.rights is None:
+            raise AssertionError("a side was packed for another form")
+        _accumulate(scores.T if swapped else scores, plan, swapped, left.lefts, right.rights)
+    return scores
+
+
+def _pack(plan: Plan, source: Fragments, items: Tensor, left_of: bool) -> PackedSide:
+    """`left_of`: the value of `swapped` with which the side is the left one."""
+    buckets = pack(source, items)
+    left, right = plan.terms(left_of), plan.terms(not left_of)
+    return PackedSide(
+        torch.cat([bucket.items for bucket in buckets]),
+        _left_tiles(plan, buckets, [kernel for _, kernel in left]) if left else None,
+        _right_groups(plan, buckets, [kernel for _, kernel in right]) if right else None,
+    )
+
+
+def _left_tiles(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kernel]) -> list[LeftTile]:
+    """Tiles of one common number of rows, which a product that was prepared for it needs; a small rest stays small."""
+    groups = list(group(buckets, plan.tile.rows))
+    usual = max(items.size for items in groups)
+    tiles = []
+    for items in groups:
+        rows = items.rows() if plan.dtype is None else items.rows().to(plan.dtype)
+        pieces = rows.split([part.size for part in items.parts])
+        views = [piece.view(len(part), part.length, -1) for part, piece in zip(items.parts, pieces, strict=True)]
+        sides = [
+            [kernel.left_side(part, view) for part, view in zip(items.parts, views, strict=True)] for kernel in kernels
+        ]
+        if WORTH_FILLING * usual < len(rows) < usual:
+            rows = F.pad(rows, (0, 0, 0, usual - len(rows)))
+        if len(rows) < SMALLEST_PRODUCT[0]:
+            rows = F.pad(rows, (0, 0, 0, SMALLEST_PRODUCT[0] - len(rows)))
+        tiles.append(LeftTile(rows, items.parts, sides))
+    return tiles
+
+
+def _right_groups(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kernel]) -> list[RightGroup]:
+    groups = []
+    for items in group(buckets, plan.tile.columns):
+        columns = items.columns() if plan.dtype is None else items.columns().to(plan.dtype)
+        if all(kernel.multiplies for kernel in kernels):
+            product = None
+            products.note_fused(columns)
+        else:
+            product = _product(columns, plan)
+        groups.append(RightGroup(items, product, [kernel.right_side(items, columns) for kernel in kernels]))
+    return groups
+
+
+def _product(columns: Tensor, plan: Plan) -> products.Product:
+    count = len(columns)
+    if count >= SMALLEST_PRODUCT[1]:
+        return products.prepare(columns, plan.tile.rows, plan.work)
+    wide = products.prepare(F.pad(columns, (0, 0, 0, SMALLEST_PRODUCT[1] - count)), plan.tile.rows, plan.work)
+    return lambda left: wide(left)[:, :count]
+
+
+def _accumulate(
+    scores: Tensor, plan: Plan, swapped: bool, lefts: Sequence[LeftTile], rights: Sequence[RightGroup]
+) -> None:
+    """Add the terms of one orientation to `scores` (left items, right items)."""
+    scratch = Scratch()
+    for right in rights:
+        works = [
+            _Work(kernel, side, scores[:, right.items.span], weight, plan.waiting)
+            for (weight, kernel), side in zip(plan.terms(swapped), right.sides, strict=True)
+        ]
+        for left in lefts:
+            similarity = None if right.product is None else right.product(left.rows)
+            for one, sides in zip(works, left.sides, strict=True):
+                one.tile(left.rows if similarity is None or one.kernel.multiplies else similarity, left, sides, scratch)
+            del similarity  # before the next product, which then takes the same memory
+        for one in works:
+            one.finish()
+
+
+class _Work:
+    """A kernel at work on one right group: tiles are reduced, and many left items finished at once.
+
+    Args:
+        kernel: that works.
+        right: its right side.
+        scores: (left items, right items of the group) that its scores are added to.
+        weight: of them.
+        limit: of waiting values.
+    """
+
+    def __init__(self, kernel: Kernel, right: Any, scores: Tensor, weight: float, limit: int):
+        self.kernel, self.right, self.scores, self.weight, self.limit = kernel, right, scores, weight, limit
+        self.waiting: list[Tensor] = []
+        self.waiting_values = self.done = 0
+
+    def tile(self, rows: Tensor, left: LeftTile, sides: Sequence[Any], scratch: Scratch) -> None:
+        """Reduce one tile; the left items of successive tiles follow each other.
+
+        Args:
+            rows: (m, P) similarities, or (m, D) fragments for a kernel that multiplies.
+            left: whose rows they are.
+            sides: of its parts.
+            scratch: as in `Kernel.reduce`.
+        """
+        first = 0
+        for part, side in zip(left.parts, sides, strict=True):
+            piece = rows[first : first + part.size].unflatten(0, (len(part), part.length))
+            values = self.kernel.reduce(piece, side, self.right, scratch)
+            self.waiting.append(values)
+            self.waiting_values += values.numel()
+            first += part.size
+        if self.waiting_values >= self.limit:
+            self.finish()
+
+    def finish(self) -> None:
+        """Add the scores of what waits."""
+        if not self.waiting:
+            return
+        found = self.kernel.finish(torch.cat(self.waiting), self.right)
+        self.scores[self.done : self.done + len(found)].add_(found, alpha=self.weight)
+        self.done += len(found)
+        self.waiting, self.waiting_values = [], 0

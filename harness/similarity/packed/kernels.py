@@ -1,0 +1,195 @@
+"""What a scorer does with one tile of token similarities: the interface of its pairwise half, and that of max-sim.
+
+A tile holds the similarities of c left items with F fragments each and of the P fragments of a group of right items,
+exactly: no padding, hence no mask. Right fragments come by position first within each part of the group, so a part's
+view of the tile is (c, F, L, q) with items innermost, and a reduction over F or L runs over contiguous memory. What
+does not depend on L is done on the whole width at once, since short operations cost more than they compute. A kernel
+with `swapped` has captions on the left.
+
+Sums go through `harness.similarity.reductions`, so that a score does not depend on where in a tile its items stand.
+
+Shape letters: c left items of one tile with F fragments, C those of many tiles; n right items of a group with P
+fragments in all, q of them with L fragments each in one part; D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from harness.fragments import Fragments
+from harness.similarity.gpu import fused
+from harness.similarity.packed.layout import Bucket, Group
+from harness.similarity.pooling import Mean, Pooling
+from harness.similarity.reductions import precise
+
+#: torch's maximum over an axis takes this many contiguous columns at a time on a CPU, and single ones ten times as slowly.
+VECTOR = 32
+
+
+#: From the fragments of a block to those that enter the product.
+RowTransform = Callable[[Fragments], Fragments]
+
+
+class Scratch:
+    """Working memory that successive tiles share: fresh memory of a tile's size costs more than several passes over it."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Tensor] = {}
+
+    def like(self, values: Tensor, name: str = "") -> Tensor:
+        """A contiguous tensor of the shape, dtype and device of `values`; its content is that of the last use of `name`."""
+        buffer = self._buffers.pop(name, None)
+        wanted = (values.dtype, values.device)
+        if buffer is None or buffer.numel() < values.numel() or (buffer.dtype, buffer.device) != wanted:
+            buffer = None  # before its successor is there
+            buffer = torch.empty(values.numel(), dtype=values.dtype, device=values.device)
+        self._buffers[name] = buffer
+        return buffer[: values.numel()].view(values.shape)
+
+
+class Kernel(Protocol):
+    """The pairwise half of a scorer: reduces a tile, then finishes many left items at once."""
+
+    @property
+    def swapped(self) -> bool:
+        """False: images are the left side and captions the right one; True: exchanged."""
+        ...
+
+    @property
+    def tiles_in_use(self) -> int:
+        """How many float32 tensors of a tile's size are alive at once, the tile included."""
+        ...
+
+    @property
+    def multiplies(self) -> bool:
+        """True: `reduce` gets the left fragments (c, F, D) instead of their similarities, and multiplies them itself."""
+        ...
+
+    def left_side(self, items: Bucket, rows: Tensor) -> Any:
+        """What is computed once a left item.
+
+        Args:
+            items: the tile's c items.
+            rows: (c, F, D) their fragments.
+        """
+        ...
+
+    def right_side(self, items: Group, columns: Tensor) -> Any:
+        """What is computed once a right item.
+
+        Args:
+            items: the tile's n items.
+            columns: (P, D) their fragments.
+        """
+        ...
+
+    def reduce(self, similarity: Tensor, left: Any, right: Any, scratch: Scratch) -> Tensor:
+        """What is left of a tile.
+
+        Args:
+            similarity: (c, F, P), not to be changed.
+            left: of `left_side`.
+            right: of `right_side`.
+            scratch: for tensors that the result does not hold on to.
+
+        Returns:
+            (c, ...) of any further shape.
+        """
+        ...
+
+    def finish(self, values: Tensor, right: Any) -> Tensor:
+        """(C, ...) of `reduce` for many left items, which may be changed -> scores (C, n)."""
+        ...
+
+
+def largest_over_positions(values: Tensor) -> Tensor:
+    """The maximum of a part's view (..., L, q) of a tile over its positions -> (..., q); not differentiable.
+
+    On a CPU the view is widened to whole vectors of columns: what is read too much belongs to the same tile, and its
+    maxima are dropped.
+    """
+    columns = values.shape[-1]
+    spare = -columns % VECTOR
+    if values.device.type != "cpu" or not spare or columns == 1:
+        return values.amax(-2)
+    first = values.storage_offset()
+    last = first + sum((size - 1) * stride for size, stride in zip(values.shape, values.stride(), strict=True))
+    shape = (*values.shape[:-1], columns + spare)
+    if last + spare < values.untyped_storage().nbytes() // values.element_size():
+        return values.as_strided(shape, values.stride(), first).amax(-2)[..., :columns]
+    if first >= spare:
+        return values.as_strided(shape, values.stride(), first - spare).amax(-2)[..., spare:]
+    return values.amax(-2)
+
+
+@dataclass(frozen=True)
+class PackedForm:
+    """A scorer as a weighted sum of kernels over packed fragments, for the scoring engine.
+
+    Args:
+        terms: weights and kernels; kernels of one orientation share one matrix product.
+        image_rows: from the scorer's image fragments to those that enter the product (patches and regions, ...);
+            None = as they are. Their extras reach `left_side` or `right_side`.
+        text_rows: likewise for captions.
+    """
+
+    terms: tuple[tuple[float, Kernel], ...]
+    image_rows: RowTransform | None = None
+    text_rows: RowTransform | None = None
+
+    def on(self, device: torch.device, dtype: torch.dtype, images: int, texts: int) -> PackedForm:
+        """The form with the kernels that are best there: what a kernel's `best_on(Operands)`, if it has one, returns.
+
+        Args:
+            device: where it computes.
+            dtype: of the product's operands.
+            images: the largest number of fragments of an image.
+            texts: likewise of a caption.
+        """
+        terms = []
+        for weight, kernel in self.terms:
+            operands = fused.Operands(device, dtype, texts if kernel.swapped else images)
+            best = getattr(kernel, "best_on", None)
+            terms.append((weight, best(operands) if best else kernel))
+        return replace(self, terms=tuple(terms))
+
+
+@dataclass(frozen=True)
+class MaxSimKernel:
+    """The best left fragment of each right fragment, pooled over the right ones.
+
+    Args:
+        pooling: reduces the maxima of an item.
+        swapped: True = the best word of each region.
+    """
+
+    pooling: Pooling = field(default_factory=Mean)
+    swapped: bool = False
+    tiles_in_use: int = 1
+    multiplies: bool = False
+
+    def best_on(self, operands: fused.Operands) -> Kernel:
+        """This kernel, or what computes the same faster."""
+        if fused.available(operands.device, operands.dtype):
+            return fused.FusedMaxSim(self.pooling, self.swapped)
+        return self
+
+    def left_side(self, items: Bucket, rows: Tensor) -> None:
+        """Nothing."""
+
+    def right_side(self, items: Group, columns: Tensor) -> Group:
+        """The items, for their pooling."""
+        return items
+
+    def reduce(self, similarity: Tensor, left: None, right: Group, scratch: Scratch) -> Tensor:
+        """(c, F, P) -> (c, P): the largest over F."""
+        return similarity.amax(1)
+
+    def finish(self, values: Tensor, right: Group) -> Tensor:
+        """(C, P) -> (C, n)."""
+        return right.joined(lambda view: self.pooling(view, 1), precise(values))

@@ -1,0 +1,41 @@
+"""Specs: what an experiment and a run are, checked when read."""
+
+from harness.spec.models import (
+    Component,
+    EvaluationSpec,
+    Experiment,
+    PartConfig,
+    RunSpec,
+    ScorerEntry,
+    Spec,
+    SpecT,
+    TrainingSpec,
+    build,
+    builtin_experiments,
+    canonical_json,
+    find_experiment,
+    load_experiment,
+    parse_setting,
+    read_yaml,
+    sha256_json,
+)
+
+__all__ = [
+    "Component",
+    "EvaluationSpec",
+    "Experiment",
+    "PartConfig",
+    "RunSpec",
+    "ScorerEntry",
+    "Spec",
+    "SpecT",
+    "TrainingSpec",
+    "build",
+    "builtin_experiments",
+    "canonical_json",
+    "find_experiment",
+    "load_experiment",
+    "parse_setting",
+    "read_yaml",
+    "sha256_json",
+]

@@ -1,0 +1,363 @@
+"""Training: a scorer, a train split and a validation split in, the best epoch by validation rSum out.
+
+The test split is not an argument of anything here. Every epoch has its own random stream, derived from the seed and the
+epoch's number, so a run that is resumed from its checkpoint ends in the same weights as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.datasets.base import Split
+from harness.errors import TrainingDiverged
+from harness.fragments import Fragments, Tokens
+from harness.losses import InfoNCE, TripletLoss
+from harness.measure.cost import StepTimer, other_load
+from harness.metrics import retrieval_metrics
+from harness.records.run import atomic_path
+from harness.scorer import Objective, Scorer
+from harness.scoring import similarity_matrix
+from harness.scoring.inputs import encode_split, image_batch
+from harness.spec import TrainingSpec, canonical_json
+from harness.training import augmentation
+from harness.training.state import Expected, read_state
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known at the end of one epoch.
+
+    Args:
+        epoch: 0-based number.
+        losses: mean of each loss term over the steps.
+        validation: metrics of the validation split, as `harness.metrics.retrieval_metrics`.
+        learning_rate: at the end of the epoch.
+        seconds: training and validation together.
+    """
+
+    epoch: int
+    losses: dict[str, float]
+    validation: dict[str, float]
+    learning_rate: float
+    seconds: float
+
+
+@dataclass
+class TrainingResult:
+    """The course of a training.
+
+    Args:
+        history: one entry an epoch.
+        best_epoch: the epoch whose weights the scorer now holds; -1 if it was not trained.
+        steps: optimiser steps done.
+        step_ms: latency figures of a step, by name.
+    """
+
+    history: list[Epoch] = field(default_factory=list)
+    best_epoch: int = -1
+    steps: int = 0
+    step_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def best(self) -> dict[str, float]:
+        """Validation metrics of the best epoch; empty if the scorer was not trained."""
+        return self.history[self.best_epoch].validation if self.history else {}
+
+    @property
+    def seconds(self) -> float:
+        return sum(epoch.seconds for epoch in self.history)
+
+
+def fit(
+    scorer: Scorer,
+    train: Split,
+    validation: Split,
+    spec: TrainingSpec,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    on_resume: Callable[[list[Epoch]], None] | None = None,
+    batch_size_eval: int = 256,
+) -> TrainingResult:
+    """Train a scorer in place and leave it with the weights of its best validation epoch.
+
+    Args:
+        scorer: with both encoders, on the device to train on.
+        train: pairs to learn from.
+        validation: split by whose rSum the best epoch is chosen.
+        spec: how to train.
+        seed: of the order of pairs and of all noise.
+        checkpoint: file to write after each epoch and to resume from if it is there; None = neither.
+        on_epoch: called after each epoch; an exception it raises ends the training (the checkpoint is kept).
+        on_resume: called with the epochs of the checkpoint that the training resumes from; not called without one.
+        batch_size_eval: items encoded at once for validation.
+
+    Returns:
+        The course of the training.
+
+    Raises:
+        CannotEncode: the scorer has no encoders.
+        TrainingDiverged: a loss became non-finite.
+    """
+    scorer.encoders  # noqa: B018 - refuses a scorer that has none before anything is spent
+    if not spec.epochs:
+        return TrainingResult()
+    loop = _Loop(scorer, train, spec, seed)
+    result = loop.resume(checkpoint)
+    if result.history and on_resume is not None:
+        on_resume(result.history)
+    with other_load() as load:
+        for number in range(len(result.history), spec.epochs):
+            started = time.perf_counter()
+            losses = loop.run_epoch(number)
+            metrics = validate(scorer, validation, batch_size_eval)
+            epoch = Epoch(number, losses, metrics, loop.learning_rate, time.perf_counter() - started)
+            result.history.append(epoch)
+            if number == 0 or metrics["rsum"] > result.best["rsum"]:
+                result.best_epoch = number
+                loop.keep_best()
+            result.steps = loop.step
+            loop.save(checkpoint, result)
+            if on_epoch is not None:
+                on_epoch(epoch)
+    loop.restore_best()
+    result.step_ms = loop.timer.summary()
+    if result.step_ms:  # so that a step that was timed beside other processes can be told
+        result.step_ms |= {f"train_{key}": value for key, value in load.items()}
+    return result
+
+
+def validate(scorer: Scorer, split: Split, batch_size: int = 256) -> dict[str, float]:
+    """Retrieval metrics of a split, encoded and scored now."""
+    images, texts = encode_split(scorer, split, batch_size)
+    return retrieval_metrics(similarity_matrix(scorer, images, texts), split.caption_image)
+
+
+def steps_per_epoch(split: Split, spec: TrainingSpec) -> int:
+    """Optimiser steps of one epoch; a last batch of a single pair is left out."""
+    pairs = len(split.captions) if spec.pairs == "all" else len(split.image_ids)
+    full, rest = divmod(pairs, spec.batch_size)
+    return full + (rest > 1)
+
+
+def learning_rate_factor(step: int, steps_per_epoch: int, spec: TrainingSpec) -> float:
+    """What the base learning rate is multiplied by at an optimiser step (0-based)."""
+    warmup = min(1.0, (step + 1) / spec.warmup_steps) if spec.warmup_steps else 1.0
+    epoch = step // steps_per_epoch
+    if spec.schedule == "step":
+        return warmup * spec.decay_factor ** sum(epoch >= decay for decay in spec.decay_epochs)
+    if spec.schedule == "cosine":
+        total = spec.epochs * steps_per_epoch
+        return warmup * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))
+    return warmup
+
+
+def objective_of_epoch(epoch: int, spec: TrainingSpec) -> Objective:
+    """The objective on the similarity matrix in an epoch: a triplet loss starts with all negatives."""
+    if spec.objective == "infonce":
+        return InfoNCE(spec.temperature)
+    return TripletLoss(spec.margin, "all" if epoch < spec.all_negatives_epochs else "hardest")
+
+
+def loss_factor(step: int, steps_per_epoch: int, spec: TrainingSpec) -> float:
+    """What the loss is multiplied by at an optimiser step (0-based): in the first epochs 0, 1/n, ... (n - 1)/n.
+
+    Source:
+        the training scripts of VSE-infinity and LAPS, where the first step of the first epoch counts for nothing.
+    """
+    epoch, number = divmod(step, steps_per_epoch)
+    return number / steps_per_epoch if epoch < spec.loss_ramp_epochs else 1.0
+
+
+def pair_batches(split: Split, spec: TrainingSpec, generator: np.random.Generator) -> Iterator[np.ndarray]:
+    """Caption rows of the batches of one epoch; a last batch of a single pair has no negatives and is left out."""
+    if spec.pairs == "all":
+        captions = generator.permutation(len(split.captions))
+    else:
+        shuffled = generator.permutation(len(split.captions))
+        _, first = np.unique(split.caption_image[shuffled], return_index=True)
+        captions = generator.permutation(shuffled[first])
+    for start in range(0, len(captions), spec.batch_size):
+        batch = captions[start : start + spec.batch_size]
+        if len(batch) > 1:
+            yield batch
+
+
+def parameter_groups(scorer: Scorer, spec: TrainingSpec) -> list[dict[str, Any]]:
+    """Optimiser groups: new parameters at the full rate, pretrained ones at the scaled rate or frozen."""
+    pretrained = {id(parameter) for encoder in scorer.encoders for parameter in encoder.pretrained_parameters()}
+    new: list[nn.Parameter] = []
+    old: list[nn.Parameter] = []
+    for parameter in scorer.parameters():
+        (old if id(parameter) in pretrained else new).append(parameter)
+    if not spec.backbone_learning_rate_scale:
+        for parameter in old:
+            parameter.requires_grad_(False)
+        old = []
+    rate = spec.learning_rate
+    groups = [{"params": new, "lr": rate}, {"params": old, "lr": rate * spec.backbone_learning_rate_scale}]
+    return [group for group in groups if group["params"]]
+
+
+def training_step(scorer: Scorer, train: Split, spec: TrainingSpec, seed: int = 0) -> Callable[[int], object]:
+    """One step of a training as a call, for a stopwatch: batch, augmentation, both passes, optimiser.
+
+    Args:
+        scorer: with both encoders; each call changes its weights, so hand in a copy.
+        train: pairs to learn from.
+        spec: how to train.
+        seed: of the order of pairs and of all noise.
+
+    Returns:
+        A function from the number of a batch (taken modulo the batches of an epoch) to nothing of interest.
+
+    Raises:
+        CannotEncode: the scorer has no encoders.
+    """
+    loop = _Loop(scorer, train, spec, seed)
+    scorer.train()
+    scorer.objective = objective_of_epoch(spec.epochs, spec)
+    batches = list(pair_batches(train, spec, np.random.default_rng(seed)))
+    noise = torch.Generator().manual_seed(seed)
+    return lambda number: loop.run_step(batches[number % len(batches)], noise)
+
+
+class _Loop:
+    """One training in progress: the optimiser, the random streams and the best weights so far."""
+
+    def __init__(self, scorer: Scorer, train: Split, spec: TrainingSpec, seed: int):
+        self.scorer, self.train, self.spec, self.seed = scorer, train, spec, seed
+        self.device = scorer.device
+        self.image_encoder, text_encoder = scorer.encoders
+        self.tokenizer = text_encoder.tokenizer
+        self.tokens = self.tokenizer(train.captions)
+        self.steps_per_epoch = steps_per_epoch(train, spec)
+        optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.optimizer]
+        self.optimizer = optimizer(parameter_groups(scorer, spec), weight_decay=spec.weight_decay)
+        self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.bfloat16 = spec.precision == "bfloat16" or (spec.precision == "auto" and self.device.type == "cuda")
+        self.step = 0
+        self.timer = StepTimer(self.device)
+        self.best: dict[str, Tensor] = {}
+
+    @property
+    def learning_rate(self) -> float:
+        return self.optimizer.param_groups[0]["lr"]
+
+    def run_epoch(self, number: int) -> dict[str, float]:
+        self.scorer.train()
+        self.scorer.objective = objective_of_epoch(number, self.spec)
+        order = np.random.default_rng([self.seed, number])
+        noise = torch.Generator().manual_seed(int(np.random.SeedSequence([self.seed, number, 1]).generate_state(1)[0]))
+        totals: dict[str, Tensor] = {}
+        count = 0
+        devices = [self.device] if self.device.type == "cuda" else []
+        # Dropout and sampled gates draw from torch's global stream: seed it for this epoch and give it back afterwards.
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(int(np.random.SeedSequence([self.seed, number, 2]).generate_state(1)[0]))
+            for captions in pair_batches(self.train, self.spec, order):
+                with self.timer:
+                    losses = self.run_step(captions, noise)
+                for name, value in losses.items():
+                    totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value
+                count += 1
+        return {name: float(total) / max(count, 1) for name, total in totals.items()}
+
+    def run_step(self, captions: np.ndarray, noise: torch.Generator) -> dict[str, Tensor]:
+        spec, scorer = self.spec, self.scorer
+        factor = learning_rate_factor(self.step, self.steps_per_epoch, spec)
+        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            group["lr"] = rate * factor
+        image_rows = self.train.caption_image[captions]
+        unique, inverse = np.unique(image_rows, return_inverse=True)  # an image is encoded once a batch
+        pixels_or_regions = self.augmented_images(unique, noise).to(self.device)
+        tokens = self.augmented_tokens(captions, noise).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            images = scorer.encode_images(pixels_or_regions)[torch.from_numpy(inverse).to(self.device)]
+            texts = scorer.encode_texts(tokens)
+            losses = scorer.losses(images, texts, torch.from_numpy(image_rows).to(self.device))
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.stack([loss.float() for loss in losses.values()]).sum()
+        total = total * loss_factor(self.step, self.steps_per_epoch, spec)
+        total.backward()
+        norm = nn.utils.clip_grad_norm_(scorer.parameters(), spec.gradient_clip)
+        if not bool(torch.isfinite(total + norm)):  # before the weights take it in
+            raise TrainingDiverged(
+                f"step {self.step + 1} of the training has loss {float(total.detach()):g} and gradient norm {float(norm):g}; "
+                f"lower training.learning_rate (now {spec.learning_rate:g}) or training.gradient_clip (now "
+                f"{spec.gradient_clip:g})"
+            )
+        self.optimizer.step()
+        self.step += 1
+        return {name: loss.detach().float() for name, loss in losses.items()}
+
+    def augmented_images(self, rows: np.ndarray, noise: torch.Generator) -> Tensor | Fragments:
+        batch = image_batch(self.train, self.image_encoder, rows)
+        if isinstance(batch, Fragments):
+            return augmentation.drop_regions(batch, self.spec.region_drop, noise)
+        return augmentation.augment_pixels(batch, self.spec.image_augmentation, noise)
+
+    def augmented_tokens(self, captions: np.ndarray, noise: torch.Generator) -> Tokens:
+        tokens = self.tokens[torch.from_numpy(captions)]
+        return augmentation.mask_words(tokens, self.spec.word_masking, self.tokenizer, noise)
+
+    def keep_best(self) -> None:
+        self.best = {name: value.detach().cpu().clone() for name, value in self.scorer.state_dict().items()}
+
+    def restore_best(self) -> None:
+        self.scorer.load_state_dict(self.best)
+        self.scorer.eval()
+
+    def save(self, path: Path | None, result: TrainingResult) -> None:
+        if path is None:
+            return
+        state = {
+            "training": self.identity,
+            "scorer": self.scorer.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            "best_epoch": result.best_epoch,
+            "step": self.step,
+            "history": [asdict(epoch) for epoch in result.history],
+            "step_samples": self.timer.samples,
+        }
+        with atomic_path(path) as temporary:
+            torch.save(state, temporary)
+
+    def resume(self, path: Path | None) -> TrainingResult:
+        """Take up the checkpoint if there is a whole one of this training; else start anew, which costs time only."""
+        state = read_state(path, self.expected, self.device) if path is not None else None
+        if state is None:
+            return TrainingResult()
+        self.scorer.load_state_dict(state["scorer"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best, self.step = state["best"], state["step"]
+        self.timer.samples = list(state["step_samples"])
+        return TrainingResult([Epoch(**epoch) for epoch in state["history"]], state["best_epoch"], self.step)
+
+    @property
+    def identity(self) -> str:
+        """Settings and seed of this training, which its checkpoint must be of."""
+        return canonical_json({**self.spec.model_dump(mode="json"), "seed": self.seed})
+
+    @property
+    def expected(self) -> Expected:
+        """What a checkpoint of this training must agree with."""
+        return Expected(
+            self.identity,
+            self.scorer.state_dict(),
+            self.optimizer.state_dict(),
+            [parameter.shape for group in self.optimizer.param_groups for parameter in group["params"]],
+            self.spec.epochs,
+            self.steps_per_epoch,
+        )

@@ -1,0 +1,304 @@
+"""GRM's three similarity levels from one product of all tokens: words x (patches + regions).
+
+For gated unit tokens a_t·t and a_v·v the product is a_t·a_v·<t, v>, so gates scale a tile of plain similarities instead
+of asking for a product of their own. The gate of the side that a maximum runs over has to stay inside it; the other,
+being >= 0, may leave it. With n and L the denominators of the two means:
+
+    original   1/n sum_t     max_v S[t, v]      +  1/L sum_v max_t S[t, v]
+    salient    1/n sum_t a_t max_v a_v·S[t, v]  +  1/L sum_v max_t a_t·a_v·S[t, v]
+    uncertain  1/n sum_t a_t max_k S[t, k]      +  1/K sum_k max_t a_t·S[t, k]
+
+Padding: a padded position repeats its item's first real one and has weight 0 in the mean. That leaves every maximum
+as -inf at the padding would, spares a pass over the tile, and its gradient goes to the repeated token, as with a tie.
+
+Shape letters: I images, T captions, R patches, K regions, W words, D width.
+
+Source: GRM, AAAI 2026, eq. 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from harness.methods.grm.gates import at_least_float32
+
+Mean = Callable[[Tensor, Tensor], Tensor]
+Order = Callable[[Tensor], Tensor]
+
+# Elements of one tile. On a CPU a tile and its gated copy should stay near the caches; a GPU wants large products.
+_TILE = {"cpu": 2**19, "cuda": 2**26}
+_TILE_TRAINING = 2**24  # above it a step is recomputed tile by tile in backward instead of being kept
+_WORDS = 1024  # columns of a tile before further images are added
+_VECTOR = 32  # captions: a maximum over positions is up to three times as fast over whole vectors of them
+
+
+@dataclass(frozen=True)
+class ImageSide:
+    """What the levels need of I images.
+
+    Args:
+        rows: (I, R + K, D) unit vectors: patches, then regions; K = 0 if no level reads them.
+        gates: (I, R) of the patches.
+        patch_mean: (I, R) weights of the mean over patches.
+        salient_mean: (I, R) the same over gated patches; the gates are not in it.
+        region_mean: (I, K) weights of the mean over regions.
+    """
+
+    rows: Tensor
+    gates: Tensor
+    patch_mean: Tensor
+    salient_mean: Tensor
+    region_mean: Tensor
+
+
+@dataclass(frozen=True)
+class TextSide:
+    """What the levels need of T captions.
+
+    Args:
+        words: (T, W, D) unit vectors.
+        gates: (T, W).
+        word_mean: (T, W) weights of the mean over words.
+        salient_mean: (T, W) the same over gated words; the gates are in it.
+        extent: (T,) int64, one more than the last real position.
+    """
+
+    words: Tensor
+    gates: Tensor
+    word_mean: Tensor
+    salient_mean: Tensor
+    extent: Tensor
+
+
+def image_side(
+    patches: Tensor, mask: Tensor, gates: Tensor, regions: Tensor, region_mask: Tensor, order: Order, mean: Mean
+) -> ImageSide:
+    """The image side of the levels.
+
+    Args:
+        patches: (I, R, D).
+        mask: (I, R) bool, True = takes part.
+        gates: (I, R) in [0, 1].
+        regions: (I, K, D).
+        region_mask: (I, K) bool.
+        order: from `_grm_gates.ORDERS`.
+        mean: from `_grm_gates.MEANS`.
+    """
+    scale = order(at_least_float32(gates))
+    rows = [_repeat_real(unit_vectors(patches), mask)]
+    if regions.shape[1]:
+        rows.append(_repeat_real(unit_vectors(regions).to(patches.dtype), region_mask))
+    return ImageSide(
+        torch.cat(rows, 1),
+        _repeat_real(scale[..., None], mask)[..., 0],
+        _plain_mean(mask, scale),
+        mean(scale, mask),
+        _plain_mean(region_mask, scale),
+    )
+
+
+def text_side(words: Tensor, mask: Tensor, gates: Tensor, order: Order, mean: Mean) -> TextSide:
+    """The caption side of the levels: words (T, W, D), mask and gates (T, W); the rest as in `image_side`."""
+    scale = order(at_least_float32(gates))
+    positions = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    return TextSide(
+        _repeat_real(unit_vectors(words), mask),
+        _repeat_real(scale[..., None], mask)[..., 0],
+        _plain_mean(mask, scale),
+        mean(scale, mask) * scale,
+        (mask * positions).amax(1),
+    )
+
+
+Side = TypeVar("Side", ImageSide, TextSide)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Similarities of a block and its sides, as a level reads them.
+
+    Args:
+        patches: (I, R, W, T) similarity of patches and words.
+        regions: (I, K, W, T) similarity of regions and words.
+        images: the image side.
+        gates: (W, T) of the words.
+        word_mean: (W, T).
+        salient_mean: (W, T).
+        scale: product of a tile and gates; in place where no gradient is recorded, which is three times as fast.
+    """
+
+    patches: Tensor
+    regions: Tensor
+    images: ImageSide
+    gates: Tensor
+    word_mean: Tensor
+    salient_mean: Tensor
+    scale: Callable[[Tensor, Tensor], Tensor]
+
+
+def original_level(tile: Tile) -> Tensor:
+    """S_ori (I, T): plain tokens."""
+    to_patch = (tile.patches.amax(1) * tile.word_mean).sum(1)
+    return to_patch + (tile.patches.amax(2) * tile.images.patch_mean[..., None]).sum(1)
+
+
+def salient_level(tile: Tile) -> Tensor:
+    """S_key (I, T): gated tokens."""
+    gated = tile.scale(tile.patches, tile.images.gates[:, :, None, None])
+    to_patch = (gated.amax(1) * tile.salient_mean).sum(1)
+    to_word = tile.scale(gated, tile.gates).amax(2)
+    return to_patch + (to_word * tile.images.salient_mean[..., None]).sum(1)
+
+
+def uncertain_level(tile: Tile) -> Tensor:
+    """S_unc (I, T): gated words against regions."""
+    to_region = (tile.regions.amax(1) * tile.salient_mean).sum(1)
+    to_word = tile.scale(tile.regions, tile.gates).amax(2)
+    return to_region + (to_word * tile.images.region_mean[..., None]).sum(1)
+
+
+#: In the order in which a tile that is scaled in place must be read: the original level sees it before any gate does.
+LEVELS: dict[str, Callable[[Tile], Tensor]] = {
+    "original": original_level,
+    "salient": salient_level,
+    "uncertain": uncertain_level,
+}
+
+
+def reduce_tile(similarity: Tensor, images: ImageSide, texts: TextSide, levels: Sequence[str]) -> Tensor:
+    """The levels of a block from its token similarities, whoever computed them.
+
+    Args:
+        similarity: (I, R + K, W, T), words by position first, so that both maxima run over contiguous captions.
+            Overwritten where no gradient is recorded.
+        images: of the block's I images.
+        texts: of its T captions, W words each.
+        levels: names from `LEVELS`.
+
+    Returns:
+        (levels, I, T).
+    """
+    patches, regions = similarity.split((images.gates.shape[1], images.region_mean.shape[1]), 1)
+    scale = torch.mul if torch.is_grad_enabled() else Tensor.mul_
+    tile = Tile(patches, regions, images, texts.gates.T, texts.word_mean.T, texts.salient_mean.T, scale)
+    found = {name: level(tile) for name, level in LEVELS.items() if name in levels}
+    return torch.stack([found[name] for name in levels])
+
+
+def pairwise_levels(
+    images: ImageSide,
+    texts: TextSide,
+    levels: Sequence[str],
+    activation: Callable[[Tensor], Tensor],
+    tile_elements: int | None = None,
+) -> Tensor:
+    """The levels of every image and caption, tile by tile.
+
+    Args:
+        images: I images.
+        texts: T captions.
+        levels: names from `LEVELS`.
+        activation: applied to the token similarities; must commute with a scale >= 0, as leaky ReLU does.
+        tile_elements: largest number of token similarities held at once (in training: above which tiles are
+            recomputed in backward); None = by device.
+
+    Returns:
+        (levels, I, T).
+    """
+    if not len(images.rows) or not len(texts.words):
+        return images.rows.new_zeros(len(levels), len(images.rows), len(texts.words))
+    learned = (images.rows, images.gates, texts.words, texts.gates)
+    training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in learned)
+    budget = tile_elements or (_TILE_TRAINING if training else _TILE.get(images.rows.device.type, _TILE["cuda"]))
+    order = texts.extent.argsort(stable=True)
+    texts = _rows(texts, order)
+    blocks = list(_blocks(texts.extent.tolist(), len(images.rows), images.rows.shape[1], budget))
+    recompute = training and sum(len(starts) for *_, starts in blocks) > 1
+
+    columns = []
+    for first, last, longest, starts in blocks:
+        block = _trim(_rows(texts, slice(first, last)), longest)
+        words = block.words.transpose(0, 1).flatten(0, 1)
+        parts = []
+        for start, stop in starts:
+            arguments = (_rows(images, slice(start, stop)), block, words, levels, activation)
+            if recompute:
+                parts.append(checkpoint(_block_levels, *arguments, use_reentrant=False, preserve_rng_state=False))
+            else:
+                parts.append(_block_levels(*arguments))
+        columns.append(torch.cat(parts, 1))
+    return torch.cat(columns, 2)[:, :, order.argsort()]
+
+
+def _block_levels(
+    images: ImageSide, texts: TextSide, words: Tensor, levels: Sequence[str], activation: Callable[[Tensor], Tensor]
+) -> Tensor:
+    count, rows, _ = images.rows.shape
+    similarity = images.rows.flatten(0, 1) @ words.to(images.rows.dtype).T
+    similarity = activation(similarity).view(count, rows, texts.words.shape[1], texts.words.shape[0])
+    return reduce_tile(similarity, images, texts, levels)
+
+
+def _blocks(
+    extents: Sequence[int], images: int, rows: int, budget: int
+) -> Iterator[tuple[int, int, int, list[tuple[int, int]]]]:
+    """Cut captions of rising extent, and the images for each cut: (first, last, longest, image ranges)."""
+    widest = (
+        max(1, min(_WORDS, budget // rows)) if budget < images * rows * _WORDS else max(1, budget // (images * rows))
+    )
+    first = 0
+    while first < len(extents):
+        last = first + 1
+        while last < len(extents) and (last + 1 - first) * extents[last] <= widest:
+            last += 1
+        if last - first > _VECTOR and last < len(extents):
+            last -= (last - first) % _VECTOR
+        longest = extents[last - 1]
+        step = max(1, budget // (rows * longest * (last - first)))
+        yield first, last, longest, [(start, min(start + step, images)) for start in range(0, images, step)]
+        first = last
+
+
+def unit_vectors(features: Tensor, out: Tensor | None = None) -> Tensor:
+    """Unit vectors in the dtype of the features, which is that of the product: half precision stays half.
+
+    Args:
+        features: (..., D).
+        out: where they are written, if given (and no gradient is recorded).
+    """
+    precise = at_least_float32(features)
+    if out is None:
+        return F.normalize(precise, dim=-1).to(features.dtype)
+    return torch.div(precise, precise.norm(dim=-1, keepdim=True).clamp_min_(1e-12), out=out)
+
+
+def _repeat_real(features: Tensor, mask: Tensor) -> Tensor:
+    """(N, F, D) with each padded position replaced by its item's first real one."""
+    items = torch.arange(len(mask), device=mask.device)
+    first = features[items, mask.to(torch.uint8).argmax(1)]
+    return torch.where(mask[..., None], features, first[:, None])
+
+
+def _plain_mean(mask: Tensor, like: Tensor) -> Tensor:
+    return mask.to(like.dtype) / mask.sum(1, keepdim=True)
+
+
+def _rows(side: Side, index: slice | Tensor) -> Side:
+    return type(side)(*(getattr(side, field.name)[index] for field in fields(side)))
+
+
+def _trim(texts: TextSide, longest: int) -> TextSide:
+    return TextSide(
+        texts.words[:, :longest],
+        texts.gates[:, :longest],
+        texts.word_mean[:, :longest],
+        texts.salient_mean[:, :longest],
+        texts.extent,
+    )

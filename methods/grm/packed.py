@@ -1,0 +1,208 @@
+"""GRM for the scoring engine: its three levels from one packed product of words x (patches + regions).
+
+Every configuration packs: the gates scale the tile whatever rule made them, and the one activation on offer, leaky ReLU,
+is applied to the tile and commutes with scales >= 0.
+
+Shape letters: I images, T captions, R patches, K regions, W words, D width; of a tile c images and q captions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from harness.fragments import Fragments
+from harness.methods.grm.gates import at_least_float32
+from harness.methods.grm.levels import Mean, Order, unit_vectors
+from harness.similarity.gpu import fused
+from harness.similarity.packed.kernels import Kernel, Scratch, largest_over_positions
+from harness.similarity.packed.layout import Bucket, Group
+from harness.similarity.reductions import precise, total_
+
+
+def image_rows(images: Fragments, scored: Tensor, regions: Tensor, region_mask: Tensor) -> Fragments:
+    """Patches and regions as the fragments of one item.
+
+    Args:
+        images: prepared, features (I, R, D), `gates` (I, R) among the extras.
+        scored: (I, R) bool, the patches that take part.
+        regions: (I, K, D); K = 0 if no level reads them.
+        region_mask: (I, K) bool.
+
+    Returns:
+        Features (I, R + K, D), normalised, with the extras `gates` (I, R + K), 0 at the regions, and `patches` (I,),
+        how many of an item's real fragments are patches: they come first.
+    """
+    patches = images.features.shape[1]
+    features = images.features.new_empty(len(images), patches + regions.shape[1], images.width)
+    unit_vectors(images.features, features[:, :patches])
+    unit_vectors(regions, features[:, patches:])
+    gates = at_least_float32(images.extras["gates"])
+    gates = torch.cat([gates, gates.new_zeros(region_mask.shape)], 1)
+    mask = torch.cat([scored, region_mask], 1)
+    return Fragments(features, mask, {"gates": gates, "patches": scored.sum(1)})
+
+
+@dataclass(frozen=True)
+class PackedTexts:
+    """What the levels need of the n captions of a group, with P words in all.
+
+    Args:
+        items: the captions.
+        gates: (P,) of the words.
+        word_mean: (P,) weights of the mean over a caption's words.
+        salient_mean: (P,) the same over gated words; the gates are in it.
+    """
+
+    items: Group
+    gates: Tensor
+    word_mean: Tensor
+    salient_mean: Tensor
+
+
+@dataclass(frozen=True)
+class PackedImages:
+    """What the levels need of c images of R patches and K regions each, the weights of the levels multiplied in.
+
+    Args:
+        gates: (c, R, 1) of the patches.
+        patch_mean: (c, R, 1) weights of the original level's mean over patches.
+        gated_mean: (c, R + K, 1) weights of the means over gated patches (their gates are in it) and over regions.
+    """
+
+    gates: Tensor
+    patch_mean: Tensor
+    gated_mean: Tensor
+
+
+@dataclass(frozen=True)
+class LevelsKernel:
+    """The weighted sum of the levels; a `harness.similarity.packed.kernels.Kernel` with images on the left.
+
+    It computes what `_grm_levels` does, in fewer passes over the tile: the gate of an image's patch leaves the maximum
+    over words, so that both maxima over words that read gated words come from one scaled tile.
+
+    Args:
+        weights: of the levels that rank, by name.
+        order: from `_grm_gates.ORDERS`.
+        mean: from `_grm_gates.MEANS`.
+        activation: applied to every token similarity; leaves 0 as it is.
+    """
+
+    weights: Mapping[str, float]
+    order: Order
+    mean: Mean
+    activation: Callable[[Tensor], Tensor]
+    swapped: bool = False
+    tiles_in_use: int = 3
+    multiplies: bool = False
+
+    def best_on(self, operands: fused.Operands) -> Kernel:
+        """This kernel, or what computes the same faster."""
+        return FusedLevels(self) if fused.available(operands.device, operands.dtype) else self
+
+    def left_side(self, items: Bucket, rows: Tensor) -> PackedImages:
+        """Gates and means of a tile's images; `rows` (c, R + K, D)."""
+        extras = items.extras()
+        # One number for the bucket: K is the same for all images, or it follows from the number of patches.
+        patches = int(extras["patches"][0])
+        gates = self.order(extras["gates"][:, :patches].to(_precision(rows)))
+        salient = self.mean(gates, torch.ones_like(gates, dtype=torch.bool)) * gates
+        regions = rows.shape[1] - patches
+        region_mean = gates.new_full((len(gates), regions), self._weight("uncertain") / max(1, regions))
+        return PackedImages(
+            gates[..., None],
+            torch.full_like(gates, self._weight("original") / patches)[..., None],
+            torch.cat([self._weight("salient") * salient, region_mean], 1)[..., None],
+        )
+
+    def right_side(self, items: Group, columns: Tensor) -> PackedTexts:
+        """Gates and means of a group's words; `columns` (P, D)."""
+        parts = [self._text_part(part, _precision(columns)) for part in items.parts]
+        return PackedTexts(items, *(torch.cat(values) for values in zip(*parts, strict=True)))
+
+    def reduce(self, similarity: Tensor, left: PackedImages, right: PackedTexts, scratch: Scratch) -> Tensor:
+        """(c, R + K, P) -> (c, n), the sum already."""
+        similarity = precise(self.activation(similarity))
+        patches = similarity[:, : left.gates.shape[1]]
+        of_words = similarity.new_zeros(len(similarity), similarity.shape[2])
+        of_rows = []
+        if self._weight("original"):
+            of_words.addcmul_(patches.amax(1), right.word_mean, value=self._weight("original"))
+            of_rows.append(_weighted_sum(right.items.joined(largest_over_positions, patches), left.patch_mean))
+        if self._weight("salient"):
+            gated = torch.mul(patches, left.gates, out=scratch.like(patches))
+            of_words.addcmul_(gated.amax(1), right.salient_mean, value=self._weight("salient"))
+        if self._weight("uncertain"):
+            regions = similarity[:, patches.shape[1] :]
+            of_words.addcmul_(regions.amax(1), right.salient_mean, value=self._weight("uncertain"))
+        if self._weight("salient") or self._weight("uncertain"):
+            gated = torch.mul(similarity, right.gates, out=scratch.like(similarity))
+            of_rows.append(_weighted_sum(right.items.joined(largest_over_positions, gated), left.gated_mean))
+        return sum(of_rows, right.items.joined(lambda view: total_(view, -2), of_words))
+
+    def finish(self, values: Tensor, right: PackedTexts) -> Tensor:
+        """(C, n) as it is."""
+        return values
+
+    def _weight(self, level: str) -> float:
+        return self.weights.get(level, 0.0)
+
+    def _text_part(self, part: Bucket, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Gates, word mean and salient mean of one part, (L * q,) by position first."""
+        gates = self.order(part.extras()["gates"].to(dtype))
+        salient = self.mean(gates, torch.ones_like(gates, dtype=torch.bool)) * gates
+        return gates.T.flatten(), torch.full_like(gates, 1 / part.length).flatten(), salient.T.flatten()
+
+
+def _weighted_sum(values: Tensor, weights: Tensor) -> Tensor:
+    """(c, F, n), overwritten, and weights (c, F, 1) -> (c, n)."""
+    return total_(values.mul_(weights), 1)
+
+
+def _precision(values: Tensor) -> torch.dtype:
+    return torch.promote_types(values.dtype, torch.float32)
+
+
+@dataclass(frozen=True)
+class FusedLevels(fused.BothWays):
+    """`LevelsKernel` on a GPU, which reads the tile twice and writes nothing of its size.
+
+    Args:
+        levels: what it computes.
+    """
+
+    levels: LevelsKernel
+
+    def left_side(self, items: Bucket, rows: Tensor) -> fused.LeftWeights:
+        """Gates and weights of a tile's images; `rows` (c, R + K, D)."""
+        images = self.levels.left_side(items, rows)
+        patches = images.gates.shape[1]
+        spare = (0, rows.shape[1] - patches)
+        return fused.LeftWeights(
+            patches,
+            F.pad(images.gates[..., 0], spare).contiguous(),
+            F.pad(images.patch_mean[..., 0], spare).contiguous(),
+            images.gated_mean[..., 0].contiguous(),
+        )
+
+    def right_side(self, items: Group, columns: Tensor) -> tuple[fused.AlignedColumns, fused.RightWeights]:
+        """Columns, gates and weights of a group's words; `columns` (P, D)."""
+        texts, weights = self.levels.right_side(items, columns), self.levels.weights
+        gates, words, salient = (
+            fused.aligned(items, values) for values in (texts.gates, texts.word_mean, texts.salient_mean)
+        )
+        return fused.AlignedColumns.of(items, columns), fused.RightWeights(
+            gates,
+            weights.get("original", 0.0) * words,
+            weights.get("salient", 0.0) * salient,
+            weights.get("uncertain", 0.0) * salient,
+        )
+
+    def activation(self, similarity: Tensor) -> Tensor:
+        """GRM's."""
+        return self.levels.activation(similarity)

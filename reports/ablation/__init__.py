@@ -1,0 +1,1 @@
+"""The ablation report: what each component contributes."""

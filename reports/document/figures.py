@@ -1,0 +1,75 @@
+"""Figures that are the same bytes every time: one style, colours that survive greyscale, SVG and PNG writers."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from harness.reports.document.model import single_line
+
+# Okabe and Ito's colours, ordered so that neighbours also differ in lightness; always paired with a marker.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+GREY = "#5f6670"
+_STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so every machine draws the same glyphs
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e7eb",
+    "grid.linewidth": 0.8,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "svg.hashsalt": "itm-harness",
+    "svg.fonttype": "path",
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The style in which figures are drawn and saved; matplotlib's settings are as before afterwards."""
+    settings: Any = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"} | _STYLE
+    with matplotlib.rc_context(rc=settings):
+        yield
+
+
+def new(width: float, height: float) -> Figure:
+    """An empty figure, inches, outside pyplot's registry."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def label(text: str, limit: int = 48) -> str:
+    """Untrusted text for a figure: one line, never read as a formula, cut to a length."""
+    text = single_line(text)
+    text = text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return text.replace("$", r"\$")
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure as SVG, without a date and with reproducible ids."""
+    buffer = io.BytesIO()
+    with style():
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def png(figure: Figure, dpi: int = 160) -> bytes:
+    """The figure as PNG, without a software tag."""
+    buffer = io.BytesIO()
+    with style():
+        FigureCanvasAgg(figure)
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,102 @@
+"""Where a page is written: a folder named by its experiment, which no other experiment's page is lost to.
+
+A page says in its JSON what it is about. The same experiment, or one with more scorers, seeds or protocols, replaces it;
+another experiment of the same name gets a folder of its own beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.files.names import safe_name
+from harness.files.reading import Damaged, read_json
+from harness.files.writing import require_inside
+from harness.reports.document.model import Report
+from harness.spec import Experiment, sha256_json
+
+ABOUT = "about"
+
+logger = logging.getLogger(__name__)
+
+
+def about_experiment(experiment: Experiment, **more: str) -> dict[str, Any]:
+    """What a page of an experiment is about: its settings by hash, and the scorers, seeds and protocols by name.
+
+    Args:
+        experiment: as it was run.
+        more: what else tells two pages of it apart, such as the kind of an ablation.
+    """
+    settings = experiment.model_dump(mode="json")
+    shared = {key: settings[key] for key in ("dataset", "image", "text", "training", "evaluation")}
+    shared["dataset"].pop("root", None)
+    entries = {entry["key"]: sha256_json(_entry(entry))[:16] for entry in settings["scorers"]}
+    return {
+        "experiment": experiment.name,
+        "settings": sha256_json([shared, more])[:16],
+        "scorers": entries,
+        "seeds": sorted(experiment.seeds),
+        "protocols": sorted(experiment.protocols),
+    }
+
+
+def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What an entry is: its settings, or of a tuned one the study that finds them, which may go on and find others."""
+    if entry["tuning"].get("study"):
+        return {"name": entry["name"], "study": entry["tuning"]["study"]}
+    return {key: value for key, value in entry.items() if key != "tuning"}
+
+
+def page_folder(root: Path, name: str, stem: str, about: Mapping[str, Any], run_ids: Sequence[str] = ()) -> Path:
+    """The folder of a page.
+
+    Args:
+        root: folder of all pages of a kind, such as `results/leaderboards`.
+        name: of the page, from wherever it comes.
+        stem: of its files.
+        about: what it is about.
+        run_ids: the runs that it shows.
+
+    Returns:
+        `root/name`, or `root/name-<hash of about>` where the former holds the page of something else.
+
+    Raises:
+        ResultsNotWritable: the folder is a link that leads out of `root`.
+    """
+    folder = root / safe_name(name)
+    if not _may_replace(folder / f"{stem}.json", about, run_ids):
+        other = root / safe_name(f"{folder.name}-{sha256_json(dict(about))[:8]}")
+        logger.warning("%s holds the page of another experiment of this name; this one is written to %s", folder, other)
+        folder = other
+    require_inside(folder, root)
+    return folder
+
+
+def with_about(report: Report, about: Mapping[str, Any]) -> Report:
+    """The report with what it is about in its data."""
+    return replace(report, data={**report.data, ABOUT: dict(about)})
+
+
+def _may_replace(page: Path, about: Mapping[str, Any], run_ids: Sequence[str]) -> bool:
+    if not page.exists():
+        return True
+    try:
+        data = read_json(page)["data"]
+        before = data.get(ABOUT)
+        if before is None:  # of an earlier version
+            return set(data["run_ids"]) <= set(run_ids)
+        return before.keys() == about.keys() and all(_covers(about[key], value) for key, value in before.items())
+    except (Damaged, KeyError, TypeError, AttributeError):
+        return False  # whatever it is, it is not ours to replace
+
+
+def _covers(new: Any, old: Any) -> bool:
+    """Whether nothing of the old value is missing from the new one."""
+    if isinstance(new, Mapping) and isinstance(old, Mapping):
+        return all(key in new and new[key] == value for key, value in old.items())
+    if isinstance(new, list) and isinstance(old, list):
+        return all(value in new for value in old)
+    return bool(new == old)

@@ -1,0 +1,1 @@
+"""The profile report: accuracy against latency, throughput and memory."""

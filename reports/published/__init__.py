@@ -1,0 +1,1 @@
+"""Figures printed in papers: read, matched to measured runs, and compared with them."""

@@ -1,0 +1,1 @@
+"""The significance report: which differences between methods are real."""

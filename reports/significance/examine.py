@@ -1,0 +1,161 @@
+"""What is asked of a gallery and what the engine answers: the step between the runs and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.errors import UnknownName
+from harness.reports.published import rows as printed
+from harness.reports.significance.sources import Subject
+from harness.reports.statistics.comparison import compare
+from harness.reports.statistics.corrections import Correction
+from harness.reports.statistics.errors import InvalidSetting
+from harness.reports.statistics.hits import METRICS, components, image_columns
+from harness.reports.statistics.ranking import RankedMethod, tiers
+from harness.reports.statistics.refusals import MINIMUM_SEEDS, Claim, refuse_aggregate_only
+from harness.reports.statistics.results import Comparison
+from harness.reports.statistics.runs import MethodRuns
+from harness.reports.statistics.settings import check_choices, checked_margins, checked_metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked of every gallery; see `harness.reports.statistics.comparison.compare` for the meaning of each.
+
+    Attributes:
+        metrics: names; rSum and the six recalls by default.
+        pairs: `all`, or `A:B,C:D`.
+        reference: compare every other method with this one; empty for none.
+        claim: None takes `method` where every method has 3 seeds or more, else `checkpoint`.
+        equivalence: margins in points, by metric; the key "" stands for the primary metric.
+        alpha, correction, resamples, seed, allow_unequal_seeds: as there.
+    """
+
+    metrics: tuple[str, ...] = METRICS
+    pairs: str = "all"
+    reference: str = ""
+    claim: Claim | None = None
+    equivalence: Mapping[str, float] = field(default_factory=dict)
+    alpha: float = 0.05
+    correction: Correction = "holm"
+    resamples: int = 10_000
+    seed: int = 0
+    allow_unequal_seeds: bool = False
+
+    def __post_init__(self) -> None:
+        # Before any file is read: nothing of this depends on what was recorded.
+        names = checked_metrics(self.metrics)
+        check_choices(self.claim or "checkpoint", self.correction, self.alpha, self.resamples, self.seed)
+        primary = "rsum" if "rsum" in names else names[0]
+        if "" in self.equivalence and primary in self.equivalence:
+            raise InvalidSetting(f"{primary} is the primary metric and has two equivalence margins; declare one")
+        checked_margins({metric or primary: delta for metric, delta in self.equivalence.items()}, names, primary)
+
+    @property
+    def depth(self) -> int:
+        """Largest K that any metric looks at."""
+        return max((k for metric in self.metrics for _, k in components(metric)), default=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The comparison of one gallery, and what a report needs beside it.
+
+    Attributes:
+        subject: what was compared.
+        methods: the runs compared, best first.
+        comparison: all differences.
+        ranking: places by the tests; empty unless all pairs were compared with a family-wise correction.
+        claim_by_default: nobody asked for the claim.
+    """
+
+    subject: Subject
+    methods: tuple[MethodRuns, ...]
+    comparison: Comparison
+    ranking: tuple[RankedMethod, ...]
+    claim_by_default: bool
+
+
+def examine(subject: Subject, request: Request) -> Result:
+    """Compare the methods of one gallery.
+
+    Raises:
+        InvalidComparison: one of its subclasses.
+        UnknownName: a metric or method that does not exist.
+    """
+    if request.reference and request.pairs != "all":
+        raise InvalidSetting("--pairs and --reference exclude each other: name the pairs, or one reference for all")
+    methods = {run.name: run for run in subject.methods}
+    pairs = None if request.reference or request.pairs == "all" else parse_pairs(request.pairs, list(methods))
+    named = [request.reference] if request.reference else [name for pair in pairs or () for name in pair]
+    _refuse_published(subject, [name for name in named if name not in methods])
+    for name in named:
+        if name not in methods:
+            raise UnknownName("method", name, methods)
+    if len(methods) < 2:
+        refuse_aggregate_only(subject.published)
+    chosen = [run for run in subject.methods if pairs is None or run.name in named]
+    if len(chosen) < 2:
+        have = f"only '{chosen[0].name}'" if chosen else "no method"
+        raise InvalidSetting(f"a comparison needs 2 methods, there is {have} on {subject.title}; record or add another")
+    ordered = _best_first(chosen, request)
+    claim: Claim = "method" if min(len(run.seeds) for run in ordered) >= MINIMUM_SEEDS else "checkpoint"
+    primary = "rsum" if "rsum" in request.metrics else request.metrics[0]
+    comparison = compare(
+        ordered,
+        metrics=request.metrics,
+        claim=request.claim or claim,
+        correction=request.correction,
+        alpha=request.alpha,
+        resamples=request.resamples,
+        seed=request.seed,
+        equivalence={metric or primary: delta for metric, delta in request.equivalence.items()} or None,
+        pairs=request.reference or pairs or "all",
+        allow_unequal_seeds=request.allow_unequal_seeds,
+    )
+    ranked = not request.reference and pairs is None and request.correction != "bh"
+    ranking = tiers(comparison, primary) if ranked else ()
+    return Result(subject, tuple(ordered), comparison, ranking, request.claim is None)
+
+
+def parse_pairs(spelled: str, names: Sequence[str]) -> list[tuple[str, str]]:
+    """`A:B,C:D` as pairs; names of methods may themselves hold commas and colons.
+
+    Args:
+        spelled: what the user wrote.
+        names: the methods there are; the longest that fits is taken.
+
+    Raises:
+        InvalidSetting: not pairs at all.
+    """
+    pairs, rest = [], spelled.strip()
+    while rest:
+        first, rest = _take(rest, ":", names)
+        second, rest = _take(rest, ",", names)
+        if not first or not second:
+            raise InvalidSetting(f"--pairs must be 'all' or A:B,C:D, got '{spelled}'")
+        pairs.append((first, second))
+    return pairs
+
+
+def _take(rest: str, end: str, names: Sequence[str]) -> tuple[str, str]:
+    """A name and what follows it and its end sign."""
+    for name in sorted(names, key=len, reverse=True):
+        if rest == name or rest.startswith(name + end):
+            return name, rest[len(name) + 1 :].lstrip()
+    name, _, rest = rest.partition(end)
+    return name.strip(), rest.strip()
+
+
+def _refuse_published(subject: Subject, unknown: Sequence[str]) -> None:
+    """A name that stands in the published figures alone gets the reason, not a list of other names."""
+    refuse_aggregate_only([name for name in unknown if name in subject.published])
+    refuse_aggregate_only([n for n in unknown if len(printed.rows_for(subject.dataset, subject.protocol, n))])
+
+
+def _best_first(methods: Sequence[MethodRuns], request: Request) -> list[MethodRuns]:
+    """By mean score, so that most differences are positive; the order given for equal scores."""
+    primary = "rsum" if "rsum" in request.metrics else checked_metrics(request.metrics)[0]
+    scores = [round(float(image_columns([run], [primary]).scores[0, 0]), 9) for run in methods]
+    return [methods[i] for i in sorted(range(len(methods)), key=lambda i: -scores[i])]
