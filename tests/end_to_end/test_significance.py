@@ -254,7 +254,7 @@ def test_nan_ranks_are_refused(significance, store, tmp_path):
 
 
 def test_published_figures_are_refused_with_the_reason(significance):
-    published = Path(__file__).parents[2] / "reports" / "_published" / "published.csv"
+    published = Path(__file__).parents[2] / "reports" / "published" / "data" / "published.csv"
     line = refusal(significance(published))
     assert "without per-query ranks: published averages cannot be tested" in line
 

@@ -537,9 +537,10 @@ def test_files_of_python_2_are_read(tmp_path):
 
 SAVE = """
 import sys, torch
-from harness import checkpoints, registry
+from harness import registry
+from harness.runs import saved_models
 torch.manual_seed(0)
-checkpoints.save_model(registry.create("chan"), sys.argv[1])
+saved_models.save_model(registry.create("chan"), sys.argv[1])
 """
 
 

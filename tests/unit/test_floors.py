@@ -1,6 +1,7 @@
-"""The house has floors: imports inside the engine go down or stay level, and the wings keep to themselves.
+"""The house has floors: imports go down only, no file imports its importer, and families live in rooms.
 
-The floors are those of the design; a new module has to be given one here.
+A room is a folder or a file that lies directly in `harness/`, or one of the wings `methods`, `baselines` and `reports`.
+An import counts wherever it stands: at the top of a file, for type checkers only, or inside a function.
 """
 
 from __future__ import annotations
@@ -8,147 +9,159 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FLOORS = {
-    0: [
-        "errors",
-        "files",
-        "filetypes",
-        "scores",
-        "strict_yaml",
-        "source_files",
-        "spec",
-        "registry",
-        "ranks",
-        "record",
-        "environment",
-        "timing",
-        "memory",
-        "noise",
-        "threads",
-        "terminal",
-        "ties",
-    ],
-    1: ["fragments", "metrics", "protocols", "losses", "similarity", "positives", "duplicates"],
-    2: ["scorer", "scoring", "backbones", "datasets", "augmentation", "inputs", "streaming"],
-    3: [
-        "training",
-        "training_state",
-        "evaluation",
-        "profiling",
-        "tracking",
-        "tracking_store",
-        "mirroring",
-        "checkpoints",
-        "author_checkpoints",
-        "contract",
-    ],
-    4: [
-        "planning",
-        "experiment",
-        "sharing",
-        "completion",
-        "rescoring",
-        "ensemble",
-        "ablation",
-        "sweeps",
-        "profiles",
-        "cascade",
-        "benchmark",
-    ],
-    5: ["cli"],
-}
-FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
-#: Descriptions of results in rooms above the records that reports read: data without the engine behind it.
-PLAIN_DATA = {"profiles.record", "sweeps.settings", "sweeps.summary"}
-#: Imports that are made when a name is resolved, never when the module is: (module, imported).
-LAZY = {("registry", "scorer")}
+WINGS = ("methods", "baselines", "reports")
+#: From the ground up. A room imports rooms of lower floors only; a new room has to be given a floor here.
+FLOORS = (
+    ("errors",),
+    ("files",),
+    ("spec",),
+    ("records",),
+    ("reports", "fragments", "losses"),
+    ("metrics", "similarity"),
+    ("datasets", "protocols"),
+    ("backbones",),
+    ("scorer",),
+    ("registry", "scoring"),
+    ("scorers",),
+    ("methods", "baselines", "measure", "conformance"),
+    ("training", "tracking"),
+    ("runs",),
+    ("profiles", "sweeps", "benchmark"),
+    ("cli",),
+)
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+#: What a method's author meets at the front door; every other module lives in a room.
+LOOSE = {"__init__", "errors", "fragments", "scorer", "losses", "registry", "conformance"}
+#: What reports may know of the harness: they read what lies on disk.
+READ_BY_REPORTS = {"errors", "files", "spec", "records", "reports"}
 
 
-def modules(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
+def name_of(path: Path) -> str:
+    """`reports/runs/loading.py` -> `harness.reports.runs.loading`; a package goes by its folder's name."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts if parts[0] == "harness" else ("harness", *parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """(imported module, whether at module level) of a file, without what only type checkers see."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    hidden = {
-        id(node)
-        for branch in ast.walk(tree)
-        if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.dump(branch.test)
-        for node in ast.walk(branch)
-    }
-    inside = {id(node) for f in ast.walk(tree) if isinstance(f, (ast.FunctionDef, ast.Lambda)) for node in ast.walk(f)}
-    for node in ast.walk(tree):
-        if id(node) in hidden:
-            continue
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, id(node) not in inside) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{path}: relative import"
-            yield from ((f"{node.module}.{alias.name}", id(node) not in inside) for alias in node.names)
+FILES = {name_of(path): path for wing in ("harness", *WINGS) for path in (ROOT / wing).rglob("*.py")}
+
+
+def imports(module: str) -> Iterator[str]:
+    """The files of the house that a file imports; `from harness.x import y` is y's file where y is a module."""
+    face = FILES[module].with_suffix(".pyi")
+    for node in ast.walk(ast.parse(face.read_text(encoding="utf-8"))) if face.is_file() else ():
+        if isinstance(node, ast.ImportFrom):  # what a lazy face hands on; relative, as lazy_loader wants it
+            yield f"{module}.{node.module}"
+    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import"
+            named = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in FILES else str(node.module) for name in named)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+#: file -> the files of the house that it imports; `harness` itself holds the version and nothing else.
+GRAPH = {module: {i for i in imports(module) if i in FILES and i != "harness"} for module in FILES}
 
 
 def room(module: str) -> str:
     """`harness.backbones.base` -> `backbones`."""
-    return module.split(".")[1]
+    return module.split(".")[1] if "." in module else ""
 
 
-@pytest.mark.parametrize("path", modules("harness"), ids=lambda p: str(p.relative_to(ROOT)))
-def test_the_engine_imports_downwards_and_no_wing(path):
-    here = path.relative_to(ROOT / "harness").parts[0].removesuffix(".py")
-    for imported, at_top in imports(path):
-        top = imported.split(".")[0]
-        assert top not in ("methods", "baselines"), f"{path} imports {imported}: scorers are found by the registry"
-        if top == "reports":
-            assert here in ("cli", "benchmark"), f"{path} imports {imported}: only commands may"
-            assert not at_top, f"{path} imports {imported} at module level: inside the command only"
-        if top == "harness" and imported.count(".") and room(imported) != here and here != "__init__":
-            target = room(imported)
-            if target.startswith("__"):
-                continue
-            assert here in FLOOR, f"give harness/{here} a floor"
-            if (here, target) not in LAZY:
-                assert FLOOR[target] <= FLOOR[here], f"{path} imports {imported}: up from floor {FLOOR[here]}"
+@pytest.mark.parametrize("module", sorted(FILES))
+def test_imports_go_down(module):
+    here = room(module)
+    assert here in FLOOR or not here, f"give {here} a floor"
+    for imported in sorted(GRAPH[module]):
+        target = room(imported)
+        assert target == here or FLOOR[target] < FLOOR[here], f"{module} imports {imported}, which is not below it"
 
 
-@pytest.mark.parametrize("path", modules("reports"), ids=lambda p: str(p.relative_to(ROOT)))
-def test_reports_know_records_only(path):
-    for imported, _ in imports(path):
-        assert imported.split(".")[0] not in ("torch", "methods", "baselines", "mlflow"), f"{path} imports {imported}"
-        parts = imported.split(".")
-        if parts[0] == "harness" and len(parts) > 1 and FLOOR.get(parts[1], 0) > 0:
-            assert ".".join(parts[1:3]) in PLAIN_DATA, f"{path} imports {imported}, which is above the records"
+def reached(module: str) -> set[str]:
+    """All that a file imports, directly or through others."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        new = GRAPH[waiting.pop()] - found
+        found |= new
+        waiting += new
+    return found
+
+
+def test_no_file_imports_its_importer():
+    circles = {module: sorted(i for i in GRAPH[module] if module in reached(i)) for module in GRAPH}
+    assert not {module: back for module, back in circles.items() if back}
+
+
+@pytest.mark.parametrize("module", sorted(m for m in FILES if room(m) == "reports"))
+def test_reports_know_records_only(module):
+    assert {room(imported) for imported in GRAPH[module]} <= READ_BY_REPORTS
+
+
+@pytest.mark.parametrize("module", sorted(m for m in FILES if room(m) in ("methods", "baselines")))
+def test_a_method_imports_no_other_method(module):
+    own = ".".join(module.split(".")[:3])
+    for imported in GRAPH[module]:
+        assert room(imported) not in ("methods", "baselines") or imported.startswith(own), (
+            f"{module} imports {imported}: what methods share lies in harness/scorers"
+        )
+
+
+@pytest.mark.parametrize("module", sorted(m for m in FILES if room(m) not in ("methods", "baselines")))
+def test_methods_are_found_by_the_registry_only(module):
+    assert not {i for i in GRAPH[module] if room(i) in ("methods", "baselines")}
+
+
+def test_nothing_else_lies_loose():
+    assert {path.stem for path in (ROOT / "harness").glob("*.py")} <= LOOSE
+
+
+@pytest.mark.parametrize(
+    "folder", sorted({path.parent for path in FILES.values()}), ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_families_are_packages(folder):
+    """Three files that share their first word are a package; a leading underscore hides a file in no room."""
+    stems = [path.stem for path in folder.glob("*.py") if path.stem != "__init__"]
+    assert not [stem for stem in stems if stem.startswith("_")]
+    words = Counter(stem.partition("_")[0] for stem in stems)
+    assert not [word for word, count in words.items() if count > 2], f"{folder}: {words.most_common(3)}"
+
+
+@pytest.mark.parametrize("module", sorted(m for m, path in FILES.items() if path.name == "__init__.py"))
+def test_the_face_of_a_room_does_nothing(module):
+    """`__init__.py` is a docstring, and at most imports that name what a caller needs."""
+    for node in ast.parse(FILES[module].read_text(encoding="utf-8")).body:
+        text = ast.unparse(node)
+        allowed = isinstance(node, ast.Import | ast.ImportFrom | ast.Expr) or text.startswith(
+            ("__all__ = ", "__version__ = ", "__getattr__, __dir__, __all__ = ", "(__getattr__, __dir__, __all__) = ")
+        )
+        assert allowed, f"{module}: {text}"
+
+
+def _loads(code: str, heavy: set[str]) -> str:
+    code = f"import sys; {code}; bad = {heavy!r} & set(sys.modules); assert not bad, bad"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr
+
+
+@pytest.mark.parametrize(
+    "face", sorted(m for m, path in FILES.items() if path.name == "__init__.py" and m.count(".") < 2)
+)
+def test_faces_are_light(face):
+    if room(face) in ("methods", "baselines"):
+        return
+    assert not _loads(f"import {face}", {"torch", "mlflow", "optuna", "matplotlib.pyplot"})
 
 
 def test_reports_load_no_engine():
-    names = [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in modules("reports") if p.stem != "__init__"]
-    code = (
-        f"import importlib, sys; [importlib.import_module(n) for n in {names!r}];"
-        "bad = {'torch', 'mlflow', 'optuna', 'methods', 'baselines', 'matplotlib.pyplot'} & set(sys.modules); assert not bad, bad"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("path", [*modules("methods"), *modules("baselines")], ids=lambda p: str(p.relative_to(ROOT)))
-def test_methods_do_not_import_each_other(path):
-    for imported, _ in imports(path):
-        parts = imported.split(".")
-        assert parts[0] != "reports", f"{path} imports {imported}"
-        if parts[0] in ("methods", "baselines") and len(parts) > 1:
-            assert parts[0] == path.parent.name, f"{path} imports {imported}"
-            assert parts[1].startswith("_"), f"{path} imports {imported}: share through a helper module"
-        if parts[0] == "harness" and len(parts) > 1:
-            assert FLOOR[room(imported)] <= 2, f"{path} imports {imported}, which is above the scorers"
-
-
-def test_every_room_of_the_engine_has_a_floor():
-    rooms = {p.stem if p.suffix == ".py" else p.name for p in (ROOT / "harness").iterdir()}
-    ignored = {"__init__", "__pycache__", "experiments"}
-    assert rooms - ignored <= set(FLOOR), f"rooms without a floor: {sorted(rooms - ignored - set(FLOOR))}"
+    names = sorted(m for m in FILES if room(m) == "reports")
+    heavy = {"torch", "mlflow", "optuna", "matplotlib.pyplot"}
+    assert not _loads(f"import importlib; [importlib.import_module(n) for n in {names!r}]", heavy)

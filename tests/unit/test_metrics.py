@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from harness import metrics
 from harness.errors import InvalidSimilarity
-from harness.metrics import count_ranks, ranks, retrieval_metrics
+from harness.metrics import count_ranks, ranks, retrieval, retrieval_metrics
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "retrieval.npz"
 
@@ -88,7 +87,7 @@ def test_blocks_do_not_matter(monkeypatch, block):
     similarity = torch.randn(13, 40, generator=torch.Generator().manual_seed(1)).round(decimals=1)
     owner = np.sort(np.r_[np.arange(13), np.random.default_rng(0).integers(0, 13, 27)])
     expected = naive_ranks(similarity.numpy(), owner, "pessimistic")
-    monkeypatch.setattr(metrics, "_BLOCK_ELEMENTS", block)
+    monkeypatch.setattr(retrieval, "_BLOCK_ELEMENTS", block)
     for ours, naive in zip(ranks(similarity, owner), expected, strict=True):
         np.testing.assert_array_equal(ours, naive)
 

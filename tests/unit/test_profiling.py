@@ -162,7 +162,7 @@ def test_peak_memory_sees_what_was_freed_again_and_only_its_own_block():
     code = """if True:
         import json
         import numpy as np
-        from harness import profiling
+        from harness.measure import cost as profiling
         with profiling.peak_memory("cpu") as before:
             pass
         with profiling.peak_memory("cpu") as during:

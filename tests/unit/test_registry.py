@@ -152,11 +152,11 @@ def test_a_plugin_leaves_nothing_beside_its_file(tmp_path, monkeypatch):
 def test_the_source_of_a_baseline_reaches_what_it_imports_from_methods_and_baselines():
     from harness.files.source_code import of_module
 
-    reached = of_module("harness.baselines.clip", registry.FOLDERS)
+    reached = of_module("harness.baselines.clip", registry.SOURCE_FOLDERS)
     assert "harness.scorers.features" in reached
-    assert not any(name.startswith("harness") for name in reached)
+    assert all(name.startswith(registry.SOURCE_FOLDERS) for name in reached)
     assert {"harness.methods.grm.scorer", "harness.methods.grm.levels"} <= set(
-        of_module("harness.methods.grm.scorer", registry.FOLDERS)
+        of_module("harness.methods.grm.scorer", registry.SOURCE_FOLDERS)
     )
     assert registry.source_sha256("scan") == registry.source_sha256("scan.t2i_avg")
     assert registry.source_sha256("scan") != registry.source_sha256("chan")

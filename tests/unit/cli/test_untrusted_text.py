@@ -122,6 +122,8 @@ def test_an_error_with_markup_is_one_line(capsys, monkeypatch):
 def test_commands_print_through_the_terminal_module_only():
     """No command talks to click's or rich's output by itself, where text from data would be obeyed."""
     for path in sorted((ROOT / "harness" / "cli").rglob("*.py")):
+        if path.name == "terminal.py":
+            continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)

@@ -20,7 +20,7 @@ WIDTH = 6
 IMAGES = naive.ragged(4, 5, WIDTH, seed=1, shortest=2, holes=True)
 TEXTS = naive.ragged(4, 4, WIDTH, seed=2, holes=True)
 IDS = torch.arange(4)
-PUBLISHED = Path(__file__).parents[3] / "reports" / "_published" / "published.csv"
+PUBLISHED = Path(__file__).parents[3] / "reports" / "published" / "data" / "published.csv"
 
 
 class Encoder(torch.nn.Module):

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
-import shutil
-import subprocess
-import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -127,36 +122,9 @@ def test_files_of_another_shape_are_refused(file, tmp_path):
         published.load(tmp_path / "missing.csv")
 
 
-def test_the_figures_are_the_package_s_own_and_need_no_results_folder(tmp_path):
-    """A copy of the package alone, as a wheel installs it, reads them; so does a clone whose `results/` is emptied."""
-    package = Path(published.__file__).parent
-    (tmp_path / "reports").mkdir()
-    for name in ("__init__.py", "published.py", "_published"):
-        copy = shutil.copytree if (package / name).is_dir() else shutil.copy
-        copy(package / name, tmp_path / "reports" / name)
-    code = "from reports import published; print(published.__file__, len(published.load()))"
-    path = os.pathsep.join([str(tmp_path), str(package.parent)])
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    where, rows = done.stdout.split()
-    assert Path(where).is_relative_to(tmp_path)
-    assert int(rows) == len(published.load())
-
-
-def test_a_wheel_holds_the_figures():
-    """Hatchling packs whatever lies in a package and git does not ignore; nothing is copied in from elsewhere."""
-    root = Path(published.__file__).parents[1]
-    build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert "reports" in build["packages"]
-    assert "force-include" not in build
-    assert published.FOLDER.is_relative_to(root / "reports")
+def test_the_figures_lie_inside_the_package():
+    """They ship with the wheel (`tests/end_to_end/test_wheel.py`) and need no results folder."""
+    assert Path(published.__file__).resolve().parent / "data" == published.FOLDER
 
 
 def test_a_caller_cannot_change_what_the_next_one_reads():
