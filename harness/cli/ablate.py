@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.options import add_plugins, device_option, plugin_option, results_option, set_option, torch_device
-from harness.cli.terminal import complain
+from harness.cli.terminal import complain, show_page
 
 if TYPE_CHECKING:
     from harness.spec import RunSpec
@@ -92,7 +92,6 @@ def _require_testable(cells: Sequence[RunSpec]) -> None:
 
 
 def _write(ablation, cells, outcome, store, cls) -> None:
-    from harness.cli.terminal import console as terminal_console
     from harness.errors import RunFailed
     from harness.reports.ablation import report
     from harness.reports.document import pages
@@ -118,10 +117,5 @@ def _write(ablation, cells, outcome, store, cls) -> None:
         failures=outcome.failures,
     )
     about = pages.about_experiment(ablation.experiment, kind=ablation.kind)
-    folder = pages.page_folder(
-        store.results / "ablations", ablation.experiment.name, report.STEM, about, sorted(finished)
-    )
-    report.write(pages.with_about(built, about), folder)
-    console = terminal_console()
-    console.print(report.terminal_table(built))
-    console.print(f"written: {folder}/ablation.md, .html, .csv, .json, .tex", soft_wrap=True)
+    root, name = store.results / "ablations", ablation.experiment.name
+    show_page(built, pages.write_page(built, root, name, about, sorted(finished)))

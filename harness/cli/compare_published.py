@@ -26,6 +26,7 @@ def compare_published(results: Path, tolerance: float) -> None:
     """
     from harness.errors import InvalidRecord
     from harness.records.run import RunStore
+    from harness.reports.document import render
     from harness.reports.published import compare as comparing
     from harness.reports.runs.loading import sound_records
 
@@ -37,7 +38,7 @@ def compare_published(results: Path, tolerance: float) -> None:
         )
     built = comparing.build(store, finished, tolerance=tolerance)
     folder = results / comparing.STEM
-    comparing.write(built, folder)
+    render.write(built, folder)
     for sentence in built.sentences:
         say(sentence)
     say(f"written: {folder}/{comparing.STEM}.md, .html, .csv, .json, .tex")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import add_plugins, device_option, plugin_option, results_option, set_option, torch_device
-from harness.cli.terminal import complain
+from harness.cli.terminal import complain, show_page
 
 
 @click.command()
@@ -64,7 +64,6 @@ def leaderboard(
 
 
 def _write(experiment, outcome, store, published: bool) -> None:
-    from harness.cli.terminal import console as terminal_console
     from harness.reports.document import pages
     from harness.reports.leaderboard import report as board
 
@@ -77,8 +76,4 @@ def _write(experiment, outcome, store, published: bool) -> None:
         published=published,
     )
     about = pages.about_experiment(experiment)
-    folder = pages.page_folder(store.results / "leaderboards", experiment.name, board.STEM, about, run_ids)
-    board.write(pages.with_about(report, about), folder)
-    console = terminal_console()
-    console.print(board.terminal_table(report))
-    console.print(f"written: {folder}/leaderboard.md, .html, .csv, .json, .tex", soft_wrap=True)
+    show_page(report, pages.write_page(report, store.results / "leaderboards", experiment.name, about, run_ids))

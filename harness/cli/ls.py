@@ -17,21 +17,15 @@ KINDS = ("scorers", "variants", "datasets", "backbones", "protocols", "experimen
 @plugin_option
 def ls(kind: str, results: Path, plugins: tuple[Path, ...]) -> None:
     """List scorers, variants, datasets, backbones, protocols, experiments, or the runs in a results folder."""
-    from rich.table import Table
-
     from harness.cli.terminal import console as terminal_console
+    from harness.reports.document.terminal import grid
 
     add_plugins(plugins)
     header, rows = _LISTS[kind](results)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, title in enumerate(header):
-        table.add_column(title, no_wrap=index == 0, overflow="fold")
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
     console = terminal_console()
     if not console.is_terminal:
         console.width = 500  # a pipe has no width; long cells stay on one line
-    console.print(table)
+    console.print(grid(header, rows))
 
 
 def _scorers(_: Path):

@@ -16,7 +16,7 @@ from harness.cli.options import (
     set_option,
     torch_device,
 )
-from harness.cli.terminal import complain, say
+from harness.cli.terminal import complain, say, show_page
 
 
 @click.command()
@@ -227,9 +227,9 @@ def _measure(name: str, runs: dict[str, Any], results: Path, device: Any, chosen
 
 
 def _report(name: str, results: Path, limits: Any, mix_devices: bool, mlflow: bool) -> None:
-    from harness.cli.terminal import console as terminal_console
     from harness.errors import InvalidRecord
     from harness.records.profile import ProfileStore
+    from harness.reports.document import render
     from harness.reports.profile import report
 
     store = ProfileStore(results, name)
@@ -237,12 +237,10 @@ def _report(name: str, results: Path, limits: Any, mix_devices: bool, mlflow: bo
     if not profiles:
         raise InvalidRecord(f"no profile below {store.folder}; run `itm profile` without --report-only first")
     built = report.build(profiles, title=f"Profile: {name}", limits=limits, mix_devices=mix_devices)
-    files = report.write(built, store.folder)
+    files = render.write(built, store.folder)
     if mlflow:
         _mirror(name, results, built, files, report.flat_metrics)
-    console = terminal_console()
-    console.print(report.terminal_table(built))
-    console.print(f"written: {store.folder}/profile.md, .html, .csv, .json, .tex", soft_wrap=True)
+    show_page(built, store.folder)
 
 
 def _mirror(name: str, results: Path, built: Any, files: list[Path], numbers: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import NamedPath
+from harness.cli.terminal import show_page
 
 
 @click.command()
@@ -14,7 +15,6 @@ from harness.cli.options import NamedPath
 @click.option("--published", is_flag=True, help="Join the published rows of the same dataset and protocol, marked so.")
 def report(results: Path, published: bool) -> None:
     """Write one leaderboard a dataset from all finished runs below RESULTS, without running anything."""
-    from harness.cli.terminal import console as terminal_console
     from harness.errors import InvalidRecord
     from harness.files.names import safe_name
     from harness.records.run import RunStore
@@ -28,7 +28,6 @@ def report(results: Path, published: bool) -> None:
         raise InvalidRecord(
             f"no finished run below {results}/runs; run `itm leaderboard EXP --results {results}` first"
         )
-    console = terminal_console()
     by_data: dict[tuple[str, str], list[str]] = {}
     for record in finished:
         by_data.setdefault((record.dataset, record.data_sha256), []).append(record.run_id)
@@ -38,7 +37,4 @@ def report(results: Path, published: bool) -> None:
         stem = f"{dataset}-{sha256[:8]}" if same_name else dataset
         built = board.build(store, run_ids, title=f"Leaderboard: {stem}", published=published)
         about = {"all runs of": dataset, "data_sha256": sha256}
-        folder = pages.page_folder(results / "leaderboards", f"all-{safe_name(stem)}", board.STEM, about, run_ids)
-        board.write(pages.with_about(built, about), folder)
-        console.print(board.terminal_table(built))
-        console.print(f"written: {folder}/leaderboard.md, .html, .csv, .json, .tex", soft_wrap=True, markup=False)
+        show_page(built, pages.write_page(built, results / "leaderboards", f"all-{safe_name(stem)}", about, run_ids))

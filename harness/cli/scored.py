@@ -98,16 +98,12 @@ def find_run(store: RunStore, run: str) -> str:
 
 def print_numbers(numbers: Numbers) -> None:
     """One row a protocol and tie rule; metrics beyond the recalls in the last column."""
-    from rich.table import Table
-
     from harness.cli.terminal import console as terminal_console
+    from harness.reports.document.terminal import grid
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
     several = any(len(rules) > 1 for rules in numbers.values())
     titles = ["protocol", *(["ties"] if several else []), *_COLUMNS, "further metrics"]
-    for title in titles:
-        number = title in _COLUMNS
-        table.add_column(title, justify="right" if number else "left", no_wrap=number or title == "protocol")
+    rows = []
     for name, rules in numbers.items():
         for rule, metrics in rules.items():
             cells = [_shown(key, metrics.get(key)) for key in _COLUMNS]
@@ -116,11 +112,12 @@ def print_numbers(numbers: Numbers) -> None:
                 for key, value in metrics.items()
                 if key not in _COLUMNS and not key.endswith(_NOT_SHOWN)
             ]
-            table.add_row(name, *([rule] if several else []), *cells, ", ".join(rest))
+            rows.append([name, *([rule] if several else []), *cells, ", ".join(rest)])
     console = terminal_console()
     if not console.is_terminal:
         console.width = 400  # a pipe has no width; each row stays on one line
-    console.print(table)
+    numeric = [number for number, title in enumerate(titles) if title in _COLUMNS]
+    console.print(grid(titles, rows, numeric=numeric))
 
 
 def _shown(key: str, value: float | None) -> str:

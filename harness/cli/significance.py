@@ -119,17 +119,18 @@ def _examine(subjects, request):
 
 def _write(done, root: Path, *, alone: bool) -> None:
     from harness.cli.terminal import console as terminal_console
+    from harness.reports.document import render
     from harness.reports.significance import report
 
     console = terminal_console()
     for result in done:
         folder = root if alone else root / result.subject.slug
-        report.write(report.build(result), folder)
+        render.write(report.build(result), folder)
         console.print(report.terminal_page(result))
         console.print(f"written: {folder}/{report.STEM}.md, .html, .csv, .json, .tex", soft_wrap=True)
     page = report.build_across(done) if len(done) > 1 else None
     if page is not None:
-        report.write(page, root / "across-datasets")
+        render.write(page, root / "across-datasets")
         console.print(f"written: {root}/across-datasets/{report.STEM}.md, .html, ...", soft_wrap=True)
 
 

@@ -16,7 +16,7 @@ from harness.cli.options import (
     set_option,
     torch_device,
 )
-from harness.cli.terminal import complain, say
+from harness.cli.terminal import complain, say, show_page
 
 if TYPE_CHECKING:
     from harness.records.study import StudySummary
@@ -151,15 +151,13 @@ def _affordable(plan: StudyPlan, trials: int) -> int:
 
 
 def _write(summary: StudySummary, results: Path) -> None:
-    from harness.cli.terminal import console as terminal_console
     from harness.records.study import summaries
+    from harness.reports.document import render
     from harness.reports.sweep import report
     from harness.sweeps.plan import study_folder
 
     others = [other for other in summaries(results, summary.experiment) if other.study != summary.study]
     built = report.build(summary, others)
     folder = study_folder(results, summary.study)
-    report.write(built, summary, folder)
-    console = terminal_console()
-    console.print(report.terminal_table(summary))
-    console.print(f"written: {folder}/sweep.md, .html, .csv, .json, best.yaml", soft_wrap=True)
+    render.write(built, folder)
+    show_page(built, folder)

@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
+
+    from harness.reports.document.model import Report
 
 #: Format characters that scripts and emoji need and that change nothing around them.
 _JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
@@ -54,6 +58,17 @@ def console(**options: Any) -> Console:
                 yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
     return SafeConsole(markup=False, emoji=False, highlight=False, **options)
+
+
+def show_page(report: Report, folder: Path) -> None:
+    """Print the brief form of a report and where its files are."""
+    from harness.reports.document.render import FORMATS
+    from harness.reports.document.terminal import Page
+
+    out = console()
+    out.print(Page(report))
+    others = "".join(f", .{format}" for format in FORMATS[1:]) + "".join(f", {name}" for name in report.attachments)
+    out.print(f"written: {folder}/{report.stem}.{FORMATS[0]}{others}", soft_wrap=True)
 
 
 def _acts(c: str) -> bool:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Group as Rendering
-from rich.table import Table as TerminalTable
 
 from harness.records import noise
 from harness.records.run import RunRecord, RunStore
-from harness.reports.document import figures, render
-from harness.reports.document.model import Column, Figure, Report, Section, Table, fixed, interval
+from harness.reports.document import figures
+from harness.reports.document.model import Column, Figure, Report, Section, Table
 from harness.reports.leaderboard.board import device
 from harness.reports.runs.loading import Gallery, Group, finished_records, groups, method_runs
 from harness.reports.statistics.comparison import compare
@@ -24,7 +21,6 @@ from harness.reports.statistics.refusals import MINIMUM_SEEDS, Claim
 from harness.reports.statistics.results import Comparison, PairRow
 from harness.reports.statistics.verdicts import verdict
 
-STEM = "ablation"
 #: cost key, heading, significant digits; shown as the change from the reference in percent
 _COSTS = (
     ("params_millions", "Params (%)"),
@@ -32,6 +28,7 @@ _COSTS = (
     ("query_ms_p50", "Query (%)"),
     ("peak_memory_mib", "Memory (%)"),
 )
+_BRIEF = ("model", "rsum", "rsum_difference", "p_adjusted", "published_difference")
 
 
 @dataclass(frozen=True)
@@ -105,37 +102,13 @@ def build(
         sections.append(Section(title="Runs that failed", sentences=lines))
     return Report(
         title=title,
+        stem="ablation",
         sentences=_opening(store, models, reference, published),
         sections=sections,
+        brief=[_brief(section) for section in sections if section.tables],
         main=pd.DataFrame(rows),
         data={"reference": reference, "models": [vars(model) for model in models], "rows": rows},
     )
-
-
-def write(report: Report, folder: Path | str) -> list[Path]:
-    """Write `ablation.md`, `.html`, `.csv`, `.json`, `.tex` and the figures into a folder; returns the files."""
-    return render.write(report, folder, STEM)
-
-
-def terminal_table(report: Report) -> Rendering:
-    """The effects for a terminal, to be printed by rich."""
-    tables = []
-    for (dataset, protocol), rows in report.main.groupby(["dataset", "protocol"], sort=False):
-        table = TerminalTable(title=f"{dataset}, {protocol}", title_justify="left", box=None, header_style="bold")
-        for heading in ("model", "rSum", "effect", "95 % interval", "Holm p", "published"):
-            table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
-        for row in rows.to_dict("records"):
-            compared = not pd.isna(row["rsum_difference"])
-            table.add_row(
-                row["model"],
-                fixed(row["rsum"], 1),
-                fixed(row["rsum_difference"], 1) if compared else "—",
-                interval(row["rsum_low"], row["rsum_high"], 1) if compared else "",
-                f"{row['p_adjusted']:.3f}" if compared else "",
-                "" if pd.isna(row["published_difference"]) else fixed(row["published_difference"], 1),
-            )
-        tables.append(table)
-    return Rendering(*tables)
 
 
 def _by_gallery(store: RunStore, models: Sequence[Ablated]) -> dict[Gallery, dict[str, Group]]:
@@ -240,8 +213,8 @@ def _effects(
         Column(key="seeds", title="Seeds", kind="number", digits=0),
         Column(key="rsum", title="rSum", kind="number"),
         Column(key="rsum_difference", title="Difference", kind="estimate", help="model minus reference, 95 % interval"),
-        Column(key="p", title="p", kind="number", digits=3, help="raw"),
-        Column(key="p_adjusted", title="Corrected p", kind="number", digits=3),
+        Column(key="p", title="p", kind="p", help="raw"),
+        Column(key="p_adjusted", title="Corrected p", kind="p"),
         Column(key="wins", title="Better", kind="number", digits=0, help="images on which it scores more"),
         Column(key="losses", title="Worse", kind="number", digits=0, help="images on which it scores less"),
     ]
@@ -259,6 +232,13 @@ def _effects(
         key=f"effects-{rows[0]['protocol']}",
         muted=[0],
     )
+
+
+def _brief(section: Section) -> Table:
+    """The effects with the columns that a terminal has room for."""
+    effects = section.tables[0]
+    columns = [column for column in effects.columns if column.key in _BRIEF]
+    return replace(effects, columns=columns, caption=section.title)
 
 
 def _recalls(rows: Sequence[dict[str, Any]], reference: str, comparison: Comparison) -> Table:

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from harness.reports.document.model import single_line
+from harness.reports.document.text import shortened
 
 # Okabe and Ito's colours, ordered so that neighbours also differ in lightness; always paired with a marker.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
@@ -53,9 +53,7 @@ def new(width: float, height: float) -> Figure:
 
 def label(text: str, limit: int = 48) -> str:
     """Untrusted text for a figure: one line, never read as a formula, cut to a length."""
-    text = single_line(text)
-    text = text if len(text) <= limit else f"{text[: limit - 1]}…"
-    return text.replace("$", r"\$")
+    return shortened(text, limit).replace("$", r"\$")
 
 
 def svg(figure: Figure) -> bytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from harness.reports.document.model import MISSING, Cell, Report, Table, single_line
+from harness.reports.document.model import Cell, Report, Table
+from harness.reports.document.text import MISSING, single_line
 
 _ESCAPES = str.maketrans(
     {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from harness.reports.document.model import Cell, Report, Section, Table, single_line
+from harness.reports.document.model import Cell, Report, Section, Table
+from harness.reports.document.text import single_line
 
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _SPECIAL = re.compile(r"([\\`*\[|~$])")

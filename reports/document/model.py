@@ -6,18 +6,19 @@ Every text in it is untrusted (method names, captions, error messages): the rend
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
-from matplotlib.figure import Figure as Drawing
 
 from harness.records.noise import MARK
+from harness.reports.document.text import MISSING, fixed, interval, p_value, significant, single_line
 
-MISSING = "—"
-Kind = Literal["text", "number", "significant", "estimate"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+Kind = Literal["text", "number", "significant", "estimate", "p"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +28,14 @@ class Column:
     Args:
         key: column of the table's frame.
         title: heading.
-        kind: `text`; `number` with `digits` decimals; `significant` with `digits` significant digits; `estimate`, a
-            number whose frame may also hold `<key>_sd`, `<key>_low` and `<key>_high`.
+        kind: `text`; `number` with `digits` decimals; `significant` with `digits` significant digits; `p`, a p-value;
+            `estimate`, a number whose frame may also hold `<key>_sd`, `<key>_low` and `<key>_high`.
         digits: see kind.
         group: heading that spans neighbouring columns of the same group.
         help: one line that explains the column, for HTML.
         pinned: stays in sight while a wide table is scrolled sideways, for HTML.
         prose: long text, which the LaTeX file leaves out.
+        wide: shown on a wide terminal only.
         noise: column of the frame that says whether the value is noisy; such a value is marked where it stands.
     """
 
@@ -45,6 +47,7 @@ class Column:
     help: str = ""
     pinned: bool = False
     prose: bool = False
+    wide: bool = False
     noise: str = ""
 
     @property
@@ -137,16 +140,22 @@ class Report:
     Args:
         title: heading.
         sentences: what a reader should know first.
+        stem: name of its files, without ending.
         sections: the parts.
-        main: the flat table behind everything, one value a cell: the CSV.
+        brief: tables and sentences for a terminal.
+        main: the flat table behind everything, one value per cell: the CSV.
         data: machine-readable content of the JSON (run ids, full numbers).
+        attachments: content of further text files, by name.
     """
 
     title: str
+    stem: str = "report"
     sentences: Sequence[str] = ()
     sections: Sequence[Section] = ()
+    brief: Sequence[Table | str] = ()
     main: pd.DataFrame = field(default_factory=pd.DataFrame)
     data: Mapping[str, Any] = field(default_factory=dict)
+    attachments: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def figures(self) -> list[Figure]:
@@ -189,6 +198,8 @@ def cell(column: Column, record: Mapping[Any, Any]) -> Cell:
     mark = MARK if not is_missing(noisy) and noisy else ""
     if column.kind == "significant":
         return Cell(mark + significant(number, column.digits))
+    if column.kind == "p":
+        return Cell(p_value(number))
     if column.kind == "number":
         return Cell(mark + fixed(number, column.digits))
     sd, low, high = (record.get(f"{column.key}_{part}") for part in ("sd", "low", "high"))
@@ -202,28 +213,3 @@ def cell(column: Column, record: Mapping[Any, Any]) -> Cell:
 def is_missing(value: Any) -> bool:
     """Whether a cell is empty: None, NaN, NA or an empty text."""
     return value is None or value is pd.NA or value == "" or (isinstance(value, float) and math.isnan(value))
-
-
-def fixed(value: float, digits: int) -> str:
-    """A number with a fixed number of decimals, thousands apart, and a true minus sign."""
-    text = f"{value:,.{digits}f}"
-    return text.replace("-", "\N{MINUS SIGN}") if float(text.replace(",", "")) else text.lstrip("-")
-
-
-def significant(value: float, digits: int) -> str:
-    """A number with that many significant digits, written out: 0.0123, 1.23, 123, 12,345 (whole digits are kept)."""
-    if not math.isfinite(value) or value == 0:
-        return fixed(value, 0)
-    magnitude = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
-    return fixed(value, max(0, digits - 1 - magnitude))
-
-
-def interval(low: float, high: float, digits: int) -> str:
-    """`[low, high]`."""
-    return f"[{fixed(low, digits)}, {fixed(high, digits)}]"
-
-
-def single_line(text: str) -> str:
-    """Untrusted text on one line, without control or direction-changing characters."""
-    kept = (" " if c.isspace() else c for c in text)
-    return " ".join("".join(c for c in kept if unicodedata.category(c) not in ("Cc", "Cf", "Cs")).split())

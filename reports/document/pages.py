@@ -16,6 +16,7 @@ from harness.files.names import safe_name
 from harness.files.reading import Damaged, read_json
 from harness.files.writing import require_inside
 from harness.reports.document.model import Report
+from harness.reports.document.render import write
 from harness.spec import Experiment, sha256_json
 
 ABOUT = "about"
@@ -75,9 +76,19 @@ def page_folder(root: Path, name: str, stem: str, about: Mapping[str, Any], run_
     return folder
 
 
-def with_about(report: Report, about: Mapping[str, Any]) -> Report:
-    """The report with what it is about in its data."""
-    return replace(report, data={**report.data, ABOUT: dict(about)})
+def write_page(report: Report, root: Path, name: str, about: Mapping[str, Any], run_ids: Sequence[str]) -> Path:
+    """Write a report, with what it is about in its data, into the folder of its page; returns the folder.
+
+    Args:
+        report: what to write.
+        root, name, about, run_ids: as `page_folder`.
+
+    Raises:
+        ResultsNotWritable: the folder cannot be written, or is a link that leads out of `root`.
+    """
+    folder = page_folder(root, name, report.stem, about, run_ids)
+    write(replace(report, data={**report.data, ABOUT: dict(about)}), folder)
+    return folder
 
 
 def _may_replace(page: Path, about: Mapping[str, Any], run_ids: Sequence[str]) -> bool:

@@ -23,9 +23,8 @@ from harness.records.run import atomic_path
 from harness.reports.document import figures
 from harness.reports.document import latex as _latex
 from harness.reports.document import markdown as _markdown
-from harness.reports.document.model import Column, Figure, Report, Section, Table, single_line
-
-__all__ = ["FORMATS", "Column", "Figure", "Report", "Section", "Table", "render", "write"]
+from harness.reports.document.model import Figure, Report
+from harness.reports.document.text import single_line
 
 FORMATS = ("md", "html", "csv", "json", "tex")
 JSON_SCHEMA_VERSION = 1
@@ -33,19 +32,18 @@ JSON_SCHEMA_VERSION = 1
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def render(report: Report, format: str, *, stem: str = "report") -> str:
+def render(report: Report, format: str) -> str:
     """The text of a report in one format.
 
     Args:
         report: what to render.
         format: one of `FORMATS`.
-        stem: the name, without ending, that the Markdown expects its figure files to begin with.
 
     Raises:
         UnknownName: not one of the formats.
     """
     renderers: dict[str, Callable[[], str]] = {
-        "md": lambda: _markdown.render(report, {f.key: f"{figure_stem(stem, f)}.svg" for f in report.figures}),
+        "md": lambda: _markdown.render(report, {f.key: f"{_figure_stem(report, f)}.svg" for f in report.figures}),
         "html": lambda: _html(report),
         "csv": lambda: csv(report.main),
         "json": lambda: _json(report),
@@ -65,13 +63,12 @@ def _no_formula(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
 
 
-def write(report: Report, folder: Path | str, stem: str, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Write `<stem>.<format>` for every format, and the figures as `<stem>-<key>.svg` and `.png`.
+def write(report: Report, folder: Path | str, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Write `<stem>.<format>` for every format, the figures as `<stem>-<key>.svg` and `.png`, and the attachments.
 
     Args:
         report: what to write.
         folder: made if it is missing.
-        stem: file name without ending.
         formats: of `FORMATS`.
 
     Returns:
@@ -82,20 +79,21 @@ def write(report: Report, folder: Path | str, stem: str, formats: Sequence[str] 
         ResultsNotWritable: the folder cannot be written.
     """
     folder = Path(folder)
-    contents = {f"{stem}.{format}": render(report, format, stem=stem).encode() for format in formats}
+    contents = {f"{report.stem}.{format}": render(report, format).encode() for format in formats}
     for figure in report.figures:
-        contents[f"{figure_stem(stem, figure)}.svg"] = figures.svg(figure.drawing)
-        contents[f"{figure_stem(stem, figure)}.png"] = figures.png(figure.drawing)
+        contents[f"{_figure_stem(report, figure)}.svg"] = figures.svg(figure.drawing)
+        contents[f"{_figure_stem(report, figure)}.png"] = figures.png(figure.drawing)
+    contents |= {name: text.encode() for name, text in report.attachments.items()}
     for name, content in contents.items():
         with atomic_path(folder / name) as path:
             path.write_bytes(content)
     return [folder / name for name in contents]
 
 
-def figure_stem(stem: str, figure: Figure) -> str:
+def _figure_stem(report: Report, figure: Figure) -> str:
     """File name of a figure without ending; its key is reduced to letters that need no escaping anywhere."""
     key = safe_name(figure.key).replace(".", "-").replace("_", "-").strip("-")
-    return f"{stem}-{key}"
+    return f"{report.stem}-{key}"
 
 
 def _html(report: Report) -> str:

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from harness.records import noise
 from harness.records.run import RunRecord, RunStore
-from harness.reports.document import render
-from harness.reports.document.model import Column, Report, Section, Table, single_line
-from harness.reports.leaderboard import terminal as _board_terminal
+from harness.reports.document.model import Column, Report, Section, Table
+from harness.reports.document.text import single_line
 from harness.reports.leaderboard.board import COSTS, Board, board_frame, make_board, noise_key, recall_columns
 from harness.reports.leaderboard.figures import board_figure
 from harness.reports.leaderboard.printed import published_rows, published_tables
 from harness.reports.leaderboard.text import headline, reading, subject
 from harness.reports.runs.loading import finished_records, groups
 
-STEM = "leaderboard"
 #: What the settings cost to find; shown where any method was tuned.
 _TUNING_COLUMNS = (
     Column(
         key="tuning_steps", title="Tuning steps", kind="number", digits=0, help="training steps of all tuning trials"
     ),
     Column(key="tuning_seconds", title="Tuning (s)", kind="number", digits=0, help="wall time of all tuning trials"),
+)
+_BRIEF_COLUMNS = (
+    Column(key="tier", title="Tier", kind="number", digits=0),
+    Column(key="label", title="Method"),
+    Column(key="seeds", title="Seeds", kind="number", digits=0, wide=True),
+    Column(key="i2t_r1", title="i2t R@1", kind="number"),
+    Column(key="t2i_r1", title="t2i R@1", kind="number"),
+    Column(key="rsum", title="rSum ± SD [95 % CI]", kind="estimate"),
+    *(
+        Column(key=key, title=title, kind="significant", digits=3, wide=wide, noise=noise_key(key))
+        for key, title, wide in (("encode_image_ms_p50", "Image ms", True), ("pairs_per_second", "Pairs/s", False))
+    ),
 )
 
 
@@ -62,8 +72,18 @@ def build(
     rows = [row for board, (more, _) in zip(boards, joined, strict=True) for row in (*board.rows, *more)]
     return Report(
         title=title,
+        stem="leaderboard",
         sentences=[*(headline(board) for board in boards), *_failure_count(failures)],
         sections=sections,
+        brief=[
+            *(part for board, (more, _) in zip(boards, joined, strict=True) for part in _brief(board, more)),
+            *(
+                [noise.LEGEND]
+                if any(row[column.noise] for row in rows for column in _BRIEF_COLUMNS if column.noise)
+                else []
+            ),
+            *([] if boards else ["no finished run"]),
+        ],
         main=board_frame(rows),
         data={
             "run_ids": [record_id for board in boards for group in board.groups for record_id in group.run_ids],
@@ -74,34 +94,31 @@ def build(
     )
 
 
-def write(report: Report, folder: Path | str) -> list[Path]:
-    """Write `leaderboard.md`, `.html`, `.csv`, `.json`, `.tex` and the figures into a folder.
-
-    Returns:
-        The files.
-
-    Raises:
-        ResultsNotWritable: the folder cannot be written.
-    """
-    return render.write(report, folder, STEM)
-
-
-def terminal_table(report: Report) -> _board_terminal.Tables:
-    """The leaderboard for a terminal of 80 columns or more, to be printed by rich."""
-    return _board_terminal.Tables(report.main)
+def _brief(board: Board, published: Sequence[dict[str, Any]]) -> list[Table | str]:
+    """The few columns that a terminal has room for; published rows are counted, not listed."""
+    frame = board_frame([row for row in board.rows if row["origin"] != "published"])
+    parts: list[Table | str] = []
+    if len(frame):
+        parts.append(
+            Table(
+                frame=frame, columns=_BRIEF_COLUMNS, caption=board.gallery.title, key="brief", rules=_tier_starts(frame)
+            )
+        )
+    if count := len(board.rows) - len(frame) + len(published):
+        parts.append(f"and {count} published rows (see the files; they have no interval and no tier)")
+    return parts
 
 
 def _section(board: Board, published: Sequence[dict[str, Any]], remarks: Sequence[str]) -> Section:
     frame = board_frame([{**row, **_shown(row)} for row in board.rows])
     slug = board.gallery.slug
-    starts = [i for i in range(1, len(frame)) if not _same(frame["tier"].iloc[i], frame["tier"].iloc[i - 1])]
     tables = [
         Table(
             frame=frame,
             columns=_accuracy_columns(),
             caption=f"Accuracy on {board.gallery.title}: recalls in percent, best rSum first",
             key=f"accuracy-{slug}",
-            rules=starts,
+            rules=_tier_starts(frame),
         )
     ]
     if any(row[key] is not None for row in board.rows for key, *_ in COSTS):
@@ -119,8 +136,10 @@ def _section(board: Board, published: Sequence[dict[str, Any]], remarks: Sequenc
     )
 
 
-def _same(a: Any, b: Any) -> bool:
-    return (pd.isna(a) and pd.isna(b)) or (not pd.isna(a) and not pd.isna(b) and a == b)
+def _tier_starts(frame: pd.DataFrame) -> list[int]:
+    """The rows above which another tier ends."""
+    tiers = frame["tier"].fillna(0)
+    return [row for row in range(1, len(tiers)) if tiers.iloc[row] != tiers.iloc[row - 1]]
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.records import noise
-from harness.reports.document.model import fixed, significant
+from harness.reports.document.text import fixed, significant
 from harness.reports.leaderboard.board import Board
 from harness.reports.statistics.refusals import MINIMUM_SEEDS
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import InvalidSpec, UnknownName
-from harness.reports.document.model import is_missing, significant
+from harness.reports.document.model import is_missing
+from harness.reports.document.text import significant
 
 _TIME = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1000.0}
 _BYTES = {

@@ -13,7 +13,8 @@ from matplotlib.transforms import Bbox
 
 from harness.records.profile import Profile
 from harness.reports.document import figures
-from harness.reports.document.model import Figure, fixed
+from harness.reports.document.model import Figure
+from harness.reports.document.text import fixed
 from harness.reports.profile.rows import Axis, Row, scaling_rows
 
 _DOMINATED = "#9aa1ab"

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
-from rich import box
-from rich.console import Group as Rendering
-from rich.table import Table as TerminalTable
-from rich.text import Text
 
 from harness.records import noise
 from harness.records.profile import Profile, device_slug
 from harness.records.run import RankTable
-from harness.reports.document import render
-from harness.reports.document.model import Column, Figure, Report, Section, Table, fixed, significant, single_line
+from harness.reports.document.model import Column, Figure, Report, Section, Table
+from harness.reports.document.text import significant
 from harness.reports.profile.budget import Limit
 from harness.reports.profile.figures import cascade_figure, pareto_figure, scaling_figure
 from harness.reports.profile.rows import AXES, Row, mark_fronts, rows_of, scaling_rows, scenario_rows
 from harness.reports.profile.text import READING, advice, budget_sentence, opening, warnings
 
-STEM = "profile"
 Measured = tuple[Profile, Mapping[str, RankTable]]
 
 
@@ -54,10 +49,17 @@ def build(
     if mix_devices and len(profiles) > 1:
         sections.append(_mixed([profile for profile, _ in profiles], rows))
     everything = [row for own in rows for row in own]
+    said = [*opened, *advice(last, latest.gallery), f"Measured on {latest.device}."]
     return Report(
         title=title,
-        sentences=[*opened, *advice(last, latest.gallery), f"Measured on {latest.device}."],
+        stem="profile",
+        sentences=said,
         sections=sections,
+        brief=[
+            *(_brief(section.tables[0], profile) for section, (profile, _) in zip(sections, profiles, strict=False)),
+            f"Front: not dominated in (L)atency, (P)airs/s, (M)emory, (I)ndex size; {noise.MARK} noisy, decides nothing",
+            *said,
+        ],
         main=pd.DataFrame(everything),
         data={
             "profiles": [profile.model_dump(mode="json") for profile, _ in profiles],
@@ -67,44 +69,21 @@ def build(
     )
 
 
-def write(report: Report, folder: Path | str) -> list[Path]:
-    """Write `profile.md`, `.html`, `.csv`, `.json`, `.tex` and the figures into a folder; returns the files."""
-    return render.write(report, folder, STEM)
-
-
-def terminal_table(report: Report) -> Rendering:
-    """The points for a terminal, best first, to be printed by rich, and the advice."""
-    parts: list[Any] = []
-    for (device, gallery), rows in report.main.groupby(["device", "gallery"], sort=False):
-        table = TerminalTable(
-            title=Text(f"{device}, gallery {gallery:,}"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-        )
-        for heading in ("Point", "rSum", "ms/query", "pairs/s", "MiB", "B/image", "Front"):
-            table.add_column(
-                heading,
-                justify="left" if heading in ("Point", "Front") else "right",
-                no_wrap=True,
-                overflow="ellipsis",
-                min_width=None if heading == "Point" else max(5, len(heading)),
-                max_width=24 if heading == "Point" else None,
-            )
-        for row in rows.sort_values("rsum", ascending=False, kind="stable").to_dict("records"):
-            cells = [
-                single_line(str(row["label"])),
-                fixed(row["rsum"], 1),
-                *(
-                    f"{noise.MARK if row.get(f'noisy_{key}') else ''}{_number(row[key])}"
-                    for key in ("t2i_ms", "pairs_per_second", "memory_mib", "index_bytes_per_image")
-                ),
-                "".join(axis.key[0].upper() for axis in AXES if row[f"front_{axis.key}"] is True),
-            ]
-            table.add_row(*map(Text, cells), style="" if row["fronts"] else "dim")
-        parts.append(table)
-    legend = (
-        f"Front: not dominated in (L)atency, (P)airs/s, (M)emory, (I)ndex size; {noise.MARK} noisy, decides nothing"
-    )
-    parts.append(Text(legend, style="dim"))
-    return Rendering(*parts, *(Text(sentence) for sentence in report.sentences))
+def _brief(points: Table, profile: Profile) -> Table:
+    """The points with the columns that a terminal has room for."""
+    rows = points.frame.to_dict("records")
+    letters = ["".join(axis.key[0].upper() for axis in AXES if row[f"front_{axis.key}"]) for row in rows]
+    columns = [
+        Column(key="label", title="Point"),
+        Column(key="rsum", title="rSum", kind="number"),
+        Column(key="t2i_ms", title="ms/query", kind="significant", digits=3, noise="noisy_t2i_ms"),
+        Column(key="pairs_per_second", title="pairs/s", kind="significant", digits=3, noise="noisy_pairs_per_second"),
+        Column(key="memory_mib", title="MiB", kind="significant", digits=3),
+        Column(key="index_bytes_per_image", title="B/image", kind="significant", digits=3),
+        Column(key="letters", title="Front"),
+    ]
+    caption = f"{profile.device}, gallery {profile.gallery:,}"
+    return replace(points, frame=points.frame.assign(letters=letters), columns=columns, caption=caption)
 
 
 def flat_metrics(row: Mapping[str, Any]) -> dict[str, float]:
@@ -247,7 +226,3 @@ def _scenarios(profile: Profile, suffix: str) -> Table:
         collapsed=True,
         for_paper=False,
     )
-
-
-def _number(value: Any) -> str:
-    return "" if value is None or pd.isna(value) else significant(float(value), 3)

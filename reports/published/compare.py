@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from harness.records.run import RunStore
-from harness.reports.document import render
-from harness.reports.document.model import Column, Report, Section, Table, fixed
+from harness.reports.document.model import Column, Report, Section, Table
+from harness.reports.document.text import fixed
 from harness.reports.published import rows as published
 from harness.reports.published.match import (
     PROTOCOLS,
@@ -72,20 +72,12 @@ def build(store: RunStore, run_ids: Sequence[str], *, tolerance: float = TOLERAN
         sections.append(_section(gallery, part, said, _extra(members, path), tolerance))
     return Report(
         title="Measured and published",
+        stem=STEM,
         sentences=sentences,
         sections=sections,
         main=pd.DataFrame(rows),
         data={"tolerance": tolerance, "run_ids": list(run_ids), "pairs": rows},
     )
-
-
-def write(report: Report, folder: Path | str) -> list[Path]:
-    """Write `compare-published.md`, `.html`, `.csv`, `.json` and `.tex` into a folder.
-
-    Raises:
-        ResultsNotWritable: the folder cannot be written.
-    """
-    return render.write(report, folder, STEM)
 
 
 def _compare(group: Group, frame: pd.DataFrame, size: int, tolerance: float) -> tuple[list[dict[str, Any]], str]:

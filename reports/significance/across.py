@@ -49,6 +49,7 @@ def build(results: Sequence[Result]) -> Report | None:
     made_with = ", ".join(f"{name} {number}" for name, number in versions().items())
     return Report(
         title=f"Across datasets: {metric_name(metric)}",
+        stem="significance",
         sentences=sentences,
         sections=[
             Section(title="Win counts", tables=[_wins_table(wins)], reading=reading),

@@ -11,7 +11,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from harness.reports.document import figures
-from harness.reports.document.model import Figure, fixed
+from harness.reports.document.model import Figure
+from harness.reports.document.text import fixed
 from harness.reports.significance.text import decimals, metric_name, p_text, primary_metric
 from harness.reports.statistics.ranking import RankedMethod
 from harness.reports.statistics.results import Comparison

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from harness.files.names import safe_name
-from harness.reports.document import render
 from harness.reports.document.model import Report, Section
 from harness.reports.significance import tables, text
 from harness.reports.significance.across import build as build_across
@@ -21,7 +19,6 @@ from harness.reports.significance.terminal import page as terminal_page
 from harness.reports.statistics.verdicts import tier_sentences
 
 __all__ = [
-    "STEM",
     "Request",
     "Result",
     "Subject",
@@ -33,7 +30,6 @@ __all__ = [
     "read_sources",
     "safe_name",
     "terminal_page",
-    "write",
 ]
 
 STEM = "significance"
@@ -50,6 +46,7 @@ def build(result: Result) -> Report:
     metric = text.metric_name(text.primary_metric(comparison))
     return Report(
         title=f"Significance: {subject.title}",
+        stem=STEM,
         sentences=[
             *first,
             text.headline(comparison),
@@ -86,18 +83,6 @@ def build(result: Result) -> Report:
         ),
         data=_data(result, metric),
     )
-
-
-def write(report: Report, folder: Path | str) -> list[Path]:
-    """Write `significance.md`, `.html`, `.csv`, `.json`, `.tex` and the figures into a folder.
-
-    Returns:
-        The files.
-
-    Raises:
-        ResultsNotWritable: the folder cannot be written.
-    """
-    return render.write(report, folder, STEM)
 
 
 def _pairs_section(result: Result, others: Sequence[str]) -> Section:

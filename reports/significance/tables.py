@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.reports.document.model import Column, Table, fixed, interval
+from harness.reports.document.model import Column, Table
+from harness.reports.document.text import fixed, interval
 from harness.reports.significance.sources import Evidence
 from harness.reports.significance.text import (
     decimals,

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from harness.reports.document.model import fixed, interval, single_line
+from harness.reports.document.text import fixed, interval, single_line
 from harness.reports.significance import text
 from harness.reports.significance.examine import Result
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from harness import __version__
-from harness.reports.document.model import fixed
+from harness.reports.document.text import fixed
 from harness.reports.statistics.corrections import LABELS
 from harness.reports.statistics.hits import components
 from harness.reports.statistics.refusals import COMFORTABLE_IMAGES, MINIMUM_SEEDS

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
-from rich.table import Table as TerminalTable
 
 from harness.files import strict_yaml
 from harness.records import noise
-from harness.records.run import atomic_path
 from harness.records.study import StudySummary, TrialSummary
-from harness.reports.document import render
-from harness.reports.document.model import Column, Figure, Report, Section, Table, fixed, significant
+from harness.reports.document.model import Column, Figure, Report, Section, Table
+from harness.reports.document.text import fixed, significant
 from harness.reports.sweep import figures as _sweep_figures
 from harness.reports.sweep.expected_performance import ExpectedPerformance, expected_performance, leaders
 from harness.spec.sweep import OBJECTIVES
 
-STEM = "sweep"
 BEST = "best.yaml"
 _READING = (
     "All figures are of the validation split: they chose these settings, so they flatter them. itm leaderboard EXP "
@@ -39,27 +36,21 @@ def build(summary: StudySummary, others: Sequence[StudySummary] = ()) -> Report:
     """
     rows = [_row(summary, trial) for trial in summary.trials]
     comparable = [o for o in others if o.entry.get("data_sha256") == summary.entry.get("data_sha256") and o.trials]
-    sections = [_best(summary), _importance(summary), _course(summary, rows)]
+    best = _best(summary)
+    sections = [best, _importance(summary), _course(summary, rows)]
     if len(summary.directions) > 1:
         sections.append(_pareto(summary, rows))
     sections.append(_expected([summary, *comparable]))
     return Report(
         title=f"Sweep of {summary.scorer}: {summary.study}",
+        stem="sweep",
         sentences=_opening(summary),
         sections=[section for section in sections if section is not None],
+        brief=_brief(summary, best),
         main=pd.DataFrame(rows),
         data={"tuning": summary.tuning, "best_entry": summary.best_entry, "study": summary.model_dump(mode="json")},
+        attachments={BEST: best_yaml(summary)} if summary.best_entry else {},
     )
-
-
-def write(report: Report, summary: StudySummary, folder: Path) -> list[Path]:
-    """Write `sweep.md`, `.html`, `.csv`, `.json`, `.tex`, the figures and `best.yaml` into a folder; returns the files."""
-    files = render.write(report, folder, STEM)
-    if summary.best_entry:
-        with atomic_path(folder / BEST) as path:
-            path.write_text(best_yaml(summary), encoding="utf-8")
-        files.append(folder / BEST)
-    return files
 
 
 def best_yaml(summary: StudySummary) -> str:
@@ -72,17 +63,12 @@ def best_yaml(summary: StudySummary) -> str:
     return head + strict_yaml.dump({"scorers": [summary.best_entry]})
 
 
-def terminal_table(summary: StudySummary) -> TerminalTable:
-    """The best settings for a terminal, to be printed by rich."""
-    best = summary.trial(_known(summary.best_trial))
-    title = f"best of {summary.budget.trials} trials: trial {best.number}, validation rSum {_rsum(best):.1f}"
-    table = TerminalTable(title=title, title_justify="left", box=None, header_style="bold")
-    table.add_column("setting")
-    table.add_column("best", justify="right")
-    table.add_column("searched")
-    for row in _settings(summary, best):
-        table.add_row(row["setting"], row["best"], row["searched"])
-    return table
+def _brief(summary: StudySummary, best: Section | None) -> list[Table | str]:
+    if best is None:
+        return ["No trial can be recommended."]
+    trial = summary.trial(_known(summary.best_trial))
+    caption = f"best of {summary.budget.trials} trials: trial {trial.number}, validation rSum {_rsum(trial):.1f}"
+    return [replace(best.tables[0], caption=caption)]
 
 
 def curves(studies: Sequence[StudySummary]) -> dict[str, ExpectedPerformance]:

@@ -96,7 +96,7 @@ def test_no_spreadsheet_takes_it_for_a_formula(text):
 @pytest.mark.parametrize("format", render.FORMATS)
 @pytest.mark.parametrize("text", IN_REPORTS.values(), ids=IN_REPORTS)
 def test_every_file_of_a_report_can_be_written(text, format, tmp_path):
-    written = render.write(report(text), tmp_path, "page", [format])
+    written = render.write(report(text), tmp_path, [format])
     content = written[0].read_text("utf-8")
     assert all(path.parent == tmp_path for path in written)
     if format == "html":

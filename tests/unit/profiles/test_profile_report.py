@@ -12,6 +12,7 @@ from rich.console import Console
 from harness.errors import InvalidRecord, InvalidSpec, UnknownName
 from harness.records.profile import Growth, Measure, Point, Profile, ProfileStore, ScenarioResult
 from harness.records.run import RankTable
+from harness.reports.document import render, terminal
 from harness.reports.profile import budget
 from harness.reports.profile import report as profile
 from harness.reports.profile.pareto import dominates, front, strongest_dominator
@@ -219,9 +220,7 @@ def test_a_noisy_point_is_marked_and_decides_nothing(tmp_path):
         "front_memory"
     ]
     assert rows["clip"]["front_latency"]
-    written = {
-        path.suffix: path.read_text("utf-8") for path in profile.write(report, tmp_path) if path.suffix != ".png"
-    }
+    written = {path.suffix: path.read_text("utf-8") for path in render.write(report, tmp_path) if path.suffix != ".png"}
     assert "~30.00" in written[".md"]
     assert "~30.00" in written[".html"]
     assert r"\textasciitilde{}30.00" in written[".tex"]
@@ -243,7 +242,7 @@ def test_a_profile_of_noisy_points_alone_advises_nothing():
 
 def test_everything_is_written_and_the_device_is_in_every_caption(tmp_path):
     report = built()
-    files = {path.name for path in profile.write(report, tmp_path)}
+    files = {path.name for path in render.write(report, tmp_path)}
     assert {f"profile.{ending}" for ending in ("md", "html", "csv", "json", "tex")} <= files
     keys = ("pareto-latency", "pareto-pairs", "pareto-memory", "pareto-index", "scaling", "cascades")
     assert {f"profile-{key}.svg" for key in keys} <= files
@@ -266,10 +265,10 @@ def test_devices_share_a_chart_only_when_asked():
 def test_hostile_labels_do_no_harm(tmp_path):
     points = (POINTS[0], point("<script>alert(1)</script> $x_$ | [b]", 300.0, 2.0, 1.0, 1.0))
     report = profile.build([(record(points), ranks(points))], title="P")
-    profile.write(report, tmp_path)
+    render.write(report, tmp_path)
     assert "<script>" not in (tmp_path / "profile.html").read_text()
     printed = io.StringIO()
-    Console(width=100, file=printed).print(profile.terminal_table(report))
+    Console(width=100, file=printed).print(terminal.Page(report))
     assert "<script>" in printed.getvalue()  # shown as it is, not read as markup
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from harness.reports.ablation import report as ablation
 from harness.reports.ablation.report import Ablated, Published
+from harness.reports.document import render
 
 PUBLISHED = Published({"": 516.2, "no_a": 502.8}, "A paper, Table 2")
 
@@ -60,14 +61,14 @@ def test_differences_are_those_of_the_records(runs, models):
 
 def test_the_page_says_what_is_compared_and_what_is_not(runs, models, tmp_path):
     report = _build(runs, models, published=PUBLISHED)
-    files = ablation.write(report, tmp_path / "out")
+    files = render.write(report, tmp_path / "out")
     page = (tmp_path / "out" / "ablation.md").read_text()
     assert "m beats m.no_a" in page
     assert "m.no_b against m: inconclusive" in page
     assert "A paper, Table 2" in page
     assert {path.name for path in files} >= {"ablation.csv", "ablation.html", "ablation.json", "ablation.tex"}
     assert [path for path in files if path.suffix == ".svg"]
-    again = ablation.write(_build(runs, models, published=PUBLISHED), tmp_path / "again")
+    again = render.write(_build(runs, models, published=PUBLISHED), tmp_path / "again")
     assert [path.read_bytes() for path in files] == [path.read_bytes() for path in again]
 
 

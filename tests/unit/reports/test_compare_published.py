@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.reports.document import render
 from harness.reports.published import compare as compare_published
 from harness.reports.published import rows as published
 from harness.reports.published.match import causes, measured
@@ -171,7 +172,7 @@ def test_seeds_are_one_method_with_a_spread(runs, add, printed):
 def test_all_formats_are_written(runs, add, printed, tmp_path):
     add(_recalls(printed), scorer="<b>evil</b>")
     add(_recalls(printed))
-    files = {path.suffix: path for path in compare_published.write(_build(runs), tmp_path)}
+    files = {path.suffix: path for path in render.write(_build(runs), tmp_path)}
     assert set(files) == {".md", ".html", ".csv", ".json", ".tex"}
     assert "<b>evil" not in files[".html"].read_text()
     assert len(json.loads(files[".json"].read_text())["data"]["pairs"]) == len(pd.read_csv(files[".csv"]))

@@ -14,7 +14,7 @@ from rich.console import Console
 from scipy import stats
 
 from harness.errors import InvalidRecord
-from harness.reports.document import render
+from harness.reports.document import render, terminal
 from harness.reports.document.model import is_missing
 from harness.reports.leaderboard import report as leaderboard
 
@@ -36,7 +36,7 @@ def reading(report) -> str:
 
 def shown(report, width: int) -> str:
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(leaderboard.terminal_table(report))
+    console.print(terminal.Page(report))
     return console.file.getvalue()
 
 
@@ -252,7 +252,7 @@ def test_a_noisy_cost_is_marked_in_its_cell_in_every_medium(three_scorers, tmp_p
     assert {name: bool(flat[name]) for name in labels if name in dict(figures)} == {
         name: (load or 0) > 6 for name, load in figures if name in labels
     }
-    leaderboard.write(report, tmp_path)
+    render.write(report, tmp_path)
     for suffix, mark in ((".md", "~3,286"), (".html", "~3,286"), (".tex", r"\textasciitilde{}3,286")):
         assert (tmp_path / f"leaderboard{suffix}").read_text("utf-8").count(mark) == 1
     assert "~3,286" in shown(report, 120)
@@ -273,8 +273,8 @@ def test_the_terminal_table_fits_and_reads_no_markup(three_scorers):
 
 
 def test_files_are_complete_and_byte_identical(three_scorers, tmp_path):
-    first = leaderboard.write(build(three_scorers, published=True), tmp_path / "a")
-    second = leaderboard.write(build(three_scorers, published=True), tmp_path / "b")
+    first = render.write(build(three_scorers, published=True), tmp_path / "a")
+    second = render.write(build(three_scorers, published=True), tmp_path / "b")
     assert {path.suffix for path in first} == {".md", ".html", ".csv", ".json", ".tex", ".svg", ".png"}
     assert [path.name for path in first] == [path.name for path in second]
     for one, other in zip(first, second, strict=True):

@@ -15,19 +15,9 @@ from harness.errors import ResultsNotWritable, UnknownName
 from harness.reports.document import figures
 from harness.reports.document.latex import escape as latex
 from harness.reports.document.markdown import escape as markdown
-from harness.reports.document.model import (
-    MISSING,
-    Column,
-    Figure,
-    Report,
-    Section,
-    Table,
-    cell,
-    fixed,
-    significant,
-    single_line,
-)
+from harness.reports.document.model import Column, Figure, Report, Section, Table, cell
 from harness.reports.document.render import FORMATS, render, write
+from harness.reports.document.text import MISSING, fixed, significant, single_line
 
 HOSTILE = (
     '<script>alert("1")</script> & | $x_{ \\input{/etc/passwd} % # ~ ^ `code` **b** [a](javascript:x) {{ 7*7 }} {% x %}'
@@ -57,9 +47,8 @@ def report(name: str = HOSTILE) -> Report:
         reading=[name],
         footnotes=[name],
     )
-    return Report(
-        title=name, sentences=[name], sections=[section], main=frame, data={name: np.float64(1.5), "nan": np.nan}
-    )
+    data = {name: np.float64(1.5), "nan": np.nan}
+    return Report(title=name, stem="r", sentences=[name], sections=[section], main=frame, data=data)
 
 
 class Page(HTMLParser):
@@ -172,14 +161,14 @@ def test_json_is_strict_and_whole():
 
 
 def test_csv_reads_back(tmp_path):
-    write(report(), tmp_path, "r", formats=["csv"])
+    write(report(), tmp_path, formats=["csv"])
     back = pd.read_csv(tmp_path / "r.csv")
     assert back["name"].tolist() == [HOSTILE, "plain"]
     assert back["x"].iloc[0] == 61.24
 
 
 def test_figures_are_files_beside_the_markdown_and_repeat_to_the_byte(tmp_path):
-    first, second = (write(report(), tmp_path / name, "r") for name in "ab")
+    first, second = (write(report(), tmp_path / name) for name in "ab")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     assert {path.suffix for path in first} == {f".{f}" for f in FORMATS} | {".svg", ".png"}
     (link,) = re.findall(r"\]\(([\w.-]+\.svg)\)", (tmp_path / "a" / "r.md").read_text())
@@ -200,7 +189,7 @@ def test_unknown_formats_and_unwritable_folders_say_so(tmp_path):
         render(report(), "docx")
     (tmp_path / "file").touch()
     with pytest.raises(ResultsNotWritable):
-        write(report("plain"), tmp_path / "file", "r", formats=["md"])
+        write(report("plain"), tmp_path / "file", formats=["md"])
 
 
 @pytest.mark.parametrize(

@@ -415,7 +415,7 @@ def test_the_advice_follows_where_the_variance_lies(runs, table):
 
 def test_writing_twice_gives_the_same_bytes(five, tmp_path):
     for name in ("one", "two"):
-        significance.write(build(examine(only(five), Request(**QUICK))), tmp_path / name)
+        render.write(build(examine(only(five), Request(**QUICK))), tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert "significance-critical-difference.svg" in files
     for name in files:

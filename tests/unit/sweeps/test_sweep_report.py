@@ -10,6 +10,7 @@ import pytest
 from harness.errors import InvalidRecord
 from harness.files import strict_yaml
 from harness.records.study import StudySummary, TrialSummary, read_summary, write_summary
+from harness.reports.document import render
 from harness.reports.sweep import report as sweep
 from harness.reports.sweep.expected_performance import expected_performance
 from harness.spec import load_experiment
@@ -78,7 +79,7 @@ def test_the_report_names_the_best_what_it_cost_and_what_failed(tmp_path):
     assert "own settings (trial 0) reached 300.0" in built.sentences[0]
     assert "5 trials (3 complete, 1 pruned, 1 failed), 50 training steps, 10 s" in built.sentences[1]
     assert "no other trial surpassed" in sweep.build(study(best_trial=0)).sentences[0]
-    files = {path.name for path in sweep.write(built, summary, tmp_path)}
+    files = {path.name for path in render.write(built, tmp_path)}
     assert {
         "sweep.md",
         "sweep.html",

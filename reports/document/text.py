@@ -1,0 +1,83 @@
+"""How numbers and untrusted texts are printed: one form for every table, sentence and figure."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+
+MISSING = "—"
+
+
+def fixed(value: float, digits: int) -> str:
+    """A number with a fixed number of decimals, separated thousands and a true minus sign.
+
+    >>> fixed(1234.56, 1), fixed(-0.04, 1)
+    ('1,234.6', '0.0')
+    """
+    text = f"{value:,.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}") if float(text.replace(",", "")) else text.lstrip("-")
+
+
+def significant(value: float, digits: int) -> str:
+    """A number with that many significant digits, written out; whole digits are kept.
+
+    >>> [significant(value, 3) for value in (0.01234, 1.234, 12345.6)]
+    ['0.0123', '1.23', '12,346']
+    """
+    if not math.isfinite(value) or value == 0:
+        return fixed(value, 0)
+    magnitude = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+    return fixed(value, max(0, digits - 1 - magnitude))
+
+
+def interval(low: float, high: float, digits: int) -> str:
+    """An interval in brackets.
+
+    >>> interval(0.25, 1.5, 1)
+    '[0.2, 1.5]'
+    """
+    return f"[{fixed(low, digits)}, {fixed(high, digits)}]"
+
+
+def p_value(p: float) -> str:
+    """A p-value as papers print it, with three decimals.
+
+    >>> p_value(0.0123), p_value(0.0001), p_value(1.0)
+    ('.012', '< .001', '1.000')
+    """
+    return "< .001" if p < 0.0005 else f"{p:.3f}".removeprefix("0")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a list in prose.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, which takes an s in the plural.
+
+    >>> counted(1, "seed"), counted(1000, "image")
+    ('1 seed', '1,000 images')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def single_line(text: str) -> str:
+    r"""Untrusted text on one line, without control or direction-changing characters.
+
+    >>> single_line("a\x1b[31m\n b")
+    'a[31m b'
+    """
+    kept = (" " if c.isspace() else c for c in text)
+    return " ".join("".join(c for c in kept if unicodedata.category(c) not in ("Cc", "Cf", "Cs")).split())
+
+
+def shortened(text: str, limit: int) -> str:
+    """Untrusted text on one line of at most `limit` characters, the last of which says that something is missing."""
+    text = single_line(text)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
