@@ -17,7 +17,7 @@ from harness.reports.leaderboard.board import device
 from harness.reports.runs.loading import Gallery, Group, finished_records, groups, method_runs
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.hits import METRICS, RECALLS
-from harness.reports.statistics.refusals import MINIMUM_SEEDS, Claim
+from harness.reports.statistics.refusals import default_claim
 from harness.reports.statistics.results import Comparison, PairRow
 from harness.reports.statistics.verdicts import verdict
 
@@ -128,8 +128,7 @@ def _section(
     published: Published | None,
 ) -> tuple[Section, list[dict[str, Any]]]:
     runs = [method_runs(store, group) for group in members.values()]
-    claim: Claim = "method" if min(len(run.seeds) for run in runs) >= MINIMUM_SEEDS else "checkpoint"
-    comparison = compare(runs, claim=claim, pairs=reference, allow_unequal_seeds=True)
+    comparison = compare(runs, claim=default_claim(runs), pairs=reference, allow_unequal_seeds=True)
     removed = {model.label: model.removed for model in models}
     rows = [_row(gallery, group, members[reference], comparison, removed, published) for group in members.values()]
     order = {label: position for position, label in enumerate(comparison.methods)}

@@ -18,7 +18,7 @@ from harness.reports.statistics.errors import InvalidComparison, TooFewImages
 from harness.reports.statistics.hits import METRICS, RECALLS
 from harness.reports.statistics.intervals import Interval, single_interval
 from harness.reports.statistics.ranking import RankedMethod, tiers
-from harness.reports.statistics.refusals import MINIMUM_SEEDS, Claim
+from harness.reports.statistics.refusals import default_claim
 from harness.reports.statistics.results import Comparison
 from harness.reports.statistics.runs import MethodRuns
 
@@ -174,9 +174,10 @@ def describe_device(environment: Mapping[str, Any]) -> str:
 def _compare(runs: Sequence[MethodRuns]) -> tuple[Comparison | None, str]:
     if len(runs) < 2:
         return None, "There is nothing to compare it with, so it has no tier." if runs else ""
-    claim: Claim = "method" if min(len(r.seeds) for r in runs) >= MINIMUM_SEEDS else "checkpoint"
     try:
-        return compare(runs, metrics=("rsum",), claim=claim, correction="maxt", allow_unequal_seeds=True), ""
+        return compare(
+            runs, metrics=("rsum",), claim=default_claim(runs), correction="maxt", allow_unequal_seeds=True
+        ), ""
     except InvalidComparison as error:
         return None, f"The methods have no tiers, since they could not be compared: {error}."
 

@@ -15,8 +15,8 @@ import pandas as pd
 
 from harness.errors import InvalidRecord
 from harness.files.kinds import identify, mismatch
+from harness.reports.statistics.hits import RECALLS
 
-RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
 _TEXTS = ("method", "variant", "visual_backbone", "text_encoder", "dataset", "protocol", "source")
 #: Papers round six recalls to one decimal each; a printed rSum further off than this is an error in print.
 RSUM_TOLERANCE = 0.15

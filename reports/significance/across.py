@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.reports.document.model import Column, Report, Section, Table
 from harness.reports.significance.examine import Result
-from harness.reports.significance.text import decimals, metric_name, p_text, primary_metric, versions
+from harness.reports.significance.text import decimals, metric_name, p_text, versions
 from harness.reports.statistics.across import (
     MINIMUM_DATASETS,
     DatasetDifference,
@@ -33,7 +33,7 @@ def build(results: Sequence[Result]) -> Report | None:
     pairs = _common_pairs(counted)
     if len(counted) < 2 or not pairs:
         return None
-    metric = primary_metric(results[0].comparison)
+    metric = results[0].comparison.primary
     flat = [_row(result, row, result in counted) for result in results for row in _of_pairs(result, pairs)]
     wins = [_wins(counted, pair) for pair in pairs]
     names = ", ".join(result.subject.title for result in counted)
@@ -81,14 +81,14 @@ def _common_pairs(results: Sequence[Result]) -> list[tuple[str, str]]:
     """Unordered pairs compared on at least two datasets, named as where they were met first."""
     met: dict[frozenset[str], list[tuple[str, str]]] = {}
     for result in results:
-        for row in result.comparison.of_metric(primary_metric(result.comparison)):
+        for row in result.comparison.of_metric(result.comparison.primary):
             met.setdefault(frozenset((row.a, row.b)), []).append((row.a, row.b))
     return [orders[0] for orders in met.values() if len(orders) > 1]
 
 
 def _of_pairs(result: Result, pairs: Sequence[tuple[str, str]]) -> list[tuple[PairRow, int]]:
     """The rows of those pairs, each with the sign that turns it into the pair's order."""
-    metric = primary_metric(result.comparison)
+    metric = result.comparison.primary
     signs = dict.fromkeys(pairs, 1) | {(b, a): -1 for a, b in pairs}
     rows = result.comparison.of_metric(metric)
     return [(row, signs[row.a, row.b]) for row in rows if (row.a, row.b) in signs]

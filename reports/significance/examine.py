@@ -11,9 +11,9 @@ from harness.reports.significance.sources import Subject
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.corrections import Correction
 from harness.reports.statistics.errors import InvalidSetting
-from harness.reports.statistics.hits import METRICS, components, image_columns
+from harness.reports.statistics.hits import METRICS, components, image_columns, primary_metric
 from harness.reports.statistics.ranking import RankedMethod, tiers
-from harness.reports.statistics.refusals import MINIMUM_SEEDS, Claim, refuse_aggregate_only
+from harness.reports.statistics.refusals import Claim, default_claim, refuse_aggregate_only
 from harness.reports.statistics.results import Comparison
 from harness.reports.statistics.runs import MethodRuns
 from harness.reports.statistics.settings import check_choices, checked_margins, checked_metrics
@@ -47,7 +47,7 @@ class Request:
         # Before any file is read: nothing of this depends on what was recorded.
         names = checked_metrics(self.metrics)
         check_choices(self.claim or "checkpoint", self.correction, self.alpha, self.resamples, self.seed)
-        primary = "rsum" if "rsum" in names else names[0]
+        primary = primary_metric(names)
         if "" in self.equivalence and primary in self.equivalence:
             raise InvalidSetting(f"{primary} is the primary metric and has two equivalence margins; declare one")
         checked_margins({metric or primary: delta for metric, delta in self.equivalence.items()}, names, primary)
@@ -100,12 +100,11 @@ def examine(subject: Subject, request: Request) -> Result:
         have = f"only '{chosen[0].name}'" if chosen else "no method"
         raise InvalidSetting(f"a comparison needs 2 methods, there is {have} on {subject.title}; record or add another")
     ordered = _best_first(chosen, request)
-    claim: Claim = "method" if min(len(run.seeds) for run in ordered) >= MINIMUM_SEEDS else "checkpoint"
-    primary = "rsum" if "rsum" in request.metrics else request.metrics[0]
+    primary = primary_metric(request.metrics)
     comparison = compare(
         ordered,
         metrics=request.metrics,
-        claim=request.claim or claim,
+        claim=request.claim or default_claim(ordered),
         correction=request.correction,
         alpha=request.alpha,
         resamples=request.resamples,
@@ -156,6 +155,6 @@ def _refuse_published(subject: Subject, unknown: Sequence[str]) -> None:
 
 def _best_first(methods: Sequence[MethodRuns], request: Request) -> list[MethodRuns]:
     """By mean score, so that most differences are positive; the order given for equal scores."""
-    primary = "rsum" if "rsum" in request.metrics else checked_metrics(request.metrics)[0]
+    primary = primary_metric(request.metrics)
     scores = [round(float(image_columns([run], [primary]).scores[0, 0]), 9) for run in methods]
     return [methods[i] for i in sorted(range(len(methods)), key=lambda i: -scores[i])]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.reports.document import figures
 from harness.reports.document.model import Figure
 from harness.reports.document.text import fixed
-from harness.reports.significance.text import decimals, metric_name, p_text, primary_metric
+from harness.reports.significance.text import decimals, metric_name, p_text
 from harness.reports.statistics.ranking import RankedMethod
 from harness.reports.statistics.results import Comparison
 
@@ -27,7 +27,7 @@ _SHADES = ("#f3f5f7", "#b7d4ea", "#5c9fcb", "#0b4f80")
 
 def forest(comparison: Comparison) -> Figure | None:
     """Every pair's difference with its interval; None where they are too many to be read."""
-    metric = primary_metric(comparison)
+    metric = comparison.primary
     rows = comparison.of_metric(metric)
     if len(rows) > MOST_PAIRS:
         return None
@@ -72,7 +72,7 @@ def matrix(comparison: Comparison) -> Figure | None:
     """Heat map of corrected p and difference, methods from best to worst; None unless all pairs of 3 to 30 are there."""
     import seaborn  # here: it imports pyplot, which reading a report does not need
 
-    metric = primary_metric(comparison)
+    metric = comparison.primary
     size = len(comparison.methods)
     p = comparison.p_matrix(metric)
     if not 3 <= size <= MOST_METHODS or np.isnan(p).any():
@@ -131,7 +131,7 @@ def groups_diagram(comparison: Comparison, ranking: Sequence[RankedMethod]) -> F
         return None
     from scikit_posthocs import critical_difference_diagram
 
-    metric = primary_metric(comparison)
+    metric = comparison.primary
     place = [comparison.methods.index(method.name) for method in ranking]
     apart = (comparison.p_matrix(metric) <= comparison.alpha)[np.ix_(place, place)]
     scores = [method.score for method in ranking]

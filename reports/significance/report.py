@@ -43,7 +43,7 @@ def build(result: Result) -> Report:
     """
     comparison, subject = result.comparison, result.subject
     first, others = text.verdict_sentences(comparison)
-    metric = text.metric_name(text.primary_metric(comparison))
+    metric = text.metric_name(comparison.primary)
     return Report(
         title=f"Significance: {subject.title}",
         stem=STEM,

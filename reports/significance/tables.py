@@ -18,7 +18,6 @@ from harness.reports.significance.text import (
     metric_name,
     outcome,
     p_text,
-    primary_metric,
     short_advice,
 )
 from harness.reports.statistics.intervals import single_interval
@@ -60,7 +59,7 @@ def flat_row(row: PairRow) -> dict[str, Any]:
 
 def pairs_table(comparison: Comparison) -> Table:
     """Difference, intervals, p and counts of every pair on the primary metric."""
-    metric = primary_metric(comparison)
+    metric = comparison.primary
     rows = comparison.of_metric(metric)
     caption = f"Pairs on {metric_name(metric)}: A minus B in points, {_level(comparison)} intervals"
     return Table(
@@ -74,7 +73,7 @@ def pairs_table(comparison: Comparison) -> Table:
 
 def other_metrics_table(comparison: Comparison) -> Table | None:
     """The same for all other metrics, by metric; None if there are none."""
-    primary = primary_metric(comparison)
+    primary = comparison.primary
     others = [metric for metric in comparison.metrics if metric != primary]
     rows = [row for metric in others for row in comparison.of_metric(metric)]
     if not rows:
@@ -97,7 +96,7 @@ def other_metrics_table(comparison: Comparison) -> Table | None:
 
 def scores_table(comparison: Comparison, methods: Sequence[MethodRuns], ranking: Sequence[RankedMethod]) -> Table:
     """Each method's score with its own interval and, after all pairs were compared, tier and rank interval."""
-    metric = primary_metric(comparison)
+    metric = comparison.primary
     places = {place.name: place for place in ranking}
     frame = pd.DataFrame([_score(run, metric, comparison, places.get(run.name)) for run in methods])
     columns = [
@@ -121,7 +120,7 @@ def scores_table(comparison: Comparison, methods: Sequence[MethodRuns], ranking:
 
 def variance_table(comparison: Comparison) -> Table:
     """Where the uncertainty of each pair comes from."""
-    metric = primary_metric(comparison)
+    metric = comparison.primary
     rows: list[dict[str, Any]] = [
         {
             "a": row.a,
@@ -157,7 +156,7 @@ def variance_table(comparison: Comparison) -> Table:
 
 def power_table(comparison: Comparison) -> Table:
     """What the set-up detects, and the images that a difference worth finding would need."""
-    metric = primary_metric(comparison)
+    metric = comparison.primary
     digits = decimals(metric)
     rows = [
         {

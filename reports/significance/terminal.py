@@ -36,7 +36,7 @@ def page(result: Result) -> Group:
 
 def _table(result: Result) -> Table:
     comparison = result.comparison
-    metric = text.primary_metric(comparison)
+    metric = comparison.primary
     rows = comparison.of_metric(metric)
     title = Text(f"{text.metric_name(metric)}, A minus B, {100 * (1 - comparison.alpha):g} % interval")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)

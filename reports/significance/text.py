@@ -27,11 +27,6 @@ _HOW = {
 }
 
 
-def primary_metric(comparison: Comparison) -> str:
-    """The metric that verdicts and rankings are about: rSum if it was compared, else the first."""
-    return "rsum" if "rsum" in comparison.metrics else comparison.metrics[0]
-
-
 def metric_name(metric: str) -> str:
     """`rSum` or `t2i R@1`."""
     if metric == "rsum":
@@ -61,7 +56,7 @@ def outcome(row: PairRow) -> str:
 
 def headline(comparison: Comparison) -> str:
     """How many pairs were told apart, in one sentence."""
-    metric = primary_metric(comparison)
+    metric = comparison.primary
     rows = comparison.of_metric(metric)
     differ = sum(outcome(row) in ("A better", "B better") for row in rows)
     equal = sum(outcome(row) == "equivalent" for row in rows)
@@ -93,7 +88,7 @@ def verdict_sentences(comparison: Comparison) -> tuple[list[str], list[str]]:
 
     Of many, the best method's come first and the others are left.
     """
-    metric = primary_metric(comparison)
+    metric = comparison.primary
     both = list(zip(verdicts(comparison, metric), comparison.of_metric(metric), strict=True))
     both.sort(key=lambda pair: _OUTCOMES.index(outcome(pair[1])))
     if len(both) > MOST_VERDICTS:
@@ -176,7 +171,7 @@ def ranking_reading(comparison: Comparison) -> list[str]:
 
 def variance_sentences(comparison: Comparison) -> list[str]:
     """Images against seeds, and the advice that follows."""
-    rows = comparison.of_metric(primary_metric(comparison))
+    rows = comparison.of_metric(comparison.primary)
     if comparison.claim == "checkpoint":
         return [
             "A claim about checkpoints has one source of uncertainty, the sampling of test images; more images narrow it. "
@@ -203,7 +198,7 @@ def short_advice(row: PairRow) -> str:
 
 def power_sentences(comparison: Comparison) -> list[str]:
     """What the set-up could have found."""
-    rows = comparison.of_metric(primary_metric(comparison))
+    rows = comparison.of_metric(comparison.primary)
     smallest, largest = (f(row.detectable_corrected for row in rows) for f in (min, max))
     digits = decimals(rows[0].metric)
     span = fixed(smallest, digits) if len(rows) == 1 else f"{fixed(smallest, digits)} to {fixed(largest, digits)}"

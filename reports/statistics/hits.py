@@ -75,6 +75,11 @@ class ImageColumns:
         return numerators * self.scale[k] - np.einsum("gn,g->n", self.groups, group_means)
 
 
+def primary_metric(metrics: Sequence[str]) -> str:
+    """The metric that verdicts and rankings are about: rSum if it is there, else the first."""
+    return "rsum" if "rsum" in metrics else metrics[0]
+
+
 def components(metric: str) -> tuple[tuple[str, int], ...]:
     """The (direction, K) recalls that a metric sums.
 

@@ -39,6 +39,11 @@ class Notice:
     message: str
 
 
+def default_claim(methods: Sequence[MethodRuns]) -> Claim:
+    """The widest claim that every method has the seeds for."""
+    return "method" if min(len(runs.seeds) for runs in methods) >= MINIMUM_SEEDS else "checkpoint"
+
+
 def refuse_aggregate_only(names: Sequence[str]) -> None:
     """Refuse methods that exist only as published averages.
 

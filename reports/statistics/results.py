@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from harness.errors import UnknownName
 from harness.reports.statistics.corrections import Correction
 from harness.reports.statistics.equivalence import Equivalence
+from harness.reports.statistics.hits import primary_metric
 from harness.reports.statistics.method_claim import VarianceSplit
 from harness.reports.statistics.queries import QueryDiagnostics
 from harness.reports.statistics.refusals import Claim, Notice
@@ -109,6 +110,11 @@ class Comparison:
     rows: tuple[PairRow, ...]
     families: tuple[Family, ...]
     notices: tuple[Notice, ...]
+
+    @property
+    def primary(self) -> str:
+        """The metric that verdicts and rankings are about."""
+        return primary_metric(self.metrics)
 
     def of_metric(self, metric: str) -> tuple[PairRow, ...]:
         """The rows of one metric, in the order of the pairs.
