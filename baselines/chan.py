@@ -8,12 +8,15 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from harness.backbones.base import ImageEncoder, TextEncoder
+from harness.backbones.vocabulary import MASK
 from harness.fragments import Fragments
-from harness.scorer import Scorer, ScorerConfig
+from harness.scorer import ScorerConfig
+from harness.scorers import recipes
+from harness.scorers.authors.layout import AuthorCheckpoints
+from harness.scorers.bases import UnitFragmentScorer
 from harness.similarity import LogSumExp, Max, MaxSimKernel, Mean, PackedForm, Pooling, SoftmaxMean, Sum, max_sim
 
-#: Visual hard assignment gives one similarity a word (its best region), textual one a region (its best word).
+#: Visual hard assignment gives one similarity per word (its best region), textual one per region (its best word).
 DIRECTIONS = {"vha": "t2i", "tha": "i2t"}
 POOLINGS: dict[str, Callable[[float], Pooling]] = {
     "lse": lambda temperature: LogSumExp(1 / temperature),
@@ -22,6 +25,23 @@ POOLINGS: dict[str, Callable[[float], Pooling]] = {
     "max": lambda _: Max(),
     "softmax": SoftmaxMean,
 }
+AUTHOR_CHECKPOINTS = AuthorCheckpoints(
+    {
+        "coding_type": ("coding", {"VHACoding": "vha", "THACoding": "tha"}),
+        "pooling_type": (
+            "pooling",
+            {
+                "LSEPooling": "lse",
+                "MeanPooling": "mean",
+                "SumPooling": "sum",
+                "MaxPooling": "max",
+                "SoftmaxPooling": "softmax",
+            },
+        ),
+        "belta": ("temperature", None),
+    },
+    added_words=(MASK,),
+)
 
 
 class ChanConfig(ScorerConfig):
@@ -34,12 +54,15 @@ class ChanConfig(ScorerConfig):
     temperature: float = Field(0.1, gt=0, description="of lse (whose result is not scaled back) and softmax")
 
 
-class Chan(Scorer):
+class Chan(UnitFragmentScorer):
     """The best region of each word (or the best word of each region), pooled.
 
     The authors' bi-GRU starts from GloVe (`text.embeddings`) and their regions attend to each other
     (`image.self_attention`); with BERT (variant `bert`) take `text={name: transformer, model: bert-base-uncased}` and
     plain regions.
+
+    Source:
+        Pan et al., CHAN, eq. 5-9. Differs: padding is masked with -inf, where the authors write -1.
     """
 
     Config = ChanConfig
@@ -55,18 +78,10 @@ class Chan(Scorer):
         "bert": {"coding": "vha", "pooling": "mean"},
     }
     recipe: ClassVar = {
-        "epochs": 25,
+        **recipes.VSE_INFINITY,
         "batch_size": 384,
-        "optimizer": "adamw",
-        "learning_rate": 5e-4,
         "weight_decay": 0.01,
-        "schedule": "step",
-        "decay_epochs": (15,),
-        "decay_factor": 0.1,
-        "gradient_clip": 2.0,
-        "objective": "triplet",
         "margin": 0.05,
-        "all_negatives_epochs": 1,
         "region_drop": 0.2,
         "word_masking": 0.2,
     }
@@ -80,41 +95,14 @@ class Chan(Scorer):
         "training.temperature": {"low": 0.02, "high": 1.0},
     }
     citation = "Pan et al., Fine-grained Image-text Matching by Cross-modal Hard Aligning Network, CVPR 2023"
+    author_checkpoints = AUTHOR_CHECKPOINTS
 
-    def __init__(
-        self,
-        config: ChanConfig | None = None,
-        image_encoder: ImageEncoder | None = None,
-        text_encoder: TextEncoder | None = None,
-    ):
-        super().__init__(config, image_encoder, text_encoder)
+    def setup(self) -> None:
         self._direction = DIRECTIONS[self.config.coding]
         self._pooling = POOLINGS[self.config.pooling](self.config.temperature)
 
-    def prepare_images(self, images: Fragments) -> Fragments:
-        """Regions as unit vectors."""
-        return images.normalized()
-
-    def prepare_texts(self, texts: Fragments) -> Fragments:
-        """Words as unit vectors."""
-        return texts.normalized()
-
     def score(self, images: Fragments, texts: Fragments) -> Tensor:
-        """Score every image against every caption.
-
-        Args:
-            images: I images, features (I, R, D).
-            texts: T captions, features (T, W, D).
-
-        Returns:
-            Similarity (I, T); with `lse` in units of the temperature, about ten times a cosine.
-
-        Raises:
-            InvalidFragments: the two sides differ in D.
-
-        Source:
-            Pan et al., CHAN, eq. 5-9. Differs: padding is masked with -inf, where the authors write -1.
-        """
+        """(I, T); with `lse` in units of the temperature, about ten times a cosine. Otherwise as `Scorer.score`."""
         return max_sim(
             images.features,
             images.mask,

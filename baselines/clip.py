@@ -6,7 +6,6 @@ import math
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -15,8 +14,9 @@ from harness.backbones.base import ImageEncoder, TextEncoder
 from harness.errors import InvalidSpec
 from harness.fragments import Fragments
 from harness.losses import contrastive
-from harness.scorer import Scorer, ScorerConfig
-from harness.scorers.features import clean, dot_products, global_fragment, mean_of_real
+from harness.scorer import ScorerConfig
+from harness.scorers.bases import GlobalVectorScorer, unit_vector
+from harness.scorers.features import clean, mean_of_real
 from harness.spec import Component
 
 #: Largest factor on the cosines, as in the authors' training.
@@ -41,7 +41,7 @@ class ClipScorerConfig(ScorerConfig):
         return self
 
 
-class Clip(Scorer):
+class Clip(GlobalVectorScorer):
     """The cosine of global embeddings; several fragments of an item are averaged, so any pair of backbones fits.
 
     Args:
@@ -75,52 +75,27 @@ class Clip(Scorer):
     default_image: ClassVar = Component(name="open_clip", options={"model": "small"})
     default_text: ClassVar = Component(name="open_clip", options={"model": "small"})
 
-    def __init__(
-        self,
-        config: ClipScorerConfig | None = None,
-        image_encoder: ImageEncoder | None = None,
-        text_encoder: TextEncoder | None = None,
-    ):
-        super().__init__(config, image_encoder, text_encoder)
+    def setup(self) -> None:
+        """The towers of the config's model, and the learned temperature."""
         if self.config.model:
-            self.image_encoder, self.text_encoder = _towers(self.config, image_encoder, text_encoder)
+            self.image_encoder, self.text_encoder = _towers(self.config, self.image_encoder, self.text_encoder)
             # The towers now say which model it is; a saved config that said it too would be built twice.
             self.config = self.config.model_copy(update={"model": None, "pretrained": None})
         self.log_scale = nn.Parameter(torch.tensor(-math.log(self.config.initial_temperature)))
 
     def prepare_images(self, images: Fragments) -> Fragments:
-        """One unit vector an image."""
+        """One unit vector per image."""
         return _unit_mean(images)
 
     def prepare_texts(self, texts: Fragments) -> Fragments:
-        """One unit vector a caption."""
+        """One unit vector per caption."""
         return _unit_mean(texts)
 
-    def score(self, images: Fragments, texts: Fragments) -> Tensor:
-        """Score every image against every caption.
-
-        Args:
-            images: I images, features (I, R, D); R = 1 is a global embedding.
-            texts: T captions, features (T, W, D).
-
-        Returns:
-            Cosine (I, T), in [-1, 1].
-
-        Raises:
-            InvalidFragments: the two sides differ in D.
-        """
-        return dot_products(_unit_mean(images), _unit_mean(texts))
-
     def losses(self, images: Fragments, texts: Fragments, image_ids: Tensor) -> dict[str, Tensor]:
-        """The symmetric contrastive loss with a learned temperature.
-
-        Args:
-            images: B images, row b belongs to caption b.
-            texts: B captions.
-            image_ids: (B,) int64; other pairs with equal ids are left out of the denominators.
+        """The symmetric contrastive loss with a learned temperature; arguments as `Scorer.losses`.
 
         Source:
-            Radford et al., figure 3. Differs: pairs of the same image are no negatives.
+            Radford et al., figure 3. Differs: pairs of the same image are not negatives.
         """
         with torch.no_grad():  # the bound is on the parameter, as in the authors' training: it can come back from there
             self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
@@ -129,7 +104,7 @@ class Clip(Scorer):
 
 def _unit_mean(items: Fragments) -> Fragments:
     """The mean of the real fragments as a unit vector, (N, 1, D)."""
-    return global_fragment(F.normalize(mean_of_real(clean(items), items.mask), dim=-1))
+    return unit_vector(mean_of_real(clean(items), items.mask))
 
 
 def _towers(

@@ -8,23 +8,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from harness.fragments import Fragments
-from harness.scorer import Objective, Scorer, ScorerConfig
+from harness.losses import one_way_contrast
+from harness.scorer import Objective, ScorerConfig
+from harness.scorers import recipes
+from harness.scorers.bases import UnitFragmentScorer
 from harness.similarity import PackedForm, max_sim
 from harness.similarity.gpu import fused
 from harness.similarity.packed.kernels import Kernel, Scratch, largest_over_positions
 from harness.similarity.packed.layout import Bucket, Group
 from harness.similarity.reductions import precise, total_
-
-if TYPE_CHECKING:
-    from harness.backbones.base import ImageEncoder, TextEncoder
 
 #: Weights of s_i2t and s_t2i in the score; those that are 0 are neither computed nor trained.
 COMBINATIONS: dict[str, dict[str, float]] = {
@@ -51,7 +50,7 @@ class LateInteractionConfig(ScorerConfig):
     initial_temperature: float = Field(0.07, ge=1 / LARGEST_SCALE, description="of the contrastive objective")
 
 
-class LateInteraction(Scorer):
+class LateInteraction(UnitFragmentScorer):
     """Mean over the tokens of one side of their best cosine on the other side.
 
     With frozen CLIP towers this is a probe and no reproduction: their tokens were never trained for it.
@@ -71,20 +70,7 @@ class LateInteraction(Scorer):
         "triplet": {"objective": "triplet"},
     }
     #: FILIP gives settings of a large pre-training only; these are those of the other baselines, for like with like.
-    recipe: ClassVar = {
-        "epochs": 25,
-        "batch_size": 128,
-        "optimizer": "adamw",
-        "learning_rate": 5e-4,
-        "weight_decay": 1e-4,
-        "schedule": "step",
-        "decay_epochs": (15,),
-        "decay_factor": 0.1,
-        "gradient_clip": 2.0,
-        "objective": "triplet",
-        "margin": 0.2,
-        "all_negatives_epochs": 1,
-    }
+    recipe: ClassVar = recipes.VSE_INFINITY
     search_space: ClassVar = {
         "config.combination": ["mean", "sum", "t2i", "i2t"],
         "config.initial_temperature": {
@@ -98,23 +84,9 @@ class LateInteraction(Scorer):
     }
     citation = "Yao et al., FILIP: Fine-grained Interactive Language-Image Pre-Training, ICLR 2022"
 
-    def __init__(
-        self,
-        config: LateInteractionConfig | None = None,
-        image_encoder: ImageEncoder | None = None,
-        text_encoder: TextEncoder | None = None,
-    ):
-        super().__init__(config, image_encoder, text_encoder)
+    def setup(self) -> None:
         self._weights = COMBINATIONS[self.config.combination]
         self.direction_losses = OBJECTIVES[self.config.objective](self.config)
-
-    def prepare_images(self, images: Fragments) -> Fragments:
-        """Image tokens as unit vectors."""
-        return images.normalized()
-
-    def prepare_texts(self, texts: Fragments) -> Fragments:
-        """Words as unit vectors."""
-        return texts.normalized()
 
     def directions(self, images: Fragments, texts: Fragments) -> dict[str, Tensor]:
         """Those of s_i2t (I, T) and s_t2i (I, T) that the combination weighs, by name."""
@@ -125,18 +97,7 @@ class LateInteraction(Scorer):
         }
 
     def score(self, images: Fragments, texts: Fragments) -> Tensor:
-        """Score every image against every caption.
-
-        Args:
-            images: I images, features (I, R, D), prepared or not.
-            texts: T captions, features (T, W, D), prepared or not.
-
-        Returns:
-            Similarity (I, T): a mean cosine in [-1, 1], in [-2, 2] for the combination `sum`.
-
-        Raises:
-            InvalidFragments: the two sides differ in D.
-        """
+        """(I, T): a mean cosine in [-1, 1], in [-2, 2] for the combination `sum`; otherwise as `Scorer.score`."""
         return self._combined(self.directions(images, texts))
 
     def losses(self, images: Fragments, texts: Fragments, image_ids: Tensor) -> dict[str, Tensor]:
@@ -199,13 +160,6 @@ OBJECTIVES: dict[str, Callable[[LateInteractionConfig], nn.Module]] = {
     "contrastive": DirectionalContrast,
     "triplet": CombinedScoreObjective,
 }
-
-
-def one_way_contrast(logits: Tensor, image_ids: Tensor) -> Tensor:
-    """Mean cross-entropy of the rows of logits (B, B) with the diagonal; other pairs of the same image are left out."""
-    other_positive = (image_ids[:, None] == image_ids).fill_diagonal_(False)
-    target = torch.arange(len(logits), device=logits.device)
-    return F.cross_entropy(logits.masked_fill(other_positive, -torch.inf), target)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field
 from torch import Tensor
 
-from harness.backbones.base import ImageEncoder, TextEncoder
 from harness.fragments import Fragments
-from harness.scorer import Scorer, ScorerConfig
+from harness.scorer import ScorerConfig
+from harness.scorers import recipes
+from harness.scorers.authors.layout import AuthorCheckpoints
+from harness.scorers.bases import UnitFragmentScorer
 from harness.similarity import CrossAttentionKernel, LogSumExp, Max, Mean, PackedForm, Pooling, Sum, cross_attention
 
 #: The authors' Flickr30K values: lambda1 and lambda2 of each direction.
@@ -37,6 +39,27 @@ def _regions_attend(images: Fragments, texts: Fragments, **options: Any) -> Tens
 #: Who attends, and whether the packed kernel has its sides exchanged.
 ATTENDING = {"t2i": (_words_attend, False), "i2t": (_regions_attend, True)}
 
+AUTHOR_CHECKPOINTS = AuthorCheckpoints(
+    {
+        "cross_attn": ("direction", {"t2i": "t2i", "i2t": "i2t"}),
+        "raw_feature_norm": (
+            "attention_norm",
+            {
+                "clipped_l2norm": "clipped_l2norm",
+                "l2norm": "l2norm",
+                "clipped_l1norm": "clipped_l1norm",
+                "l1norm": "l1norm",
+                "softmax": "softmax",
+                "clipped": "clipped",
+                "no_norm": "none",
+            },
+        ),
+        "agg_func": ("pooling", {"LogSumExp": "lse", "Mean": "mean", "Max": "max", "Sum": "sum"}),
+        "lambda_softmax": ("inverse_temperature", None),
+        "lambda_lse": ("lse_scale", None),
+    }
+)
+
 
 class ScanConfig(ScorerConfig):
     """Settings of SCAN; the defaults are the authors' for Flickr30K, t2i LSE."""
@@ -50,7 +73,7 @@ class ScanConfig(ScorerConfig):
     lse_scale: float | None = Field(None, gt=0, description="lambda2; None = 6 for t2i, 5 for i2t")
 
     def resolved(self) -> Self:
-        """The temperatures of the direction filled in (two directions keep None for two values); none that pools nothing."""
+        """The direction's temperatures filled in (both directions keep None, for two values each), and no unused one."""
         values: dict[str, float | None] = {}
         if self.direction != "both":
             values["inverse_temperature"] = self.inverse_temperature or INVERSE_TEMPERATURE[self.direction]
@@ -60,8 +83,12 @@ class ScanConfig(ScorerConfig):
         return self.model_copy(update=values)
 
 
-class Scan(Scorer):
-    """Each word attends to the regions (or each region to the words); the cosines with what it found are pooled."""
+class Scan(UnitFragmentScorer):
+    """Each word attends to the regions (or each region to the words); its cosines with what it attends to are pooled.
+
+    Source:
+        Lee et al., SCAN, eq. 1-9. Differs: padding is masked on both sides.
+    """
 
     Config = ScanConfig
     config: ScanConfig
@@ -76,20 +103,7 @@ class Scan(Scorer):
         "no_clipping": {"attention_norm": "l2norm"},
         "no_attention_norm": {"attention_norm": "none"},
     }
-    recipe: ClassVar = {
-        "epochs": 30,
-        "batch_size": 128,
-        "optimizer": "adam",
-        "learning_rate": 2e-4,
-        "weight_decay": 0.0,
-        "schedule": "step",
-        "decay_epochs": (15,),
-        "decay_factor": 0.1,
-        "gradient_clip": 2.0,
-        "objective": "triplet",
-        "margin": 0.2,
-        "all_negatives_epochs": 0,
-    }
+    recipe: ClassVar = recipes.VSEPP
     #: On COCO the authors train for 20 epochs at 5e-4, lowered every 10.
     variant_recipes: ClassVar = {"i2t_lse_coco": {"epochs": 20, "learning_rate": 5e-4, "decay_epochs": (10,)}}
     #: None: the authors' value for the direction.
@@ -100,40 +114,13 @@ class Scan(Scorer):
         "config.lse_scale": {"choices": [None, 5.0, 10.0, 20.0], "when": {"config.pooling": "lse"}},
     }
     citation = "Lee et al., Stacked Cross Attention for Image-Text Matching, ECCV 2018"
+    author_checkpoints = AUTHOR_CHECKPOINTS
 
-    def __init__(
-        self,
-        config: ScanConfig | None = None,
-        image_encoder: ImageEncoder | None = None,
-        text_encoder: TextEncoder | None = None,
-    ):
-        super().__init__(config, image_encoder, text_encoder)
+    def setup(self) -> None:
         self._heads = [_attention(direction, self.config) for direction in DIRECTIONS[self.config.direction]]
 
-    def prepare_images(self, images: Fragments) -> Fragments:
-        """Regions as unit vectors."""
-        return images.normalized()
-
-    def prepare_texts(self, texts: Fragments) -> Fragments:
-        """Words as unit vectors."""
-        return texts.normalized()
-
     def score(self, images: Fragments, texts: Fragments) -> Tensor:
-        """Score every image against every caption.
-
-        Args:
-            images: I images, features (I, R, D).
-            texts: T captions, features (T, W, D).
-
-        Returns:
-            Similarity (I, T).
-
-        Raises:
-            InvalidFragments: the two sides differ in D.
-
-        Source:
-            Lee et al., SCAN, eq. 1-9. Differs: padding is masked on both sides.
-        """
+        """(I, T): the mean over the directions; arguments and errors as `Scorer.score`."""
         scores = [head.score(images, texts) for head in self._heads]
         return sum(scores[1:], start=scores[0]) / len(scores)
 

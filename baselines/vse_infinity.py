@@ -1,13 +1,13 @@
 """VSE-infinity: global vectors by a pooling whose weights are learned (Chen et al., CVPR 2021).
 
-Shape letters: N items, F fragments an item, D width, I images, T captions, H hidden width of the pooling's GRU.
+Shape letters: N items, F fragments per item, D width, I images, T captions, H hidden width of the pooling's GRU.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,12 +15,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.fragments import Fragments
-from harness.scorer import ScorerConfig
-from harness.scorers.features import clean, dot_products, global_fragment
-from harness.scorers.lazy_width import LazyWidthScorer
-
-if TYPE_CHECKING:
-    from harness.backbones.base import ImageEncoder, TextEncoder
+from harness.scorers import recipes
+from harness.scorers.bases import GlobalVectorScorer, unit_vector
+from harness.scorers.features import clean
+from harness.scorers.lazy_width import LazyWidthConfig, LazyWidthScorer
 
 #: Wavelengths of the position code grow to this many positions times two pi, as in a Transformer.
 LONGEST_WAVE = 10_000.0
@@ -28,7 +26,7 @@ LONGEST_WAVE = 10_000.0
 POOLED = "pooled"
 
 
-class VseInfinityConfig(ScorerConfig):
+class VseInfinityConfig(LazyWidthConfig):
     """Settings of VSE-infinity; the defaults are the authors' for region features."""
 
     image_mlp: Literal["residual", "off"] = Field(
@@ -38,11 +36,10 @@ class VseInfinityConfig(ScorerConfig):
     code_width: int = Field(32, ge=2, multiple_of=2, description="of the position code that the pooling reads")
     hidden_width: int = Field(32, ge=1, description="H, of the pooling's GRU")
     temperature: float = Field(0.1, gt=0, description="of the softmax over positions")
-    width: int | None = Field(None, ge=1, description="D; None = from the backbones, else from the first fragments")
 
 
 class GeneralizedPooling(nn.Module):
-    """GPO: each feature is sorted over the set, and one learned weight a rank serves all features.
+    """GPO: each feature is sorted over the set, and one learned weight per rank serves all features.
 
     The weights depend on the size of the set alone: a GRU reads the codes of the ranks 0..F-1 in both directions.
 
@@ -121,7 +118,7 @@ IMAGE_MLPS: dict[str, Callable[[int, int], nn.Module]] = {
 }
 
 
-class VseInfinity(LazyWidthScorer):
+class VseInfinity(LazyWidthScorer[nn.Module], GlobalVectorScorer):
     """Cosine of two vectors, each pooled by ranks from the fragments of its side.
 
     Only the image network has parameters that depend on D; see `LazyWidthScorer` on how D becomes known.
@@ -133,23 +130,12 @@ class VseInfinity(LazyWidthScorer):
 
     Config = VseInfinityConfig
     config: VseInfinityConfig
-    width_parameter = "output.weight"
+    width_parameters = ("output.bias",)
     variants: ClassVar = {"no_image_mlp": {"image_mlp": "off"}}
     #: Of region features. On grid features the authors also ramp the loss up in the first epoch of the backbone.
     recipe: ClassVar = {
-        "epochs": 25,
-        "batch_size": 128,
-        "optimizer": "adamw",
-        "learning_rate": 5e-4,
+        **recipes.VSE_INFINITY,
         "backbone_learning_rate_scale": 0.1,
-        "weight_decay": 1e-4,
-        "schedule": "step",
-        "decay_epochs": (15,),
-        "decay_factor": 0.1,
-        "gradient_clip": 2.0,
-        "objective": "triplet",
-        "margin": 0.2,
-        "all_negatives_epochs": 1,
         "region_drop": 0.2,
         "word_masking": 0.2,
     }
@@ -160,24 +146,17 @@ class VseInfinity(LazyWidthScorer):
     }
     citation = "Chen et al., Learning the Best Pooling Strategy for Visual Semantic Embedding, CVPR 2021"
 
-    def __init__(
-        self,
-        config: VseInfinityConfig | None = None,
-        image_encoder: ImageEncoder | None = None,
-        text_encoder: TextEncoder | None = None,
-    ):
-        super().__init__(config, image_encoder, text_encoder)
+    def setup(self) -> None:
         pooling = (self.config.code_width, self.config.hidden_width, self.config.temperature)
         self.image_pooling = GeneralizedPooling(*pooling)
         self.text_pooling = GeneralizedPooling(*pooling)
-        self.build_if_width_is_known()
 
     def build_parts(self, width: int) -> nn.Module:
         """The image network."""
         return IMAGE_MLPS[self.config.image_mlp](width, self.config.image_mlp_width)
 
     def prepare_images(self, images: Fragments) -> Fragments:
-        """One unit vector an image (F = 1), marked by the extra `pooled` (I,); images so marked come back as they are.
+        """One unit vector per image (F = 1), marked by the extra `pooled` (I,); images so marked come back as they are.
 
         Raises:
             InvalidFragments: D is not that of the parameters.
@@ -188,28 +167,12 @@ class VseInfinity(LazyWidthScorer):
         return _pooled(mlp(clean(images), images.mask), images.mask, self.image_pooling)
 
     def prepare_texts(self, texts: Fragments) -> Fragments:
-        """One unit vector a caption (F = 1), marked likewise."""
+        """One unit vector per caption (F = 1), marked likewise."""
         return texts if POOLED in texts.extras else _pooled(clean(texts), texts.mask, self.text_pooling)
-
-    def score(self, images: Fragments, texts: Fragments) -> Tensor:
-        """Score every image against every caption.
-
-        Args:
-            images: I images, features (I, R, D), prepared or not.
-            texts: T captions, features (T, W, D), prepared or not.
-
-        Returns:
-            Cosine (I, T).
-
-        Raises:
-            InvalidFragments: the two sides differ in D, or D is not that of the parameters.
-        """
-        return dot_products(self.prepare_images(images), self.prepare_texts(texts))
 
 
 def _pooled(features: Tensor, mask: Tensor, pooling: GeneralizedPooling) -> Fragments:
-    vectors = F.normalize(pooling(features, mask), dim=-1)
-    return global_fragment(vectors, {POOLED: vectors.new_ones(len(vectors), dtype=torch.bool)})
+    return unit_vector(pooling(features, mask), {POOLED: mask.new_ones(len(mask))})
 
 
 def _first(counts: Tensor, longest: int) -> Tensor:

@@ -1,21 +1,19 @@
-"""VSE++: one vector an image, one vector a caption, trained on the hardest negative (Faghri et al., BMVC 2018)."""
+"""VSE++: one vector per image, one vector per caption, trained on the hardest negative (Faghri et al., BMVC 2018)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
 from harness.fragments import Fragments
-from harness.scorer import Scorer, ScorerConfig
-from harness.scorers.features import clean, dot_products, global_fragment, mean_of_real
-
-if TYPE_CHECKING:
-    from harness.backbones.base import ImageEncoder, TextEncoder
+from harness.scorer import ScorerConfig
+from harness.scorers import recipes
+from harness.scorers.bases import GlobalVectorScorer, unit_vector
+from harness.scorers.features import clean, mean_of_real
 
 
 def last_of_real(features: Tensor, mask: Tensor) -> Tensor:
@@ -31,11 +29,11 @@ class VseppConfig(ScorerConfig):
     """Settings of VSE++; the defaults are the authors'."""
 
     text_pooling: Literal["last", "mean"] = Field(
-        "last", description="of the word states: the last one, or their mean for text encoders that are no GRU"
+        "last", description="of the word states: the last one, or their mean for text encoders other than a GRU"
     )
 
 
-class Vsepp(Scorer):
+class Vsepp(GlobalVectorScorer):
     """Cosine of the mean of the image's fragments and the caption's last word state.
 
     Source:
@@ -49,58 +47,24 @@ class Vsepp(Scorer):
     Config = VseppConfig
     config: VseppConfig
     variants: ClassVar = {"mean_text": {"text_pooling": "mean"}}
-    recipe: ClassVar = {
-        "epochs": 30,
-        "batch_size": 128,
-        "optimizer": "adam",
-        "learning_rate": 2e-4,
-        "weight_decay": 0.0,
-        "schedule": "step",
-        "decay_epochs": (15,),
-        "decay_factor": 0.1,
-        "gradient_clip": 2.0,
-        "objective": "triplet",
-        "margin": 0.2,
-        "all_negatives_epochs": 0,
-    }
+    recipe: ClassVar = recipes.VSEPP
     search_space: ClassVar = {"config.text_pooling": ["last", "mean"]}
     citation = "Faghri et al., VSE++: Improving Visual-Semantic Embeddings with Hard Negatives, BMVC 2018"
 
-    def __init__(
-        self,
-        config: VseppConfig | None = None,
-        image_encoder: ImageEncoder | None = None,
-        text_encoder: TextEncoder | None = None,
-    ):
-        super().__init__(config, image_encoder, text_encoder)
+    def setup(self) -> None:
         self._pool_words = POOLINGS[self.config.text_pooling]
 
     def prepare_images(self, images: Fragments) -> Fragments:
-        """One unit vector an image (F = 1): the mean of its fragments.
+        """One unit vector per image (F = 1): the mean of its fragments.
 
         The mean and the last of one fragment are that fragment, so preparing twice changes nothing.
         """
         return _global(images, mean_of_real)
 
     def prepare_texts(self, texts: Fragments) -> Fragments:
-        """One unit vector a caption (F = 1)."""
+        """One unit vector per caption (F = 1)."""
         return _global(texts, self._pool_words)
-
-    def score(self, images: Fragments, texts: Fragments) -> Tensor:
-        """Score every image against every caption.
-
-        Args:
-            images: I images, features (I, R, D), prepared or not.
-            texts: T captions, features (T, W, D), prepared or not.
-
-        Returns:
-            Cosine (I, T).
-
-        Raises:
-            InvalidFragments: the two sides differ in D.
-        """
-        return dot_products(self.prepare_images(images), self.prepare_texts(texts))
 
 
 def _global(fragments: Fragments, pool: Callable[[Tensor, Tensor], Tensor]) -> Fragments:
-    return global_fragment(F.normalize(pool(clean(fragments), fragments.mask), dim=-1))
+    return unit_vector(pool(clean(fragments), fragments.mask))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class ItmError(Exception):
-    """Base of all errors that a user can cause and mend."""
+    """Base of all errors that a user can cause and fix."""
 
     exit_code = 2
 

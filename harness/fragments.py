@@ -1,6 +1,6 @@
 """Fragments: what an encoder returns, and Tokens: what a text encoder takes.
 
-Shape letters: N items, F fragments an item (R regions or patches, W words), D width.
+Shape letters: N items, F fragments per item (R regions or patches, W words), D width.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from harness.errors import InvalidFragments
 class Fragments:
     """A ragged batch of fragment vectors in padded form.
 
+    >>> batch = Fragments(torch.ones(2, 3, 4), torch.tensor([[True, True, False], [True, False, False]]))
+    >>> len(batch), batch.width, batch.lengths.tolist(), batch[1:].trimmed().features.shape
+    (2, 4, [2, 1], torch.Size([1, 1, 4]))
+
     Args:
         features: (N, F, D) floating point. A global embedding is F = 1. Padded positions may hold any finite value.
         mask: (N, F) bool, True = real. Real fragments need not be contiguous.
@@ -34,44 +38,32 @@ class Fragments:
     extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        features, mask = self.features, self.mask
-        if not (isinstance(features, Tensor) and isinstance(mask, Tensor)):
-            raise InvalidFragments(
-                f"features and mask must be torch tensors, got {type(features).__name__} and {type(mask).__name__}"
-            )
-        if features.ndim != 3 or not features.is_floating_point():
-            raise InvalidFragments(
-                f"features must be floating point of shape (N, F, D), got {features.dtype} of shape {tuple(features.shape)}"
-            )
-        if mask.dtype != torch.bool:
-            raise InvalidFragments(f"mask must be bool (True = real fragment), got {mask.dtype}; use mask.bool()")
-        if mask.shape != features.shape[:2]:
-            raise InvalidFragments(
-                f"mask must have shape (N, F) = {tuple(features.shape[:2])} like the features, got {tuple(mask.shape)}"
-            )
-        for name, extra in self.extras.items():
-            if extra.ndim == 0 or extra.shape[0] != features.shape[0]:
-                raise InvalidFragments(
-                    f"extra '{name}' must have leading N = {features.shape[0]}, got shape {tuple(extra.shape)}"
-                )
-        empty = ~mask.any(dim=1)
+        _check_shapes(self.features, self.mask, self.extras)
+        empty = ~self.mask.any(dim=1)
         if bool(empty.any()):
             raise InvalidFragments(
-                f"{int(empty.sum())} of {len(mask)} items have no real fragment (first: item {int(empty.nonzero()[0])}); "
+                f"{int(empty.sum())} of {len(empty)} items have no real fragment (first: item {int(empty.nonzero()[0])}); "
                 "every item needs at least one True in its mask"
             )
-        if not _all_finite(features):
-            bad = (~torch.isfinite(features)).flatten(1).any(dim=1)
+        if not _all_finite(self.features):
+            bad = (~torch.isfinite(self.features)).flatten(1).any(dim=1)
             raise InvalidFragments(
-                f"features of {int(bad.sum())} of {len(features)} items hold NaN or inf (first: item {int(bad.nonzero()[0])})"
+                f"features of {int(bad.sum())} of {len(bad)} items hold NaN or inf (first: item {int(bad.nonzero()[0])})"
             )
+
+    @classmethod
+    def unchecked(cls, features: Tensor, mask: Tensor, extras: Mapping[str, Tensor]) -> Fragments:
+        """Parts of checked fragments: skips the checks, which cost a pass over the features and a device sync."""
+        fragments = object.__new__(cls)
+        fragments.__dict__.update(features=features, mask=mask, extras=extras)
+        return fragments
 
     def __len__(self) -> int:
         return self.features.shape[0]
 
     @property
     def width(self) -> int:
-        """D, the number of features a fragment."""
+        """D, the number of features per fragment."""
         return self.features.shape[2]
 
     @property
@@ -84,40 +76,40 @@ class Fragments:
         return self.features.device
 
     def __getitem__(self, index: slice | Tensor | Sequence[int]) -> Fragments:
-        """The items at `index` (a slice or a list or tensor of rows), with their extras."""
+        """The items at `index` (a slice, or a list or tensor of rows), with their extras."""
         if isinstance(index, int):
             index = slice(index, index + 1)
         if not isinstance(index, (slice, Tensor)):
             index = torch.as_tensor(list(index), dtype=torch.long, device=self.device)
         extras = {name: extra[index] for name, extra in self.extras.items()}
-        return _trusted(self.features[index], self.mask[index], extras)
+        return self.unchecked(self.features[index], self.mask[index], extras)
 
     def to(self, *args, **kwargs) -> Fragments:
-        """Features and floating-point extras to a device or dtype, the rest to the device; as `Tensor.to`."""
+        """Moves features and floating-point extras to a device or dtype and the rest to the device, as `Tensor.to`."""
         features = self.features.to(*args, **kwargs)
         extras = {
             name: extra.to(*args, **kwargs) if extra.is_floating_point() else extra.to(features.device)
             for name, extra in self.extras.items()
         }
-        return _trusted(features, self.mask.to(features.device), extras)
+        return self.unchecked(features, self.mask.to(features.device), extras)
 
     def detach(self) -> Fragments:
         """The same values without their graph."""
-        return _trusted(self.features.detach(), self.mask, {n: e.detach() for n, e in self.extras.items()})
+        return self.unchecked(self.features.detach(), self.mask, {n: e.detach() for n, e in self.extras.items()})
 
     def normalized(self) -> Fragments:
         """Each fragment scaled to unit L2 norm (a zero vector stays zero)."""
-        return _trusted(F.normalize(self.features, dim=-1), self.mask, self.extras)
+        return self.unchecked(F.normalize(self.features, dim=-1), self.mask, self.extras)
 
     def trimmed(self) -> Fragments:
-        """Without the trailing positions that are padding for every item. Extras keep their shape, so only without any."""
+        """Without the trailing positions that are padding for every item. Fragments with extras come back unchanged."""
         if self.extras or not len(self):
             return self
         longest = int(self.mask.any(dim=0).nonzero()[-1]) + 1
-        return _trusted(self.features[:, :longest], self.mask[:, :longest], {})
+        return self.unchecked(self.features[:, :longest], self.mask[:, :longest], {})
 
-    @staticmethod
-    def cat(parts: Sequence[Fragments]) -> Fragments:
+    @classmethod
+    def cat(cls, parts: Sequence[Fragments]) -> Fragments:
         """Items of several batches in one, padded to the longest.
 
         Raises:
@@ -129,11 +121,8 @@ class Fragments:
             raise InvalidFragments(f"cannot concatenate fragments of widths {sorted({p.width for p in parts})}")
         if len({tuple(sorted(p.extras)) for p in parts}) > 1:
             raise InvalidFragments("cannot concatenate fragments with different extras")
-        longest = max(p.features.shape[1] for p in parts)
-        features = torch.cat([F.pad(p.features, (0, 0, 0, longest - p.features.shape[1])) for p in parts])
-        mask = torch.cat([F.pad(p.mask, (0, longest - p.mask.shape[1])) for p in parts])
         extras = {name: _cat_padded([p.extras[name] for p in parts]) for name in parts[0].extras}
-        return _trusted(features, mask, extras)
+        return cls.unchecked(_cat_padded([p.features for p in parts]), _cat_padded([p.mask for p in parts]), extras)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,22 +162,36 @@ class Tokens:
         return Tokens(ids[:, :longest], mask[:, :longest])
 
 
+def _check_shapes(features: Tensor, mask: Tensor, extras: Mapping[str, Tensor]) -> None:
+    if not (isinstance(features, Tensor) and isinstance(mask, Tensor)):
+        raise InvalidFragments(
+            f"features and mask must be torch tensors, got {type(features).__name__} and {type(mask).__name__}"
+        )
+    if features.ndim != 3 or not features.is_floating_point():
+        raise InvalidFragments(
+            f"features must be floating point of shape (N, F, D), got {features.dtype} of shape {tuple(features.shape)}"
+        )
+    if mask.dtype != torch.bool:
+        raise InvalidFragments(f"mask must be bool (True = real fragment), got {mask.dtype}; use mask.bool()")
+    if mask.shape != features.shape[:2]:
+        raise InvalidFragments(
+            f"mask must have shape (N, F) = {tuple(features.shape[:2])} like the features, got {tuple(mask.shape)}"
+        )
+    for name, extra in extras.items():
+        if extra.ndim == 0 or len(extra) != len(features):
+            raise InvalidFragments(
+                f"extra '{name}' must have leading N = {len(features)}, got shape {tuple(extra.shape)}"
+            )
+
+
 def _all_finite(values: Tensor) -> bool:
     """Whether no value is NaN or infinite; a sum shows that in one pass, unless it overflows itself."""
     return bool(torch.isfinite(values.detach().sum())) or bool(torch.isfinite(values).all())
 
 
-def _trusted(features: Tensor, mask: Tensor, extras: Mapping[str, Tensor]) -> Fragments:
-    """Fragments from parts of checked ones: skips the checks, which would cost a pass and a device synchronisation."""
-    fragments = object.__new__(Fragments)
-    for name, value in (("features", features), ("mask", mask), ("extras", extras)):
-        object.__setattr__(fragments, name, value)
-    return fragments
-
-
-def _cat_padded(extras: Sequence[Tensor]) -> Tensor:
-    """Concatenate along N; a second axis that differs (one that follows F) is padded with zeros."""
-    if extras[0].ndim == 1:
-        return torch.cat(list(extras))
-    longest = max(e.shape[1] for e in extras)
-    return torch.cat([F.pad(e, (0, 0) * (e.ndim - 2) + (0, longest - e.shape[1])) for e in extras])
+def _cat_padded(parts: Sequence[Tensor]) -> Tensor:
+    """Concatenate along N; a second axis that differs (F, or one that follows it) is padded with zeros."""
+    if parts[0].ndim == 1:
+        return torch.cat(list(parts))
+    longest = max(part.shape[1] for part in parts)
+    return torch.cat([F.pad(part, (0, 0) * (part.ndim - 2) + (0, longest - part.shape[1])) for part in parts])

@@ -37,8 +37,8 @@ class Scorer(nn.Module):
     """Scores images against captions through their fragments.
 
     A method is one file that subclasses this: it declares its `Config`, its `variants` and `recipe` as data, and
-    implements `score`. What it computes once an image or once a caption goes into `prepare_images` and
-    `prepare_texts`; what needs both sides goes into `score`.
+    implements `score`. Work done once per image or per caption belongs in `prepare_images` and `prepare_texts`; work
+    that needs both sides belongs in `score`; what the config builds is built in `setup`.
 
     Args:
         config: the method's settings.
@@ -49,22 +49,24 @@ class Scorer(nn.Module):
     Config: ClassVar[type[ScorerConfig]] = ScorerConfig
     #: Named overrides of the config: `{"no_uncertainty": {"uncertainty": "off"}}` is written `grm.no_uncertainty`.
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    #: The variants that each take one component away, for an ablation; none named = all variants.
+    #: Variants that each remove one component, for an ablation; empty = all variants.
     components: ClassVar[Sequence[str]] = ()
-    #: Overrides of the training settings that the method's paper or code gives.
+    #: Training settings that the method's paper or code gives.
     recipe: ClassVar[Mapping[str, Any]] = {}
     #: Overrides of the recipe for variants that were published with another one.
     variant_recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     #: What a sweep varies, by path (`config.pooling`, `training.margin`), see `harness.sweeps.space`. A `training.` line
-    #: replaces that of the shared space, None takes it out.
+    #: replaces that of the shared space; None removes it.
     search_space: ClassVar[Mapping[str, Any]] = {}
-    #: What a table says of the code: "re-implementation" or "official weights".
+    #: Origin of the code, for tables: "re-implementation" or "official weights".
     origin: ClassVar[str] = "re-implementation"
-    #: The publication, for tables.
+    #: Publication, for tables.
     citation: ClassVar[str] = ""
-    #: The backbones that the method comes with, for an experiment's entry that names none; None = the experiment's.
+    #: Backbones of an experiment's entry that names none; None = the experiment's.
     default_image: ClassVar[Component | None] = None
     default_text: ClassVar[Component | None] = None
+    #: `harness.scorers.authors.layout.AuthorCheckpoints` of a method whose authors' weights can be imported.
+    author_checkpoints: ClassVar[Any] = None
 
     def __init__(
         self,
@@ -77,6 +79,10 @@ class Scorer(nn.Module):
         self.image_encoder = image_encoder
         self.text_encoder = text_encoder
         self.objective: Objective = TripletLoss(margin=0.2, negatives="hardest")
+        self.setup()
+
+    def setup(self) -> None:
+        """Build what `self.config` asks for: components, parameters. Called once, at the end of `__init__`."""
 
     def encode_images(self, batch: Any) -> Fragments:
         """Fragments of a batch of images, ready for `score`.
@@ -101,22 +107,25 @@ class Scorer(nn.Module):
         return self.prepare_texts(self.encoders[1](batch))
 
     def prepare_images(self, images: Fragments) -> Fragments:
-        """What the method computes once an image. Applying it twice changes nothing."""
+        """What the method computes once per image. Applying it twice changes nothing."""
         return images
 
     def prepare_texts(self, texts: Fragments) -> Fragments:
-        """What the method computes once a caption. Applying it twice changes nothing."""
+        """What the method computes once per caption. Applying it twice changes nothing."""
         return texts
 
     def score(self, images: Fragments, texts: Fragments) -> Tensor:
         """Score every image against every caption.
 
         Args:
-            images: I images, features (I, R, D).
-            texts: T captions, features (T, W, D).
+            images: I images, features (I, R, D), prepared or not.
+            texts: T captions, features (T, W, D), prepared or not.
 
         Returns:
-            Similarity (I, T), float, higher is better. An entry depends on its own image and caption alone.
+            Similarity (I, T), float, higher is better. An entry depends only on its own image and caption.
+
+        Raises:
+            InvalidFragments: the two sides differ in D, or D is not that of the parameters.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement score(images, texts)")
 
@@ -149,6 +158,6 @@ class Scorer(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are (CPU for a scorer that has none)."""
+        """Device of the parameters (CPU for a scorer without any)."""
         parameter = next(self.parameters(), None)
         return parameter.device if parameter is not None else torch.device("cpu")

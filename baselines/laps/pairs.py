@@ -10,14 +10,13 @@ C class tokens (0 or 1), M = N + 1 + C tokens that are matched: aggregated, fuse
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TypeVar
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
+from harness.scorers.tiles import Side, budget, tile_scores
 from harness.similarity import Mean
 
 #: Smallest norm that a cosine is divided by.
@@ -27,7 +26,7 @@ TILE_ELEMENTS = {"cpu": 2**22, "cuda": 2**26}
 
 
 @dataclass(frozen=True)
-class ImageSide:
+class ImageSide(Side):
     """What the pairs need of I images; padding is 0.
 
     Args:
@@ -52,7 +51,7 @@ class ImageSide:
 
 
 @dataclass(frozen=True)
-class TextSide:
+class TextSide(Side):
     """What the pairs need of T captions.
 
     Args:
@@ -76,23 +75,17 @@ def pairwise_scores(images: ImageSide, texts: TextSide, leaky_slope: float, tile
         tile_elements: largest number of elements of a tile's tensors; None = by device.
     """
     tokens, patches = images.token_mask.shape[1], images.mask.shape[1]
-    budget = tile_elements or TILE_ELEMENTS.get(images.patches.device.type, TILE_ELEMENTS["cuda"])
-    pairs = max(1, budget // (patches * max(tokens, texts.mask.shape[1])))
-    columns = min(len(texts.mask), pairs)
+    elements = budget(tile_elements, TILE_ELEMENTS, images.patches.device)
+    pairs = max(1, elements // (patches * max(tokens, texts.mask.shape[1])))
+    columns = min(len(texts), pairs)
     rows = max(1, pairs // max(columns, 1))
-    recompute = torch.is_grad_enabled() and pairs < len(images.mask) * len(texts.mask)
-    result = []
-    for start in range(0, len(images.mask), rows):
-        some = _items(images, slice(start, start + rows))
-        tiles = [_items(texts, slice(at, at + columns)) for at in range(0, len(texts.mask), columns)]
-        parts = [
-            checkpoint(_tile_scores, some, tile, leaky_slope, use_reentrant=False, preserve_rng_state=False)
-            if recompute
-            else _tile_scores(some, tile, leaky_slope)
-            for tile in tiles
-        ]
-        result.append(torch.cat(parts, 1))
-    return torch.cat(result)
+    recompute = torch.is_grad_enabled() and pairs < len(images) * len(texts)
+    strips = []
+    for start in range(0, len(images), rows):
+        strip = images[start : start + rows]
+        tiles = (texts[at : at + columns] for at in range(0, len(texts), columns))
+        strips.append(torch.cat([tile_scores(recompute, _tile_scores, strip, t, leaky_slope) for t in tiles], 1))
+    return torch.cat(strips)
 
 
 def _tile_scores(images: ImageSide, texts: TextSide, leaky_slope: float) -> Tensor:
@@ -133,10 +126,3 @@ def _products(rows: Tensor, words: Tensor) -> Tensor:
     """Dot products (i, t, F, W) of rows (i, F, D) and words (t, W, D), in one matrix product."""
     flat = rows.flatten(0, 1) @ words.flatten(0, 1).T
     return flat.view(*rows.shape[:2], *words.shape[:2]).transpose(1, 2)
-
-
-Side = TypeVar("Side", ImageSide, TextSide)
-
-
-def _items(side: Side, index: slice) -> Side:
-    return type(side)(*(getattr(side, field.name)[index] for field in fields(side)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -17,21 +17,25 @@ from torch import Tensor, nn
 
 from harness.baselines.laps.pairs import ImageSide, TextSide, pairwise_scores
 from harness.fragments import Fragments
-from harness.scorer import ScorerConfig
-from harness.scorers.features import check_widths, clean, mean_of_real
-from harness.scorers.lazy_width import LazyWidthScorer
-
-if TYPE_CHECKING:
-    from harness.backbones.base import ImageEncoder, TextEncoder
+from harness.scorers import recipes
+from harness.scorers.features import (
+    ClassToken,
+    check_widths,
+    clean,
+    has_class_token,
+    mean_of_real,
+    without_class_token,
+)
+from harness.scorers.lazy_width import LazyWidthConfig, LazyWidthScorer
 
 #: The extra that holds the aggregation logits of prepared images.
 LOGITS = "aggregation_logits"
 
 
-class LapsConfig(ScorerConfig):
+class LapsConfig(LazyWidthConfig):
     """Settings of LAPS; the defaults are the authors' for ViT-B/16 at 224 pixels.
 
-    The aggregation network has one output an aggregated token, N = int(L * beta * rho), so its shape would follow from
+    The aggregation network has one output per aggregated token, N = int(L * beta * rho), so its shape would follow from
     the number of patches, which the images of one data set need not share. It is therefore built for the N of
     `max_fragments` patches, and an image with L of them uses its first int(L * beta * rho) outputs, at least one.
     At L = `max_fragments` that is the authors' network. Unlike one built for the first images seen, it exists before a
@@ -39,16 +43,15 @@ class LapsConfig(ScorerConfig):
     """
 
     keep_ratio: float = Field(0.5, gt=0, le=1, description="rho: share of the patches that a caption keeps")
-    aggregation_ratio: float = Field(0.4, gt=0, le=1, description="beta: aggregated tokens a kept patch")
+    aggregation_ratio: float = Field(0.4, gt=0, le=1, description="beta: aggregated tokens per kept patch")
     max_fragments: int = Field(196, ge=1, description="L for which the network is built; larger images get its N")
     aggregated_tokens: int | None = Field(None, ge=1, description="N of every image; None = int(L * beta * rho)")
     hidden_ratio: float = Field(0.2, gt=0, description="hidden width of the aggregation network, in units of D")
     leaky_slope: float = Field(0.1, ge=0, le=1, description="of the leaky ReLU on the cosines; 1 = none")
     ratio_weight: float = Field(2.0, ge=0, description="of the ratio loss, which has no gradient; see `losses`")
-    class_token: Literal["auto", "present", "absent"] = Field(
+    class_token: ClassToken = Field(
         "auto", description="whether the first image fragment is a [CLS], which is set apart; auto asks the backbone"
     )
-    width: int | None = Field(None, ge=1, description="D; None = from the backbones, else from the first fragments")
 
     def keep_count(self, fragments: int) -> int:
         """ceil(L * rho), the patches that a caption keeps of L; the guard is for products such as 55.00000000000001."""
@@ -77,7 +80,7 @@ class AggregationNetwork(nn.Module):
         return self.scale * self.output(F.gelu(self.hidden(self.norm(patches.to(self.scale.dtype)))))
 
 
-class Laps(LazyWidthScorer):
+class Laps(LazyWidthScorer[AggregationNetwork]):
     """Sum of both directions' mean best cosines between a caption's words and the tokens it distils from an image.
 
     The choice of the best patches is discontinuous: where two of them are relevant to a caption to within rounding, the
@@ -87,36 +90,19 @@ class Laps(LazyWidthScorer):
         Fu et al., CVPR 2024, and the authors' public code, whose hard top-k is taken; the paper's Gumbel variant is not
         public. Differs: padding is masked on both sides; whether there is a [CLS] is said and not guessed from the
         number of fragments; see `LapsConfig` on N. With no patch left over there is no fused token. The aggregation
-        network, whose logits depend on a patch alone, runs once an image and not once a pair, to the same effect.
+        network, whose logits depend on a patch alone, runs once per image instead of once per pair, to the same effect.
     """
 
     Config = LapsConfig
     config: LapsConfig
-    width_parameter = "norm.weight"
+    width_parameters = ("norm.weight",)
     variants: ClassVar = {
         "vit_384": {"max_fragments": 576},
         "swin_224": {"keep_ratio": 0.8, "aggregation_ratio": 0.6, "max_fragments": 49},
         "swin_384": {"keep_ratio": 0.8, "aggregation_ratio": 0.6, "max_fragments": 144},
         "no_selection": {"keep_ratio": 1.0, "aggregation_ratio": 0.2},
     }
-    recipe: ClassVar = {
-        "epochs": 30,
-        "batch_size": 64,
-        "optimizer": "adamw",
-        "learning_rate": 2e-4,
-        "backbone_learning_rate_scale": 0.1,
-        "weight_decay": 1e-4,
-        "schedule": "step",
-        "decay_epochs": (9, 15, 20, 25),
-        "decay_factor": 0.3,
-        "gradient_clip": 2.0,
-        "objective": "triplet",
-        "margin": 0.2,
-        "all_negatives_epochs": 1,
-        "loss_ramp_epochs": 1,
-        "word_masking": 0.2,
-        "image_augmentation": "crop_flip",
-    }
+    recipe: ClassVar = recipes.LAPS
     search_space: ClassVar = {
         "config.keep_ratio": {"low": 0.3, "high": 0.9},
         "config.aggregation_ratio": {"low": 0.2, "high": 0.6},
@@ -124,23 +110,15 @@ class Laps(LazyWidthScorer):
     }
     citation = "Fu et al., Linguistic-Aware Patch Slimming Framework for Fine-grained Cross-Modal Alignment, CVPR 2024"
 
-    def __init__(
-        self,
-        config: LapsConfig | None = None,
-        image_encoder: ImageEncoder | None = None,
-        text_encoder: TextEncoder | None = None,
-    ):
-        super().__init__(config, image_encoder, text_encoder)
-        #: Largest number of elements of a tile's tensors; None = by device.
+    def setup(self) -> None:
+        #: Largest number of elements in a tile's tensors; None = by device.
         self.tile_elements: int | None = None
-        has_class_token = {"auto": getattr(image_encoder, "class_tokens", 0) > 0, "present": True, "absent": False}
-        self._class_tokens = int(has_class_token[self.config.class_token])
+        self._class_tokens = int(has_class_token(self.config.class_token, self.image_encoder))
         self._extra_losses: list[Callable[[Fragments], dict[str, Tensor]]] = (
             [self._ratio_loss] if self.config.ratio_weight else []
         )
-        self.build_if_width_is_known()
 
-    def build_parts(self, width: int) -> nn.Module:
+    def build_parts(self, width: int) -> AggregationNetwork:
         """The aggregation network."""
         hidden_width = max(1, int(width * self.config.hidden_ratio))
         return AggregationNetwork(width, hidden_width, self.config.token_count(self.config.max_fragments))
@@ -159,18 +137,7 @@ class Laps(LazyWidthScorer):
         return Fragments(images.features, images.mask, {**images.extras, LOGITS: logits})
 
     def score(self, images: Fragments, texts: Fragments) -> Tensor:
-        """Score every image against every caption.
-
-        Args:
-            images: I images, features (I, R, D), prepared or not.
-            texts: T captions, features (T, W, D).
-
-        Returns:
-            Similarity (I, T) in [-2, 2].
-
-        Raises:
-            InvalidFragments: the two sides differ in D, or D is not that of the parameters.
-        """
+        """(I, T) in [-2, 2]; arguments and errors as `Scorer.score`."""
         check_widths(images, texts)
         with torch.autocast(images.device.type, enabled=False):  # half precision would spoil the choice and the norms
             left, right = self._image_side(self.prepare_images(images)), _text_side(texts)
@@ -216,9 +183,7 @@ class Laps(LazyWidthScorer):
 
     def _spatial_mask(self, images: Fragments) -> Tensor:
         """(I, R) bool: the real fragments without a [CLS], which stays where an image has nothing else."""
-        spatial = images.mask.clone()
-        spatial[:, : self._class_tokens] = False
-        return torch.where(spatial.any(1, keepdim=True), spatial, images.mask)
+        return without_class_token(images.mask) if self._class_tokens else images.mask
 
 
 def _text_side(texts: Fragments) -> TextSide:

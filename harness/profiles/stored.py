@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import InvalidSpec
-from harness.fragments import Fragments, _trusted
+from harness.fragments import Fragments
 from harness.profiles.cascade import Direction, large_blocks
 from harness.scorer import Scorer
 from harness.scoring import packed_form, similarity_matrix
@@ -60,7 +60,9 @@ class StoredIndex:
         if self.codes is None or self.scales is None:
             return items
         # Finite by construction: the constructor's pass over all values would be timed with every query.
-        return _trusted(self.codes[rows].float().mul_(self.scales[rows][..., None]), items.mask, items.extras)
+        return Fragments.unchecked(
+            self.codes[rows].float().mul_(self.scales[rows][..., None]), items.mask, items.extras
+        )
 
 
 def store(items: Fragments, precision: Precision) -> StoredIndex:
@@ -83,7 +85,7 @@ def store(items: Fragments, precision: Precision) -> StoredIndex:
         return StoredIndex(halved)
     scales = items.features.abs().amax(-1) / 127
     codes = (items.features / scales.clamp(min=torch.finfo(torch.float32).tiny)[..., None]).round().to(torch.int8)
-    return StoredIndex(_trusted(halved.features[..., :0], halved.mask, halved.extras), codes, scales)
+    return StoredIndex(Fragments.unchecked(halved.features[..., :0], halved.mask, halved.extras), codes, scales)
 
 
 def stored_scores(

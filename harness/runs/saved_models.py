@@ -16,7 +16,7 @@ from harness.errors import InvalidCheckpoint, InvalidSpec
 from harness.files.kinds import identify, mismatch
 from harness.records.run import atomic_path
 from harness.scorer import Scorer
-from harness.scorers.author_checkpoints import import_checkpoint
+from harness.scorers.authors.checkpoints import import_checkpoint
 from harness.spec import RunSpec, canonical_json
 
 __all__ = ["describe_model", "import_checkpoint", "load_model", "load_weights", "save_model"]

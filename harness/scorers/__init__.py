@@ -1,1 +1,1 @@
-"""What methods and baselines share: learned widths, pooled features, the authors' checkpoint files."""
+"""What methods and baselines share: bases, learned widths, class tokens, tiles, recipes, the authors' checkpoints."""

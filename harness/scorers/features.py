@@ -1,41 +1,56 @@
-"""Steps on fragments that several baselines share.
+"""Steps on fragments that scorers share.
 
-Shape letters: N items, F fragments an item, D width, I images, T captions.
+Shape letters: N items, F fragments per item, D width, I images, T captions.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.errors import InvalidFragments
 from harness.fragments import Fragments
+from harness.similarity.reductions import precise
+
+#: Whether an image's first fragment is a [CLS]; auto: as the image encoder says.
+ClassToken = Literal["auto", "present", "absent"]
+
+
+def zero_padded(fragments: Fragments) -> Tensor:
+    """Features (N, F, D) with 0 at the padding, whose values are arbitrary and could overflow."""
+    return fragments.features.masked_fill(~fragments.mask[..., None], 0)
 
 
 def clean(fragments: Fragments) -> Tensor:
-    """Features (N, F, D), at least float32, with 0 at the padding, whose values are arbitrary and could overflow."""
-    features = fragments.features.masked_fill(~fragments.mask[..., None], 0)
-    return features.to(torch.promote_types(features.dtype, torch.float32))
+    """Features (N, F, D), at least float32, with 0 at the padding."""
+    return precise(zero_padded(fragments))
 
 
 def mean_of_real(features: Tensor, mask: Tensor) -> Tensor:
-    """Mean (N, D) of the real fragments; `features` (N, F, D) are 0 at the padding, `mask` (N, F) is bool."""
+    """Mean (N, D) of the real fragments; `features` (N, F, D) are 0 at the padding, `mask` (N, F) is bool.
+
+    >>> mean_of_real(torch.tensor([[[2.0], [4.0], [0.0]]]), torch.tensor([[True, True, False]]))
+    tensor([[3.]])
+    """
     return features.sum(1) / mask.sum(1, keepdim=True)
 
 
-def global_fragment(vectors: Tensor, extras: dict[str, Tensor] | None = None) -> Fragments:
-    """Vectors (N, D) as items of one fragment each."""
-    return Fragments(vectors[:, None], vectors.new_ones(len(vectors), 1, dtype=torch.bool), extras or {})
+def has_class_token(said: ClassToken, image_encoder: nn.Module | None) -> bool:
+    """Whether an image's first fragment is a [CLS], from a config's word on it and the encoder's `class_tokens`."""
+    return said == "present" or (said == "auto" and getattr(image_encoder, "class_tokens", 0) > 0)
 
 
-def dot_products(images: Fragments, texts: Fragments) -> Tensor:
-    """Dot products (I, T) of items that are one fragment each.
+def without_class_token(mask: Tensor) -> Tensor:
+    """The mask (N, F) of the fragments that are places in the image; an image of nothing but a [CLS] keeps it.
 
-    Raises:
-        InvalidFragments: the sides differ in D.
+    >>> without_class_token(torch.tensor([[True, True], [True, False]])).tolist()
+    [[False, True], [True, False]]
     """
-    check_widths(images, texts)
-    return images.features[:, 0] @ texts.features[:, 0].T
+    rest = mask.clone()
+    rest[:, :1] = False
+    return torch.where(rest.any(1, keepdim=True), rest, mask)
 
 
 def check_widths(images: Fragments, texts: Fragments) -> None:

@@ -23,7 +23,7 @@ from harness.fragments import Fragments
 from harness.registry import create
 from harness.runs.saved_models import import_checkpoint, load_model, load_weights, save_model
 from harness.scorer import Scorer
-from harness.scorers.author_checkpoints import _ALLOWED
+from harness.scorers.authors.checkpoints import ALLOWED
 
 CAPTIONS = ["a red dog runs", "two cats"]
 WORDS = ["<pad>", "<start>", "<end>", "<unk>", "a", "dog"]
@@ -499,7 +499,7 @@ def test_a_numpy_object_scalar_is_refused(tmp_path):
     path = write(tmp_path / "c.pth", harmless=np.float64(1.0))
     torch.save({"x": _ObjectScalar()}, path)
     with pytest.raises(InvalidCheckpoint, match="numpy scalar of type 'O8'"):
-        read_safe_pickle(path, _ALLOWED)
+        read_safe_pickle(path, ALLOWED)
 
 
 class _ObjectScalar:
@@ -529,7 +529,7 @@ def test_files_of_python_2_are_read(tmp_path):
             pickle.dump(value, file, protocol=2)
         _Python2Pickler(file, protocol=2).dump({"best_rsum": np.float64(-431.7), "opt": argparse.Namespace(x="t2i")})
         pickle.dump([], file, protocol=2)
-    content = read_safe_pickle(path, _ALLOWED)
+    content = read_safe_pickle(path, ALLOWED)
     assert content["best_rsum"] == -431.7
     assert content["opt"].x == "t2i"
     assert max(struct.pack("<d", -431.7)) > 127  # the number's bytes are no ASCII, which is what Python 2 makes hard

@@ -1,0 +1,1 @@
+"""Checkpoints of a method's authors: read without executing their pickle, mapped onto our modules."""

@@ -1,0 +1,38 @@
+"""Bases of scorers that prepare their fragments in one of two ways: each as a unit vector, or all as one vector."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from harness.fragments import Fragments
+from harness.scorer import Scorer
+from harness.scorers.features import check_widths
+
+
+class UnitFragmentScorer(Scorer):
+    """Compares fragments by cosines: both sides are prepared as unit vectors."""
+
+    def prepare_images(self, images: Fragments) -> Fragments:
+        """Regions or patches as unit vectors."""
+        return images.normalized()
+
+    def prepare_texts(self, texts: Fragments) -> Fragments:
+        """Words as unit vectors."""
+        return texts.normalized()
+
+
+class GlobalVectorScorer(Scorer):
+    """Compares one unit vector per item; a subclass makes them in `prepare_images` and `prepare_texts`."""
+
+    def score(self, images: Fragments, texts: Fragments) -> Tensor:
+        """Cosines (I, T) of the items' vectors; arguments and errors as `Scorer.score`."""
+        left, right = self.prepare_images(images), self.prepare_texts(texts)
+        check_widths(left, right)
+        return left.features[:, 0] @ right.features[:, 0].T
+
+
+def unit_vector(vectors: Tensor, extras: dict[str, Tensor] | None = None) -> Fragments:
+    """Vectors (N, D), scaled to unit length, as items of one fragment each."""
+    mask = vectors.new_ones(len(vectors), 1).bool()
+    return Fragments(normalize(vectors, dim=-1)[:, None], mask, extras or {})
