@@ -51,5 +51,5 @@ def ensemble(runs: tuple[str, ...], names: tuple[str, ...], results: Path) -> No
     store = RunStore(results)
     record = record_ensemble(store, [find_run(store, run) for run in runs], names)
     say(f"{record.label} seed {record.seed}: {record.run_id}")
-    print_numbers({name: {record.evaluation["ties"]: metrics} for name, metrics in record.metrics.items()})
+    print_numbers({name: {record.ties: metrics} for name, metrics in record.metrics.items()})
     say(f"written: {store.folder(record.run_id) / 'record.json'}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+
+from harness.records.parts import Cost
 
 #: Percent of all CPUs taken by other processes, above which times move with the neighbours.
 BUSY_PERCENT = 6.0
@@ -16,11 +18,6 @@ UNKNOWN = (
     "Some runs do not say how busy the machine was while they were timed; their times are neither marked nor confirmed."
 )
 
-#: Time of a record's cost -> the key that says how busy the machine was meanwhile.
-LOAD_OF = {
-    "train_step_ms_p50": "train_other_cpu_percent",
-    "train_step_ms_p95": "train_other_cpu_percent",
-}
 TIMES = (
     "encode_image_ms_p50",
     "encode_text_ms_p50",
@@ -31,16 +28,20 @@ TIMES = (
 )
 
 
-def load(cost: Mapping[str, float], key: str) -> float | None:
-    """Percent of the CPUs that others took while a time was measured; None where the record does not say."""
-    return cost.get(LOAD_OF.get(key, "other_cpu_percent"))
+def load(cost: Cost, key: str) -> float | None:
+    """Percent of the CPUs that other processes took while a time was measured; None where the record does not say."""
+    return cost.train_other_cpu_percent if key.startswith("train_") else cost.other_cpu_percent
 
 
-def is_noisy(costs: Iterable[Mapping[str, float]], key: str) -> bool:
-    """Whether any of the records that a figure comes from was disturbed while it was measured."""
-    return key in TIMES and any((load(cost, key) or 0.0) > BUSY_PERCENT for cost in costs if key in cost)
+def is_noisy(costs: Iterable[Cost], key: str) -> bool:
+    """Whether any of the records that a figure comes from was disturbed while it was measured.
+
+    >>> is_noisy([Cost(query_ms_p50=2.0, other_cpu_percent=40.0)], "query_ms_p50")
+    True
+    """
+    return key in TIMES and any((load(cost, key) or 0.0) > BUSY_PERCENT for cost in costs if key in cost.figures)
 
 
-def is_unknown(costs: Iterable[Mapping[str, float]], key: str) -> bool:
+def is_unknown(costs: Iterable[Cost], key: str) -> bool:
     """Whether a record gives a time without saying how busy the machine was."""
-    return key in TIMES and any(load(cost, key) is None for cost in costs if key in cost)
+    return key in TIMES and any(load(cost, key) is None for cost in costs if key in cost.figures)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.files.names import safe_name
+from harness.records.parts import Code, Environment
 from harness.records.run import RankTable, RunStore, read_document, write_json
 from harness.spec import Spec, sha256_json
 
@@ -128,8 +129,8 @@ class Profile(Spec):
     seconds: float = Field(description="measuring time that was asked for")
     matrix_gflops: dict[str, float] = Field(default_factory=dict, description="measured rate of a matrix product")
     notes: tuple[str, ...] = ()
-    environment: dict[str, Any]
-    code: dict[str, Any] = Field(default_factory=dict)
+    environment: Environment
+    code: Code = Code()
     points: tuple[Point, ...]
     started: str
     finished: str
@@ -137,12 +138,7 @@ class Profile(Spec):
     @property
     def device(self) -> str:
         """The GPU's name, or the processor and the threads that were used of it."""
-        environment = self.environment
-        if environment.get("gpu"):
-            return str(environment["gpu"])
-        threads = environment.get("threads")
-        count = f", {threads} thread{'' if threads == 1 else 's'}" if threads else ""
-        return f"{environment.get('processor') or environment.get('device') or 'unknown device'}{count}"
+        return self.environment.computed_on
 
 
 class ProfileStore:

@@ -25,6 +25,7 @@ from harness.files.locks import claim, remove_free
 from harness.files.names import is_safe_name
 from harness.files.reading import Damaged, read_json
 from harness.files.writing import atomic_path, leftovers, remove_leftovers, require_inside
+from harness.records.parts import Code, Cost, Environment, Evaluation, Training, Tuning
 from harness.records.ranks import RankTable, check_table, read_ranks, write_ranks
 from harness.spec import Spec, SpecT
 
@@ -58,15 +59,13 @@ class RunRecord(Spec):
     seed: int
     metrics: dict[str, dict[str, float]] = Field(default_factory=dict)
     validation: dict[str, Any] = Field(default_factory=dict)
-    evaluation: dict[str, Any] = Field(
-        default_factory=dict, description="tie rule, duplicate captions, what each protocol rests on, other tie rules"
-    )
-    cost: dict[str, float] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
-    tuning: dict[str, Any] = Field(default_factory=lambda: {"trials": 0})
+    evaluation: Evaluation = Evaluation()
+    cost: Cost = Cost()
+    training: Training = Training()
+    tuning: Tuning = Tuning(trials=0)
     data_sha256: str
-    environment: dict[str, Any] = Field(default_factory=dict)
-    code: dict[str, Any] = Field(default_factory=dict)
+    environment: Environment = Environment()
+    code: Code = Code()
     spec: dict[str, Any] = Field(default_factory=dict, description="the resolved RunSpec")
     status: Literal["running", "finished", "failed"]
     error: str = ""
@@ -94,7 +93,7 @@ class RunRecord(Spec):
         """The tie rule of its metrics and ranks."""
         evaluation = self.spec.get("evaluation")
         planned = evaluation.get("ties") if isinstance(evaluation, dict) else None
-        return str(self.evaluation.get("ties") or planned or "pessimistic")
+        return str(self.evaluation.ties or planned or "pessimistic")
 
 
 class RunStore:

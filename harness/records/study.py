@@ -15,6 +15,7 @@ from pydantic import Field
 
 from harness.errors import InvalidRecord
 from harness.records import noise
+from harness.records.parts import Budget, Cost
 from harness.records.run import read_document, write_json
 from harness.spec import Spec
 
@@ -40,7 +41,7 @@ class TrialSummary(Spec):
     values: dict[str, float] = Field(default_factory=dict)
     rsum: float | None = None
     curves: list[list[float]] = Field(default_factory=list)
-    cost: dict[str, float] = Field(default_factory=dict)
+    cost: Cost = Cost()
     violation: float = 0.0
     steps: int = 0
     seconds: float = 0.0
@@ -56,14 +57,6 @@ class TrialSummary(Spec):
     def counts(self) -> bool:
         """Whether it may be recommended: complete, and within all constraints."""
         return self.state == "complete" and self.violation <= 0
-
-
-class Budget(Spec):
-    """What was spent on trials that came to an end: their number, optimiser steps, and wall time in seconds."""
-
-    trials: int
-    steps: int
-    seconds: float
 
 
 class StudySummary(Spec):

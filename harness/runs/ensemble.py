@@ -65,7 +65,7 @@ def record_ensemble(store: RunStore, run_ids: Sequence[str], names: Sequence[str
         metrics=results.metrics,
         evaluation={**results.info, ORIGIN: [member.run_id for member in members]},
         cost=_cost(members),
-        tuning={"trials": sum(int(member.tuning.get("trials") or 0) for member in members)},
+        tuning={"trials": sum(member.tuning.trials for member in members)},
         data_sha256=members[0].data_sha256,
         environment=environment.describe("cpu"),
         code=environment.code_revision(),
@@ -137,8 +137,8 @@ def _spec(members: Sequence[RunRecord], ties: str) -> dict[str, Any]:
 
 def _cost(members: Sequence[RunRecord]) -> dict[str, float]:
     """What adds up exactly: parameters and index. Times of separate runs do not."""
-    keys = [key for key in ("params_millions", "index_bytes_per_image") if all(key in m.cost for m in members)]
-    return {key: float(sum(member.cost[key] for member in members)) for key in keys}
+    keys = [key for key in ("params_millions", "index_bytes_per_image") if all(key in m.cost.figures for m in members)]
+    return {key: float(sum(member.cost.figures[key] for member in members)) for key in keys}
 
 
 def _now() -> str:

@@ -23,6 +23,7 @@ from harness.errors import InvalidDataset, InvalidRecord, ItmError
 from harness.files import strict_yaml
 from harness.measure.cost import measure_cost, peak_memory
 from harness.records import environment
+from harness.records.parts import Tuning
 from harness.records.run import RunRecord, RunStore, atomic_path
 from harness.runs import completion, sharing
 from harness.runs import saved_models as checkpoints
@@ -248,8 +249,8 @@ def _as_planned(record: RunRecord, spec: RunSpec, store: RunStore) -> RunRecord:
     return record
 
 
-def _tuning(spec: RunSpec) -> dict[str, Any]:
-    return spec.tuning or {"trials": 0}
+def _tuning(spec: RunSpec) -> Tuning:
+    return Tuning.model_validate(spec.tuning or {"trials": 0})
 
 
 def _measure(scorer: Scorer, scored: Scored, dataset: Dataset, spec: RunSpec, device: torch.device) -> dict[str, float]:

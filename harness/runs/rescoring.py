@@ -252,13 +252,16 @@ def _write(
     own = tie_rule(record)
     if ranks:
         store.write_ranks(record.run_id, {**store.ranks_of(record), **ranks})
-    evaluation = dict(record.evaluation)
-    evaluation["ties"] = own
-    others = {name: dict(rules) for name, rules in evaluation.get("other_ties", {}).items()}
+    others = {name: dict(rules) for name, rules in record.evaluation.other_ties.items()}
     for name, rules in metrics.items():
         others[name] = {**others.get(name, {}), **{rule: values for rule, values in rules.items() if rule != own}}
-    evaluation["other_ties"] = {name: rules for name, rules in others.items() if rules}
-    evaluation["protocols"] = {**evaluation.get("protocols", {}), **info}
+    evaluation = record.evaluation.model_copy(
+        update={
+            "ties": own,
+            "other_ties": {name: rules for name, rules in others.items() if rules},
+            "protocols": {**record.evaluation.protocols, **info},
+        }
+    )
     changed = record.model_copy(
         update={
             "metrics": {**record.metrics, **{name: rules[own] for name, rules in metrics.items() if own in rules}},

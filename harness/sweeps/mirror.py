@@ -52,7 +52,7 @@ class StudyMirror:
         for index, curve in enumerate(trial.curves):
             for epoch, value in enumerate(curve):
                 tracker.metric(f"epoch/seed{self._plan.seeds[index]}/validation/rsum", value, epoch + 1)
-        figures = {f"cost/{key}": value for key, value in trial.cost.items()}
+        figures = {f"cost/{key}": value for key, value in trial.cost.figures.items()}
         figures |= {f"objective/{key}": value for key, value in trial.values.items()}
         figures |= {"training/steps": float(trial.steps), "training/seconds": trial.seconds}
         if trial.rsum is not None:

@@ -39,12 +39,12 @@ def _mirror(tracker: Tracker, record: RunRecord, folder: Path) -> None:
     name = f"{record.label} seed {record.seed}"
     if not tracker.start_run(name, record.run_id, record.spec, _tags(record), _time(record.started)):
         return
-    for prefix, values in [*record.metrics.items(), ("validation", record.validation), ("cost", record.cost)]:
+    for prefix, values in [*record.metrics.items(), ("validation", record.validation), ("cost", record.cost.figures)]:
         tracker.metrics(_numbers(values, prefix))
-    tracker.metrics(_numbers({k: v for k, v in record.training.items() if k != "history"}, "training"))
-    for epoch in record.training.get("history", ()):
+    tracker.metrics(_numbers(record.training.model_dump(exclude={"history"}), "training"))
+    for epoch in record.training.history:
         # step n = after n epochs, as in `validation/epoch`
-        tracker.metrics(_numbers({k: v for k, v in epoch.items() if k != "epoch"}, "epoch"), epoch.get("epoch", 0) + 1)
+        tracker.metrics(_numbers(epoch.model_dump(exclude={"epoch"}), "epoch"), epoch.epoch + 1)
     for file in ARTIFACTS:
         if (folder / file).is_file():
             tracker.artifact(folder / file)
@@ -63,9 +63,9 @@ def _tags(record: RunRecord) -> dict[str, str]:
         "seed": str(record.seed),
         "run_id": record.run_id,
         "data_sha256": record.data_sha256,
-        "revision": str(record.code.get("revision", "unknown")),
-        "dirty": str(record.code.get("dirty", "unknown")),
-        "device": str(record.environment.get("gpu") or record.environment.get("processor", "unknown")),
+        "revision": record.code.revision,
+        "dirty": str("unknown" if record.code.dirty is None else record.code.dirty),
+        "device": record.environment.gpu or record.environment.processor or "unknown",
         "error": record.error,
         "itm.record_sha256": sha256_json(dump),
     }

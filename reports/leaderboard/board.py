@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from harness.records import noise
-from harness.records.run import RunRecord, RunStore
+from harness.records.run import RunStore
 from harness.reports.document.model import Column, Kind
 from harness.reports.runs.loading import Gallery, Group, method_runs
 from harness.reports.statistics.comparison import compare
@@ -159,16 +159,7 @@ def recall_columns(kind: Kind = "estimate") -> list[Column]:
 
 def device(group: Group) -> str:
     """What the runs of a group were computed and timed on; several where the seeds differ."""
-    return "; ".join(dict.fromkeys(describe_device(record.environment) for record in group.records))
-
-
-def describe_device(environment: Mapping[str, Any]) -> str:
-    """The GPU's name, or the processor and the threads that were used of it."""
-    if environment.get("gpu"):
-        return str(environment["gpu"])
-    processor = str(environment.get("processor") or environment.get("device") or "unknown device")
-    threads = environment.get("threads")
-    return f"{processor}, {threads} thread{'' if threads == 1 else 's'}" if threads else processor
+    return "; ".join(dict.fromkeys(record.environment.computed_on for record in group.records))
 
 
 def _compare(runs: Sequence[MethodRuns]) -> tuple[Comparison | None, str]:
@@ -205,9 +196,10 @@ def _row(group: Group, runs: MethodRuns | None, place: RankedMethod | None) -> d
         "origin": record.code_origin if record.origin == "measured" else "published",
         "seeds": len(group.seeds),
         **{name: group.metric(name) for name in (*METRICS, *EXTRA_METRICS)},
-        "tuning_trials": _most(record.tuning.get("trials") for record in group.records),
+        "tuning_trials": _most(record.tuning.trials for record in group.records),
         **{
-            f"tuning_{key}": _most(_budget(record).get(key) for record in group.records) for key in ("steps", "seconds")
+            f"tuning_{key}": _most(getattr(record.tuning.budget, key, None) for record in group.records)
+            for key in ("steps", "seconds")
         },
         **{key: group.cost(key) for key, *_ in COSTS},
         **{
@@ -246,11 +238,6 @@ def _named(metric: str, found: Interval) -> dict[str, float | None]:
         f"{metric}_low": found.low,
         f"{metric}_high": found.high,
     }
-
-
-def _budget(record: RunRecord) -> dict[str, Any]:
-    budget = record.tuning.get("budget")
-    return budget if isinstance(budget, dict) else {}
 
 
 def _most(values: Iterable[Any]) -> int | None:

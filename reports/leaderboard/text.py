@@ -126,7 +126,7 @@ def _limits(board: Board) -> Iterator[str]:
 
 
 def _tie_rule(board: Board) -> Iterator[str]:
-    rules = {g.first.spec.get("evaluation", {}).get("ties") for g in board.groups} & _TIES.keys()
+    rules = {g.first.ties for g in board.groups} & _TIES.keys()
     rates = [row["tie_rate"] for row in board.rows if row["tie_rate"] is not None]
     most = f" At most {significant(100 * max(rates), 2)} % of a method's queries tie." if rates and max(rates) else ""
     none = " No query ties." if rates and not max(rates) else ""
@@ -138,15 +138,15 @@ def _tie_rule(board: Board) -> Iterator[str]:
 
 def _code(board: Board) -> Iterator[str]:
     codes = [record.code for group in board.groups for record in group.records]
-    revisions = sorted({str(code["revision"])[:12] for code in codes if code.get("revision")} - {"unknown"})
+    revisions = sorted({code.revision[:12] for code in codes} - {"unknown"})
     if len(revisions) > 1:
         yield f"The runs come from {len(revisions)} revisions of the code ({', '.join(revisions)})."
-    if any(code.get("dirty") for code in codes):
+    if any(code.dirty for code in codes):
         yield "Some runs were made with code that differs from its recorded revision (uncommitted changes)."
 
 
 def _cost(board: Board) -> Iterator[str]:
-    records = [record for group in board.groups for record in group.records if record.cost]
+    records = [record for group in board.groups for record in group.records if record.cost.figures]
     if not records:
         return
     devices = list(dict.fromkeys(str(row["device"]) for row in board.rows))

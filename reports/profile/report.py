@@ -108,8 +108,8 @@ def _section(profile: Profile, rows: list[Row], suffix: str) -> Section:
         figures=[figure for figure in drawn if figure is not None],
         reading=READING,
         footnotes=[
-            f"Matrix product: {rates}; torch {profile.environment.get('torch')}, data {profile.data_sha256[:12]}, code "
-            f"{str(profile.code.get('revision'))[:12]}."
+            f"Matrix product: {rates}; torch {profile.environment.torch}, data {profile.data_sha256[:12]}, code "
+            f"{profile.code.revision[:12]}."
         ],
     )
 

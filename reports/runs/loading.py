@@ -106,7 +106,7 @@ class Group:
 
     def cost(self, name: str) -> float | None:
         """Median over seeds of a cost; None where no seed has it."""
-        values = [record.cost[name] for record in self.records if name in record.cost]
+        values = [record.cost.figures[name] for record in self.records if name in record.cost.figures]
         return float(np.median(values)) if values else None
 
 

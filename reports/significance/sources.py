@@ -225,14 +225,14 @@ def _of_records(store: RunStore, gallery: Gallery, members: Sequence[Group], all
 
 
 def _evidence(store: RunStore, group: Group, record: RunRecord) -> Evidence:
-    revision = str(record.code.get("revision") or "unknown")[:12]
+    revision = record.code.revision[:12]
     return Evidence(
         method=group.label,
         seed=str(record.seed),
         source=record.run_id,
         file="ranks.npz",
         sha256=rank_files.sha256(store.folder(record.run_id) / "ranks.npz"),
-        revision=f"{revision}, changed" if record.code.get("dirty") else revision,
+        revision=f"{revision}, changed" if record.code.dirty else revision,
     )
 
 
@@ -240,7 +240,7 @@ def _remarks(measured: Sequence[Group]) -> Iterable[str]:
     for group in measured:
         if group.replaced:
             yield f"{group.label}: seeds repeated in runs {', '.join(group.replaced)}; the latest run of each is compared."
-    rules = {str(g.first.spec.get("evaluation", {}).get("ties")) for g in measured} - {"None"}
+    rules = {g.first.ties for g in measured}
     if len(rules) > 1:
         yield f"The methods were ranked under different tie rules ({', '.join(sorted(rules))}): evaluate them under one."
 

@@ -311,7 +311,7 @@ def _row(summary: StudySummary, trial: TrialSummary) -> dict[str, Any]:
         "state": trial.state,
         "source": trial.source,
         "rsum": trial.rsum,
-        **trial.cost,
+        **trial.cost.figures,
         **{f"{name}_noisy": noise.is_noisy([trial.cost], name) for name in noise.TIMES},
         "violation": trial.violation,
         "pareto": trial.number in summary.pareto,

@@ -264,7 +264,7 @@ def test_a_run_is_rescored_ensembled_and_compared(itm, tiny, tmp_path):
     assert code == 0, err
     store = RunStore(tmp_path / "results")
     first, second = store.records()
-    assert first.evaluation["duplicate_captions"]["captions"] == 60
+    assert first.evaluation.duplicate_captions["captions"] == 60
 
     code, out, err = itm("rescore", first.run_id[:8], "--protocol", "scenes_relevance", "--ties", "all")
     assert code == 0, err

@@ -138,7 +138,7 @@ def what_counts(results: Path) -> dict:
         mode="json", exclude={"storage": True, "trials": {"__all__": {"cost", "seconds", "started", "finished"}}}
     )
     summary["best_entry"]["tuning"]["budget"].pop("seconds")
-    return {**summary, "costs": [sorted(trial.cost) for trial in study_of(results).trials]}
+    return {**summary, "costs": [sorted(trial.cost.figures) for trial in study_of(results).trials]}
 
 
 def optuna_trials(results: Path) -> list:
@@ -162,7 +162,9 @@ def check_same(results: Path, undisturbed: Path) -> None:
     assert what_counts(results) == what_counts(undisturbed)
     assert optuna_trials(results) == optuna_trials(undisturbed)
     assert files(results) == files(undisturbed)
-    assert all(trial.seconds > 0 and trial.cost for trial in study_of(results).trials if trial.state == "complete")
+    assert all(
+        trial.seconds > 0 and trial.cost.figures for trial in study_of(results).trials if trial.state == "complete"
+    )
 
 
 @pytest.fixture(scope="module")

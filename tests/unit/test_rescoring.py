@@ -79,8 +79,8 @@ def test_a_protocol_is_added_from_the_scores_under_every_tie_rule(store, dataset
     assert record is not None
     assert record.protocols == ("full", "scenes_relevance")
     assert record.metrics["scenes_relevance"] == done.metrics["scenes_relevance"]["pessimistic"]
-    assert set(record.evaluation["other_ties"]["full"]) == {"optimistic", "expected"}
-    assert record.evaluation["protocols"]["scenes_relevance"]["queries"] == {"i2t": 12, "t2i": 60}
+    assert set(record.evaluation.other_ties["full"]) == {"optimistic", "expected"}
+    assert record.evaluation.protocols["scenes_relevance"]["queries"] == {"i2t": 12, "t2i": 60}
     assert set(store.ranks("a" * 16)) == {"full", "scenes_relevance"}
 
 
@@ -212,8 +212,8 @@ def test_an_ensemble_is_the_mean_and_says_so_everywhere(store, dataset):
     record = record_ensemble(store, ["a" * 16, "b" * 16])
     assert record.label == "scan.t2i + scan.i2t (ensemble)"
     assert record.code_origin == "ensemble"
-    assert record.evaluation["ensemble"] == ["a" * 16, "b" * 16]
-    assert record.cost == {"params_millions": 4.0}  # times of two runs do not add up to one
+    assert record.evaluation.ensemble == ("a" * 16, "b" * 16)
+    assert record.cost.figures == {"params_millions": 4.0}  # times of two runs do not add up to one
     expected = retrieval_metrics((first + second) / 2, dataset.split("test").caption_image)
     assert record.metrics["full"] == expected
     assert rescore(store, record.run_id, ["scenes_relevance"]).record.metrics["full"] == expected

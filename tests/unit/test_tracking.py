@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from harness.records.parts import Training
 from harness.records.run import RunRecord
 from harness.tracking import mirror as mirroring
 from harness.tracking import store as tracking_store
@@ -204,7 +205,7 @@ def test_names_and_values_outside_mlflows_limits_are_made_to_fit(results, folder
     spec = {"config": {"mask[0]=x": 1, "prompt": "w" * 10_000}, "many": {f"k{i}": i for i in range(250)}}
     metrics = {"full": {"R@1 (%)": 5.0, "../up": 1.0, "": 2.0, "nan": float("nan")}}
     history = [{"epoch": epoch, "losses": {f"l{i}": 1.0 * epoch for i in range(30)}} for epoch in range(70)]
-    odd = record().model_copy(update={"spec": spec, "metrics": metrics, "training": {"history": history}})
+    odd = record().model_copy(update={"spec": spec, "metrics": metrics, "training": Training(history=history)})
     mirror(results, folder, odd)
     assert warnings_of(caplog) == []
     store = Store(results)
@@ -510,7 +511,8 @@ def test_a_first_migration_that_is_cut_off_leaves_no_database(tmp_path, folder, 
 
 
 def test_a_record_that_is_odd_inside_costs_only_its_own_mirror(results, folder, caplog):
-    mirror(results, folder, record(0, training={"history": ["lost"]}), record(1))
+    odd = record(0).model_copy(update={"training": Training.model_construct(history=("lost",))})
+    mirror(results, folder, odd, record(1))
     (warning,) = warnings_of(caplog)
     assert f"run {0:016x} is not mirrored" in warning
     assert {run.data.tags["seed"]: run.info.status for run in Store(results).children()} == {

@@ -14,6 +14,7 @@ from rich.console import Console
 from scipy import stats
 
 from harness.errors import InvalidRecord
+from harness.records.parts import Cost, Environment
 from harness.reports.document import render, terminal
 from harness.reports.document.model import is_missing
 from harness.reports.leaderboard import report as leaderboard
@@ -231,8 +232,8 @@ def test_a_record_that_contradicts_its_ranks_is_refused(three_scorers):
 
 def test_busy_machines_and_different_devices_are_said(three_scorers):
     record = three_scorers.store.read(three_scorers.ids[0])
-    cost = {**record.cost, "other_cpu_percent": 42.0}
-    three_scorers.store.write(record.model_copy(update={"cost": cost, "environment": {"gpu": "GPU X"}}))
+    cost = Cost(**{**record.cost.figures, "other_cpu_percent": 42.0})
+    three_scorers.store.write(record.model_copy(update={"cost": cost, "environment": Environment(gpu="GPU X")}))
     text = reading(build(three_scorers))
     assert "Here others took up to 42 %" in text
     assert "different devices" in text
@@ -244,7 +245,7 @@ def test_a_noisy_cost_is_marked_in_its_cell_in_every_medium(three_scorers, tmp_p
     for run_id in three_scorers.ids:
         record = three_scorers.store.read(run_id)
         load = dict(figures).get(record.scorer)
-        cost = {"pairs_per_second": 3286.0} | ({} if load is None else {"other_cpu_percent": load})
+        cost = Cost(pairs_per_second=3286.0, **({} if load is None else {"other_cpu_percent": load}))
         three_scorers.store.write(record.model_copy(update={"cost": cost}))
     report = build(three_scorers)
     labels = set(report.main["label"])

@@ -104,8 +104,8 @@ def test_the_value_is_the_mean_of_the_best_epochs_and_the_work_is_counted(plan_o
     assert summary.curves == curves
     assert summary.steps == steps > 0
     assert summary.rsum == trial.value
-    assert summary.cost["params_millions"] > 0
-    assert {"query_ms_p50", "peak_memory_mib", "train_step_ms_p50"} <= set(summary.cost)
+    assert summary.cost.params_millions > 0
+    assert {"query_ms_p50", "peak_memory_mib", "train_step_ms_p50"} <= set(summary.cost.figures)
     assert [step for step, _ in sorted(trial.intermediate_values.items())] == [0, 1, 2, 3]
     assert trial.intermediate_values[2] == pytest.approx((max(curves[0]) + curves[1][0]) / 2)
 

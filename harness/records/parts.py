@@ -1,0 +1,153 @@
+"""The parts of a record that several readers ask for, typed: costs, training, tuning, evaluation, environment, code.
+
+A part keeps what it was given: a field that nobody measured is None when read and absent from the file, and a field that
+this version does not know stays in the record.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+
+from harness.spec import Spec
+
+
+class Part(Spec):
+    """Base of the parts: unknown fields are kept, fields that were not given are not written."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @model_serializer(mode="wrap")
+    def _given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if key in self.model_fields_set}
+
+
+class Cost(Part):
+    """What a run costs; every unit stands in the name. See `harness.measure.cost.measure_cost`.
+
+    >>> Cost(query_ms_p50=2.0, other_cpu_percent=40.0).figures
+    {'query_ms_p50': 2.0, 'other_cpu_percent': 40.0}
+    """
+
+    __pydantic_extra__: dict[str, float]
+
+    encode_image_ms_p50: float | None = None
+    encode_image_ms_p95: float | None = None
+    encode_text_ms_p50: float | None = None
+    encode_text_ms_p95: float | None = None
+    encode_images_per_second: float | None = None
+    encode_texts_per_second: float | None = None
+    pairs_per_second: float | None = None
+    timed_pairs: float | None = None
+    query_ms_p50: float | None = None
+    query_ms_p95: float | None = None
+    gallery_images: float | None = None
+    index_bytes_per_image: float | None = None
+    params_millions: float | None = None
+    trainable_params_millions: float | None = None
+    peak_memory_mib: float | None = None
+    peak_rss_mib: float | None = None
+    peak_gpu_allocated_mib: float | None = None
+    peak_gpu_reserved_mib: float | None = None
+    gpu_in_use_mib: float | None = None
+    other_cpu_percent: float | None = Field(None, description="share of all CPUs that other processes took meanwhile")
+    train_step_ms_p50: float | None = None
+    train_step_ms_p95: float | None = None
+    train_other_cpu_percent: float | None = Field(None, description="likewise, while training steps were timed")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_absent_rather_than_null(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError("a cost is a number; leave out what was not measured")
+        return value
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The figures that were measured, by key."""
+        return {key: value for key, value in self.model_dump().items() if value is not None}
+
+
+class Epoch(Part):
+    """One epoch of a training: mean losses, validation metrics, the learning rate at its end, seconds."""
+
+    epoch: int = 0
+    losses: dict[str, float] = Field(default_factory=dict)
+    validation: dict[str, float] = Field(default_factory=dict)
+    learning_rate: float | None = None
+    seconds: float | None = None
+
+
+class Training(Part):
+    """How a run was trained."""
+
+    epochs: int | None = None
+    steps: int | None = None
+    seconds: float | None = None
+    history: tuple[Epoch, ...] = ()
+
+
+class Budget(Spec):
+    """What was spent on trials that came to an end: their number, optimiser steps, and wall time in seconds."""
+
+    trials: int
+    steps: int
+    seconds: float
+
+
+class Tuning(Part):
+    """How the settings of a run were found; 0 trials = they are the published ones or somebody's choice."""
+
+    trials: int = 0
+    budget: Budget | None = None
+    study: str | None = None
+    seeds_per_trial: int | None = None
+
+
+class Evaluation(Part):
+    """What the metrics rest on: the tie rule, captions that repeat, protocols' files, and metrics by other tie rules."""
+
+    ties: str | None = None
+    duplicate_captions: dict[str, Any] | None = None
+    protocols: dict[str, Any] = Field(default_factory=dict)
+    ensemble: tuple[str, ...] | None = Field(None, description="run ids whose scores were averaged")
+    other_ties: dict[str, dict[str, dict[str, float]]] = Field(default_factory=dict)
+
+
+class Environment(Part):
+    """Where a run was made; see `harness.records.environment.describe`."""
+
+    python: str | None = None
+    torch: str | None = None
+    platform: str | None = None
+    device: str | None = None
+    processor: str | None = None
+    cpus: int | None = None
+    threads: int | None = None
+    cpu_mhz: float | None = None
+    gpu: str | None = None
+    driver: str | None = None
+    cuda: str | None = None
+    packages: dict[str, str] = Field(default_factory=dict)
+    products: dict[str, Any] = Field(default_factory=dict, description="matrix products that the engine chose")
+
+    @property
+    def computed_on(self) -> str:
+        """The GPU's name, or the processor and the threads that were used of it.
+
+        >>> Environment(processor="EPYC", threads=2).computed_on
+        'EPYC, 2 threads'
+        """
+        if self.gpu:
+            return self.gpu
+        count = f", {self.threads} thread{'' if self.threads == 1 else 's'}" if self.threads else ""
+        return f"{self.processor or self.device or 'unknown device'}{count}"
+
+
+class Code(Part):
+    """Which code made a record; `dirty` is None where git does not say."""
+
+    revision: str = "unknown"
+    dirty: bool | None = None
+    engine_sha256: str = ""
