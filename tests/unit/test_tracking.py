@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from harness.records.parts import Training
+from harness.records.parts import Epoch, Training
 from harness.records.run import RunRecord
 from harness.tracking import mirror as mirroring
 from harness.tracking import store as tracking_store
@@ -511,7 +511,7 @@ def test_a_first_migration_that_is_cut_off_leaves_no_database(tmp_path, folder, 
 
 
 def test_a_record_that_is_odd_inside_costs_only_its_own_mirror(results, folder, caplog):
-    odd = record(0).model_copy(update={"training": Training.model_construct(history=("lost",))})
+    odd = record(0).model_copy(update={"training": Training(history=(Epoch.model_construct(epoch="lost"),))})
     mirror(results, folder, odd, record(1))
     (warning,) = warnings_of(caplog)
     assert f"run {0:016x} is not mirrored" in warning
