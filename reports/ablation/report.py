@@ -260,8 +260,7 @@ def _recalls(rows: Sequence[dict[str, Any]], reference: str, comparison: Compari
 
 def _figure(gallery: Gallery, rows: Sequence[dict[str, Any]], reference: str, published: Published | None) -> Figure:
     has_published = any(row["published_difference"] is not None for row in rows)
-    with figures.style():
-        drawing = figures.new(7.5, 1.2 + 0.36 * len(rows))
+    with figures.canvas(7.5, 1.2 + 0.36 * len(rows)) as drawing:
         axes = drawing.subplots()
         axes.axvline(0, color=figures.GREY, linewidth=1)
         for number, row in enumerate(rows):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -18,6 +19,7 @@ from harness.reports.document.text import shortened
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 GREY = "#5f6670"
+FAINT = "#9aa1ab"
 _STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so every machine draws the same glyphs
@@ -46,9 +48,25 @@ def style() -> Iterator[None]:
         yield
 
 
-def new(width: float, height: float) -> Figure:
-    """An empty figure, inches, outside pyplot's registry."""
-    return Figure(figsize=(width, height), layout="constrained")
+@contextmanager
+def canvas(width: float, height: float) -> Iterator[Figure]:
+    """An empty figure, inches, outside pyplot's registry, to be drawn on in the style of all figures."""
+    with style():
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def mark(number: int) -> dict[str, Any]:
+    """Colour and marker of a series by its number; pairs repeat after 49 series only."""
+    size = len(COLOURS)
+    return {"color": COLOURS[number % size], "marker": MARKERS[(number + number // size) % size]}
+
+
+def rows_down(axes: Axes, names: Sequence[str], limit: int = 40) -> None:
+    """Names of rows beside the vertical axis, the first on top."""
+    axes.set_yticks(range(len(names)), [label(name, limit) for name in names])
+    axes.tick_params(axis="y", length=0, labelcolor="black")
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
 
 
 def label(text: str, limit: int = 48) -> str:

@@ -1,13 +1,14 @@
-"""What a report is: a title and sections of sentences, tables and figures, as data. `harness.reports.document.render` writes it.
+"""What a report is: a title and sections of sentences, tables and figures, as data. `render` and `terminal` show it.
 
 Every text in it is untrusted (method names, captions, error messages): the renderers escape it, nobody else has to.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -18,19 +19,20 @@ from harness.reports.document.text import MISSING, fixed, interval, p_value, sig
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-Kind = Literal["text", "number", "significant", "estimate", "p"]
+Kind = Literal["text", "count", "number", "significant", "estimate", "p"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Column:
     """How one column of a table is shown.
 
     Args:
         key: column of the table's frame.
         title: heading.
-        kind: `text`; `number` with `digits` decimals; `significant` with `digits` significant digits; `p`, a p-value;
-            `estimate`, a number whose frame may also hold `<key>_sd`, `<key>_low` and `<key>_high`.
-        digits: see kind.
+        kind: `text`; `count`, a whole number; `number` with `digits` decimals; `significant` with `digits` significant
+            digits; `p`, a p-value; `estimate`, a number whose frame may also hold `<key>_sd`, `<key>_low` and
+            `<key>_high`.
+        digits: see kind; None = 1 decimal or 3 significant digits.
         group: heading that spans neighbouring columns of the same group.
         help: one line that explains the column, for HTML.
         pinned: stays in sight while a wide table is scrolled sideways, for HTML.
@@ -42,7 +44,8 @@ class Column:
     key: str
     title: str
     kind: Kind = "text"
-    digits: int = 1
+    digits: int | None = None
+    _: KW_ONLY
     group: str = ""
     help: str = ""
     pinned: bool = False
@@ -55,19 +58,38 @@ class Column:
         """Whether it is aligned to the right."""
         return self.kind != "text"
 
+    def shown(self, value: float) -> str:
+        """A value of a numeric column as it is printed."""
+        match self.kind:
+            case "significant":
+                return significant(value, 3 if self.digits is None else self.digits)
+            case "p":
+                return p_value(value)
+            case "count":
+                return fixed(value, 0)
+        return fixed(value, self._decimals)
+
+    def bounds(self, low: float, high: float) -> str:
+        """The interval of an estimate as it is printed."""
+        return interval(low, high, self._decimals)
+
+    @property
+    def _decimals(self) -> int:
+        return 1 if self.digits is None else self.digits
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Table:
     """A table of a report.
 
     Args:
-        frame: one row a row; raw values, never formatted ones.
+        frame: raw values, never formatted ones.
         columns: what is shown of it, in order.
         caption: one sentence above it.
         key: short name for labels and file names.
         muted: row numbers to be shown less prominently.
         collapsed: show only its caption until it is opened, where the format can.
-        rules: row numbers above which a thin rule is drawn (between tiers).
+        rule_by: columns of the frame; a thin rule is drawn where their values change (between tiers).
         for_paper: whether it goes into the LaTeX file.
     """
 
@@ -77,23 +99,24 @@ class Table:
     key: str
     muted: Sequence[int] = ()
     collapsed: bool = False
-    rules: Sequence[int] = ()
+    rule_by: Sequence[str] = ()
     for_paper: bool = True
+
+    @property
+    def rules(self) -> list[int]:
+        """Row numbers above which a rule is drawn."""
+        if not self.rule_by:
+            return []
+        values = [tuple(row) for row in self.frame[list(self.rule_by)].astype(object).fillna("").to_numpy()]
+        return [row for row in range(1, len(values)) if values[row] != values[row - 1]]
 
     def rows(self) -> list[list[Cell]]:
         """The formatted cells, row by row."""
-        records = self.frame.to_dict("records")
-        return [[cell(column, record) for column in self.columns] for record in records]
+        return [[cell(column, record) for column in self.columns] for record in self.frame.to_dict("records")]
 
     def groups(self) -> list[tuple[str, int]]:
         """Spanning headings and their widths in columns, left to right; all empty names where there are none."""
-        spans: list[tuple[str, int]] = []
-        for column in self.columns:
-            if spans and spans[-1][0] == column.group:
-                spans[-1] = (column.group, spans[-1][1] + 1)
-            else:
-                spans.append((column.group, 1))
-        return spans
+        return [(name, len(list(span))) for name, span in itertools.groupby(column.group for column in self.columns)]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -139,8 +162,8 @@ class Report:
 
     Args:
         title: heading.
-        sentences: what a reader should know first.
         stem: name of its files, without ending.
+        sentences: what a reader should know first.
         sections: the parts.
         brief: tables and sentences for a terminal.
         main: the flat table behind everything, one value per cell: the CSV.
@@ -187,27 +210,23 @@ class Cell:
 
 
 def cell(column: Column, record: Mapping[Any, Any]) -> Cell:
-    """Format a value of a record (a row of a frame)."""
+    """Format a value of a record (a row of a frame).
+
+    >>> cell(Column("x", "X", "estimate"), {"x": 61.24, "x_low": 59.0, "x_high": 63.26}).join()
+    '61.2 [59.0, 63.3]'
+    """
     value = record.get(column.key)
     if is_missing(value):
         return Cell(MISSING)
     if column.kind == "text":
         return Cell(single_line(str(value)), text=True)
-    number = float(value)  # type: ignore[arg-type]
-    noisy = record.get(column.noise) if column.noise else None
-    mark = MARK if not is_missing(noisy) and noisy else ""
-    if column.kind == "significant":
-        return Cell(mark + significant(number, column.digits))
-    if column.kind == "p":
-        return Cell(p_value(number))
-    if column.kind == "number":
-        return Cell(mark + fixed(number, column.digits))
+    noisy = record.get(column.noise)
+    main = (MARK if not is_missing(noisy) and noisy else "") + column.shown(float(value))  # type: ignore[arg-type]
+    if column.kind != "estimate":
+        return Cell(main)
     sd, low, high = (record.get(f"{column.key}_{part}") for part in ("sd", "low", "high"))
-    return Cell(
-        mark + fixed(number, column.digits),
-        "" if is_missing(sd) else fixed(float(sd), column.digits),  # type: ignore[arg-type]
-        "" if is_missing(low) or is_missing(high) else interval(float(low), float(high), column.digits),  # type: ignore[arg-type]
-    )
+    bounded = not is_missing(low) and not is_missing(high)
+    return Cell(main, "" if is_missing(sd) else column.shown(sd), column.bounds(low, high) if bounded else "")  # type: ignore[arg-type]
 
 
 def is_missing(value: Any) -> bool:

@@ -26,8 +26,7 @@ def board_figure(board: Board) -> Figure | None:
     if not rows:
         return None
     timed = [row for row in rows if row["pairs_per_second"]]
-    with figures.style():
-        drawing = figures.new(9.5 if timed else 5.5, max(2.6, 1.1 + 0.34 * len(rows)))
+    with figures.canvas(9.5 if timed else 5.5, max(2.6, 1.1 + 0.34 * len(rows))) as drawing:
         if timed:
             left, right = drawing.subplots(1, 2, width_ratios=(1.15, 1))
             taken = _speed(right, rows)

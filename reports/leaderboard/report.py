@@ -100,9 +100,7 @@ def _brief(board: Board, published: Sequence[dict[str, Any]]) -> list[Table | st
     parts: list[Table | str] = []
     if len(frame):
         parts.append(
-            Table(
-                frame=frame, columns=_BRIEF_COLUMNS, caption=board.gallery.title, key="brief", rules=_tier_starts(frame)
-            )
+            Table(frame=frame, columns=_BRIEF_COLUMNS, caption=board.gallery.title, key="brief", rule_by=("tier",))
         )
     if count := len(board.rows) - len(frame) + len(published):
         parts.append(f"and {count} published rows (see the files; they have no interval and no tier)")
@@ -118,7 +116,7 @@ def _section(board: Board, published: Sequence[dict[str, Any]], remarks: Sequenc
             columns=_accuracy_columns(),
             caption=f"Accuracy on {board.gallery.title}: recalls in percent, best rSum first",
             key=f"accuracy-{slug}",
-            rules=_tier_starts(frame),
+            rule_by=("tier",),
         )
     ]
     if any(row[key] is not None for row in board.rows for key, *_ in COSTS):
@@ -134,12 +132,6 @@ def _section(board: Board, published: Sequence[dict[str, Any]], remarks: Sequenc
         reading=[*reading(board), *remarks],
         footnotes=_footnotes(board),
     )
-
-
-def _tier_starts(frame: pd.DataFrame) -> list[int]:
-    """The rows above which another tier ends."""
-    tiers = frame["tier"].fillna(0)
-    return [row for row in range(1, len(tiers)) if tiers.iloc[row] != tiers.iloc[row - 1]]
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:

@@ -34,8 +34,7 @@ def pareto_figure(rows: Sequence[Row], axis: Axis, devices: Sequence[str], suffi
     if len(there) < 2:
         return None
     bases = list(dict.fromkeys(row["base"] for row in rows))
-    with figures.style():
-        drawing = figures.new(9.0, 5.6)
+    with figures.canvas(9.0, 5.6) as drawing:
         axes = drawing.subplots()
         axes.set_xscale("log")
         on_front = [row for row in there if row[f"front_{axis.key}"]]
@@ -78,8 +77,7 @@ def scaling_figure(profile: Profile, suffix: str) -> Figure | None:
     if not rows:
         return None
     labels = list(dict.fromkeys(row["label"] for row in rows))
-    with figures.style():
-        drawing = figures.new(9.5, 4.2)
+    with figures.canvas(9.5, 4.2) as drawing:
         panels = drawing.subplots(1, 2, sharey=True)
         for axes, (direction, title) in zip(panels, _DIRECTIONS.items(), strict=True):
             for row in (row for row in rows if row["direction"] == direction):
@@ -109,8 +107,7 @@ def cascade_figure(rows: Sequence[Row], profile: Profile, suffix: str) -> Figure
         return None
     pairs = list(dict.fromkeys((row["coarse"], row["base"]) for row in cascades))
     everything = max(profile.images, profile.captions)
-    with figures.style():
-        drawing = figures.new(9.5, 4.2)
+    with figures.canvas(9.5, 4.2) as drawing:
         left, right = drawing.subplots(1, 2, sharey=True)
         for number, (coarse, fine) in enumerate(pairs):
             chain = [row for row in cascades if (row["coarse"], row["base"]) == (coarse, fine)]

@@ -167,10 +167,6 @@ def _by_dataset(flat: Sequence[dict[str, Any]], pairs: Sequence[tuple[str, str]]
         Column(key="p_shown", title="Corrected p"),
         Column(key="claim", title="Claim"),
     ]
-    starts = [i for i in range(1, len(rows)) if (rows[i]["a"], rows[i]["b"]) != (rows[i - 1]["a"], rows[i - 1]["b"])]
     caption = f"A minus B in points of {metric_name(metric)}, with its interval, dataset by dataset"
-    return Table(
-        frame=frame, columns=columns, caption=caption, key="by-dataset", rules=starts, muted=[
-            i for i, row in enumerate(rows) if not row["counted"]
-        ],
-    )  # fmt: skip
+    muted = [i for i, row in enumerate(rows) if not row["counted"]]
+    return Table(frame=frame, columns=columns, caption=caption, key="by-dataset", rule_by=("a", "b"), muted=muted)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.reports.document import figures
 from harness.reports.document.model import Figure
-from harness.reports.document.text import fixed
+from harness.reports.document.text import fixed, shortened
 from harness.reports.significance.text import decimals, metric_name, p_text
 from harness.reports.statistics.ranking import RankedMethod
 from harness.reports.statistics.results import Comparison
@@ -31,8 +31,7 @@ def forest(comparison: Comparison) -> Figure | None:
     rows = comparison.of_metric(metric)
     if len(rows) > MOST_PAIRS:
         return None
-    with figures.style():
-        drawing = figures.new(7.8, 1.25 + 0.34 * len(rows))
+    with figures.canvas(7.8, 1.25 + 0.34 * len(rows)) as drawing:
         axes = drawing.subplots()
         axes.axvline(0, color=figures.GREY, linewidth=1)
         for number, row in enumerate(rows):
@@ -50,10 +49,7 @@ def forest(comparison: Comparison) -> Figure | None:
                 axes.plot(
                     [-row.equivalence.delta, row.equivalence.delta], [number] * 2, "|", color="black", markersize=9
                 )
-        axes.set_yticks(range(len(rows)), [f"{figures.label(r.a, 24)} − {figures.label(r.b, 24)}" for r in rows])
-        axes.tick_params(axis="y", length=0, labelcolor="black")
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.grid(axis="y", visible=False)
+        figures.rows_down(axes, [f"{shortened(row.a, 24)} − {shortened(row.b, 24)}" for row in rows], limit=52)
         axes.set_xlabel(f"difference in {metric_name(metric)}, points")
     level = f"{100 * (1 - comparison.alpha):g} %"
     margin = " Ticks mark the declared margin of equivalence." if rows[0].equivalence else ""
@@ -82,9 +78,8 @@ def matrix(comparison: Comparison) -> Figure | None:
     p, differences = p[np.ix_(order, order)], _differences(comparison, metric)[np.ix_(order, order)]
     bounds = (comparison.alpha, 0.01, 0.001) if comparison.alpha > 0.01 else (comparison.alpha,)
     shade = np.sum([p <= bound for bound in bounds], axis=0)
-    with figures.style():
-        side = max(3.6, 0.62 * size) if size <= _MOST_WRITTEN else 0.3 * size + 2
-        drawing = figures.new(side + 2.2, side + 0.9)
+    side = max(3.6, 0.62 * size) if size <= _MOST_WRITTEN else 0.3 * size + 2
+    with figures.canvas(side + 2.2, side + 0.9) as drawing:
         axes = drawing.subplots()
         # The p-values are symmetric, so that each stands once: above the diagonal the differences.
         written = [
@@ -139,9 +134,8 @@ def groups_diagram(comparison: Comparison, ranking: Sequence[RankedMethod]) -> F
     # Numbers stand in for the names until all is drawn: sets of numbers have one order in every process, and a name
     # is never taken for a format.
     matrix = pd.DataFrame(np.where(apart, 0.0, 1.0), index=range(size), columns=range(size))
-    with figures.style():
-        # Even an unbroken chain of overlapping groups needs no more levels than methods.
-        drawing = figures.new(8.2, 1.1 + 0.3 * (size + 1) // 2 + 0.16 * size)
+    # Even an unbroken chain of overlapping groups needs no more levels than methods.
+    with figures.canvas(8.2, 1.1 + 0.3 * (size + 1) // 2 + 0.16 * size) as drawing:
         axes = drawing.subplots()
         artists = critical_difference_diagram(
             dict(enumerate(scores)),

@@ -89,7 +89,7 @@ def other_metrics_table(comparison: Comparison) -> Table | None:
         caption=f"Pairs on the other metrics ({rows[0].family.name} family): A minus B in points",
         key="other-metrics",
         collapsed=len(rows) > _LONGEST_OPEN_TABLE,
-        rules=range(pairs, len(rows), pairs) if pairs > 1 else (),
+        rule_by=("metric_name",) if pairs > 1 else (),
         for_paper=len(rows) <= _LONGEST_PAPER_TABLE,
     )
 
@@ -104,7 +104,6 @@ def scores_table(comparison: Comparison, methods: Sequence[MethodRuns], ranking:
         Column(key="score", title=metric_name(metric), kind="estimate", digits=decimals(metric)),
         Column(key="seeds", title="Seeds", kind="number", digits=0),
     ]
-    rules: list[int] = []
     if ranking:
         columns = [
             Column(key="tier", title="Tier", kind="number", digits=0),
@@ -112,10 +111,9 @@ def scores_table(comparison: Comparison, methods: Sequence[MethodRuns], ranking:
             Column(key="rank", title="Rank", kind="number", digits=0, help="by the score alone"),
             Column(key="ranks", title="Rank interval", help="ranks that the tests leave open"),
         ]
-        rules = [i for i in range(1, len(frame)) if frame["tier"][i] != frame["tier"][i - 1]]
     spread = "± SD over seeds, " if any(len(run.seeds) > 1 for run in methods) else ""
     caption = f"{metric_name(metric)} of each method, {spread}{_level(comparison)} interval in brackets"
-    return Table(frame=frame, columns=columns, caption=caption, key="scores", rules=rules)
+    return Table(frame=frame, columns=columns, caption=caption, key="scores", rule_by=("tier",) if ranking else ())
 
 
 def variance_table(comparison: Comparison) -> Table:

@@ -26,8 +26,7 @@ _SLICES_A_ROW = 3
 
 def history(summary: StudySummary) -> Figure:
     """Validation rSum by trial, with the best so far."""
-    with figures.style():
-        drawing = figures.new(7.0, 3.2)
+    with figures.canvas(7.0, 3.2) as drawing:
         axes = drawing.subplots()
         _by_state(axes, summary.trials, lambda trial: trial.number)
         able = [trial for trial in summary.trials if trial.counts]
@@ -50,8 +49,7 @@ def history(summary: StudySummary) -> Figure:
 def slices(summary: StudySummary, paths: Sequence[str]) -> Figure:
     """Validation rSum against each setting."""
     height = math.ceil(len(paths) / _SLICES_A_ROW)
-    with figures.style():
-        drawing = figures.new(8.0, 2.5 * height + 0.4)
+    with figures.canvas(8.0, 2.5 * height + 0.4) as drawing:
         grid = drawing.subplots(height, min(_SLICES_A_ROW, len(paths)), squeeze=False, sharey=True)
         for axes, path in zip(grid.flat, paths, strict=False):
             entry = summary.space[path]
@@ -87,8 +85,7 @@ def slices(summary: StudySummary, paths: Sequence[str]) -> Figure:
 
 def importance(rows: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> Figure:
     """Bars of each setting's share, a colour a method."""
-    with figures.style():
-        drawing = figures.new(6.5, 0.9 + 0.45 * len(rows))
+    with figures.canvas(6.5, 0.9 + 0.45 * len(rows)) as drawing:
         axes = drawing.subplots()
         width = 0.8 / len(methods)
         for position, method in enumerate(methods):
@@ -116,8 +113,7 @@ def pareto(summary: StudySummary, cost: str) -> Figure:
     """rSum against one cost, with the front in these two."""
     done = [trial for trial in summary.trials if trial.state == "complete"]
     front = sorted((summary.trial(n) for n in summary.pareto), key=lambda trial: trial.values[cost])
-    with figures.style():
-        drawing = figures.new(6.0, 3.6)
+    with figures.canvas(6.0, 3.6) as drawing:
         axes = drawing.subplots()
         for inside, marker, label in ((True, "o", "trial"), (False, "x", "breaks a constraint")):
             some = [trial for trial in done if (trial.violation <= 0) is inside]
@@ -155,8 +151,7 @@ def pareto(summary: StudySummary, cost: str) -> Figure:
 
 def expected(curves: Mapping[str, ExpectedPerformance]) -> Figure:
     """Expected best validation rSum against the number of trials, one curve a study."""
-    with figures.style():
-        drawing = figures.new(7.0, 3.6)
+    with figures.canvas(7.0, 3.6) as drawing:
         axes = drawing.subplots()
         for index, (name, curve) in enumerate(curves.items()):
             colour = figures.COLOURS[index % len(figures.COLOURS)]

@@ -45,8 +45,7 @@ IN_REPORTS = {name: text for name, text in HOSTILE.items() if name != "lone surr
 
 
 def report(text: str) -> Report:
-    with figures.style():
-        drawing = figures.new(3, 2)
+    with figures.canvas(3, 2) as drawing:
         drawing.subplots().set_title(figures.label(text))
     frame = pd.DataFrame({"name": [text, "b"], "value": [-1.5, 2.0], text: ["c", "d"]})
     columns = [Column(key="name", title=text), Column(key="value", title="value", kind="number")]

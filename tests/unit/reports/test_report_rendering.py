@@ -25,8 +25,7 @@ HOSTILE = (
 
 
 def drawing(name: str) -> Figure:
-    with figures.style():
-        canvas = figures.new(3, 2)
+    with figures.canvas(3, 2) as canvas:
         axes = canvas.subplots()
         axes.plot([1, 2], [3, 4], marker="o")
         axes.set_title(figures.label(name, 200))
@@ -38,7 +37,9 @@ def report(name: str = HOSTILE) -> Report:
                           "x_high": [63.26, None]})  # fmt: skip
     columns = [Column(key="name", title=name, help=name), Column(key="x", title="X", kind="estimate", group=name)]
     table = Table(frame=frame, columns=columns, caption=name, key=name)
-    folded = Table(frame=frame, columns=columns, caption=name, key="folded", collapsed=True, muted=[0], rules=[1])
+    folded = Table(
+        frame=frame, columns=columns, caption=name, key="folded", collapsed=True, muted=[0], rule_by=["name"]
+    )
     section = Section(
         title=name,
         sentences=[name, name],
