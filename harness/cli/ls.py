@@ -71,9 +71,9 @@ def _protocols(_: Path):
 
 
 def _experiments(_: Path):
-    from harness.spec import builtin_experiments, read_yaml
+    from harness.spec import builtin_experiments, load_experiment
 
-    rows = [(name, read_yaml(path).get("description", "")) for name, path in builtin_experiments().items()]
+    rows = [(name, load_experiment(name).description) for name in builtin_experiments()]
     return ("name", "description"), rows
 
 

@@ -1,24 +1,9 @@
-"""Specs: what an experiment and a run are, checked when read."""
+"""Specs: what a user may set, what one run is, and how both are read and checked."""
 
-from harness.spec.models import (
-    Component,
-    EvaluationSpec,
-    Experiment,
-    PartConfig,
-    RunSpec,
-    ScorerEntry,
-    Spec,
-    SpecT,
-    TrainingSpec,
-    build,
-    builtin_experiments,
-    canonical_json,
-    find_experiment,
-    load_experiment,
-    parse_setting,
-    read_yaml,
-    sha256_json,
-)
+from harness.spec.base import Component, PartConfig, Spec, SpecT, build, canonical_json, sha256_json
+from harness.spec.experiment import EvaluationSpec, Experiment, ScorerEntry, TrainingSpec
+from harness.spec.reading import builtin_experiments, find_experiment, load_experiment, parse_setting
+from harness.spec.run import RunSpec
 
 __all__ = [
     "Component",
@@ -36,6 +21,5 @@ __all__ = [
     "find_experiment",
     "load_experiment",
     "parse_setting",
-    "read_yaml",
     "sha256_json",
 ]

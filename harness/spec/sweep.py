@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from harness.errors import did_you_mean
-from harness.spec.models import Component, Spec
+from harness.spec.base import Component, Spec
 
 Direction = Literal["maximize", "minimize"]
 RSUM = "rsum"

@@ -1,0 +1,142 @@
+"""An experiment as a user writes it: a grid of scorers and seeds on one dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from harness.spec.base import Component, Spec
+
+#: Most seeds of one experiment, and the largest seed that every generator of random numbers takes.
+MOST_SEEDS, LARGEST_SEED = 1000, 2**32 - 1
+
+
+class TrainingSpec(Spec):
+    """How a scorer is trained. A scorer's `recipe` gives its published values; an experiment overrides them."""
+
+    epochs: int = Field(25, ge=0, description="passes over the training pairs; 0 = evaluate without training")
+    batch_size: int = Field(128, ge=2)
+    pairs: Literal["all", "one_per_image"] = Field(
+        "all", description="captions of an image an epoch: all, or one drawn"
+    )
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    learning_rate: float = Field(5e-4, gt=0)
+    backbone_learning_rate_scale: float = Field(0.1, ge=0, description="for pretrained backbones; 0 freezes them")
+    weight_decay: float = Field(1e-4, ge=0)
+    schedule: Literal["step", "cosine", "constant"] = "step"
+    decay_epochs: tuple[int, ...] = Field((15,), description="step schedule: epochs at which the rate is multiplied")
+    decay_factor: float = Field(0.1, gt=0, le=1)
+    warmup_steps: int = Field(0, ge=0, description="linear increase of the learning rate")
+    gradient_clip: float = Field(2.0, gt=0, description="largest L2 norm of all gradients")
+    objective: Literal["triplet", "infonce"] = "triplet"
+    margin: float = Field(0.2, gt=0, description="triplet: in units of the score")
+    temperature: float = Field(0.05, gt=0, description="infonce")
+    all_negatives_epochs: int = Field(1, ge=0, description="triplet: first epochs with all negatives, then the hardest")
+    loss_ramp_epochs: int = Field(
+        0, ge=0, description="first epochs whose loss is multiplied by step / steps of the epoch, from 0 up"
+    )
+    region_drop: float = Field(0.0, ge=0, lt=1, description="probability of dropping a region")
+    word_masking: float = Field(0.0, ge=0, lt=1, description="share of words that are masked, replaced or deleted")
+    image_augmentation: Literal["none", "flip", "crop_flip"] = "none"
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on a GPU")
+
+
+class EvaluationSpec(Spec):
+    """How a trained scorer is evaluated and its cost measured."""
+
+    ties: Literal["pessimistic", "optimistic", "expected"] = "pessimistic"
+    batch_size: int = Field(256, ge=1, description="items encoded at once")
+    cost_repeats: int = Field(30, ge=3, description="timed repetitions of each latency figure, after a warm-up")
+    save_scores: bool = Field(False, description="keep the whole similarity matrix as scores.npy")
+
+
+class ScorerEntry(Spec):
+    """One row of an experiment: a scorer, its overrides, and a key by which `--set scorers.<key>...` addresses it."""
+
+    name: str = Field(description="registered name, with a variant after a dot: scan, grm.no_uncertainty")
+    key: str = ""
+    config: dict[str, Any] = Field(default_factory=dict)
+    image: Component | None = None
+    text: Component | None = None
+    training: dict[str, Any] = Field(default_factory=dict)
+    weights: str = Field(
+        "", description="a saved model (.safetensors), evaluated as it is; excludes all other overrides"
+    )
+    tuning: dict[str, Any] = Field(
+        default_factory=dict, description="how the settings were found, for the record: trials, budget, study"
+    )
+
+    @model_validator(mode="after")
+    def _weights_are_complete(self) -> ScorerEntry:
+        if self.weights and (self.config or self.image or self.text or self.training):
+            raise ValueError(f"scorer '{self.key}': weights bring their own config and backbones and are not trained")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        value = {"name": value} if isinstance(value, str) else value
+        if isinstance(value, Mapping) and "name" in value and not value.get("key"):
+            value = {**value, "key": value["name"]}
+        return value
+
+
+class Experiment(Spec):
+    """A grid of scorers x seeds on one dataset."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    dataset: Component
+    protocols: tuple[str, ...] = ("full",)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    image: Component = Component(name="regions")
+    text: Component = Component(name="bigru")
+    training: dict[str, Any] = Field(default_factory=dict)
+    evaluation: EvaluationSpec = EvaluationSpec()
+    threads: int = Field(
+        1, ge=1, le=1024, description="compute threads of a run on a CPU; part of what decides its bits"
+    )
+    scorers: tuple[ScorerEntry, ...]
+    sweep: dict[str, Any] = Field(
+        default_factory=dict, description="how `itm sweep` tunes, see `harness.spec.sweep`; no run depends on it"
+    )
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_of_seeds(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            if not 0 <= value <= MOST_SEEDS:
+                raise ValueError(f"a number of seeds lies between 1 and {MOST_SEEDS:,}")
+            return tuple(range(value))
+        if not isinstance(value, (list, tuple)):
+            raise ValueError("seeds are a number (3 = the seeds 0, 1 and 2) or a list of whole numbers")
+        for seed in value:
+            if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= LARGEST_SEED:
+                raise ValueError(f"a seed is a whole number from 0 to {LARGEST_SEED}, got {seed!r:.80}")
+        return tuple(value)
+
+    @field_validator("scorers", mode="before")
+    @classmethod
+    def _by_key(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        for key, entry in value.items():
+            if entry is not None and not isinstance(entry, Mapping):
+                raise ValueError(f"entry '{key}' must be a mapping of settings, got {entry!r:.80}")
+        return [{"name": key, **(entry or {}), "key": key} for key, entry in value.items()]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Experiment:
+        keys = [entry.key for entry in self.scorers]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise ValueError(f"scorers {', '.join(twice)} appear twice; give each entry a 'key' of its own")
+        for what, values in (("seeds", self.seeds), ("scorers", keys), ("protocols", self.protocols)):
+            if not values:
+                raise ValueError(f"{what} is empty; at least one is needed")
+        for what, values in (("seeds", self.seeds), ("protocols", self.protocols)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{what} {list(values)} repeat; name each once")
+        return self

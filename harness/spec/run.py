@@ -1,0 +1,85 @@
+"""One cell of an experiment, resolved and hashed into the run's id.
+
+Equal resolved specs have equal ids, so a second call runs only what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from harness.spec.base import Component, Spec, sha256_json
+from harness.spec.experiment import EvaluationSpec, TrainingSpec
+
+
+class RunSpec(Spec):
+    """One cell, resolved: everything that decides the numbers. Running it is a pure function of it and the data."""
+
+    scorer: str
+    variant: str = ""
+    config: dict[str, Any]
+    image: Component
+    text: Component
+    dataset: Component
+    data_sha256: str
+    protocols: tuple[str, ...]
+    seed: int
+    training: TrainingSpec
+    evaluation: EvaluationSpec = EvaluationSpec()
+    threads: int = Field(1, ge=1, description="compute threads on a CPU")
+    source_sha256: str = Field("", description="of the scorer's source and of what it imports beside it")
+    files_sha256: dict[str, str] = Field(
+        default_factory=dict, description="of files that the settings name (pretrained weights, word vectors), by key"
+    )
+    weights: str = Field("", description="file of the weights that are evaluated as they are, if any")
+    weights_sha256: str = ""
+    protocol_files: dict[str, str] = Field(
+        default_factory=dict, description="SHA-256 of the judgement files that the protocols read, by name"
+    )
+    #: How the settings were found. Not part of what a run is: left out of dumps and so of the run's id.
+    tuning: dict[str, Any] = Field(default_factory=dict, exclude=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, values: Any) -> Any:
+        """Records of earlier versions hashed the files of plug-ins alone."""
+        if isinstance(values, Mapping) and "plugin_sha256" in values:
+            values = {key: value for key, value in values.items() if key != "plugin_sha256"}
+        return values
+
+    @property
+    def label(self) -> str:
+        """`scorer` or `scorer.variant`."""
+        return f"{self.scorer}.{self.variant}" if self.variant else self.scorer
+
+    @property
+    def backbone(self) -> str:
+        """The pair of backbones as tables name it."""
+        return f"{self.image.name}+{self.text.name}"
+
+    @property
+    def run_id(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of what decides the run's numbers, see `identity`."""
+        return sha256_json(self.identity)[:16]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the numbers, and nothing else.
+
+        Left out are labels (the variant: its settings count), where data and files lie (their hashes count), and what
+        is only measured or stored (`cost_repeats`, `save_scores`).
+        """
+        identity = self.model_dump(mode="json", exclude={"variant", "weights"})
+        for place in ("root", "vocabulary"):
+            identity["dataset"].pop(place, None)
+        identity["text"].pop("embeddings", None)
+        if not self.protocol_files:
+            identity.pop("protocol_files")
+        for stored in ("save_scores", "cost_repeats"):
+            identity["evaluation"].pop(stored)
+        for key in self.files_sha256:
+            part, _, name = key.partition(".")
+            identity[part].pop(name, None)
+        return identity
