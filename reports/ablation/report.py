@@ -13,7 +13,7 @@ from harness.records import noise
 from harness.records.run import RunRecord, RunStore
 from harness.reports.document import figures
 from harness.reports.document.model import Column, Figure, Report, Section, Table
-from harness.reports.leaderboard.board import device
+from harness.reports.leaderboard.rows import device
 from harness.reports.runs.loading import Gallery, Group, finished_records, groups, method_runs
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.hits import METRICS, RECALLS

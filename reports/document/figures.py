@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from harness.reports.document.text import shortened
 
@@ -67,6 +70,17 @@ def rows_down(axes: Axes, names: Sequence[str], limit: int = 40) -> None:
     axes.tick_params(axis="y", length=0, labelcolor="black")
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
+
+
+def plain_ticks(*scales: Axis) -> None:
+    """Ticks of a logarithmic scale as people write them: 1, 2, 5, 10, ... with thousands as 5k."""
+    for scale in scales:
+        low, high = scale.get_view_interval()
+        decades = math.log10(high / low)
+        scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,), numticks=20))
+        scale.set_major_formatter(lambda value, _: EngFormatter(sep="")(value) if value >= 1 else f"{value:g}")
+        scale.set_minor_formatter(NullFormatter())
+        scale.grid(which="minor", visible=False)
 
 
 def label(text: str, limit: int = 48) -> str:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from harness.reports.document.model import Column, Table
-from harness.reports.leaderboard.board import Board, board_frame, empty_row, recall_columns
+from harness.reports.leaderboard.rows import Board, Row, flat_row
 from harness.reports.published import rows as printed
-from harness.reports.statistics.hits import RECALLS
-
-# A longer list of other methods' figures is folded away; one that fills more than a page is no table for a paper.
-_LONGEST_OPEN_TABLE = 20
-_LONGEST_PAPER_TABLE = 60
+from harness.reports.statistics.hits import METRICS
 
 
-def published_rows(board: Board, wanted: bool | Sequence[str] | None) -> tuple[list[dict[str, Any]], list[str]]:
+def printed_rows(board: Board, wanted: bool | Sequence[str] | None) -> tuple[list[Row], list[str]]:
     """Flat rows of the printed figures for a board, and what to say of them."""
     if not wanted:
         return [], []
@@ -37,55 +32,24 @@ def published_rows(board: Board, wanted: bool | Sequence[str] | None) -> tuple[l
             "joined."
         ]
     return [_row(board, row) for row in found.to_dict("records")], [
-        f"{len(found)} published rows are shown as printed, in tables of their own. There is no per-query data behind "
-        "them: they cannot be tested, so they have no interval and no tier; their training, backbones and tie rule are "
-        "their own."
+        f"{len(found)} published rows are shown as printed, in tables of their own. Without per-query data they cannot be "
+        "tested, so they have no interval and no tier; their training, backbones and tie rule are their own."
     ]
 
 
-def _row(board: Board, row: dict[Any, Any]) -> dict[str, Any]:
-    values = {key: None if pd.isna(row[key]) else float(row[key]) for key in (*RECALLS, "rsum")}
-    return empty_row(board.gallery) | {
-        "label": row["method"],
-        "scorer": row["method"],
-        "variant": row["variant"],
-        "backbone": " + ".join(filter(None, (row["visual_backbone"], row["text_encoder"]))),
-        "origin": "published",
-        "kind": row["kind"],
-        "images": row["images"] or None,
+def _row(board: Board, row: Mapping[Any, Any]) -> Row:
+    values = {key: None if pd.isna(row[key]) else float(row[key]) for key in METRICS}
+    summed = "" if row["rsum_printed"] else "rSum not printed: summed"
+    return flat_row(
+        board.gallery,
+        label=row["method"],
+        scorer=row["method"],
+        variant=row["variant"],
+        backbone=" + ".join(filter(None, (row["visual_backbone"], row["text_encoder"]))),
+        origin="published",
+        kind=row["kind"],
+        images=row["images"] or None,
+        note="; ".join(filter(None, (row["note"], summed))),
+        source=row["source"],
         **values,
-        "note": row["note"]
-        if row["rsum_printed"]
-        else "; ".join(filter(None, (row["note"], "rSum not printed: summed"))),
-        "source": row["source"],
-    }
-
-
-def published_tables(board: Board, rows: Sequence[dict[str, Any]]) -> list[Table]:
-    """The figures of the methods that are on the board, then those of all others."""
-    ours = {printed.method_key(group.first.scorer) for group in board.groups}
-    same = [row for row in rows if printed.method_key(row["scorer"]) in ours]
-    others = [row for row in rows if printed.method_key(row["scorer"]) not in ours]
-    tables = []
-    for key, what, part in (("same", "of the methods above", same), ("other", "of other methods", others)):
-        if part:
-            tables.append(
-                Table(
-                    frame=board_frame(part),
-                    columns=[
-                        Column(key="scorer", title="Method", pinned=True),
-                        *recall_columns("number"),
-                        Column(key="rsum", title="rSum", kind="number"),
-                        Column(key="backbone", title="Backbone"),
-                        Column(key="origin", title="Origin"),
-                        Column(key="note", title="Note", prose=True),
-                        Column(key="source", title="Source", prose=True),
-                    ],
-                    caption=f"Published figures {what} on {board.gallery.title}, as printed ({len(part)} rows)",
-                    key=f"published-{key}-{board.gallery.slug}",
-                    muted=range(len(part)),
-                    for_paper=len(part) <= _LONGEST_PAPER_TABLE,
-                    collapsed=key == "other" and len(part) > _LONGEST_OPEN_TABLE,
-                )
-            )
-    return tables
+    )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.records.profile import Profile
-from harness.reports.document.text import fixed, significant
-from harness.reports.leaderboard.text import listed
+from harness.reports.document.text import fixed, listed, significant
 from harness.reports.profile.budget import Limit, best_within
 from harness.reports.profile.rows import Row, noisy_scenarios, scenario_rows
 

@@ -133,7 +133,7 @@ def test_unequal_captions_an_image(runs, table):
     report = build(runs)
     hits = [100.0 * np.mean(made.t2i_rank < 5) for made in tables[::2]]
     assert row(report, "scan")["t2i_r5"] == pytest.approx(mean(hits))
-    assert "(1 to 3 an image)" in report.sections[0].sentences[0]
+    assert "(1 to 3 per image)" in report.sections[0].sentences[0]
     assert "the ratio estimator is used" in reading(report)
 
 

@@ -1,0 +1,63 @@
+"""Names beside the points of a figure, where they hide neither a point nor each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
+
+from harness.reports.document import figures
+
+#: Directions in degrees. The diagonals first: straight up, down, left and right run the error bars.
+_ANGLES = np.radians((45, 135, -45, -135, 70, 110, -70, -110, 20, 160, 0, 180))
+#: Between a point and its name, in points. Beyond the last but one, a line joins them.
+_DISTANCES = (8.0, 16.0, 26.0, 38.0, 52.0)
+_LINE_FROM = 60.0
+
+
+def name_points(axes: Axes, points: Sequence[tuple[float, float, str, bool]], limit: int = 34) -> None:
+    """Name points in order, each at the nearest free place; a name without a free place is left out.
+
+    Args:
+        axes: whose points, limits and legend are final.
+        points: x, y, untrusted name, and whether it is prominent or small and grey.
+        limit: longest name, in characters.
+    """
+    drawing = axes.get_figure(root=True)
+    assert drawing is not None
+    drawing.draw_without_rendering()  # the layout decides where the points lie
+    scale = drawing.dpi / 72
+    spots = [axes.transData.transform((x, y)) for x, y, *_ in points]
+    taken = [Bbox.from_bounds(x - 4 * scale, y - 4 * scale, 8 * scale, 8 * scale) for x, y in spots]
+    if legend := axes.get_legend():
+        taken.append(legend.get_window_extent())
+    frame = axes.get_window_extent()
+    for (x, y, name, prominent), spot in zip(points, spots, strict=True):
+        text, size = figures.label(name, limit), 8.0 if prominent else 6.5
+        extent = np.array((0.56 * size * len(text), 1.15 * size)) * scale  # roughly
+        box = next((box for box in _places(spot, extent, scale) if _is_free(box, frame, taken)), None)
+        if box is None:
+            continue
+        taken.append(box)
+        offset = ((box.min + box.max) / 2 - spot) / scale
+        axes.annotate(
+            text, (x, y), xytext=tuple(offset), textcoords="offset points", ha="center", va="center", fontsize=size,
+            color="black" if prominent else figures.GREY,
+            arrowprops={"arrowstyle": "-", "color": figures.FAINT, "linewidth": 0.5, "shrinkB": 3}
+            if np.hypot(*offset) > _LINE_FROM else None,
+        )  # fmt: skip
+
+
+def _places(spot: np.ndarray, extent: np.ndarray, scale: float) -> Iterator[Bbox]:
+    """Boxes around a spot, pixels, each pushed out until its nearest edge is at its distance."""
+    for distance in _DISTANCES:
+        for angle in _ANGLES:
+            centre = spot + np.array((np.cos(angle), np.sin(angle))) * (distance * scale + extent / 2)
+            yield Bbox([centre - extent / 2, centre + extent / 2])
+
+
+def _is_free(box: Bbox, frame: Bbox, taken: Sequence[Bbox]) -> bool:
+    inside = (box.min >= frame.min).all() and (box.max <= frame.max).all()
+    return bool(inside) and not any(box.overlaps(other) for other in taken)

@@ -1,0 +1,159 @@
+"""The tables of a leaderboard: accuracy, cost, printed figures, failed runs, and what a terminal has room for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from harness.records import noise
+from harness.records.run import RunRecord
+from harness.reports.document.model import Column, Kind, Table
+from harness.reports.document.text import counted, single_line
+from harness.reports.leaderboard.rows import COSTS, Board, Row, board_frame
+from harness.reports.published import rows as printed
+from harness.reports.statistics.hits import RECALLS
+
+# A longer list of other methods' figures is folded away; one that fills more than a page is no table for a paper.
+_LONGEST_OPEN_TABLE = 20
+_LONGEST_PAPER_TABLE = 60
+_DIRECTIONS = {"i2t": "Image to text", "t2i": "Text to image"}
+_COST = {cost.key: cost for cost in COSTS}
+_NAMES = (Column("shown_scorer", "Scorer", pinned=True), Column("variant", "Variant"))
+_BACKBONE = Column("backbone", "Backbone")
+
+
+def _recalls(kind: Kind) -> list[Column]:
+    columns = []
+    for recall in RECALLS:
+        direction, _, k = recall.partition("_r")
+        group = _DIRECTIONS[direction]
+        what = f"{group.lower()}: percent of queries with a correct item among the first {k}"
+        columns.append(Column(recall, f"R@{k}", kind, group=group, help=what))
+    return columns
+
+
+_ACCURACY = (
+    Column("tier", "Tier", "count", help="significantly worse than the tier above"),
+    Column("shown_rank", "Rank", help="ranks that the tests leave open"),
+    *_NAMES,
+    *_recalls("estimate"),
+    Column("rsum", "rSum", "estimate", help="sum of the six recalls"),
+    Column("seeds", "Seeds", "count"),
+    Column("tuning_trials", "Trials", "count", help="tuning trials before these runs"),
+    _BACKBONE,
+    Column("origin", "Origin"),
+)
+#: What the settings cost to find; shown where any method was tuned.
+_TUNING = (
+    Column("tuning_steps", "Tuning steps", "count", help="training steps of all tuning trials"),
+    Column("tuning_seconds", "Tuning (s)", "count", help="wall time of all tuning trials"),
+)
+_PRINTED = (
+    Column("scorer", "Method", pinned=True),
+    *_recalls("number"),
+    Column("rsum", "rSum", "number"),
+    _BACKBONE,
+    Column("origin", "Origin"),
+    Column("note", "Note", prose=True),
+    Column("source", "Source", prose=True),
+)
+_FAILURES = (
+    Column("method", "Method"),
+    _BACKBONE,
+    Column("dataset", "Dataset"),
+    Column("seed", "Seed", "count"),
+    Column("error", "Error"),
+    Column("run_id", "Run"),
+)
+_BRIEF = (
+    Column("tier", "Tier", "count"),
+    Column("label", "Method"),
+    Column("seeds", "Seeds", "count", wide=True),
+    Column("i2t_r1", "i2t R@1", "number"),
+    Column("t2i_r1", "t2i R@1", "number"),
+    Column("rsum", "rSum ± SD [95 % CI]", "estimate"),
+    replace(_COST["encode_image_ms_p50"], title="Image ms", wide=True),
+    _COST["pairs_per_second"],
+)
+
+
+def accuracy_and_cost(board: Board) -> list[Table]:
+    """All methods with their recalls, and again with their costs where any cost is known."""
+    frame = board_frame(board.rows).assign(
+        shown_scorer=[_scorer(row) for row in board.rows], shown_rank=[_ranks(row) for row in board.rows]
+    )
+    title, slug = board.gallery.title, board.gallery.slug
+    caption = f"Accuracy on {title}: recalls in percent, best rSum first"
+    tables = [Table(frame=frame, columns=_ACCURACY, caption=caption, key=f"accuracy-{slug}", rule_by=("tier",))]
+    if frame[list(_COST)].notna().any(axis=None):
+        tuning = _TUNING if any(row["tuning_steps"] for row in board.rows) else ()
+        columns = [*_NAMES, *COSTS, *tuning, _BACKBONE, Column("device", "Device", prose=True)]
+        caption = f"Cost on {title}, in the same order"
+        tables.append(Table(frame=frame, columns=columns, caption=caption, key=f"cost-{slug}"))
+    return tables
+
+
+def printed_tables(board: Board, rows: Sequence[Row]) -> list[Table]:
+    """The printed figures of the methods that are on the board, then those of all others."""
+    ours = {printed.method_key(group.first.scorer) for group in board.groups}
+    tables = []
+    for key, what, on_board in (("same", "of the methods above", True), ("other", "of other methods", False)):
+        part = [row for row in rows if (printed.method_key(row["scorer"]) in ours) is on_board]
+        table = Table(
+            frame=board_frame(part),
+            columns=_PRINTED,
+            caption=f"Published figures {what} on {board.gallery.title}, as printed ({counted(len(part), 'row')})",
+            key=f"published-{key}-{board.gallery.slug}",
+            muted=range(len(part)),
+            for_paper=len(part) <= _LONGEST_PAPER_TABLE,
+            collapsed=not on_board and len(part) > _LONGEST_OPEN_TABLE,
+        )
+        tables += [table] if part else []
+    return tables
+
+
+def failure_row(record: RunRecord) -> Row:
+    """A failed run as a flat row."""
+    keys = ("backbone", "dataset", "seed", "run_id")
+    named = {key: getattr(record, key) for key in keys}
+    return {"method": record.label, **named, "error": single_line(record.error)}
+
+
+def failures_table(failures: Sequence[RunRecord]) -> Table:
+    """The runs that failed."""
+    frame = pd.DataFrame([failure_row(record) for record in failures])
+    caption = "Failed runs; the same command tries them again"
+    return Table(frame=frame, columns=_FAILURES, caption=caption, key="failures", for_paper=False)
+
+
+def brief(boards: Iterable[tuple[Board, Sequence[Row]]]) -> list[Table | str]:
+    """The few columns that a terminal has room for, board by board; published rows are counted, not listed."""
+    parts: list[Table | str] = []
+    noisy = False
+    for board, published in boards:
+        rows = [row for row in board.rows if row["origin"] != "published"]
+        if rows:
+            caption = board.gallery.title
+            parts.append(
+                Table(frame=board_frame(rows), columns=_BRIEF, caption=caption, key="brief", rule_by=("tier",))
+            )
+        if count := len(board.rows) - len(rows) + len(published):
+            parts.append(f"and {counted(count, 'published row')} (see the files; they have no interval and no tier)")
+        noisy |= any(row[column.noise] for row in rows for column in _BRIEF if column.noise)
+    if noisy:
+        parts.append(noise.LEGEND)
+    return parts or ["no finished run"]
+
+
+def _scorer(row: Row) -> str:
+    """The scorer, with what tells it from its namesakes."""
+    name = f"{row['scorer']}.{row['variant']}" if row["variant"] else row["scorer"]
+    return f"{row['scorer']}{row['label'].removeprefix(name)}"
+
+
+def _ranks(row: Row) -> str:
+    if row["rank"] is None:
+        return ""
+    return str(row["rank"]) if row["rank_low"] == row["rank_high"] else f"{row['rank_low']}–{row['rank_high']}"
