@@ -1,23 +1,21 @@
-"""GRM's settings: each choice that the paper leaves open is a named field with its reason, each ablation a variant."""
+"""GRM's settings: each choice that the paper leaves open is a named field with its reason; each ablation is a variant."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from harness.scorer import ScorerConfig
+from harness.scorers.features import ClassToken
+from harness.scorers.lazy_width import LazyWidthConfig
 
 Gate = Literal["soft", "hard", "off"]
 Level = Literal["original", "salient", "uncertain"]
 
 
-class GrmConfig(ScorerConfig):
+class GrmConfig(LazyWidthConfig):
     """What GRM computes. The defaults are the published values where there are any (ViT-B/16-224, Flickr30K)."""
-
-    # None: the backbones' width; without backbones, that of the first fragments seen.
-    width: int | None = Field(None, ge=1, description="D of the fragments on both sides")
 
     # Published: soft masks in [0, 1]. "hard" is the straight-through form, "off" keeps every fragment.
     significance: Gate = Field("soft", description="gates of the image's fragments (significance-aware adapter)")
@@ -25,10 +23,10 @@ class GrmConfig(ScorerConfig):
     # The text never says that token similarity is a cosine, nor when the gate applies. Gating before the L2
     # normalisation cancels the gate and leaves the adapters without a gradient, so the gate comes after it.
     gate_order: Literal["norm_then_gate", "gate_then_norm", "none"] = "norm_then_gate"
-    # Not printed; 1 makes the mask of an undecided fragment uniform on [0, 1] in training.
+    # Not printed; 1 makes the mask of an undecided fragment uniform on [0, 1] during training.
     gate_temperature: float = Field(1.0, gt=0, description="tau")
     # Gumbel noise belongs to training; the inference rule is not printed, and a score must not be random.
-    gate_noise: bool = Field(True, description="Gumbel noise of the gates in training; never at evaluation")
+    gate_noise: bool = Field(True, description="Gumbel noise on the gates in training, never at evaluation")
     # At 0 both sides start half closed, so salient scores start at a quarter of the original under the same margin.
     keep_bias: float = Field(2.0, description="initial logit of keeping a fragment")
     # The figure shows Linear, GELU, Down without widths; None = D.
@@ -36,21 +34,21 @@ class GrmConfig(ScorerConfig):
 
     # Published: 5 (ViT-224), 50 (Swin-224). 0 is "w/o RP": every patch is its own region, the entropy is off.
     regions: int = Field(5, ge=0, description="K, the number of region prompts")
-    # ViT's [CLS] is a token like the others in the similarities (LAPS) but no place in the image, so no prompt sees it.
-    class_token: Literal["auto", "present", "absent"] = Field(
+    # ViT's [CLS] is a token like the others in the similarities (LAPS), but not a place in the image: no prompt sees it.
+    class_token: ClassToken = Field(
         "auto", description="whether an image's first fragment is a [CLS]; auto: as the image encoder says"
     )
-    keep_class_token: bool = Field(True, description="whether the [CLS] takes part in the similarities")
+    keep_class_token: bool = Field(True, description="whether the [CLS] enters the similarities")
 
     uncertainty: Literal["gaussian", "off"] = "gaussian"
     # The noise is printed for training; "off" trains on the region means and keeps the KL term.
     region_noise: bool = True
-    # One draw a region has exactly the law of the printed draw for each patch and region, at 1/R of the noise.
+    # One draw per region has exactly the law of the printed draw per patch and region, at 1/R of the noise.
     sampler: Literal["per_region", "per_pair"] = "per_region"
     # The log-variance net is not printed. Near 0 the variance starts at 1; exactly 0 would leave the net's first layer
     # without a gradient in the first step.
     logvar_init: float = Field(1e-3, ge=0, description="standard deviation of the last layer's initial weights")
-    # A guard: beyond these, exp(logvar) only makes the KL term explode.
+    # A guard: beyond these, exp(logvar) only blows up the KL term.
     logvar_min: float = -8.0
     logvar_max: float = 4.0
 
@@ -58,14 +56,14 @@ class GrmConfig(ScorerConfig):
     weight_original: float = Field(0.4, ge=0)
     weight_salient: float = Field(0.4, ge=0)
     weight_uncertain: float = Field(0.2, ge=0)
-    # Whether the other levels of an ablated one are rescaled is not said.
+    # The paper does not say whether an ablation rescales the levels that remain.
     renormalise_levels: bool = Field(False, description="scale the level weights to the sum 1")
-    # Which score ranks is not said: the one that is trained.
+    # The paper does not say which score ranks: the one that is trained.
     ranking: tuple[Level, ...] = Field(("original", "salient", "uncertain"), min_length=1)
     # Printed as 1/L also for gated tokens; "gates" divides by the sum of the gates instead.
     suppressed_mean: Literal["length", "gates"] = "length"
     # LAPS applies LeakyReLU(0.1) to the token similarity; GRM does not mention it.
-    leaky_slope: float = Field(0.0, ge=0, lt=1, description="slope of negative token similarities; 0 = untouched")
+    leaky_slope: float = Field(0.0, ge=0, lt=1, description="slope of negative token similarities; 0 = no activation")
 
     # The total is not written; 1 each, with means over batch and width so that none swamps the objective.
     weight_reconstruction: float = Field(1.0, ge=0)
@@ -75,7 +73,7 @@ class GrmConfig(ScorerConfig):
     reconstruction: Literal["global", "per_region"] = "global"
     # Printed as a sum over the regions.
     kl_reduction: Literal["sum", "mean"] = Field("sum", description="over an image's regions")
-    # Added with a plus as printed: low entropy, that is concentrated regions, is favoured.
+    # Added with a plus, as printed: this favours low entropy, that is, concentrated regions.
     entropy_sign: Literal["minimise", "maximise"] = "minimise"
 
     @model_validator(mode="after")
@@ -93,11 +91,7 @@ class GrmConfig(ScorerConfig):
 
     def level_weights(self) -> dict[str, float]:
         """Weights of the levels that are trained, by name; levels with weight 0 are left out."""
-        weights = {
-            "original": self.weight_original,
-            "salient": self.weight_salient,
-            "uncertain": self.weight_uncertain,
-        }
+        weights = {level: getattr(self, f"weight_{level}") for level in get_args(Level)}
         total = sum(weights.values()) if self.renormalise_levels else 1.0
         return {level: weight / total for level, weight in weights.items() if weight > 0}
 
@@ -126,12 +120,8 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     # Figure 4
     **{f"regions_{k}": {"regions": k} for k in _REGIONS},
     **{
-        f"weights_{a}_{b}_{c}": {
-            "weight_original": a / 100,
-            "weight_salient": b / 100,
-            "weight_uncertain": c / 100,
-        }
-        for a, b, c in _WEIGHTS
+        f"weights_{o}_{s}_{u}": {"weight_original": o / 100, "weight_salient": s / 100, "weight_uncertain": u / 100}
+        for o, s, u in _WEIGHTS
     },
     # Gates
     "no_gates": {"significance": "off", "granularity": "off"},
@@ -159,26 +149,6 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "rank_uncertain": {"ranking": ("uncertain",)},
 }
 
-#: LAPS's recipe, read in its code, which GRM's lineage shares; the paper gives none.
-RECIPE: Mapping[str, Any] = {
-    "epochs": 30,
-    "batch_size": 64,
-    "optimizer": "adamw",
-    "learning_rate": 2e-4,
-    "backbone_learning_rate_scale": 0.1,
-    "weight_decay": 1e-4,
-    "schedule": "step",
-    "decay_epochs": (9, 15, 20, 25),
-    "decay_factor": 0.3,
-    "gradient_clip": 2.0,
-    "objective": "triplet",
-    "margin": 0.2,
-    "all_negatives_epochs": 1,
-    "loss_ramp_epochs": 1,
-    "word_masking": 0.2,
-    "image_augmentation": "crop_flip",
-}
-
 #: rSum on Flickr30K without one component, ViT-B/16-224 + BERT-base; "" is the complete model.
 PUBLISHED_ABLATION: Mapping[str, float] = {
     "": 516.2,
@@ -196,7 +166,7 @@ PUBLISHED_ABLATION_SOURCE = (
     "GRM (AAAI 2026, pp. 23703-23711), tables 2 and 3: Flickr30K 1K test, ViT-B/16-224 + BERT-base"
 )
 
-#: What a sweep varies: what the paper varies, and the weights and temperatures that it does not print.
+#: What the paper varies, and the weights and temperatures that it does not print.
 SEARCH_SPACE: Mapping[str, Any] = {
     "config.regions": [5, 15, 25],
     "config.weight_salient": {"low": 0.0, "high": 0.8},

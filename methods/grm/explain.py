@@ -6,18 +6,15 @@ Shape letters: N pairs, R patches, W words, K regions, D width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from harness.errors import InvalidFragments
 from harness.fragments import Fragments
-
-if TYPE_CHECKING:
-    from harness.methods.grm.scorer import Grm
+from harness.methods.grm.levels import Matching
+from harness.methods.grm.regions import Regions
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class Explanation:
         best_word: (N, R) int, the word that the patch takes there.
         word_gates: (N, W) in [0, 1].
         patch_gates: (N, R) in [0, 1].
-        region_similarity: (N, W, K) the same of each word and region.
+        region_similarity: (N, W, K) token similarity of each word and region.
         best_region: (N, W) int.
         region_attention: (N, K, R) where each region looks: a map over the patches that sums to 1.
         region_variance: (N, K, D) of each region's Gaussian; 0 without uncertainty.
@@ -59,32 +56,51 @@ class Explanation:
     region_mask: np.ndarray
 
 
-def explain(scorer: Grm, images: Fragments, texts: Fragments) -> Explanation:
-    """Explain caption n against image n with a scorer in evaluation mode; see `Grm.explain`."""
-    images, texts = _paired(images, texts)
-    training = scorer.training
-    try:
-        with torch.no_grad():
-            scorer.eval()
-            return _explain(scorer, scorer.prepare_images(images), scorer.prepare_texts(texts))
-    finally:
-        scorer.train(training)
+def paired(images: Fragments, texts: Fragments) -> tuple[Fragments, Fragments]:
+    """As many images as captions; one of either is repeated.
+
+    Raises:
+        InvalidFragments: the numbers differ and neither is 1.
+    """
+    count = max(len(images), len(texts))
+    if len(images) not in (1, count) or len(texts) not in (1, count):
+        raise InvalidFragments(
+            f"{len(images)} images and {len(texts)} captions do not pair up; give as many of both, or one of either"
+        )
+    images, texts = (side if len(side) == count else side[[0] * count] for side in (images, texts))
+    return images, texts
 
 
-def _explain(scorer: Grm, images: Fragments, texts: Fragments) -> Explanation:
+def explanation(
+    images: Fragments,
+    texts: Fragments,
+    scored: Tensor,
+    regions: Regions,
+    variance: Tensor,
+    matching: Matching,
+    score: list[float],
+    levels: list[dict[str, float]],
+) -> Explanation:
+    """The arrays of N pairs.
+
+    Args:
+        images, texts: prepared; caption n is explained against image n.
+        scored: (N, R) bool, the patches that take part.
+        regions, variance: the images' regions, and the variance (N, K, D) of each.
+        matching: how tokens and gates make a similarity.
+        score, levels: of each pair.
+    """
     patch_gates, word_gates = images.extras["gates"], texts.extras["gates"]
-    regions, variance = scorer.describe_regions(images)
-    patches, words = scorer.scored_patches(images), texts.mask
     unit_words = F.normalize(texts.features, dim=-1)
-    similarity = scorer.activation(unit_words @ F.normalize(images.features, dim=-1).mT)
-    order = scorer.gate_order
-    salient = similarity * order(word_gates)[:, :, None] * order(patch_gates)[:, None]
-    to_regions = scorer.activation(unit_words @ F.normalize(images.extras["regions"], dim=-1).to(unit_words.dtype).mT)
-    pairs = [(images[[n]], texts[[n]]) for n in range(len(images))]
-    levels = [{name: value.item() for name, value in scorer.levels(*pair).items()} for pair in pairs]
-    columns, cells = regions.mask[:, :, None], words[:, :, None] & patches[:, None]
+    unit_regions = F.normalize(images.extras["regions"], dim=-1).to(unit_words.dtype)
+    similarity = matching.activation(unit_words @ F.normalize(images.features, dim=-1).mT)
+    salient = similarity * matching.order(word_gates)[:, :, None] * matching.order(patch_gates)[:, None]
+    to_regions = matching.activation(unit_words @ unit_regions.mT)
+    words = texts.mask
+    columns, cells = regions.mask[:, :, None], words[:, :, None] & scored[:, None]
+    region_cells = words[:, :, None] & regions.mask[:, None]
     return Explanation(
-        score=np.array([scorer.score(*pair).item() for pair in pairs]),
+        score=np.array(score),
         levels={name: np.array([level[name] for level in levels]) for name in levels[0]},
         similarity=_array(similarity, cells),
         salient_similarity=_array(salient, cells),
@@ -92,25 +108,13 @@ def _explain(scorer: Grm, images: Fragments, texts: Fragments) -> Explanation:
         best_word=_best(salient, cells, 1),
         word_gates=_array(word_gates, words),
         patch_gates=_array(patch_gates, images.mask),
-        region_similarity=_array(to_regions, words[:, :, None] & regions.mask[:, None]),
-        best_region=_best(to_regions, words[:, :, None] & regions.mask[:, None], 2),
+        region_similarity=_array(to_regions, region_cells),
+        best_region=_best(to_regions, region_cells, 2),
         region_attention=_array(regions.attention.transpose(1, 2), columns & images.mask[:, None]),
         region_variance=_array(variance, columns.expand_as(variance)),
         word_mask=words.cpu().numpy(),
-        patch_mask=patches.cpu().numpy(),
+        patch_mask=scored.cpu().numpy(),
         region_mask=regions.mask.cpu().numpy(),
-    )
-
-
-def _paired(images: Fragments, texts: Fragments) -> tuple[Fragments, Fragments]:
-    count = max(len(images), len(texts))
-    if len(images) not in (1, count) or len(texts) not in (1, count):
-        raise InvalidFragments(
-            f"{len(images)} images and {len(texts)} captions do not pair up; give as many of both, or one of either"
-        )
-    return (
-        images if len(images) == count else images[[0] * count],
-        texts if len(texts) == count else texts[[0] * count],
     )
 
 

@@ -1,4 +1,4 @@
-"""GRM's adapters: one keep gate in [0, 1] for each fragment of a side, and how the gate enters the similarity.
+"""GRM's adapters: one keep gate in [0, 1] per fragment of a side, and how the gate enters the similarity.
 
 Shape letters: N items, F fragments, D width.
 
@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+
+from harness.similarity.reductions import precise
 
 Generator = torch.Generator | None
 
@@ -30,7 +32,7 @@ def no_noise(like: Tensor, generator: Generator = None) -> Tensor:
 
 
 class SoftGate(nn.Module):
-    """A two-layer adapter whose gate is sampled in training and is its mode's sigmoid at evaluation.
+    """A two-layer adapter whose gate is sampled in training; at evaluation it is the sigmoid of the noiseless logit.
 
     Args:
         width: D.
@@ -56,18 +58,15 @@ class SoftGate(nn.Module):
             self.down.bias.copy_(torch.tensor([0.0, keep_bias]))
 
     def forward(self, features: Tensor, mask: Tensor, generator: Generator = None) -> Tensor:
-        """Gates of every fragment.
+        """Gates (N, F) in [0, 1], 0 at padded positions.
 
         Args:
             features: (N, F, D), finite, also at padded positions.
             mask: (N, F) bool.
             generator: of the noise; None = torch's own.
-
-        Returns:
-            (N, F) in [0, 1], 0 at padded positions.
         """
         decision = self.down(nn.functional.gelu(self.hidden(features.to(self.hidden.weight.dtype))))
-        logit = at_least_float32(decision[..., 1] - decision[..., 0])
+        logit = precise(decision[..., 1] - decision[..., 0])
         if self.training:
             logit = logit + self.noise(logit, generator)
         return self.shape_gate(torch.sigmoid(logit / self.temperature)).masked_fill(~mask, 0)
@@ -88,7 +87,7 @@ class OpenGate(nn.Module):
 
     def forward(self, features: Tensor, mask: Tensor, generator: Generator = None) -> Tensor:
         """1 for each real fragment (N, F)."""
-        return mask.to(at_least_float32(features[:1, :1, :1]).dtype)
+        return mask.to(precise(features[:1, :1, :1]).dtype)
 
 
 def norm_then_gate(gates: Tensor) -> Tensor:
@@ -101,27 +100,30 @@ def gate_then_norm(gates: Tensor) -> Tensor:
     return gates / gates.clamp(min=_SMALLEST)
 
 
-def ungated(gates: Tensor) -> Tensor:
-    """Gates that stay out of the similarity."""
-    return torch.ones_like(gates)
-
-
 def mean_over_length(gates: Tensor, mask: Tensor) -> Tensor:
     """Weights (N, F) of a mean over an item's real fragments, whether suppressed or not."""
     return mask.to(gates.dtype) / mask.sum(1, keepdim=True)
 
 
 def mean_over_gates(gates: Tensor, mask: Tensor) -> Tensor:
-    """Weights (N, F) of a sum over an item's real fragments whose denominator is the sum of their gates."""
+    """Weights (N, F) of a sum over an item's real fragments, divided by the sum of their gates.
+
+    >>> mean_over_gates(torch.tensor([[0.5, 1.5, 9.0]]), torch.tensor([[True, True, False]]))
+    tensor([[0.5000, 0.5000, 0.0000]])
+    """
     return mask / (gates * mask).sum(1, keepdim=True).clamp(min=_SMALLEST)
 
 
-GATES = {"soft": SoftGate, "hard": HardGate}
+GATES: dict[str, Callable[..., SoftGate | OpenGate]] = {
+    "soft": SoftGate,
+    "hard": HardGate,
+    "off": lambda *settings: OpenGate(),
+}
 NOISES = {True: logistic_noise, False: no_noise}
-ORDERS = {"norm_then_gate": norm_then_gate, "gate_then_norm": gate_then_norm, "none": ungated}
+#: How a gate enters the similarity; "none" keeps it out.
+ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "norm_then_gate": norm_then_gate,
+    "gate_then_norm": gate_then_norm,
+    "none": torch.ones_like,
+}
 MEANS = {"length": mean_over_length, "gates": mean_over_gates}
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Half-precision values as float32; float32 and float64 as they are."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

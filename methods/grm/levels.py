@@ -11,7 +11,7 @@ being >= 0, may leave it. With n and L the denominators of the two means:
 Padding: a padded position repeats its item's first real one and has weight 0 in the mean. That leaves every maximum
 as -inf at the padding would, spares a pass over the tile, and its gradient goes to the repeated token, as with a tie.
 
-Shape letters: I images, T captions, R patches, K regions, W words, D width.
+Shape letters: I images, T captions, R patches, W words, K regions, D width.
 
 Source: GRM, AAAI 2026, eq. 7.
 """
@@ -19,18 +19,16 @@ Source: GRM, AAAI 2026, eq. 7.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from harness.methods.grm.gates import at_least_float32
-
-Mean = Callable[[Tensor, Tensor], Tensor]
-Order = Callable[[Tensor], Tensor]
+from harness.fragments import Fragments
+from harness.scorers.features import zero_padded
+from harness.scorers.tiles import Side, budget, tile_scores
+from harness.similarity.reductions import precise
 
 # Elements of one tile. On a CPU a tile and its gated copy should stay near the caches; a GPU wants large products.
 _TILE = {"cpu": 2**19, "cuda": 2**26}
@@ -40,7 +38,22 @@ _VECTOR = 32  # captions: a maximum over positions is up to three times as fast 
 
 
 @dataclass(frozen=True)
-class ImageSide:
+class Matching:
+    """How tokens and their gates make a similarity.
+
+    Args:
+        order: how a gate enters it, from `gates.ORDERS`.
+        mean: weights of the mean over gated tokens, from `gates.MEANS`.
+        activation: applied to every token similarity; leaves 0 as it is and commutes with a scale >= 0.
+    """
+
+    order: Callable[[Tensor], Tensor]
+    mean: Callable[[Tensor, Tensor], Tensor]
+    activation: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class ImageSide(Side):
     """What the levels need of I images.
 
     Args:
@@ -59,7 +72,7 @@ class ImageSide:
 
 
 @dataclass(frozen=True)
-class TextSide:
+class TextSide(Side):
     """What the levels need of T captions.
 
     Args:
@@ -76,48 +89,45 @@ class TextSide:
     salient_mean: Tensor
     extent: Tensor
 
+    def trimmed(self, longest: int) -> TextSide:
+        """Only the first `longest` words."""
+        cut = {name: getattr(self, name)[:, :longest] for name in ("words", "gates", "word_mean", "salient_mean")}
+        return replace(self, **cut)
 
-def image_side(
-    patches: Tensor, mask: Tensor, gates: Tensor, regions: Tensor, region_mask: Tensor, order: Order, mean: Mean
-) -> ImageSide:
+
+def image_side(images: Fragments, scored: Tensor, matching: Matching) -> ImageSide:
     """The image side of the levels.
 
     Args:
-        patches: (I, R, D).
-        mask: (I, R) bool, True = takes part.
-        gates: (I, R) in [0, 1].
-        regions: (I, K, D).
-        region_mask: (I, K) bool.
-        order: from `_grm_gates.ORDERS`.
-        mean: from `_grm_gates.MEANS`.
+        images: prepared: features (I, R, D) with the extras `gates` (I, R), `regions` (I, K, D) and `region_mask` (I, K).
+        scored: (I, R) bool, the patches that take part.
+        matching: how gates enter.
     """
-    scale = order(at_least_float32(gates))
-    rows = [_repeat_real(unit_vectors(patches), mask)]
+    regions, region_mask = images.extras["regions"], images.extras["region_mask"]
+    scale = matching.order(precise(images.extras["gates"]))
+    rows = [_repeat_real(unit_vectors(zero_padded(images)), scored)]
     if regions.shape[1]:
-        rows.append(_repeat_real(unit_vectors(regions).to(patches.dtype), region_mask))
+        rows.append(_repeat_real(unit_vectors(regions).to(images.features.dtype), region_mask))
     return ImageSide(
         torch.cat(rows, 1),
-        _repeat_real(scale[..., None], mask)[..., 0],
-        _plain_mean(mask, scale),
-        mean(scale, mask),
+        _repeat_real(scale[..., None], scored)[..., 0],
+        _plain_mean(scored, scale),
+        matching.mean(scale, scored),
         _plain_mean(region_mask, scale),
     )
 
 
-def text_side(words: Tensor, mask: Tensor, gates: Tensor, order: Order, mean: Mean) -> TextSide:
-    """The caption side of the levels: words (T, W, D), mask and gates (T, W); the rest as in `image_side`."""
-    scale = order(at_least_float32(gates))
+def text_side(texts: Fragments, matching: Matching) -> TextSide:
+    """The caption side of the levels, from prepared features (T, W, D) with the extra `gates` (T, W)."""
+    scale, mask = matching.order(precise(texts.extras["gates"])), texts.mask
     positions = torch.arange(1, mask.shape[1] + 1, device=mask.device)
     return TextSide(
-        _repeat_real(unit_vectors(words), mask),
+        _repeat_real(unit_vectors(zero_padded(texts)), mask),
         _repeat_real(scale[..., None], mask)[..., 0],
         _plain_mean(mask, scale),
-        mean(scale, mask) * scale,
+        matching.mean(scale, mask) * scale,
         (mask * positions).amax(1),
     )
-
-
-Side = TypeVar("Side", ImageSide, TextSide)
 
 
 @dataclass(frozen=True)
@@ -172,26 +182,6 @@ LEVELS: dict[str, Callable[[Tile], Tensor]] = {
 }
 
 
-def reduce_tile(similarity: Tensor, images: ImageSide, texts: TextSide, levels: Sequence[str]) -> Tensor:
-    """The levels of a block from its token similarities, whoever computed them.
-
-    Args:
-        similarity: (I, R + K, W, T), words by position first, so that both maxima run over contiguous captions.
-            Overwritten where no gradient is recorded.
-        images: of the block's I images.
-        texts: of its T captions, W words each.
-        levels: names from `LEVELS`.
-
-    Returns:
-        (levels, I, T).
-    """
-    patches, regions = similarity.split((images.gates.shape[1], images.region_mean.shape[1]), 1)
-    scale = torch.mul if torch.is_grad_enabled() else Tensor.mul_
-    tile = Tile(patches, regions, images, texts.gates.T, texts.word_mean.T, texts.salient_mean.T, scale)
-    found = {name: level(tile) for name, level in LEVELS.items() if name in levels}
-    return torch.stack([found[name] for name in levels])
-
-
 def pairwise_levels(
     images: ImageSide,
     texts: TextSide,
@@ -205,34 +195,28 @@ def pairwise_levels(
         images: I images.
         texts: T captions.
         levels: names from `LEVELS`.
-        activation: applied to the token similarities; must commute with a scale >= 0, as leaky ReLU does.
+        activation: as `Matching.activation`.
         tile_elements: largest number of token similarities held at once (in training: above which tiles are
             recomputed in backward); None = by device.
 
     Returns:
         (levels, I, T).
     """
-    if not len(images.rows) or not len(texts.words):
-        return images.rows.new_zeros(len(levels), len(images.rows), len(texts.words))
+    if not len(images) or not len(texts):
+        return images.rows.new_zeros(len(levels), len(images), len(texts))
     learned = (images.rows, images.gates, texts.words, texts.gates)
     training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in learned)
-    budget = tile_elements or (_TILE_TRAINING if training else _TILE.get(images.rows.device.type, _TILE["cuda"]))
+    elements = budget(tile_elements or (_TILE_TRAINING if training else None), _TILE, images.rows.device)
     order = texts.extent.argsort(stable=True)
-    texts = _rows(texts, order)
-    blocks = list(_blocks(texts.extent.tolist(), len(images.rows), images.rows.shape[1], budget))
-    recompute = training and sum(len(starts) for *_, starts in blocks) > 1
+    texts = texts[order]
+    blocks = list(_blocks(texts.extent.tolist(), len(images), images.rows.shape[1], elements))
+    recompute = training and sum(len(ranges) for *_, ranges in blocks) > 1
 
     columns = []
-    for first, last, longest, starts in blocks:
-        block = _trim(_rows(texts, slice(first, last)), longest)
+    for captions, longest, ranges in blocks:
+        block = texts[captions].trimmed(longest)
         words = block.words.transpose(0, 1).flatten(0, 1)
-        parts = []
-        for start, stop in starts:
-            arguments = (_rows(images, slice(start, stop)), block, words, levels, activation)
-            if recompute:
-                parts.append(checkpoint(_block_levels, *arguments, use_reentrant=False, preserve_rng_state=False))
-            else:
-                parts.append(_block_levels(*arguments))
+        parts = [tile_scores(recompute, _block_levels, images[r], block, words, levels, activation) for r in ranges]
         columns.append(torch.cat(parts, 1))
     return torch.cat(columns, 2)[:, :, order.argsort()]
 
@@ -246,13 +230,26 @@ def _block_levels(
     return reduce_tile(similarity, images, texts, levels)
 
 
-def _blocks(
-    extents: Sequence[int], images: int, rows: int, budget: int
-) -> Iterator[tuple[int, int, int, list[tuple[int, int]]]]:
-    """Cut captions of rising extent, and the images for each cut: (first, last, longest, image ranges)."""
-    widest = (
-        max(1, min(_WORDS, budget // rows)) if budget < images * rows * _WORDS else max(1, budget // (images * rows))
-    )
+def reduce_tile(similarity: Tensor, images: ImageSide, texts: TextSide, levels: Sequence[str]) -> Tensor:
+    """The levels (levels, I, T) of a block from its token similarities.
+
+    Args:
+        similarity: (I, R + K, W, T), words by position first, so that both maxima run over contiguous captions.
+            Overwritten where no gradient is recorded.
+        images: the block's I images.
+        texts: its T captions, W words each.
+        levels: names from `LEVELS`.
+    """
+    patches, regions = similarity.split((images.gates.shape[1], images.region_mean.shape[1]), 1)
+    scale = torch.mul if torch.is_grad_enabled() else Tensor.mul_
+    tile = Tile(patches, regions, images, texts.gates.T, texts.word_mean.T, texts.salient_mean.T, scale)
+    found = {name: level(tile) for name, level in LEVELS.items() if name in levels}
+    return torch.stack([found[name] for name in levels])
+
+
+def _blocks(extents: Sequence[int], images: int, rows: int, elements: int) -> Iterator[tuple[slice, int, list[slice]]]:
+    """Cut captions of rising extent, and the images for each cut: (captions, longest, ranges of images)."""
+    widest = min(_WORDS, elements // rows) if elements < images * rows * _WORDS else elements // (images * rows)
     first = 0
     while first < len(extents):
         last = first + 1
@@ -261,22 +258,22 @@ def _blocks(
         if last - first > _VECTOR and last < len(extents):
             last -= (last - first) % _VECTOR
         longest = extents[last - 1]
-        step = max(1, budget // (rows * longest * (last - first)))
-        yield first, last, longest, [(start, min(start + step, images)) for start in range(0, images, step)]
+        step = max(1, elements // (rows * longest * (last - first)))
+        yield slice(first, last), longest, [slice(start, start + step) for start in range(0, images, step)]
         first = last
 
 
 def unit_vectors(features: Tensor, out: Tensor | None = None) -> Tensor:
-    """Unit vectors in the dtype of the features, which is that of the product: half precision stays half.
+    """Unit vectors (..., D) in the dtype of the features, which is that of the product: half precision stays half.
 
     Args:
         features: (..., D).
-        out: where they are written, if given (and no gradient is recorded).
+        out: written to, if given (and no gradient is recorded).
     """
-    precise = at_least_float32(features)
+    values = precise(features)
     if out is None:
-        return F.normalize(precise, dim=-1).to(features.dtype)
-    return torch.div(precise, precise.norm(dim=-1, keepdim=True).clamp_min_(1e-12), out=out)
+        return F.normalize(values, dim=-1).to(features.dtype)
+    return torch.div(values, values.norm(dim=-1, keepdim=True).clamp_min_(1e-12), out=out)
 
 
 def _repeat_real(features: Tensor, mask: Tensor) -> Tensor:
@@ -288,17 +285,3 @@ def _repeat_real(features: Tensor, mask: Tensor) -> Tensor:
 
 def _plain_mean(mask: Tensor, like: Tensor) -> Tensor:
     return mask.to(like.dtype) / mask.sum(1, keepdim=True)
-
-
-def _rows(side: Side, index: slice | Tensor) -> Side:
-    return type(side)(*(getattr(side, field.name)[index] for field in fields(side)))
-
-
-def _trim(texts: TextSide, longest: int) -> TextSide:
-    return TextSide(
-        texts.words[:, :longest],
-        texts.gates[:, :longest],
-        texts.word_mean[:, :longest],
-        texts.salient_mean[:, :longest],
-        texts.extent,
-    )

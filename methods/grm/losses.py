@@ -1,4 +1,4 @@
-"""GRM's regularisers: what pulls the regions towards the image's mean and its Gaussians towards the standard one.
+"""GRM's regularisers: they pull the regions towards the image's mean and its Gaussians towards the standard one.
 
 Each is a mean over the batch, so that its weight does not depend on the batch size.
 Shape letters: N images, R patches, K regions, D width.
@@ -8,7 +8,13 @@ Source: GRM, AAAI 2026, eq. 10-12.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from torch import Tensor
+
+from harness.methods.grm.config import GrmConfig
+from harness.methods.grm.regions import Regions
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -44,3 +50,43 @@ def mean_over_regions(values: Tensor, mask: Tensor) -> Tensor:
 RECONSTRUCTIONS = {"global": global_reconstruction, "per_region": per_region_reconstruction}
 KL_REDUCTIONS = {"sum": sum_over_regions, "mean": mean_over_regions}
 ENTROPY_SIGNS = {"minimise": 1.0, "maximise": -1.0}
+
+
+@dataclass(frozen=True)
+class RegionState:
+    """What the regularisers read of a batch.
+
+    Args:
+        regions: the regions' means and attention.
+        drawn: (N, K, D) the vectors that were scored.
+        logvar: (N, K, D); of width 0 without uncertainty.
+        target: (N, D) mean gated patch.
+    """
+
+    regions: Regions
+    drawn: Tensor
+    logvar: Tensor
+    target: Tensor
+
+
+def regularisers(config: GrmConfig) -> dict[str, Callable[[RegionState], Tensor]]:
+    """The weighted regularisers of a config by name; those of weight 0, or without a meaning in it, are left out."""
+    reconstruct, reduce_kl = RECONSTRUCTIONS[config.reconstruction], KL_REDUCTIONS[config.kl_reduction]
+    sign = ENTROPY_SIGNS[config.entropy_sign]
+
+    def reconstruction(state: RegionState) -> Tensor:
+        return config.weight_reconstruction * reconstruct(state.drawn, state.regions.mask, state.target)
+
+    def kl(state: RegionState) -> Tensor:
+        divergence = kl_to_standard_normal(state.regions.mean, state.logvar)
+        return config.weight_kl * reduce_kl(divergence, state.regions.mask)
+
+    def entropy(state: RegionState) -> Tensor:
+        return config.weight_entropy * sign * mean_over_regions(state.regions.entropy, state.regions.mask)
+
+    active = {
+        reconstruction: config.weight_reconstruction > 0,
+        kl: config.weight_kl > 0 and config.uncertainty == "gaussian",
+        entropy: config.weight_entropy > 0 and config.regions > 0,
+    }
+    return {term.__name__: term for term, wanted in active.items() if wanted}

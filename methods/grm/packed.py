@@ -8,7 +8,7 @@ Shape letters: I images, T captions, R patches, K regions, W words, D width; of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,32 +16,31 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.fragments import Fragments
-from harness.methods.grm.gates import at_least_float32
-from harness.methods.grm.levels import Mean, Order, unit_vectors
+from harness.methods.grm.levels import Matching, unit_vectors
 from harness.similarity.gpu import fused
 from harness.similarity.packed.kernels import Kernel, Scratch, largest_over_positions
 from harness.similarity.packed.layout import Bucket, Group
 from harness.similarity.reductions import precise, total_
 
 
-def image_rows(images: Fragments, scored: Tensor, regions: Tensor, region_mask: Tensor) -> Fragments:
+def image_rows(images: Fragments, scored: Tensor, with_regions: bool) -> Fragments:
     """Patches and regions as the fragments of one item.
 
     Args:
-        images: prepared, features (I, R, D), `gates` (I, R) among the extras.
+        images: prepared, features (I, R, D).
         scored: (I, R) bool, the patches that take part.
-        regions: (I, K, D); K = 0 if no level reads them.
-        region_mask: (I, K) bool.
+        with_regions: whether a level reads the regions; else K = 0.
 
     Returns:
         Features (I, R + K, D), normalised, with the extras `gates` (I, R + K), 0 at the regions, and `patches` (I,),
         how many of an item's real fragments are patches: they come first.
     """
-    patches = images.features.shape[1]
+    patches, kept = images.features.shape[1], slice(None if with_regions else 0)
+    regions, region_mask = images.extras["regions"][:, kept], images.extras["region_mask"][:, kept]
     features = images.features.new_empty(len(images), patches + regions.shape[1], images.width)
     unit_vectors(images.features, features[:, :patches])
     unit_vectors(regions, features[:, patches:])
-    gates = at_least_float32(images.extras["gates"])
+    gates = precise(images.extras["gates"])
     gates = torch.cat([gates, gates.new_zeros(region_mask.shape)], 1)
     mask = torch.cat([scored, region_mask], 1)
     return Fragments(features, mask, {"gates": gates, "patches": scored.sum(1)})
@@ -83,20 +82,16 @@ class PackedImages:
 class LevelsKernel:
     """The weighted sum of the levels; a `harness.similarity.packed.kernels.Kernel` with images on the left.
 
-    It computes what `_grm_levels` does, in fewer passes over the tile: the gate of an image's patch leaves the maximum
+    It computes what `levels` does, in fewer passes over the tile: the gate of an image's patch leaves the maximum
     over words, so that both maxima over words that read gated words come from one scaled tile.
 
     Args:
         weights: of the levels that rank, by name.
-        order: from `_grm_gates.ORDERS`.
-        mean: from `_grm_gates.MEANS`.
-        activation: applied to every token similarity; leaves 0 as it is.
+        matching: how tokens and gates make a similarity.
     """
 
     weights: Mapping[str, float]
-    order: Order
-    mean: Mean
-    activation: Callable[[Tensor], Tensor]
+    matching: Matching
     swapped: bool = False
     tiles_in_use: int = 3
     multiplies: bool = False
@@ -110,8 +105,7 @@ class LevelsKernel:
         extras = items.extras()
         # One number for the bucket: K is the same for all images, or it follows from the number of patches.
         patches = int(extras["patches"][0])
-        gates = self.order(extras["gates"][:, :patches].to(_precision(rows)))
-        salient = self.mean(gates, torch.ones_like(gates, dtype=torch.bool)) * gates
+        gates, salient = self._gates(extras["gates"][:, :patches], rows)
         regions = rows.shape[1] - patches
         region_mean = gates.new_full((len(gates), regions), self._weight("uncertain") / max(1, regions))
         return PackedImages(
@@ -122,12 +116,14 @@ class LevelsKernel:
 
     def right_side(self, items: Group, columns: Tensor) -> PackedTexts:
         """Gates and means of a group's words; `columns` (P, D)."""
-        parts = [self._text_part(part, _precision(columns)) for part in items.parts]
-        return PackedTexts(items, *(torch.cat(values) for values in zip(*parts, strict=True)))
+        found = [self._gates(part.extras()["gates"], columns) for part in items.parts]
+        plain = [torch.full_like(gates, 1 / gates.shape[1]) for gates, _ in found]
+        gates, salient = zip(*found, strict=True)
+        return PackedTexts(items, *(torch.cat([v.T.flatten() for v in values]) for values in (gates, plain, salient)))
 
     def reduce(self, similarity: Tensor, left: PackedImages, right: PackedTexts, scratch: Scratch) -> Tensor:
         """(c, R + K, P) -> (c, n), the sum already."""
-        similarity = precise(self.activation(similarity))
+        similarity = precise(self.matching.activation(similarity))
         patches = similarity[:, : left.gates.shape[1]]
         of_words = similarity.new_zeros(len(similarity), similarity.shape[2])
         of_rows = []
@@ -152,20 +148,15 @@ class LevelsKernel:
     def _weight(self, level: str) -> float:
         return self.weights.get(level, 0.0)
 
-    def _text_part(self, part: Bucket, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """Gates, word mean and salient mean of one part, (L * q,) by position first."""
-        gates = self.order(part.extras()["gates"].to(dtype))
-        salient = self.mean(gates, torch.ones_like(gates, dtype=torch.bool)) * gates
-        return gates.T.flatten(), torch.full_like(gates, 1 / part.length).flatten(), salient.T.flatten()
+    def _gates(self, gates: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Gates (N, F) of real fragments as they enter, at the precision of `like`, and the weights of their mean."""
+        scale = self.matching.order(gates.to(torch.promote_types(like.dtype, torch.float32)))
+        return scale, self.matching.mean(scale, torch.ones_like(scale, dtype=torch.bool)) * scale
 
 
 def _weighted_sum(values: Tensor, weights: Tensor) -> Tensor:
     """(c, F, n), overwritten, and weights (c, F, 1) -> (c, n)."""
     return total_(values.mul_(weights), 1)
-
-
-def _precision(values: Tensor) -> torch.dtype:
-    return torch.promote_types(values.dtype, torch.float32)
 
 
 @dataclass(frozen=True)
@@ -205,4 +196,4 @@ class FusedLevels(fused.BothWays):
 
     def activation(self, similarity: Tensor) -> Tensor:
         """GRM's."""
-        return self.levels.activation(similarity)
+        return self.levels.matching.activation(similarity)

@@ -79,25 +79,24 @@ class NoPrompts(nn.Module):
     """No regions at all (K = 0), for a config that reads none. Owns no parameters."""
 
     def forward(self, patches: Tensor, mask: Tensor) -> Regions:
-        """Nothing, from gated patches (N, R, D) with mask (N, R)."""
         none = patches[:, :0, 0]
         return Regions(patches[:, :0], mask[:, :0], patches[..., :0], none, none)
 
 
 def per_region_noise(regions: Regions, generator: Generator = None) -> Tensor:
     """Standard normal noise (N, K, D) scaled by the spread: the law of `per_pair_noise` in R times fewer draws."""
-    return _normal(regions.mean.shape, regions.mean, generator) * regions.spread[..., None]
+    return _normal(tuple(regions.mean.shape), regions.mean, generator) * regions.spread[..., None]
 
 
 def per_pair_noise(regions: Regions, generator: Generator = None) -> Tensor:
-    """The printed form (N, K, D): one draw for each patch and region, gathered by the attention."""
+    """The printed form (N, K, D): one draw per patch and region, gathered by the attention."""
     images, patches, count = regions.attention.shape
     draws = _normal((images, patches, count, regions.mean.shape[-1]), regions.mean, generator)
     return torch.einsum("nrk,nrkd->nkd", regions.attention, draws)
 
 
 def no_region_noise(regions: Regions, generator: Generator = None) -> Tensor:
-    """Zeros (N, K, D): the regions are their means."""
+    """Zeros (N, K, D): each region is its mean."""
     return torch.zeros_like(regions.mean)
 
 
@@ -106,7 +105,7 @@ class GaussianRegions(nn.Module):
 
     Args:
         width: D.
-        noise: what is drawn in training, from `NOISES`.
+        noise: what is drawn in training, of `SAMPLERS` or `no_region_noise`.
         logvar_range: bounds of the log-variance.
         logvar_init: standard deviation of the initial weights of the last layer.
     """
@@ -134,7 +133,7 @@ class GaussianRegions(nn.Module):
         return self.log_variance(mean).exp()
 
     def forward(self, regions: Regions, generator: Generator = None) -> dict[str, Tensor]:
-        """The region vectors that are scored, (N, K, D), and in training the log-variance they were drawn with."""
+        """The extras `regions` (N, K, D), which are scored, and in training `region_logvar`, which they were drawn with."""
         if not self.training:
             return {"regions": regions.mean}
         logvar = self.log_variance(regions.mean)
@@ -156,18 +155,14 @@ class CertainRegions(nn.Module):
         return {"regions": regions.mean}
 
 
-REGION_NOISES = {
-    (True, "per_region"): per_region_noise,
-    (True, "per_pair"): per_pair_noise,
-    (False, "per_region"): no_region_noise,
-    (False, "per_pair"): no_region_noise,
-}
+#: By `sampler`, where `region_noise` is on.
+SAMPLERS = {"per_region": per_region_noise, "per_pair": per_pair_noise}
 
 
 def full_precision(like: Tensor) -> torch.autocast:
-    """A context in which autocast leaves products in their own dtype: attention logits reach tens."""
+    """A context in which autocast leaves products alone: attention logits reach tens, too many for half precision."""
     return torch.autocast(like.device.type, enabled=False)
 
 
-def _normal(shape: tuple[int, ...] | torch.Size, like: Tensor, generator: Generator) -> Tensor:
+def _normal(shape: tuple[int, ...], like: Tensor, generator: Generator) -> Tensor:
     return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)

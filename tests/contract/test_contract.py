@@ -11,7 +11,7 @@ from harness.errors import InvalidPlugin, UnknownName
 from harness.fragments import Fragments
 from harness.scorer import Scorer
 
-RULES = [check.name for check in contract.checks()]
+RULES = list(contract.RULES)
 
 
 @pytest.mark.parametrize("name", contract.subjects())

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from harness.baselines.laps import pairs as _laps_pairs
+from harness.baselines.laps import pairs
 from harness.baselines.laps.scorer import LapsConfig
 from harness.errors import InvalidFragments
 from harness.fragments import Fragments
@@ -119,7 +119,7 @@ def test_the_choice_depends_on_the_caption():
     image = Fragments(axes, torch.ones(1, 6, dtype=torch.bool))
     captions = Fragments(torch.stack([axes[0, :3], axes[0, 3:]]), torch.ones(2, 3, dtype=torch.bool))
     made = scorer()
-    weights = _laps_pairs._token_weights(
+    weights = pairs._token_weights(
         made._image_side(made.prepare_images(image)), F.normalize(captions.features.mean(1), dim=-1)
     )
     aggregated, fused = weights[0, :, 0].detach(), weights[0, :, -1].detach()
@@ -186,7 +186,7 @@ def test_the_relevance_is_not_learned_from():
     made = scorer()
     words = TEXTS.features.masked_fill(~TEXTS.mask[..., None], 0).requires_grad_()
     side = made._image_side(made.prepare_images(IMAGES))
-    weights = _laps_pairs._token_weights(side, F.normalize(words.mean(1), dim=-1))
+    weights = pairs._token_weights(side, F.normalize(words.mean(1), dim=-1))
     assert weights.requires_grad  # through the aggregation network
     assert torch.autograd.grad(weights.square().sum(), words, allow_unused=True)[0] is None
 

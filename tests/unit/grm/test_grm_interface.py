@@ -47,7 +47,7 @@ def test_the_width_comes_from_the_first_fragments():
     with torch.inference_mode():
         assert scorer.score(IMAGES, TEXTS).shape == (4, 4)
     sum(scorer.losses(IMAGES, TEXTS, IDS).values()).backward()  # also when first used where nothing is trained
-    assert scorer.parts.width == WIDTH
+    assert scorer.parts.significance.hidden.in_features == WIDTH
 
 
 def test_fragments_of_another_width_are_refused():
@@ -55,7 +55,7 @@ def test_fragments_of_another_width_are_refused():
     other = Fragments(torch.randn(2, 3, WIDTH + 1), torch.ones(2, 3, dtype=torch.bool))
     prepared = Fragments(other.features, other.mask, {"gates": torch.ones(2, 3)})
     for texts in (other, prepared):
-        with pytest.raises(InvalidFragments, match="captions have width 7, but this GRM was built for width 6"):
+        with pytest.raises(InvalidFragments, match="captions have width 7, but this Grm was built for width 6"):
             scorer.score(IMAGES, texts)
     with pytest.raises(InvalidFragments, match="images have width 7"):
         scorer.score(other, TEXTS)
@@ -63,7 +63,7 @@ def test_fragments_of_another_width_are_refused():
 
 def test_the_width_and_the_class_token_come_from_the_encoders():
     scorer = create("grm", image_encoder=Encoder(WIDTH, class_tokens=1), text_encoder=Encoder(WIDTH)).eval()
-    assert scorer.parts.width == WIDTH
+    assert scorer.parts.significance.hidden.in_features == WIDTH
     images = naive.ragged(4, 5, WIDTH, seed=1, shortest=5)
     plain = create("grm", width=WIDTH).eval()
     plain.load_state_dict(scorer.state_dict())

@@ -11,7 +11,7 @@ import torch
 from harness.fragments import Fragments
 from harness.losses import TripletLoss
 from harness.methods.grm.gates import mean_over_length, norm_then_gate
-from harness.methods.grm.levels import image_side, pairwise_levels, text_side
+from harness.methods.grm.levels import Matching, image_side, pairwise_levels, text_side
 from harness.methods.grm.losses import (
     global_reconstruction,
     kl_to_standard_normal,
@@ -165,11 +165,13 @@ def test_gradients_of_the_levels_equal_finite_differences():
     region_mask = torch.tensor([[True, True], [True, False]])
     inputs = [torch.randn(2, n, 4, dtype=torch.float64, requires_grad=True) for n in (3, 2, 3)]
     gates = [torch.rand(2, 3, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    matching = Matching(norm_then_gate, mean_over_length, torch.nn.Identity())
 
     def levels(patches, regions, words, patch_gates, word_gates):
-        images = image_side(patches, mask, patch_gates, regions, region_mask, norm_then_gate, mean_over_length)
-        texts = text_side(words, word_mask, word_gates, norm_then_gate, mean_over_length)
-        return pairwise_levels(images, texts, ("original", "salient", "uncertain"), torch.nn.Identity())
+        extras = {"gates": patch_gates, "regions": regions, "region_mask": region_mask}
+        images = image_side(Fragments(patches, mask, extras), mask, matching)
+        texts = text_side(Fragments(words, word_mask, {"gates": word_gates}), matching)
+        return pairwise_levels(images, texts, ("original", "salient", "uncertain"), matching.activation)
 
     assert torch.autograd.gradcheck(levels, (*inputs, *gates))
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from harness.fragments import Fragments
-from harness.methods.grm import levels as _grm_levels
+from harness.methods.grm import levels as grm_levels
+from harness.methods.grm.gates import mean_over_length, norm_then_gate
 from harness.registry import create
 
 WIDTH = 8
@@ -74,12 +75,13 @@ def test_the_score_is_the_weighted_sum_of_the_ranking_levels():
 
 def test_with_negative_similarities_only_the_gate_cannot_leave_the_maximum():
     """Gates 1 and 0.1, similarities -0.5 and -0.9: maxima -0.5 and -0.09, so another patch wins than without gates."""
-    words = torch.tensor([[[1.0, 0.0]]])
-    rows = torch.tensor([[[-0.5, 0.75**0.5], [-0.9, 0.19**0.5]]])
-    gates, mask, word_mask = torch.tensor([[1.0, 0.1]]), torch.ones(1, 2).bool(), torch.ones(1, 1).bool()
-    images = _grm_levels.image_side(rows, mask, gates, rows[:, :0], mask[:, :0], lambda g: g, lambda g, m: m / 2)
-    texts = _grm_levels.text_side(words, word_mask, torch.ones(1, 1), lambda g: g, lambda g, m: m.float())
-    found = _grm_levels.pairwise_levels(images, texts, ("original", "salient"), torch.nn.Identity())
+    matching = grm_levels.Matching(norm_then_gate, mean_over_length, torch.nn.Identity())
+    words = Fragments(torch.tensor([[[1.0, 0.0]]]), torch.ones(1, 1).bool(), {"gates": torch.ones(1, 1)})
+    rows, mask = torch.tensor([[[-0.5, 0.75**0.5], [-0.9, 0.19**0.5]]]), torch.ones(1, 2).bool()
+    extras = {"gates": torch.tensor([[1.0, 0.1]]), "regions": rows[:, :0], "region_mask": mask[:, :0]}
+    images = grm_levels.image_side(Fragments(rows, mask, extras), mask, matching)
+    texts = grm_levels.text_side(words, matching)
+    found = grm_levels.pairwise_levels(images, texts, ("original", "salient"), matching.activation)
     expected = [-0.5 + (-0.5 - 0.9) / 2, -0.09 + (-0.5 - 0.09) / 2]
     assert found.flatten().tolist() == pytest.approx(expected, abs=1e-6)
 
@@ -130,13 +132,13 @@ def test_blocks_tiles_and_preparation_do_not_matter(regions):
 def test_no_tile_exceeds_its_budget(monkeypatch):
     """A gallery of 40 x 30 in tiles of at most 2,000 token similarities: none is larger, all pairs are there."""
     sizes = []
-    reduce = _grm_levels.reduce_tile
+    reduce = grm_levels.reduce_tile
 
     def watched(similarity, *arguments):
         sizes.append(similarity.numel())
         return reduce(similarity, *arguments)
 
-    monkeypatch.setattr(_grm_levels, "reduce_tile", watched)
+    monkeypatch.setattr(grm_levels, "reduce_tile", watched)
     images, texts, scorer = naive.ragged(40, 9, WIDTH, seed=3), naive.ragged(30, 6, WIDTH, seed=4), grm(regions=3)
     scorer.tile_elements = 2000
     with torch.no_grad():
