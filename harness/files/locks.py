@@ -84,8 +84,10 @@ def _acquire(lock: FileLock, path: Path, wait: float) -> bool:
             lock.acquire(timeout=timeout, poll_interval=POLL_SECONDS)
         except Timeout:
             return False
-        except FileNotFoundError:  # the last owner took the folder away between the two lines above
-            continue
+        except (FileNotFoundError, FileExistsError) as error:
+            if os.path.lexists(path.parent) and not path.parent.is_dir():
+                raise ResultsNotWritable(f"cannot lock {path}: {path.parent} is not a folder") from error
+            continue  # the last owner took the folder away while this one made it or opened the file
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise ResultsNotWritable(f"cannot lock {path}: {error.strerror or error}") from None

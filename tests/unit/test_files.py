@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -135,6 +136,27 @@ def test_no_update_is_lost_between_processes(tmp_path):
     workers = [subprocess.Popen([sys.executable, "-c", COUNT, str(tmp_path)]) for _ in range(3)]
     assert [worker.wait() for worker in workers] == [0, 0, 0]
     assert (tmp_path / "n").read_text() == "300"
+
+
+def test_a_folder_of_locks_that_another_owner_removes_meanwhile_is_made_again(tmp_path, monkeypatch):
+    """`mkdir` finds the folder there, then not: it says that it exists, and it does not."""
+    make, seen = Path.mkdir, []
+
+    def overtaken(path, *args, **kwargs):
+        seen.append(path)
+        if len(seen) == 1:
+            raise FileExistsError(17, "File exists")
+        make(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", overtaken)
+    with claim(tmp_path, "cell", wait=0) as ours:
+        assert ours
+
+
+def test_a_file_in_the_place_of_the_locks_is_named(tmp_path):
+    (tmp_path / locks.FOLDER).write_text("no folder")
+    with pytest.raises(ResultsNotWritable, match="is not a folder"), claim(tmp_path, "cell"):
+        pass
 
 
 def test_a_disk_without_locks_is_said_once_and_does_not_stop_the_work(tmp_path, monkeypatch, caplog):
