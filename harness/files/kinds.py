@@ -36,12 +36,6 @@ class FileKind:
 
 _UNPACK = "unpack it first"
 _DOWNLOAD = "the download gave a page and not the file: download it again in a browser, or from a direct link"
-_LFS = FileKind("pointer", "a Git LFS pointer and not the file itself", "fetch the file with `git lfs pull`")
-_ANNEX = FileKind("pointer", "a git-annex pointer and not the file itself", "fetch the file with `git annex get`")
-_EMPTY = FileKind("empty", "an empty file", "its download or copy failed; fetch it again")
-_ZEROS = FileKind("zeros", "a file of zero bytes only", "its download or copy was cut off; fetch it again")
-_HTML = FileKind("html", "an HTML page", _DOWNLOAD)
-_XML = FileKind("xml", "an XML document (perhaps a server's error message)", _DOWNLOAD)
 
 #: The first bytes of binary formats.
 _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
@@ -62,12 +56,28 @@ _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
     (b"\xff\xd8\xff", FileKind("image", "a JPEG image")),
     (b"GIF8", FileKind("image", "a GIF image")),
     (b"\x7fELF", FileKind("program", "a program")),
+    # PyTorch before 1.6 begins with a pickle of this number; it stands before the pickles of protocol 2 or later.
+    (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", FileKind("torch", "a PyTorch file")),
+    *((bytes((0x80, protocol)), FileKind("pickle", "a Python pickle")) for protocol in range(2, 6)),
+    (codecs.BOM_UTF16_LE, FileKind("utf16", "a text in UTF-16", "save it as UTF-8")),
+    (codecs.BOM_UTF16_BE, FileKind("utf16", "a text in UTF-16", "save it as UTF-8")),
+)
+#: The beginning of texts that nobody wants; the first that matches counts.
+_UNWANTED: tuple[tuple[str, FileKind], ...] = (
+    (r"$", FileKind("blank", "a file of white space only", "fetch or write it again")),
+    (
+        r"version https://git-lfs\.github\.com/spec/",
+        FileKind("pointer", "a Git LFS pointer and not the file itself", "fetch the file with `git lfs pull`"),
+    ),
+    (
+        r"\S*/annex/objects/\S+\s*$",
+        FileKind("pointer", "a git-annex pointer and not the file itself", "fetch the file with `git annex get`"),
+    ),
+    (r"<(!doctype\s+html|html|head|body|script|title)\b", FileKind("html", "an HTML page", _DOWNLOAD)),
+    (r"<\?xml(?s:.*)<html\b", FileKind("html", "an HTML page", _DOWNLOAD)),
+    (r"<\?xml", FileKind("xml", "an XML document (perhaps a server's error message)", _DOWNLOAD)),
 )
 _NPY = b"\x93NUMPY"
-#: A pickle of protocol 2 or later, and the number with which PyTorch's format before version 1.6 begins.
-_PICKLE = re.compile(rb"\x80[\x02-\x05]")
-_OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 #: Node types that are no files: reading them would wait or never end.
 _SPECIAL: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISDIR, "a folder"),
@@ -82,10 +92,13 @@ def identify(path: str | Path) -> FileKind:
     """What a path holds.
 
     Args:
-        path: any path; what cannot be read is a kind too.
+        path: any path; one that cannot be read is of a kind too.
 
     Returns:
-        Its kind; `FileKind("binary", ...)` for what is not known.
+        Its kind; `FileKind("binary", ...)` where it is unknown.
+
+    >>> identify("no/such/file").key
+    'missing'
     """
     path = Path(path)
     try:
@@ -100,9 +113,9 @@ def identify(path: str | Path) -> FileKind:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         return FileKind("unreadable", f"unreadable ({getattr(error, 'strerror', None) or error})")
     if not head:
-        return _EMPTY
+        return FileKind("empty", "an empty file", "its download or copy failed; fetch it again")
     if not head.strip(b"\0"):
-        return _ZEROS
+        return FileKind("zeros", "a file of zero bytes only", "its download or copy was cut off; fetch it again")
     return _binary(path, head, node.st_size) or _text(path, head)
 
 
@@ -135,10 +148,6 @@ def _binary(path: Path, head: bytes, size: int) -> FileKind | None:
         return FileKind("npy", "a NumPy array (.npy)")
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip(path)
-    if head.startswith(_OLD_TORCH):
-        return FileKind("torch", "a PyTorch file")
-    if _PICKLE.match(head):
-        return FileKind("pickle", "a Python pickle")
     if len(head) > 9 and head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= 100_000_000:
         whole = int.from_bytes(head[:8], "little") + 8 <= size
         return FileKind("safetensors", "a safetensors file" if whole else "a truncated safetensors file")
@@ -163,8 +172,6 @@ def _zip(path: Path) -> FileKind:
 
 
 def _text(path: Path, head: bytes) -> FileKind:
-    if head.startswith(_UTF16):
-        return FileKind("utf16", "a text in UTF-16", "save it as UTF-8")
     try:
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
     except UnicodeDecodeError:
@@ -172,16 +179,9 @@ def _text(path: Path, head: bytes) -> FileKind:
     if text is None or "\0" in text:
         return FileKind("binary", "a binary file of an unknown kind")
     start = text.lstrip()
-    if not start:
-        return FileKind("blank", "a file of white space only", "fetch or write it again")
-    if start.startswith("version https://git-lfs.github.com/spec/"):
-        return _LFS
-    if re.fullmatch(r"\S*/annex/objects/\S+", start.strip()):
-        return _ANNEX
-    if re.match(r"<(!doctype\s+html|html|head|body|script|title)\b", start, re.IGNORECASE):
-        return _HTML
-    if start.startswith("<?xml"):
-        return _HTML if re.search(r"<html\b", start, re.IGNORECASE) else _XML
+    for pattern, kind in _UNWANTED:
+        if re.match(pattern, start, re.IGNORECASE):
+            return kind
     if start[0] in "{[" and _is_json(path, start, len(head) < _HEAD):
         return FileKind("json", "a JSON file")
     return _table(start, path)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 @functools.cache
 def this_machine() -> str:
-    """Six hexadecimal digits for what process ids refer to: the host, its boot, and the container's namespace."""
+    """Six hexadecimal digits for the scope of process ids: the host, its boot, and the container's namespace."""
     parts = [socket.gethostname()]
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
@@ -21,7 +21,11 @@ def this_machine() -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine runs; a zombie, whose parent has not looked yet, does not."""
+    """Whether a process of this machine runs; a zombie, whose parent has not looked yet, does not.
+
+    >>> is_alive(os.getpid())
+    True
+    """
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

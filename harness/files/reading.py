@@ -1,6 +1,6 @@
 """Reading back: one reader of JSON and one of `.npz`, for files that anything may have happened to.
 
-Nothing in a file is executed, and no file makes a reader take more memory than a bound, wait, or recurse.
+Nothing in a file is executed, and no file makes a reader exceed a memory bound, wait, or recurse.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import numpy as np
 
 #: Largest JSON file and largest unpacked archive, in bytes. Ranks of 5,000 images and 25,000 captions take 20 MB.
 LARGEST_JSON, LARGEST_ARRAYS = 64 * 2**20, 2**30
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 class Damaged(ValueError):
@@ -42,7 +45,7 @@ def require_file(path: Path) -> os.stat_result:
 
 
 def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
-    """The value in a JSON file, read strictly: no key twice, no NaN or infinity, not too large and not too deep.
+    """The value in a JSON file of at most `largest` bytes, read as `parse_json` does.
 
     Raises:
         Damaged: anything else.
@@ -50,17 +53,26 @@ def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
     size = require_file(path).st_size
     if size > largest:
         raise Damaged(f"it has {size:,} bytes, expected at most {largest:,}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        return json.loads(text, object_pairs_hook=_once_each, parse_constant=_refuse_constant, parse_float=_finite)
-    except Damaged:
-        raise
-    except RecursionError:
-        raise Damaged("it is nested too deeply") from None
-    except OSError as error:
-        raise Damaged(error.strerror or str(error)) from None
-    except ValueError as error:  # no UTF-8, no JSON, an integer of thousands of digits
-        raise Damaged(f"it is not valid JSON: {' '.join(str(error).split()):.120}") from None
+    with _explained("it cannot be read"):
+        content = path.read_bytes()
+    return parse_json(content)
+
+
+def parse_json(content: bytes | str) -> Any:
+    """The value of a JSON text (UTF-8), read strictly.
+
+    Raises:
+        Damaged: not JSON, a key twice in one object, NaN or infinity, or nested too deeply.
+
+    >>> parse_json('{"a": [1, 2.5]}')
+    {'a': [1, 2.5]}
+    >>> parse_json('{"a": 1, "a": 2}')
+    Traceback (most recent call last):
+    harness.files.reading.Damaged: the key 'a' stands twice in one object
+    """
+    with _explained("it is not valid JSON"):
+        text = content if isinstance(content, str) else content.decode("utf-8-sig")
+        return json.loads(text, object_pairs_hook=_once_each, parse_constant=_finite, parse_float=_finite)
 
 
 def read_arrays(path: Path, largest: int = LARGEST_ARRAYS) -> dict[str, np.ndarray]:
@@ -70,18 +82,25 @@ def read_arrays(path: Path, largest: int = LARGEST_ARRAYS) -> dict[str, np.ndarr
         Damaged: no whole archive of plain arrays, or one that unpacks to more than `largest` bytes.
     """
     require_file(path)
+    with _explained("it is not a whole .npz archive"), zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if len({member.filename for member in members}) < len(members):
+            raise Damaged("it holds an array twice")
+        total = sum(member.file_size for member in members)
+        if total > largest:
+            raise Damaged(f"it unpacks to {total:,} bytes, expected at most {largest:,}")
+        return {_array_name(member.filename): _read_array(archive, member) for member in members}
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turns whatever a reader makes of a damaged file into one line."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            names = [member.filename for member in members]
-            if len(set(names)) < len(names):
-                raise Damaged("it holds an array twice")
-            total = sum(member.file_size for member in members)
-            if total > largest:
-                raise Damaged(f"it unpacks to {total:,} bytes, expected at most {largest:,}")
-            return {_array_name(member.filename): _read_array(archive, member) for member in members}
+        yield
     except Damaged:
         raise
+    except RecursionError:
+        raise Damaged("it is nested too deeply") from None
     except MemoryError:
         raise Damaged("it needs more memory than there is") from None
     except OSError as error:
@@ -90,7 +109,7 @@ def read_arrays(path: Path, largest: int = LARGEST_ARRAYS) -> dict[str, np.ndarr
         zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError,
         SyntaxError, TypeError, OverflowError,
     ) as error:  # fmt: skip
-        raise Damaged(f"it is not a whole .npz archive: {' '.join(str(error).split()):.120}") from None
+        raise Damaged(f"{what}: {' '.join(str(error).split()):.120}") from None
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -102,14 +121,10 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _refuse_constant(name: str) -> None:
-    raise Damaged(f"it holds {name}, which is no JSON")
-
-
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise Damaged(f"it holds {text:.40}, which is too large for a number")
+        raise Damaged(f"it holds {text:.40}, which is not a finite number")
     return value
 
 
@@ -122,13 +137,9 @@ def _array_name(filename: str) -> str:
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
-        reader = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if reader is None:
+        if version not in _HEADERS:
             raise Damaged(f"{member.filename} has an unknown format of arrays, {version}")
-        shape, fortran, dtype = reader(file)
+        shape, fortran, dtype = _HEADERS[version](file)
         if dtype.hasobject:
             raise Damaged(f"{member.filename} holds Python objects, which are never read")
         expected = math.prod(shape) * dtype.itemsize  # Python integers: no overflow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -70,19 +71,17 @@ def _imported(path: Path, package: str) -> Iterator[str]:
         line = f" line {error.lineno}:" if isinstance(error, SyntaxError) and error.lineno else ""
         raise InvalidPlugin(f"cannot read {path}:{line} {getattr(error, 'msg', error)}") from None
     for node in ast.walk(tree):
+        names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             parents = package.split(".") if package else []
             start = parents[: len(parents) - node.level + 1] if node.level else []
-            base = ".".join([*start, *([node.module] if node.module else [])])
+            base = ".".join(filter(None, [*start, node.module]))
             names = [base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names)]
-        else:
-            continue
         for name in filter(None, names):
-            parts = name.split(".")
             # `import a.b.c` also runs a/__init__.py and a/b/__init__.py
-            yield from (".".join(parts[: count + 1]) for count in range(len(parts)))
+            yield from itertools.accumulate(name.split("."), "{}.{}".format)
 
 
 def _read(path: Path) -> bytes:

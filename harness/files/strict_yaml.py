@@ -46,15 +46,15 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_BYTES + 1)
+        if len(content) > LARGEST_BYTES:
+            raise InvalidSpec(
+                f"{path} is not valid YAML for an experiment: it is larger than {LARGEST_BYTES // 2**20} MiB"
+            )
+        value = parse(content.decode("utf-8-sig"), str(path))
     except OSError as error:
         raise InvalidSpec(f"cannot read {path}: {error.strerror or error}") from None
-    if len(content) > LARGEST_BYTES:
-        raise InvalidSpec(f"{path} is not valid YAML for an experiment: it is larger than {LARGEST_BYTES // 2**20} MiB")
-    try:
-        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidSpec(f"{path} is not valid YAML: not UTF-8 text ({error.reason} at byte {error.start})") from None
-    value = parse(text, str(path))
     if not isinstance(value, dict):
         kind = "nothing" if value is None else _kind(value)
         raise InvalidSpec(f"{path} must hold a mapping of keys to values, got {kind}")
@@ -70,6 +70,9 @@ def parse(text: str, where: str) -> Any:
 
     Raises:
         InvalidSpec: one line that says what is wrong, with its line number.
+
+    >>> parse("{epochs: 010, name: yes}", "the text")
+    {'epochs': 10, 'name': 'yes'}
     """
     try:
         _check_events(text, where)
@@ -78,11 +81,11 @@ def parse(text: str, where: str) -> Any:
         key = re.search(r'duplicate key "(.*?)"', str(error.problem or ""))
         name = f"key '{key[1]}'" if key else "a key"
         raise InvalidSpec(f"{where} is not valid YAML: {name} appears twice{_line(error)}; keep one of them") from None
-    except MarkedYAMLError as error:
-        problem = " ".join(str(error.problem or error.context or "malformed").split())
-        raise InvalidSpec(f"{where} is not valid YAML: {problem:.200}{_line(error)}") from None
     except (YAMLError, ValueError, RecursionError, AttributeError) as error:
-        raise InvalidSpec(f"{where} is not valid YAML: {' '.join(str(error).split()):.200}") from None
+        marked = isinstance(error, MarkedYAMLError)
+        problem = str(error.problem or error.context or "malformed") if marked else str(error)
+        line = _line(error) if marked else ""
+        raise InvalidSpec(f"{where} is not valid YAML: {' '.join(problem.split()):.200}{line}") from None
 
 
 def dump(value: Any) -> str:
@@ -103,7 +106,7 @@ def _yaml() -> YAML:
 
 def _check_events(text: str, where: str) -> None:
     """Refuse what may not even be built: documents, depth, aliases, and text that only looks like a number."""
-    documents = depth = total = 0
+    documents = total = 0
     open_at: list[tuple[str | None, int]] = []  # anchor and count of nodes before each open collection
     sizes: dict[str, int] = {}  # nodes below each finished anchor
     for event in _yaml().parse(text):
@@ -119,18 +122,16 @@ def _check_events(text: str, where: str) -> None:
         elif isinstance(event, NodeEvent):
             total += 1
             if isinstance(event, CollectionStartEvent):
-                depth += 1
                 open_at.append((event.anchor, total - 1))
             else:
                 _check_scalar(event, where)
                 if event.anchor:
                     sizes[event.anchor] = 1
         elif isinstance(event, CollectionEndEvent):
-            depth -= 1
             anchor, before = open_at.pop()
             if anchor:
                 sizes[anchor] = total - before
-        if depth > LARGEST_DEPTH:
+        if len(open_at) > LARGEST_DEPTH:
             raise InvalidSpec(f"{where} is nested more than {LARGEST_DEPTH} levels deep{_line(event)}")
         if total > LARGEST_NODES:
             raise InvalidSpec(f"{where} holds more than {LARGEST_NODES:,} values once its aliases are written out")

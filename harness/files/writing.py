@@ -27,7 +27,7 @@ FOREIGN_AGE = 24 * 3600.0
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A path to write to that becomes `path` when the block ends well, and disappears when it does not.
+    """A path to write to that becomes `path` when the block succeeds, and disappears when it fails.
 
     Unfinished files of the same name whose writers are dead are removed on the way.
 
@@ -66,12 +66,7 @@ def require_inside(path: Path, root: Path) -> None:
 
 
 def leftovers(folder: Path, name: str = "") -> list[Path]:
-    """Unfinished files in a folder, of living writers too.
-
-    Args:
-        folder: where to look, not below it.
-        name: only unfinished copies of this file; all if empty.
-    """
+    """Unfinished files in a folder (not below it): of the file `name`, or all. Those of living writers are included."""
     try:
         names = os.listdir(folder)
     except OSError:
@@ -80,43 +75,38 @@ def leftovers(folder: Path, name: str = "") -> list[Path]:
     return [folder / match.string for match in matches]
 
 
-def remove_leftovers(folder: Path, name: str = "", *, alone: bool = False) -> int:
+def remove_leftovers(folder: Path, name: str = "", *, alone: bool = False) -> None:
     """Remove the unfinished files of killed writers from a folder.
 
     Args:
         folder: where to look, not below it.
         name: only unfinished copies of this file; all if empty.
         alone: nobody else writes in the folder now (the caller has claimed it), so every unfinished file is a leftover.
-
-    Returns:
-        How many were removed.
     """
-    removed = 0
     for path in leftovers(folder, name):
         if alone or _is_abandoned(path):
             with suppress(OSError):
                 path.unlink()
-                removed += 1
-    return removed
 
 
 def set_aside(path: Path, reason: object) -> Path | None:
-    """Rename a damaged file, or whatever stands in its place, to `<name>.damaged`, and say so in one line.
+    """Rename a damaged file, or whatever stands in its place, to `<name>.damaged`, and log one line that says so.
 
     Returns:
-        Where it is now; None if there is nothing to rename, or it could not be.
+        Where it is now; None if there is nothing to rename, or it could not be renamed.
     """
     if not os.path.lexists(path):
         return None
     aside = path.with_name(f"{path.name}.damaged")
     if os.path.lexists(aside):  # two damages of one file: both are kept
         aside = path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:6]}")
+    problem = f"{' '.join(str(reason).split()):.300}"
     try:
         os.replace(path, aside)
     except OSError as error:
-        logger.warning("%s is damaged (%s) and cannot be renamed: %s", path, _line(reason), error.strerror or error)
+        logger.warning("%s is damaged (%s) and cannot be renamed: %s", path, problem, error.strerror or error)
         return None
-    logger.warning("%s is damaged and is kept as %s: %s", path, aside.name, _line(reason))
+    logger.warning("%s is damaged and is kept as %s: %s", path, aside.name, problem)
     return aside
 
 
@@ -141,7 +131,3 @@ def _is_abandoned(path: Path) -> bool:
         return time.time() - path.stat().st_mtime > FOREIGN_AGE
     except OSError:
         return False
-
-
-def _line(reason: object) -> str:
-    return f"{' '.join(str(reason).split()):.300}"
