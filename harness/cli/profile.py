@@ -180,7 +180,8 @@ def _recorded(results: Path) -> dict[str, dict[str, Any]]:
     """The runs of a results folder by profile (one a dataset and protocol) and method, the lowest common seed of each."""
     from harness.errors import InvalidRecord
     from harness.records.run import RunStore
-    from harness.reports.runs.loading import groups, sound_records
+    from harness.reports.runs.groups import groups
+    from harness.reports.runs.loading import sound_records
 
     records = sound_records(RunStore(results))
     if not records:

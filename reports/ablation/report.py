@@ -14,7 +14,8 @@ from harness.records.run import RunRecord, RunStore
 from harness.reports.document import figures
 from harness.reports.document.model import Column, Figure, Report, Section, Table
 from harness.reports.leaderboard.rows import device
-from harness.reports.runs.loading import Gallery, Group, finished_records, groups, method_runs
+from harness.reports.runs.groups import Gallery, Group, groups
+from harness.reports.runs.loading import finished_records, method_runs
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.hits import METRICS, RECALLS
 from harness.reports.statistics.refusals import default_claim

@@ -11,7 +11,8 @@ from harness.reports.leaderboard import tables, text
 from harness.reports.leaderboard.figures import board_figure
 from harness.reports.leaderboard.printed import printed_rows
 from harness.reports.leaderboard.rows import Board, Row, board_frame, make_board
-from harness.reports.runs.loading import finished_records, groups
+from harness.reports.runs.groups import groups
+from harness.reports.runs.loading import finished_records
 
 _PAIR = (
     "a", "b", "difference", "se", "df", "low", "high", "simultaneous_low", "simultaneous_high", "p", "p_adjusted",

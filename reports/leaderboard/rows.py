@@ -12,7 +12,8 @@ import pandas as pd
 from harness.records import noise
 from harness.records.run import RunStore
 from harness.reports.document.model import Column
-from harness.reports.runs.loading import Gallery, Group, method_runs
+from harness.reports.runs.groups import Gallery, Group
+from harness.reports.runs.loading import method_runs
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.errors import InvalidComparison, TooFewImages
 from harness.reports.statistics.hits import METRICS

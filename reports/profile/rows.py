@@ -9,7 +9,8 @@ from typing import Any
 from harness.records.profile import Measure, Point, Profile, ScenarioResult
 from harness.records.run import RankTable
 from harness.reports.profile.pareto import Sense, strongest_dominator
-from harness.reports.runs.loading import Gallery, runs_of_table
+from harness.reports.runs.groups import Gallery
+from harness.reports.runs.loading import runs_of_table
 from harness.reports.statistics.errors import TooFewImages
 from harness.reports.statistics.intervals import single_interval
 

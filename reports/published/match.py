@@ -1,204 +1,172 @@
-"""Which printed row is about the same thing as a measured method, and what else could explain a gap."""
+"""Which printed rows are about the same thing as a measured method, and what else could explain a gap."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from harness.records.run import RunRecord
-from harness.reports.published import rows as published
+from harness.reports.published.rows import method_key
+from harness.reports.runs.groups import Gallery
 
-#: Our registered names, as `published.method_key` writes them, where papers use another.
-_METHODS = {"vseinfinity": "vseinf", "vsepp": "vse++"}
 #: Protocols that print the same numbers under another name.
-PROTOCOLS = {"flickr30k_1k": "full"}
-# Their public training code keeps the epoch that is best on the test split.
-_SELECTED_ON_TEST = frozenset(("laps", "avse"))
-# On ViT and Swin towers these rows are not their authors' but LAPS's re-implementations, cited on from paper to paper.
-_CITED_FROM_LAPS = frozenset(("vse++", "scan", "sgr", "chan"))
-_MARKS = re.compile(r"conflict|printed|misplaced|ensemble figures|marks the same", re.IGNORECASE)
-_POOLING = {"mean": "AVE", "lse": "LSE", "max": "MAX", "sum": "SUM"}
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A pair of towers, in words that ours and printed rows share.
-
-    Args:
-        image, text: families: regions, grid, vit-b/16, swin-b, clip vit-b-32, ...; bigru, bert, clip, ...
-        resolution: side of the pixels, or None where there are none or they are not said.
-    """
-
-    image: str
-    text: str
-    resolution: int | None = None
-
-    @property
-    def families(self) -> tuple[str, str]:
-        """What must be equal for two rows to be about the same backbone."""
-        return self.image, self.text
+_PROTOCOLS = {"flickr30k_1k": "full"}
+_PLACE, _TOWERS = ["dataset", "protocol"], ["image", "text"]
+# How the architectures of `patches` begin, and the family that printed rows name.
+_ARCHITECTURES = {"vit_base_patch16": "vit-b/16", "swin_b": "swin-b", "resnet152": "resnet-152"}
+_RESOLUTIONS = ("224", "256", "336", "384")
+_SETTINGS = {"direction": ("t2i", "i2t"), "pooling": ("mean", "lse", "max", "sum")}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a record says of the method behind its numbers.
+    """What a record says of the method behind its numbers, in the words of the published rows.
 
     Args:
-        method: key as `published.method_key`; several methods of an ensemble are joined by " + ".
-        backbone: its towers.
+        key: as in published rows; several methods of an ensemble are joined by " + ".
+        image, text: families of the towers.
+        resolution: side of the image in pixels, or None where there is none or it is not said.
         ensemble: whether the scores of several models are averaged.
-        variant: marks that printed variants use, such as {"T2I", "AVE"}.
+        settings: direction and pooling, where they are ones that papers print.
         trained: whether it was trained here.
-        record: where this comes from.
+        features: the dataset as the spec names it.
+        weights: tag of the pretrained image tower, or `none`.
+        reimplemented: whether the code is not the authors'.
     """
 
-    method: str
-    backbone: Backbone
+    key: str
+    image: str
+    text: str
+    resolution: int | None
     ensemble: bool
-    variant: frozenset[str]
+    settings: Mapping[str, str]
     trained: bool
-    record: RunRecord
+    features: str
+    weights: str
+    reimplemented: bool
 
 
 def measured(record: RunRecord) -> Measured:
     """Read a record."""
-    members = record.spec.get("ensemble") or [record.spec]
-    names = [published.method_key(str(m.get("scorer") or record.scorer)) for m in members]
-    methods = list(dict.fromkeys(_METHODS.get(name, name) for name in names))
+    spec = record.spec
+    members = spec.get("ensemble") or [spec]
+    keys = dict.fromkeys(method_key(str(m.get("scorer") or record.scorer)) for m in members)
     image_name, _, text_name = record.backbone.partition("+")
-    first = members[0]
-    backbone = _own_backbone(first.get("image") or {"name": image_name}, first.get("text") or {"name": text_name})
-    ensemble = "ensemble" in record.spec or record.code_origin == "ensemble"
-    marks = frozenset() if ensemble else _variant_marks(record.spec.get("config") or {})
-    epochs = [(m.get("training") or {}).get("epochs", 1) for m in members]
-    return Measured(" + ".join(methods), backbone, ensemble, marks, any(epochs), record)
+    image = members[0].get("image") or {"name": image_name}
+    text = members[0].get("text") or {"name": text_name}
+    ensemble = "ensemble" in spec or record.code_origin == "ensemble"
+    config = {} if ensemble else spec.get("config") or {}
+    return Measured(
+        key=" + ".join(keys),
+        image=_image_family(image),
+        text=_text_family(text),
+        resolution=_resolution(image),
+        ensemble=ensemble,
+        settings={name: config[name] for name, known in _SETTINGS.items() if config.get(name) in known},
+        trained=any((m.get("training") or {}).get("epochs", 1) for m in members),
+        features=str((spec.get("dataset") or {}).get("name") or record.dataset),
+        weights=str((spec.get("image") or {}).get("pretrained") or "none"),
+        reimplemented=record.code_origin.startswith("re-implementation"),
+    )
 
 
-def printed_method(row: Mapping[str, Any]) -> str:
-    """The key of a printed row's method."""
-    return published.method_key(str(row["method"]))
+def candidates(ours: Measured, gallery: Gallery, images: int, printed: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The printed rows that share most with a measured method: nearest first, the fewer things differ.
 
+    Args:
+        ours: the method.
+        gallery: where it was measured.
+        images: number of test images.
+        printed: the rows of `rows.load`.
 
-def printed_backbone(row: Mapping[str, Any]) -> Backbone:
-    """The towers of a printed row."""
-    visual, text = str(row["visual_backbone"]), str(row["text_encoder"])
-    size = re.search(r"(?:-|^|\D)(224|256|336|378|384|512)(?:px)?(?:\D|$)", visual)
-    return Backbone(_visual_family(visual), _text_family(text), int(size[1]) if size else None)
-
-
-def same_backbone(ours: Measured, row: Mapping[str, Any]) -> bool:
-    """Whether both towers are of the same family; a resolution that differs is a cause, not another backbone."""
-    return ours.backbone.families == printed_backbone(row).families
-
-
-def marks(row: Mapping[str, Any]) -> str:
-    """What is known to be wrong or contested about a printed row; "" if nothing is."""
-    note = str(row["note"])
-    return note if _MARKS.search(note) else ""
+    Returns:
+        The rows, and what is missing for them to be comparable; "" if nothing is.
+    """
+    protocol = _PROTOCOLS.get(gallery.protocol, gallery.protocol)
+    place = f"{gallery.dataset}, {gallery.protocol}"
+    keys = pd.DataFrame([{"dataset": gallery.dataset, "protocol": protocol, "images": images} | vars(ours)])
+    here = keys[_PLACE].merge(printed, on=_PLACE)
+    for columns, lacking in (
+        ([*_PLACE, "key", *_TOWERS, "images"], ""),
+        ([*_PLACE, "key", *_TOWERS], f"{images:,} test images (printed: {here['images'].max():,})"),
+        ([*_PLACE, "key"], "the same backbone"),
+        (["key"], f"this method on {place}"),
+        (_PLACE, f"the method '{ours.key}'"),
+    ):
+        rows = keys[columns].merge(printed, on=columns)
+        if len(rows):
+            elsewhere = rows["dataset"] != gallery.dataset
+            other_towers = (rows["image"] != ours.image) | (rows["text"] != ours.text)
+            order = (2 * elsewhere + other_towers).argsort(kind="stable")
+            return rows.iloc[order], lacking
+    return printed[:0], f"the method '{ours.key}', nor any on {place}"
 
 
 def causes(ours: Measured, row: Mapping[str, Any]) -> list[str]:
     """What, beside chance, is known to differ between a measured method and a printed row: likely causes of a gap."""
-    printed, record = printed_backbone(row), ours.record
-    method = printed_method(row)
-    on_towers = printed.image.startswith(("vit", "swin"))
-    found = []
-    if row["kind"] == "ensemble" and not ours.ensemble:
-        found.append("ensemble: the printed figure averages several models")
-    if ours.ensemble and row["kind"] != "ensemble":
-        found.append("ensemble: this one averages several models")
-    if method in _SELECTED_ON_TEST or (method in _CITED_FROM_LAPS and on_towers):
-        found.append("selection on test: the code behind the printed figure keeps the best epoch on the test split")
-    if method in _CITED_FROM_LAPS and on_towers:
-        found.append("re-implementation: the printed figure is LAPS's, not the authors'")
-    if ours.backbone.families != printed.families:
-        found.append(f"other backbone: printed {row['visual_backbone']} + {row['text_encoder']}")
-    if printed.image == ours.backbone.image == "regions" and _dataset_name(record) != "precomp":
-        found.append(f"features: printed on BUTD region features, here those of dataset {_dataset_name(record)}")
-    if printed.resolution and ours.backbone.resolution and printed.resolution != ours.backbone.resolution:
-        found.append(f"resolution: printed {printed.resolution} px, here {ours.backbone.resolution}")
-    weights = str((record.spec.get("image") or {}).get("pretrained") or "none")
-    printed_weights = re.search(r"pretrained=([\w.-]+)", str(row["variant"]))
-    if printed_weights and printed_weights[1] != weights:
-        found.append(f"weights: printed {printed_weights[1]}, here {weights}")
-    if "glove" in str(row["text_encoder"]).lower() and ours.backbone.text == "bigru":
-        found.append("word vectors: printed with GloVe")
-    other = _other_variant(ours, str(row["variant"]))
-    if other:
-        found.append(f"other variant: printed {other}")
-    if row["kind"] == "zero-shot" and ours.trained:
-        found.append("training: the printed figure is zero-shot")
-    if record.code_origin.startswith("re-implementation"):
-        found.append("re-implementation: this code is not the authors'")
-    if row["kind"] == "fine-tuned" and not ours.trained:
-        found.append("training: the printed model was fine-tuned")
-    return found
+    both_regions = row["image"] == ours.image == "regions"
+    found = [
+        (row["kind"] == "ensemble" and not ours.ensemble, "ensemble: the printed figure averages several models"),
+        (row["kind"] != "ensemble" and ours.ensemble, "ensemble: this one averages several models"),
+        (
+            row["selected_on"] == "test",
+            "selection on test: the code behind the printed figure keeps the best epoch on the test split",
+        ),
+        (
+            row["reproduced_by"],
+            f"re-implementation: the printed figure is {row['reproduced_by']}'s, not the authors'",
+        ),
+        (
+            (row["image"], row["text"]) != (ours.image, ours.text),
+            f"other backbone: printed {row['visual_backbone']} + {row['text_encoder']}",
+        ),
+        (
+            both_regions and ours.features != "precomp",
+            f"features: printed on BUTD region features, here those of dataset {ours.features}",
+        ),
+        (
+            ours.resolution and row["resolution"] > 0 and row["resolution"] != ours.resolution,
+            f"resolution: printed {row['resolution']:g} px, here {ours.resolution}",
+        ),
+        (
+            row["pretrained"] and row["pretrained"] != ours.weights,
+            f"weights: printed {row['pretrained']}, here {ours.weights}",
+        ),
+        (row["word_vectors"] == "glove" and ours.text == "bigru", "word vectors: printed with GloVe"),
+        (
+            any(row[name] and own not in row[name].split("+") for name, own in ours.settings.items()),
+            f"other variant: printed {row['variant']}",
+        ),
+        (row["kind"] == "zero-shot" and ours.trained, "training: the printed figure is zero-shot"),
+        (ours.reimplemented, "re-implementation: this code is not the authors'"),
+        (row["kind"] == "fine-tuned" and not ours.trained, "training: the printed model was fine-tuned"),
+    ]
+    return [text for holds, text in found if holds]
 
 
-def _dataset_name(record: RunRecord) -> str:
-    return str((record.spec.get("dataset") or {}).get("name") or record.dataset)
-
-
-def _own_backbone(image: Mapping[str, Any], text: Mapping[str, Any]) -> Backbone:
+def _image_family(image: Mapping[str, Any]) -> str:
     name = str(image.get("name", ""))
-    model = str(image.get("architecture") or image.get("model") or "")
-    size = image.get("image_size") or next(iter(re.findall(r"(?:_|-)(224|256|336|384)", model)), None)
-    if name == "regions":
-        return Backbone("regions", _own_text(text))
+    model = str(image.get("architecture") or image.get("model") or "").lower()
+    if name == "regions" or not model:
+        return name
     if "clip" in name:
-        family = f"clip {model.lower().replace('/', '-')}"
-    else:
-        family = _visual_family(model) if model else name
-    return Backbone(family, _own_text(text), int(size) if size else None)
+        return f"clip {model.replace('/', '-')}"
+    return next((family for start, family in _ARCHITECTURES.items() if model.startswith(start)), f"{name} {model}")
 
 
-def _own_text(text: Mapping[str, Any]) -> str:
+def _text_family(text: Mapping[str, Any]) -> str:
     name, model = str(text.get("name", "")), str(text.get("model") or "")
     if "clip" in name:
         return "clip"
     return "bert" if "bert" in f"{name} {model}".lower() else name
 
 
-def _visual_family(text: str) -> str:
-    lower = text.lower().replace("_", "-")
-    if "grid" in lower:
-        return "regions+grid" if "region" in lower else "grid"
-    if re.search(r"butd|r-?cnn|region", lower):
-        return "regions"
-    if lower.startswith("clip "):
-        return lower
-    for pattern, family in (
-        (r"^vit-b(?:ase)?(?:/|-patch)16", "vit-b/16"),
-        (r"^swin-b", "swin-b"),
-        (r"resnet-?152", "resnet-152"),
-    ):
-        if re.search(pattern, lower):
-            return family
-    # bare names of open_clip's list: ViT-B-32, RN50, convnext_base
-    return f"clip {lower}" if re.match(r"(vit-|rn\d|convnext|eva|coca|nllb|xlm|roberta)", lower) else lower
-
-
-def _text_family(text: str) -> str:
-    lower = text.lower()
-    if "own text tower" in lower or not lower:
-        return "clip"
-    if "bert" in lower:
-        return "bert"
-    return "bigru" if "gru" in lower else lower
-
-
-def _variant_marks(config: Mapping[str, Any]) -> frozenset[str]:
-    found = {str(config[key]).upper() for key in ("direction", "coding") if key in config}
-    return frozenset(found | {_POOLING[config["pooling"]]} if config.get("pooling") in _POOLING else found)
-
-
-def _other_variant(ours: Measured, variant: str) -> str:
-    """The printed variant's mark of direction or pooling that contradicts ours, "" if none does."""
-    for options in (("T2I", "I2T"), ("AVE", "LSE", "MAX", "SUM")):
-        printed = set(re.findall(r"[A-Z0-9]+", variant)) & set(options)
-        own = ours.variant & set(options)
-        if own and printed and not printed & own:
-            return variant
-    return ""
+def _resolution(image: Mapping[str, Any]) -> int | None:
+    if image.get("name") == "regions":
+        return None
+    parts = str(image.get("architecture") or image.get("model") or "").replace("-", "_").split("_")
+    size = image.get("image_size") or next((part for part in parts if part in _RESOLUTIONS), None)
+    return int(size) if size else None

@@ -1,12 +1,10 @@
-"""From the records of runs to what reports are about: runs that differ only in their seed belong together."""
+"""From the records of runs to their ranks: runs that differ only in their seed, as one method."""
 
 from __future__ import annotations
 
-import copy
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,99 +13,17 @@ from harness.records.ranks import OWN_GALLERY
 from harness.records.run import RankTable, RunRecord, RunStore
 from harness.records.scores import SCORES, open_scores
 from harness.records.ties import Ties
+from harness.reports.runs.groups import Gallery, Group
 from harness.reports.statistics.errors import InvalidComparison
 from harness.reports.statistics.hits import RECALLS, image_columns
 from harness.reports.statistics.refusals import aligned
 from harness.reports.statistics.rivals import Rivals, find_rivals, gallery_ranks
 from harness.reports.statistics.runs import MethodRuns, joined_seeds
-from harness.spec import canonical_json, sha256_json
 
-# What a run's spec holds beside its identity: the seed, where things lie, which galleries were looked at, how long the
-# clock ran. None of it changes a trained model or a rank.
-_NOT_IDENTITY = (
-    ("seed",),
-    ("protocols",),
-    ("dataset", "root"),
-    ("evaluation", "batch_size"),
-    ("evaluation", "cost_repeats"),
-    ("evaluation", "save_scores"),
-)
 # Recalls of a record and of its ranks may differ by rounding, not by a query: 5 queries in 100,000 are 0.005.
 _TOLERANCE = 0.005
-_LONGEST_LABEL_KEYS = 3
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, order=True)
-class Gallery:
-    """What makes numbers comparable: one dataset (by content), split and protocol.
-
-    Args:
-        dataset, split, data_sha256, protocol: as in the records.
-        version: part of the hash where two contents of one dataset are reported together, else empty.
-    """
-
-    dataset: str
-    split: str
-    data_sha256: str
-    protocol: str
-    version: str = ""
-
-    @property
-    def title(self) -> str:
-        """For headings: `scenes test, full`."""
-        version = f" (data {self.version})" if self.version else ""
-        return f"{self.dataset} {self.split}, {self.protocol}{version}"
-
-    @property
-    def slug(self) -> str:
-        """For the keys of tables and figures: `scenes-test-full`."""
-        return "-".join(filter(None, (self.dataset, self.split, self.protocol, self.version)))
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """The runs of one method on one gallery, which differ only in their seed.
-
-    Args:
-        gallery: where.
-        records: by rising seed.
-        identity: hash of what they share.
-        label: short and unique within the gallery.
-        replaced: run ids of repeated seeds that were left out for a later run.
-    """
-
-    gallery: Gallery
-    records: tuple[RunRecord, ...]
-    identity: str
-    label: str
-    replaced: tuple[str, ...] = ()
-
-    @property
-    def first(self) -> RunRecord:
-        """The record of the lowest seed, for what all of them share."""
-        return self.records[0]
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seeds, rising."""
-        return tuple(record.seed for record in self.records)
-
-    @property
-    def run_ids(self) -> tuple[str, ...]:
-        """The runs, by seed."""
-        return tuple(record.run_id for record in self.records)
-
-    def metric(self, name: str) -> float | None:
-        """Mean over seeds of a metric of the records; None where one lacks it."""
-        values = [record.metrics[self.gallery.protocol].get(name) for record in self.records]
-        return None if None in values else float(np.mean(np.asarray(values, dtype=np.float64)))
-
-    def cost(self, name: str) -> float | None:
-        """Median over seeds of a cost; None where no seed has it."""
-        values = [record.cost.figures[name] for record in self.records if name in record.cost.figures]
-        return float(np.median(values)) if values else None
 
 
 def finished_records(store: RunStore, run_ids: Iterable[str]) -> list[RunRecord]:
@@ -162,45 +78,6 @@ def check_record(store: RunStore, record: RunRecord) -> None:
         if "rsum" in metrics:
             gallery = Gallery(record.dataset, record.split, record.data_sha256, protocol)
             _checked_runs(store, record, gallery, record.label, protocol)
-
-
-def groups(records: Sequence[RunRecord]) -> dict[Gallery, list[Group]]:
-    """Group finished records by gallery, and within it by everything but the seed.
-
-    Args:
-        records: each run once.
-
-    Returns:
-        Galleries in the order first met, groups in that order too, labels unique within a dataset. Where a seed occurs
-        twice in a group (the same cell planned with other protocols) the run that started last is kept.
-    """
-    by_gallery: dict[Gallery, dict[str, list[RunRecord]]] = {}
-    for record in records:
-        for protocol in record.protocols:
-            if "rsum" in record.metrics.get(protocol, {}):  # what every board and test ranks by
-                gallery = Gallery(record.dataset, record.split, record.data_sha256, protocol)
-                by_gallery.setdefault(gallery, {}).setdefault(identity(record), []).append(record)
-    titles = [gallery.title for gallery in by_gallery]
-    return {
-        named: _labelled(named, parts)
-        for gallery, parts in by_gallery.items()
-        for named in [replace(gallery, version=gallery.data_sha256[:8]) if titles.count(gallery.title) > 1 else gallery]
-    }
-
-
-def identity(record: RunRecord) -> str:
-    """Hash of everything that decides a run's numbers except its seed; equal for the seeds of one method."""
-    spec = copy.deepcopy(record.spec)
-    for path in _NOT_IDENTITY:
-        node: Any = spec
-        for key in path[:-1]:
-            node = node.get(key) if isinstance(node, dict) else None
-        if isinstance(node, dict):
-            node.pop(path[-1], None)
-    # A variant is a name for settings that the spec holds in full; a row without settings has only the name.
-    variant = "" if spec.get("config") else record.variant
-    spec.pop("variant", None)
-    return sha256_json([record.origin, record.code_origin, record.scorer, variant, record.backbone, spec])
 
 
 def method_runs(store: RunStore, group: Group, *, rivals: bool = False) -> MethodRuns:
@@ -329,74 +206,3 @@ def _check_metrics(store: RunStore, record: RunRecord, protocol: str, runs: Meth
                 f"run {record.run_id}: record.json says {name} = {stated} on {protocol}, ranks.npz {of_ranks:.4f}; "
                 f"delete {store.folder(record.run_id)} to run it again"
             )
-
-
-def _labelled(gallery: Gallery, parts: Mapping[str, list[RunRecord]]) -> list[Group]:
-    made = []
-    for key, records in parts.items():
-        by_seed: dict[int, RunRecord] = {}
-        for record in sorted(records, key=lambda r: (r.started, r.run_id)):
-            by_seed[record.seed] = record
-        kept = tuple(by_seed[seed] for seed in sorted(by_seed))
-        replaced = tuple(sorted({r.run_id for r in records} - {r.run_id for r in kept}))
-        made.append(Group(gallery, kept, key, kept[0].label, replaced))
-    labels = unique_labels([group.first for group in made], [group.identity for group in made])
-    return [replace(group, label=label) for group, label in zip(made, labels, strict=True)]
-
-
-def unique_labels(records: Sequence[RunRecord], identities: Sequence[str]) -> list[str]:
-    """Short names that tell methods apart: the label, then the backbone, then what differs in their specs, then a hash.
-
-    Args:
-        records: one a method.
-        identities: their `identity`.
-
-    Returns:
-        Labels in the same order, all different.
-    """
-    labels = [record.label for record in records]
-    _extend(labels, [record.backbone for record in records])
-    for members in _repeated(labels):
-        details = _differences([flat(records[i].spec) for i in members])
-        for i, detail in zip(members, details, strict=True):
-            labels[i] += f" ({detail})" if detail else ""
-    _extend(labels, [key[:6] for key in identities])
-    return labels
-
-
-def _repeated(labels: Sequence[str]) -> list[list[int]]:
-    return [
-        [i for i, other in enumerate(labels) if other == label]
-        for label in dict.fromkeys(labels)
-        if labels.count(label) > 1
-    ]
-
-
-def _extend(labels: list[str], marks: Sequence[str]) -> None:
-    """Add to each label that repeats its mark, where the marks differ."""
-    for members in _repeated(labels):
-        if len({marks[i] for i in members}) > 1:
-            for i in members:
-                labels[i] += f" [{marks[i]}]"
-
-
-def _differences(specs: Sequence[Mapping[str, str]]) -> list[str]:
-    """The values of at most three keys that tell the specs apart; configuration before training before the rest."""
-    order = ("config.", "image.", "text.", "training.", "evaluation.")
-    ignored = {".".join(path) for path in _NOT_IDENTITY}
-    keys = sorted(
-        {key for spec in specs for key in spec if key not in ignored and len({s.get(key) for s in specs}) > 1},
-        key=lambda key: (next((i for i, start in enumerate(order) if key.startswith(start)), len(order)), key),
-    )[:_LONGEST_LABEL_KEYS]
-    return [", ".join(f"{key.rpartition('.')[2]}={spec.get(key, 'none')}" for key in keys) for spec in specs]
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested mappings as dotted keys to texts: `{"config": {"pooling": "lse"}}` is `{"config.pooling": "lse"}`."""
-    found: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value if isinstance(value, str) else canonical_json(value)
-    return found

@@ -12,7 +12,8 @@ from harness.files.kinds import identify, mismatch
 from harness.files.names import is_safe_name, safe_name
 from harness.records.run import RunRecord, RunStore
 from harness.reports.runs import rank_files
-from harness.reports.runs.loading import Gallery, Group, finished_records, groups, method_runs, sound_records
+from harness.reports.runs.groups import Gallery, Group, groups
+from harness.reports.runs.loading import finished_records, method_runs, sound_records
 from harness.reports.runs.rank_origin import Origin, unlike_the_others
 from harness.reports.statistics.runs import MethodRuns
 

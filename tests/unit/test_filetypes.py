@@ -10,9 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from harness.backbones.vocabulary import Vocabulary
-from harness.errors import InvalidDataset, InvalidRecord
+from harness.errors import InvalidDataset
 from harness.files.kinds import identify, mismatch
-from harness.reports.published import rows as published
 
 CONTENTS = {
     "npy": lambda p: np.save(p.open("wb"), np.zeros(2)),
@@ -65,9 +64,7 @@ def test_a_mismatch_says_what_came_what_was_expected_and_what_to_do(tmp_path):
     )
 
 
-def test_vocabularies_and_published_tables_that_are_something_else_are_named(tmp_path):
+def test_vocabularies_that_are_something_else_are_named(tmp_path):
     (tmp_path / "t").write_bytes(CONTENTS["html"])
     with pytest.raises(InvalidDataset, match="an HTML page"):
         Vocabulary.load(tmp_path / "t")
-    with pytest.raises(InvalidRecord, match="an HTML page"):
-        published.read(tmp_path / "t")

@@ -226,7 +226,7 @@ def test_an_ensemble_is_the_mean_and_says_so_everywhere(store, dataset):
 
 
 def test_ensembles_over_seeds_are_one_method(store, dataset):
-    from harness.reports.runs.loading import groups
+    from harness.reports.runs.groups import groups
 
     for seed in (0, 1):
         for number, variant in enumerate(("t2i", "i2t")):

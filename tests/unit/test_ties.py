@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from harness.metrics import RankCounts, count_ranks, ranks, relevance_metrics, retrieval_metrics
 from harness.protocols import evaluate
 from harness.records.ties import TiedRanks
-from harness.reports.runs.loading import Gallery, runs_of_table
+from harness.reports.runs.groups import Gallery
+from harness.reports.runs.loading import runs_of_table
 from harness.reports.statistics.errors import InvalidRanks
 from harness.reports.statistics.hits import METRICS, components, image_columns
 from harness.reports.statistics.queries import QueryHits

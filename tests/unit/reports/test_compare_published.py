@@ -81,10 +81,11 @@ def test_another_direction_and_an_ensemble_are_named_as_causes(runs, add, printe
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
-        ({"visual_backbone": "Swin-B-384 (12x12)", "text_encoder": "BERT-base"}, "selection on test"),
-        ({"visual_backbone": "Swin-B-384 (12x12)", "text_encoder": "BERT-base"}, "the printed figure is LAPS's"),
-        ({"visual_backbone": "Swin-B-384 (12x12)"}, "other backbone: printed Swin-B-384"),
-        ({"text_encoder": "BiGRU + GloVe"}, "word vectors"),
+        ({"selected_on": "test"}, "selection on test"),
+        ({"reproduced_by": "LAPS"}, "the printed figure is LAPS's"),
+        ({"image": "swin-b", "visual_backbone": "Swin-B-384 (12x12)"}, "other backbone: printed Swin-B-384"),
+        ({"word_vectors": "glove"}, "word vectors"),
+        ({"pretrained": "openai"}, "weights: printed openai, here none"),
         ({"kind": "zero-shot"}, "the printed figure is zero-shot"),
         ({"kind": "ensemble"}, "averages several models"),
     ],
@@ -101,7 +102,7 @@ def test_features_and_resolution(runs, add, printed):
     assert any("features: printed on BUTD" in text for text in causes(measured(runs.store.read(run)), printed))
     patches = {"image": {"name": "patches", "architecture": "vit_base_patch16_224", "image_size": 224}}
     run = add(_recalls(printed), spec={**patches, "text": {"name": "transformer", "model": "bert-base-uncased"}})
-    at_384 = {**printed, "visual_backbone": "ViT-B/16-384 (24x24)", "text_encoder": "BERT-base"}
+    at_384 = {**printed, "image": "vit-b/16", "resolution": 384, "text": "bert"}
     found = causes(measured(runs.store.read(run)), at_384)
     assert "resolution: printed 384 px, here 224" in found
     assert not any("other backbone" in text for text in found)
@@ -145,7 +146,7 @@ def test_an_ensemble_is_compared_as_one(runs, add, printed):
         spec={"ensemble": [member] * 2},
     )
     ours = measured(runs.store.read(run))
-    assert (ours.method, ours.ensemble) == ("scan", True)
+    assert (ours.key, ours.ensemble) == ("scan", True)
     assert _build(runs).main.iloc[0]["printed_kind"] == "ensemble"
 
 

@@ -1,4 +1,4 @@
-"""Published figures: every row checked as it is read, kept as printed, found by the names that records use."""
+"""Published figures: every row kept as printed, said in our words, found by the names that records use."""
 
 from __future__ import annotations
 
@@ -8,54 +8,109 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import InvalidRecord
 from harness.reports.published import rows as published
 
-ROW = {
-    "method": "SCAN", "variant": "", "visual_backbone": "BUTD", "text_encoder": "BiGRU", "dataset": "flickr30k",
-    "protocol": "1K test", "i2t_r1": "60", "i2t_r5": "80", "i2t_r10": "90", "t2i_r1": "40", "t2i_r5": "70",
-    "t2i_r10": "80", "rsum": "420", "source": "a paper",
-}  # fmt: skip
+NUMBERS = (*published.RECALLS, "rsum")
 
 
-@pytest.fixture
-def file(tmp_path):
-    def write(*changes, drop=()):
-        path = tmp_path / "published.csv"
-        with path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, [name for name in ROW if name not in drop], extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows({**ROW, **change} for change in changes)
-        return path
-
-    return write
+@pytest.fixture(scope="module")
+def shipped() -> list[dict[str, str]]:
+    """The rows of the file, as text."""
+    with (published.FOLDER / "published.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
-def test_printed_sums_are_checked_against_a_sum_by_hand():
-    path = published.FOLDER / "published.csv"
-    wrong = {}
-    with path.open(newline="") as stream:
-        for number, line in enumerate(csv.DictReader(stream)):
-            recalls = [line[name] for name in published.RECALLS]
-            if line["rsum"] and all(recalls):
-                gap = float(line["rsum"]) - math.fsum(map(float, recalls))
-                if abs(gap) > 0.15 + 1e-9:
-                    wrong[number] = gap
+def test_printed_sums_that_are_wrong_are_marked(shipped):
+    """Papers round six recalls to one decimal each; a printed rSum further off than 0.15 is an error in print."""
+    wrong = []
+    for row in shipped:
+        recalls = [row[name] for name in published.RECALLS]
+        off = row["rsum"] and all(recalls) and abs(float(row["rsum"]) - math.fsum(map(float, recalls))) > 0.15 + 1e-9
+        wrong.append(bool(off))
+    told = ["printed rSum" in row["known_issue"] and "fits" not in row["known_issue"] for row in shipped]
+    assert told == wrong
+    assert sum(wrong) > 5
+
+
+def test_figures_are_kept_as_printed(shipped):
     frame = published.load()
-    found = frame["rsum_error"].dropna()
-    assert found.to_dict() == pytest.approx(wrong)
-    assert len(wrong) > 0
-    assert frame.loc[found.index, "note"].str.contains("printed rSum").all()
+    for name in NUMBERS:
+        printed = [float(row[name]) if row[name] else None for row in shipped]
+        kept = frame[name].where(frame["rsum_printed"]) if name == "rsum" else frame[name]
+        assert [None if math.isnan(value) else value for value in kept] == printed
+    summed = frame[~frame["rsum_printed"]]
+    assert len(summed) > 0
+    for row in summed.to_dict("records"):
+        assert row["rsum"] == pytest.approx(sum(row[name] for name in published.RECALLS), nan_ok=True)
 
 
-def test_figures_are_kept_as_printed(file):
-    frame = published.load(file({"rsum": "425.0"}, {"rsum": ""}, {"rsum": "420.1"}, {"i2t_r1": ""}))
-    assert frame["rsum"].tolist() == [425.0, 420.0, 420.1, 420.0]
-    assert frame["rsum_printed"].tolist() == [True, False, True, True]
-    assert frame["rsum_error"].dropna().to_dict() == {0: pytest.approx(5.0)}
-    assert frame["note"].iloc[0] == "printed rSum is 5.0 above the sum of its recalls"
-    assert frame["note"].iloc[2] == ""
-    assert (frame["origin"] == "published").all()
+def test_every_figure_can_be(shipped):
+    for row in shipped:
+        assert row["method"]
+        assert row["source"]
+        for name in NUMBERS:
+            assert not row[name] or 0 <= float(row[name]) <= (600 if name == "rsum" else 100), row
+
+
+@pytest.mark.parametrize(("printed", "said"), [
+    (("visual_backbone",), ("image", "resolution")), (("text_encoder",), ("text", "word_vectors")),
+    (("method",), ("key",)), (("variant",), ("direction", "pooling", "pretrained")),
+])  # fmt: skip
+def test_what_is_printed_alike_is_said_alike(shipped, printed, said):
+    seen: dict[tuple, tuple] = {}
+    for row in shipped:
+        values = tuple(row[name] for name in said)
+        assert seen.setdefault(tuple(row[name] for name in printed), values) == values
+
+
+@pytest.mark.parametrize(
+    ("backbone", "families"),
+    [
+        (("BUTD region", "BiGRU + GloVe"), ("regions", "bigru", "", "glove")),
+        (("BUTD region+grid", "BERT-base"), ("regions+grid", "bert", "", "")),
+        (("EfficientNet-B4 grid", "BERT-base"), ("grid", "bert", "", "")),
+        (("ViT-B/16-384 (24x24)", "BERT-base"), ("vit-b/16", "bert", "384", "")),
+        (("Swin-B-224 (7x7)", "BERT-base"), ("swin-b", "bert", "224", "")),
+        (("ViT-B-32", "own text tower"), ("clip vit-b-32", "clip", "", "")),
+        (("convnext_base_w", "own text tower"), ("clip convnext_base_w", "clip", "", "")),
+        (("ResNet-152 (IN)", "BiGRU"), ("resnet-152", "bigru", "", "")),
+    ],
+)
+def test_backbones_are_said_in_our_words(shipped, backbone, families):
+    said = {
+        (row["image"], row["text"], row["resolution"], row["word_vectors"])
+        for row in shipped
+        if (row["visual_backbone"], row["text_encoder"]) == backbone
+    }
+    assert said == {families}
+
+
+@pytest.mark.parametrize(
+    ("variant", "kind"),
+    [
+        ("ablation: w/o GA (granularity-aware adapter)", "ablation"),
+        ("README updated results, ensemble of SGR and SAF", "ensemble"),
+        ("zero-shot, pretrained=openai", "zero-shot"),
+        ("fine-tuned on MSCOCO, pretrained=mscoco_finetuned_laion2b_s13b_b90k", "fine-tuned"),
+        ("region feature", "single"),
+    ],
+)
+def test_kinds(shipped, variant, kind):
+    assert {row["kind"] for row in shipped if row["variant"] == variant} == {kind}
+
+
+def test_the_note_is_the_known_issue_or_the_variant():
+    for row in published.load().to_dict("records"):
+        assert row["note"] == (row["known_issue"] or row["variant"])
+
+
+def test_rows_of_laps_are_known_as_its_own(shipped):
+    """On ViT and Swin towers these rows come from LAPS, cited on from paper to paper."""
+    cited = {"vsepp", "scan", "sgr", "chan"}
+    for row in shipped:
+        theirs = row["key"] in cited and row["image"].startswith(("vit", "swin"))
+        assert row["reproduced_by"] == ("LAPS" if theirs else "")
+        assert row["selected_on"] == ("test" if theirs or row["key"] in ("laps", "avse") else "")
 
 
 @pytest.mark.parametrize(
@@ -79,47 +134,13 @@ def test_rows_are_found_by_the_names_of_records(dataset, protocol, places):
 def test_rows_of_one_method_whatever_its_spelling():
     names = set(published.rows_for("flickr30k", "full", "vse_inf")["method"])
     assert names == {"VSE-inf"}
+    assert set(published.rows_for("flickr30k", "full", "vse_infinity")["method"]) == names
+    assert set(published.rows_for("flickr30k", "full", "vsepp")["method"]) == {"VSE++"}
     assert set(published.rows_for("flickr30k", "full", "Scan")["method"]) == {"SCAN"}
 
 
 def test_every_shipped_row_has_a_place_that_records_use():
     assert (published.load()["images"] > 0).all()
-
-
-@pytest.mark.parametrize(
-    ("variant", "kind"),
-    [
-        ("ablation: w/o SA", "ablation"),
-        ("README updated results, ensemble of SGR and SAF", "ensemble"),
-        ("zero-shot, pretrained=openai", "zero-shot"),
-        ("fine-tuned on MSCOCO, pretrained=x", "fine-tuned"),
-        ("region feature", "single"),
-        ("", "single"),
-    ],
-)
-def test_kinds(variant, kind):
-    assert published.kind(variant) == kind
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"i2t_r1": "160"}, r"line 2: i2t_r1 must be 0 to 100, got 160"),
-        ({"t2i_r5": "seventy"}, r"line 2: t2i_r5 must be 0 to 100, got seventy"),
-        ({"rsum": "-1"}, r"line 2: rsum must be 0 to 600"),
-        ({"source": ""}, r"line 2: a published figure needs a method and a source"),
-    ],
-)
-def test_impossible_figures_are_refused(file, changes, message):
-    with pytest.raises(InvalidRecord, match=message):
-        published.load(file(changes))
-
-
-def test_files_of_another_shape_are_refused(file, tmp_path):
-    with pytest.raises(InvalidRecord, match="lacks the columns t2i_r10"):
-        published.load(file({}, drop=("t2i_r10",)))
-    with pytest.raises(InvalidRecord, match="cannot read"):
-        published.load(tmp_path / "missing.csv")
 
 
 def test_the_figures_lie_inside_the_package():

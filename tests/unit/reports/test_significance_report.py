@@ -11,7 +11,8 @@ import pytest
 
 from harness.errors import InvalidRecord, UnknownName
 from harness.reports.document import render
-from harness.reports.runs.loading import finished_records, groups, method_runs
+from harness.reports.runs.groups import groups
+from harness.reports.runs.loading import finished_records, method_runs
 from harness.reports.significance import figures as pictures
 from harness.reports.significance import report as significance
 from harness.reports.significance.across import independent

@@ -1,0 +1,195 @@
+"""Records that differ only in their seed belong together: the galleries, the groups in each, and their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from harness.records.run import RunRecord
+from harness.spec import canonical_json, sha256_json
+
+# What a run's spec holds beside its identity: the seed, where things lie, which galleries were looked at, how long the
+# clock ran. None of it changes a trained model or a rank.
+_NOT_IDENTITY = (
+    "seed",
+    "protocols",
+    "dataset.root",
+    "evaluation.batch_size",
+    "evaluation.cost_repeats",
+    "evaluation.save_scores",
+)
+_MOST_LABEL_KEYS = 3
+# Keys of a spec that labels name first.
+_TELLING = ("config.", "image.", "text.", "training.", "evaluation.")
+
+
+@dataclass(frozen=True, order=True)
+class Gallery:
+    """What makes numbers comparable: one dataset (by content), split and protocol.
+
+    Args:
+        dataset, split, data_sha256, protocol: as in the records.
+        version: part of the hash where two contents of one dataset are reported together, else empty.
+
+    >>> gallery = Gallery("scenes", "test", "0f3a", "full")
+    >>> gallery.title, gallery.slug
+    ('scenes test, full', 'scenes-test-full')
+    """
+
+    dataset: str
+    split: str
+    data_sha256: str
+    protocol: str
+    version: str = ""
+
+    @property
+    def title(self) -> str:
+        """For headings."""
+        version = f" (data {self.version})" if self.version else ""
+        return f"{self.dataset} {self.split}, {self.protocol}{version}"
+
+    @property
+    def slug(self) -> str:
+        """For the keys of tables and figures."""
+        return "-".join(filter(None, (self.dataset, self.split, self.protocol, self.version)))
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The runs of one method on one gallery, which differ only in their seed.
+
+    Args:
+        gallery: where.
+        records: by rising seed.
+        identity: hash of what they share.
+        label: short and unique within the gallery.
+        replaced: run ids of repeated seeds that were left out for a later run.
+    """
+
+    gallery: Gallery
+    records: tuple[RunRecord, ...]
+    identity: str
+    label: str
+    replaced: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> RunRecord:
+        """The record of the lowest seed, for what all of them share."""
+        return self.records[0]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, rising."""
+        return tuple(record.seed for record in self.records)
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The runs, by seed."""
+        return tuple(record.run_id for record in self.records)
+
+    def metric(self, name: str) -> float | None:
+        """Mean over seeds of a metric of the records; None where one lacks it."""
+        values = [record.metrics[self.gallery.protocol].get(name) for record in self.records]
+        return None if None in values else float(np.mean(np.asarray(values, dtype=np.float64)))
+
+    def cost(self, name: str) -> float | None:
+        """Median over seeds of a cost; None where no seed has it."""
+        values = [record.cost.figures[name] for record in self.records if name in record.cost.figures]
+        return float(np.median(values)) if values else None
+
+
+def groups(records: Sequence[RunRecord]) -> dict[Gallery, list[Group]]:
+    """Group finished records by gallery, and within it by everything but the seed.
+
+    Args:
+        records: each run once.
+
+    Returns:
+        Galleries in the order first met, groups in that order too, labels unique within a gallery. Where a seed occurs
+        twice in a group (the same cell planned with other protocols) the run that started last is kept.
+    """
+    by_gallery: dict[Gallery, dict[str, list[RunRecord]]] = {}
+    for record in records:
+        for protocol in record.protocols:
+            if "rsum" in record.metrics.get(protocol, {}):  # what every board and test ranks by
+                gallery = Gallery(record.dataset, record.split, record.data_sha256, protocol)
+                by_gallery.setdefault(gallery, {}).setdefault(identity(record), []).append(record)
+    titles = [gallery.title for gallery in by_gallery]
+    return {
+        named: _labelled(named, parts)
+        for gallery, parts in by_gallery.items()
+        for named in [replace(gallery, version=gallery.data_sha256[:8]) if titles.count(gallery.title) > 1 else gallery]
+    }
+
+
+def identity(record: RunRecord) -> str:
+    """Hash of everything that decides a run's numbers except its seed; equal for the seeds of one method."""
+    # A variant is a name for settings that the spec holds in full; a row without settings has only the name.
+    variant = "" if record.spec.get("config") else record.variant
+    spec = {key: dict(part) if isinstance(part, dict) else part for key, part in record.spec.items()}
+    for path in ("variant", *_NOT_IDENTITY):
+        part, _, key = path.rpartition(".")
+        holder = spec.get(part) if part else spec
+        if isinstance(holder, dict):
+            holder.pop(key, None)
+    return sha256_json([record.origin, record.code_origin, record.scorer, variant, record.backbone, spec])
+
+
+def _labelled(gallery: Gallery, parts: Mapping[str, list[RunRecord]]) -> list[Group]:
+    made = []
+    for key, records in parts.items():
+        by_seed = {record.seed: record for record in sorted(records, key=lambda r: (r.started, r.run_id))}
+        kept = tuple(by_seed[seed] for seed in sorted(by_seed))
+        replaced = tuple(sorted({r.run_id for r in records} - {r.run_id for r in kept}))
+        made.append(Group(gallery, kept, key, kept[0].label, replaced))
+    labels = _unique_labels([group.first for group in made], list(parts))
+    return [replace(group, label=label) for group, label in zip(made, labels, strict=True)]
+
+
+def _unique_labels(records: Sequence[RunRecord], identities: Sequence[str]) -> list[str]:
+    """Short names that tell methods apart: the label, then the backbone, then what differs in the specs, then a hash."""
+    labels = [record.label for record in records]
+    _extend(labels, [f" [{record.backbone}]" for record in records])
+    for members in _repeated(labels):
+        details = _differences([_flat(records[i].spec) for i in members])
+        for i, detail in zip(members, details, strict=True):
+            labels[i] += f" ({detail})" if detail else ""
+    _extend(labels, [f" [{key[:6]}]" for key in identities])
+    return labels
+
+
+def _repeated(labels: Sequence[str]) -> list[list[int]]:
+    places = {label: [i for i, other in enumerate(labels) if other == label] for label in labels}
+    return [members for members in places.values() if len(members) > 1]
+
+
+def _extend(labels: list[str], marks: Sequence[str]) -> None:
+    """Add its mark to each label that repeats, where the marks differ."""
+    for members in _repeated(labels):
+        if len({marks[i] for i in members}) > 1:
+            for i in members:
+                labels[i] += marks[i]
+
+
+def _differences(specs: Sequence[Mapping[str, str]]) -> list[str]:
+    """The values of at most three keys that tell the specs apart."""
+    differing = {key for spec in specs for key in spec if len({other.get(key) for other in specs}) > 1}
+    keys = sorted(
+        differing.difference(_NOT_IDENTITY),
+        key=lambda key: (*(not key.startswith(start) for start in _TELLING), key),
+    )[:_MOST_LABEL_KEYS]
+    return [", ".join(f"{key.rpartition('.')[2]}={spec.get(key, 'none')}" for key in keys) for spec in specs]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested mappings as dotted keys to texts."""
+    found: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value if isinstance(value, str) else canonical_json(value)
+    return found
