@@ -75,7 +75,7 @@ def ablate(
         )
     _write(ablation, cells, outcome, store, registry.scorer_class(scorer))
     for failure in outcome.failures:
-        complain(f"{failure.label} seed {failure.seed} failed: {failure.error}")
+        complain(f"{failure.title} failed: {failure.error}")
     return outcome.exit_code
 
 

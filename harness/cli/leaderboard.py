@@ -59,7 +59,7 @@ def leaderboard(
     if outcome.records:
         _write(spec, outcome, store, published)
     for failure in outcome.failures:
-        complain(f"{failure.label} seed {failure.seed} failed: {failure.error}")
+        complain(f"{failure.title} failed: {failure.error}")
     return outcome.exit_code
 
 

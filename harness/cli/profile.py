@@ -16,7 +16,7 @@ from harness.cli.options import (
     set_option,
     torch_device,
 )
-from harness.cli.terminal import complain, say, show_page
+from harness.cli.terminal import complain, show_page
 
 
 @click.command()
@@ -151,7 +151,7 @@ def _trained(
             experiment=spec.name,
         )
     for failure in outcome.failures:
-        complain(f"{failure.label} seed {failure.seed} failed: {failure.error}")
+        complain(f"{failure.title} failed: {failure.error}")
     finished = {record.run_id: record for record in outcome.records}
     runs = {
         entry.key: finished[cell.run_id]
@@ -205,26 +205,24 @@ def _recorded(results: Path) -> dict[str, dict[str, Any]]:
 
 
 def _measure(name: str, runs: dict[str, Any], results: Path, device: Any, chosen: Any) -> None:
+    from harness.cli.progress import ConsoleObserver
     from harness.files.locks import claim
-    from harness.profiles.run import Watcher, profile_runs
+    from harness.profiles.run import profile_runs
     from harness.records.profile import ProfileStore
     from harness.records.run import RunStore
 
-    class Lines(Watcher):
-        def step(self, text: str) -> None:
-            say(f"profile: {text}", err=True)
-
     store = ProfileStore(results, name)
+    observer = ConsoleObserver()
     with claim(results, f"profile-{name}", wait=0) as ours:
         if ours:
-            store.write(*profile_runs(name, runs, RunStore(results), device, chosen, Lines()))
+            store.write(*profile_runs(name, runs, RunStore(results), device, chosen, observer))
             return
     # Two at once would time each other, and measure the same twice.
-    say(f"profile: another command is measuring {store.folder}; waiting for it", err=True)
+    observer.noted(f"another command is measuring {store.folder}; waiting for it")
     before = store.state()
     with claim(results, f"profile-{name}"):
         if store.state() == before:  # it died
-            store.write(*profile_runs(name, runs, RunStore(results), device, chosen, Lines()))
+            store.write(*profile_runs(name, runs, RunStore(results), device, chosen, observer))
 
 
 def _report(name: str, results: Path, limits: Any, mix_devices: bool, mlflow: bool) -> None:

@@ -34,7 +34,7 @@ def rescore(run: str, names: tuple[str, ...], ties: str | None, overrides: tuple
     record = store.read(run_id)
     default = tie_rule(record) if record else "pessimistic"
     done = rescore_run(store, run_id, names, tie_rules(ties, default), dataset_options(overrides))
-    say(f"{done.record.label} seed {done.record.seed} ({run_id}) from {done.source}")
+    say(f"{done.record.title} ({run_id}) from {done.source}")
     print_numbers(done.metrics)
     say(f"written: {store.folder(run_id) / 'record.json'}")
 
@@ -50,6 +50,6 @@ def ensemble(runs: tuple[str, ...], names: tuple[str, ...], results: Path) -> No
 
     store = RunStore(results)
     record = record_ensemble(store, [find_run(store, run) for run in runs], names)
-    say(f"{record.label} seed {record.seed}: {record.run_id}")
+    say(f"{record.title}: {record.run_id}")
     print_numbers({name: {record.ties: metrics} for name, metrics in record.metrics.items()})
     say(f"written: {store.folder(record.run_id) / 'record.json'}")

@@ -87,7 +87,7 @@ def sweep(
     add_plugins(plugins)
     spec = _with_options(load_experiment(experiment, overrides), sought)
 
-    from harness.cli.sweep_progress import ConsoleListener
+    from harness.cli.progress import ConsoleObserver
     from harness.records.run import RunStore
     from harness.sweeps.plan import draft_study, with_data
     from harness.sweeps.run import run_study
@@ -100,16 +100,17 @@ def sweep(
     check_study(draft)
     trials = _affordable(draft, trials)
     plan = with_data(draft, spec)
-    summary = run_study(
-        plan,
-        results,
-        trials,
-        workers=workers,
-        device=torch_device(device),
-        grace=grace,
-        tracker=create_tracker(results, enabled=not no_mlflow),
-        listener=ConsoleListener(),
-    )
+    with ConsoleObserver() as observer:
+        summary = run_study(
+            plan,
+            results,
+            trials,
+            workers=workers,
+            device=torch_device(device),
+            grace=grace,
+            tracker=create_tracker(results, enabled=not no_mlflow),
+            observer=observer,
+        )
     _write(summary, results)
     if summary.best_trial is None:
         why = next((trial.reason for trial in reversed(summary.trials) if trial.reason), "see the table of trials")

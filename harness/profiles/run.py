@@ -19,15 +19,7 @@ from harness.records import environment
 from harness.records.profile import Profile, ScenarioResult
 from harness.records.run import RankTable, RunRecord, RunStore
 from harness.runs.threads import compute_threads
-
-__all__ = ["ProfileOptions", "Watcher", "profile_runs"]
-
-
-class Watcher:
-    """Hears of a profile's progress; this base hears nothing."""
-
-    def step(self, text: str) -> None:
-        """Something began."""
+from harness.tracking.observer import Observer
 
 
 def profile_runs(
@@ -36,7 +28,7 @@ def profile_runs(
     store: RunStore,
     device: torch.device,
     options: ProfileOptions | None = None,
-    watcher: Watcher | None = None,
+    observer: Observer | None = None,
 ) -> tuple[Profile, dict[str, RankTable]]:
     """Measure trained runs.
 
@@ -46,7 +38,7 @@ def profile_runs(
         store: where they lie.
         device: where to measure.
         options: how much.
-        watcher: hears of the progress.
+        observer: progress callbacks; None = none.
 
     Returns:
         The profile, and the per-query ranks of every point.
@@ -55,10 +47,10 @@ def profile_runs(
         InvalidRecord, InvalidCheckpoint, InvalidDataset: a run cannot be loaded.
         UnknownName, InvalidSpec: a cascade of scorers that are not there or do not fit.
     """
-    options, watcher = options or ProfileOptions(), watcher or Watcher()
+    options, observer = options or ProfileOptions(), observer or Observer()
     _check_same_data(list(runs.values()))
     with compute_threads(_threads(list(runs.values()))):
-        return _profile(name, runs, store, device, options, watcher)
+        return _profile(name, runs, store, device, options, observer)
 
 
 def _threads(records: Sequence[RunRecord]) -> int:
@@ -82,21 +74,21 @@ def _profile(
     store: RunStore,
     device: torch.device,
     options: ProfileOptions,
-    watcher: Watcher,
+    observer: Observer,
 ) -> tuple[Profile, dict[str, RankTable]]:
     started = _now()
     subjects = []
     for key, record in runs.items():
-        watcher.step(f"{key}: encoding the test split")
+        observer.noted(f"{key}: encoding the test split")
         subjects.append(load_subject(key, record, store, device))
     with torch.no_grad():
-        uses, metrics, ranks = _judge(subjects, options, watcher)
-        watcher.step("galleries")
+        uses, metrics, ranks = _judge(subjects, options, observer)
+        observer.noted("galleries")
         benches, reference = plan(subjects, uses, options, device)
         # A shortlist as large as the gallery is none; the fine scorer itself (k = 0) ends each curve.
         uses = [use for use in uses if use.coarse is None or use.k < reference]
-        timed, memory, index = _scenarios(uses, benches, reference, options, watcher)
-        results = _measure(timed, device, options, watcher)
+        timed, memory, index = _scenarios(uses, benches, reference, options, observer)
+        results = _measure(timed, device, options, observer)
     points = tuple(
         point_of(use, metrics[use.key], results, memory, index, options.galleries, reference) for use in uses
     )
@@ -130,7 +122,7 @@ def _profile(
 
 
 def _judge(
-    subjects: Sequence[Subject], options: ProfileOptions, watcher: Watcher
+    subjects: Sequence[Subject], options: ProfileOptions, observer: Observer
 ) -> tuple[list[Use], dict[str, dict[str, float]], dict[str, RankTable]]:
     """All points with their accuracy on the test split."""
     pairs = cascade_pairs(subjects, options.cascades)
@@ -139,7 +131,7 @@ def _judge(
     ranks: dict[str, RankTable] = {}
     similarity: dict[str, torch.Tensor] = {}
     for use in _all_uses(subjects, pairs, options.ann):
-        watcher.step(f"{use.key}: accuracy")
+        observer.noted(f"{use.key}: accuracy")
         found = accuracy(use, similarity)
         metrics[use.key], ranks[use.key] = found.metrics, found.ranks
         uses.append(use)
@@ -154,7 +146,7 @@ def _all_uses(subjects: Sequence[Subject], pairs: Sequence[tuple[Subject, Subjec
 
 
 def _scenarios(
-    uses: Sequence[Use], benches: Mapping[str, Bench], reference: int, options: ProfileOptions, watcher: Watcher
+    uses: Sequence[Use], benches: Mapping[str, Bench], reference: int, options: ProfileOptions, observer: Observer
 ) -> tuple[dict[Key, Scenario], dict[Key, dict[str, float]], dict[str, tuple[float, float]]]:
     """All scenarios, the memory of one call of each, and index bytes an image and a caption by point."""
     device = next(iter(benches.values())).subject.scorer.device
@@ -162,7 +154,7 @@ def _scenarios(
     memory: dict[Key, dict[str, float]] = {}
     sizes: dict[str, tuple[float, float]] = {}
     for use in uses:
-        watcher.step(f"{use.key}: index and memory")
+        observer.noted(f"{use.key}: index and memory")
         own, sizes[use.key] = queries_of(use, benches, reference, options.ann)
         own += training_and_encoding(use) if use.kind == "base" else []
         gc.collect()
@@ -173,17 +165,17 @@ def _scenarios(
 
 
 def _measure(
-    timed: Mapping[Key, Scenario], device: torch.device, options: ProfileOptions, watcher: Watcher
+    timed: Mapping[Key, Scenario], device: torch.device, options: ProfileOptions, observer: Observer
 ) -> dict[Key, ScenarioResult]:
     named = [Scenario(f"{number}", s.stages, s.items, s.gallery) for number, s in enumerate(timed.values())]
-    watcher.step(f"measuring {len(named)} scenarios in {options.rounds} rounds, about {options.seconds:g} s")
+    observer.noted(f"measuring {len(named)} scenarios in {options.rounds} rounds, about {options.seconds:g} s")
     found = session.measure(
         named,
         device,
         rounds=options.rounds,
         seconds=options.seconds,
         samples=options.samples,
-        progress=lambda done, total: watcher.step(f"round {done} of {total} done"),
+        progress=lambda done, total: observer.noted(f"round {done} of {total} done"),
     )
     return dict(zip(timed, found.values(), strict=True))
 

@@ -89,6 +89,11 @@ class RunRecord(Spec):
         return f"{self.scorer}.{self.variant}" if self.variant else self.scorer
 
     @property
+    def title(self) -> str:
+        """The label and the seed."""
+        return f"{self.label} seed {self.seed}"
+
+    @property
     def ties(self) -> str:
         """The tie rule of its metrics and ranks."""
         evaluation = self.spec.get("evaluation")

@@ -7,7 +7,7 @@ it runs, so several commands on one results folder, on one machine or many, shar
 
 from __future__ import annotations
 
-import functools
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from harness import registry
+from harness import protocols, registry
 from harness.datasets.base import Dataset
 from harness.errors import InvalidDataset, InvalidRecord, ItmError
 from harness.files import strict_yaml
@@ -25,6 +25,7 @@ from harness.measure.cost import measure_cost, peak_memory
 from harness.records import environment
 from harness.records.parts import Tuning
 from harness.records.run import RunRecord, RunStore, atomic_path
+from harness.reports.document.text import counted
 from harness.runs import completion, sharing
 from harness.runs import saved_models as checkpoints
 from harness.runs.evaluation import Results, Scored, evaluate, score_split
@@ -35,31 +36,10 @@ from harness.scoring.inputs import image_batch
 from harness.similarity.packed import products
 from harness.spec import Experiment, RunSpec
 from harness.tracking.mirror import mirror_record
+from harness.tracking.observer import Observer
 from harness.tracking.tracker import Tracker
 from harness.training import loop as training
 from harness.training.loop import Epoch, TrainingResult
-
-
-class Observer:
-    """Hears of an experiment's progress; this base hears nothing."""
-
-    def planned(self, specs: Sequence[RunSpec], missing: Sequence[RunSpec]) -> None:
-        """The cells of the experiment, and those of them that have to run."""
-
-    def started(self, spec: RunSpec) -> None:
-        """A cell starts."""
-
-    def epoch(self, spec: RunSpec, epoch: Epoch) -> None:
-        """A cell finished an epoch."""
-
-    def ended(self, record: RunRecord) -> None:
-        """A cell finished or failed; `record.status` says which."""
-
-    def waiting(self, specs: Sequence[RunSpec]) -> None:
-        """All cells that are left are being run by other commands; called again whenever it becomes fewer of them."""
-
-    def taken(self, record: RunRecord) -> None:
-        """A cell finished or failed in another command."""
 
 
 @dataclass
@@ -92,7 +72,7 @@ def run_experiment(
         store: where the runs lie.
         device: where to compute.
         tracker: mirror of the records; None = none.
-        observer: hears of the progress.
+        observer: progress callbacks; None = none.
 
     Returns:
         All finished records of the plan, and the failures of this call.
@@ -120,22 +100,32 @@ def run_cells(
     before = {spec.run_id: sharing.state_of(store, spec.run_id) for spec in specs}
     missing = [spec for spec in specs if before[spec.run_id][0] != "finished"]
 
+    def epoch(epoch: Epoch) -> None:
+        observer.stepped(epoch.epoch + 1, f"validation rSum {epoch.validation['rsum']:.1f}")
+
     def run(spec: RunSpec) -> tuple[RunRecord, int]:
-        observer.started(spec)
-        record, code = _run_guarded(spec, store, torch.device(device), functools.partial(observer.epoch, spec))
-        observer.ended(record)
+        observer.started(spec.title, spec.training.epochs)
+        since = time.perf_counter()
+        record, code = _run_guarded(spec, store, torch.device(device), epoch)
+        observer.ended(_news(record, f"{time.perf_counter() - since:.0f} s"))
         return record, code
 
-    observer.planned(specs, missing)
+    def waiting(specs: Sequence[RunSpec]) -> None:
+        names = ", ".join(spec.title for spec in specs[:3]) + (", ..." if len(specs) > 3 else "")
+        observer.noted(f"waiting for {counted(len(specs), 'run')} of other commands on this folder: {names}")
+
+    observer.began("", "run", len(specs), len(specs) - len(missing))
     completion.report_earlier_ids(store, missing)
     tracker.start_experiment(experiment, {"itm.experiment": experiment})
     outcome = Outcome()
     mirrored = set()
     try:
-        for cell in sharing.run_cells(missing, before, store, run, observer.taken, observer.waiting):
-            if cell.ours:  # what another command ran it tells of itself
+        for cell in sharing.run_cells(missing, before, store, run, waiting):
+            if cell.ours:
                 mirror_record(tracker, cell.record, store.folder(cell.record.run_id))
                 mirrored.add(cell.record.run_id)
+            else:  # the other command mirrors it
+                observer.ended(_news(cell.record, "by another command"))
             if cell.record.status == "failed":
                 outcome.failures.append(cell.record)
                 outcome.exit_code = max(outcome.exit_code, cell.code)
@@ -152,6 +142,11 @@ def run_cells(
         raise
     tracker.close()
     return outcome
+
+
+def _news(record: RunRecord, how: str) -> str:
+    result = f"FAILED: {record.error}" if record.status == "failed" else protocols.summary(record.metrics)
+    return f"{record.title}: {result} ({how})"
 
 
 def run_cell(

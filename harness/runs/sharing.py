@@ -38,7 +38,6 @@ def run_cells(
     before: Mapping[str, State],
     store: RunStore,
     run: Callable[[RunSpec], tuple[RunRecord, int]],
-    taken: Callable[[RunRecord], None],
     waiting: Callable[[Sequence[RunSpec]], None],
 ) -> Iterator[Ended]:
     """Run what no other command is running, wait for the rest, and take over what a dead one left.
@@ -48,7 +47,6 @@ def run_cells(
         before: the state of each when this command started. One that failed since is not tried again.
         store: where they lie.
         run: runs a cell that is claimed; returns its record and exit code.
-        taken: hears of each cell that another command finished or failed.
         waiting: hears of the cells that are left when all of them are being run by others, and whenever these change.
     """
     left = list(missing)
@@ -57,7 +55,7 @@ def run_cells(
         busy = []
         for spec in left:
             with store.claim(spec.run_id, wait=0) as ours:
-                ended = _run_claimed(spec, before[spec.run_id], store, run, taken) if ours else None
+                ended = _run_claimed(spec, before[spec.run_id], store, run) if ours else None
             if ended is None:
                 busy.append(spec)
             else:
@@ -88,11 +86,9 @@ def _run_claimed(
     before: State,
     store: RunStore,
     run: Callable[[RunSpec], tuple[RunRecord, int]],
-    taken: Callable[[RunRecord], None],
 ) -> Ended:
     state, record = now = state_of(store, spec.run_id)
     if record is not None and (state == "finished" or now != before):
-        taken(record)
         return Ended(record, int(state == "failed"), ours=False)
     if state == "damaged":
         _set_damaged_aside(store, spec.run_id)

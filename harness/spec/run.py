@@ -55,6 +55,11 @@ class RunSpec(Spec):
         return f"{self.scorer}.{self.variant}" if self.variant else self.scorer
 
     @property
+    def title(self) -> str:
+        """The label and the seed."""
+        return f"{self.label} seed {self.seed}"
+
+    @property
     def backbone(self) -> str:
         """The pair of backbones as tables name it."""
         return f"{self.image.name}+{self.text.name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -10,7 +10,7 @@ from optuna.study import Study
 
 from harness.errors import RunFailed
 from harness.files.writing import remove_leftovers
-from harness.records.study import StudySummary, TrialSummary, write_summary
+from harness.records.study import StudySummary, TrialSummary, best_of, write_summary
 from harness.sweeps.extract import summarise, trial_summary
 from harness.sweeps.liveness import GRACE_SECONDS
 from harness.sweeps.mirror import StudyMirror
@@ -19,20 +19,11 @@ from harness.sweeps.plan import StudyPlan, study_folder
 from harness.sweeps.processes import work_in_processes
 from harness.sweeps.progress import Progress
 from harness.sweeps.splits import open_tuning_splits
-from harness.sweeps.storage import storage_errors, study_lock
+from harness.sweeps.storage import shown_storage, storage_errors, study_lock
 from harness.sweeps.study import open_study
 from harness.sweeps.worker import census, has_ended, work
+from harness.tracking.observer import Observer
 from harness.tracking.tracker import Tracker
-
-
-class Listener:
-    """Hears of a study's progress; this base hears nothing."""
-
-    def began(self, plan: StudyPlan, ended: Sequence[TrialSummary], trials: int) -> None:
-        """The study is open; some trials may have ended in earlier calls."""
-
-    def trial(self, trial: TrialSummary, ended: int) -> None:
-        """A trial has ended, the `ended`-th of the study."""
 
 
 def run_study(
@@ -44,7 +35,7 @@ def run_study(
     device: torch.device | str = "cpu",
     grace: float = GRACE_SECONDS,
     tracker: Tracker | None = None,
-    listener: Listener | None = None,
+    observer: Observer | None = None,
 ) -> StudySummary:
     """Run a study until `trials` trials have ended, earlier calls and other machines included.
 
@@ -56,7 +47,7 @@ def run_study(
         device: where to compute.
         grace: seconds without a sign of life until a worker's trial is taken over.
         tracker: mirror of the trials; None = none.
-        listener: hears of the progress.
+        observer: progress callbacks; None = none.
 
     Returns:
         The summary, which is also in `<results>/sweeps/<study>/study.json`.
@@ -69,7 +60,7 @@ def run_study(
     study = open_study(plan)
     folder = study_folder(results, plan.name)
     progress = Progress(folder)
-    teller = _Teller(study, plan, StudyMirror(tracker or Tracker(), plan), listener or Listener())
+    teller = _Teller(study, plan, StudyMirror(tracker or Tracker(), plan), observer or Observer())
     teller.begin(trials)
     try:
         with storage_errors(plan.storage):
@@ -112,28 +103,36 @@ def _clear(study: Study, progress: Progress, folder: Path) -> None:
 
 
 class _Teller:
-    """Tells mirror and listener of each trial once."""
+    """Tells mirror and observer of each trial once."""
 
-    def __init__(self, study: Study, plan: StudyPlan, mirror: StudyMirror, listener: Listener):
-        self.study, self.plan, self.mirror, self.listener = study, plan, mirror, listener
-        self.told: set[int] = set()
+    def __init__(self, study: Study, plan: StudyPlan, mirror: StudyMirror, observer: Observer):
+        self.study, self.plan, self.mirror, self.observer = study, plan, mirror, observer
+        self.told: dict[int, TrialSummary] = {}
 
     def begin(self, trials: int) -> None:
-        before = self._new()
-        for trial in before:
+        for trial in self._new():
             self.mirror.tell(trial)  # an earlier call may not have come to it
-        self.listener.began(self.plan, before, trials)
+        job = f"study {self.plan.name} in {shown_storage(self.plan.storage)}"
+        self.observer.began(job, "trial", trials, len(self.told))
 
     def tell(self) -> None:
         for trial in self._new():
             self.mirror.tell(trial)
-            self.listener.trial(trial, len(self.told))
+            self.observer.ended(_news(trial, best_of(list(self.told.values()))))
 
-    def _new(self) -> list[TrialSummary]:
-        ended = [trial for trial in self.study.get_trials(deepcopy=False) if has_ended(trial)]
-        new = [trial_summary(trial, self.plan) for trial in ended if trial.number not in self.told]
-        self.told |= {trial.number for trial in new}
-        return new
+    def _new(self) -> Iterator[TrialSummary]:
+        for trial in self.study.get_trials(deepcopy=False):
+            if has_ended(trial) and trial.number not in self.told:
+                self.told[trial.number] = trial_summary(trial, self.plan)
+                yield self.told[trial.number]
+
+
+def _news(trial: TrialSummary, best: TrialSummary | None) -> str:
+    reached = "no epoch" if trial.rsum is None else f"validation rSum {trial.rsum:.1f}"
+    others = "".join(f", {key} {value:.4g}" for key, value in trial.values.items() if key != "rsum")
+    state = "" if trial.state == "complete" else f" {trial.state.upper()} ({trial.reason})"
+    leader = f"; best {best.rsum:.1f} (trial {best.number})" if best is not None else ""
+    return f"trial {trial.number}: {reached}{others}{state}, {trial.seconds:.0f} s{leader}"
 
 
 def _check_outcome(summary: StudySummary, trials: int) -> None:

@@ -36,7 +36,7 @@ def mirror_record(tracker: Tracker, record: RunRecord, folder: Path) -> None:
 
 
 def _mirror(tracker: Tracker, record: RunRecord, folder: Path) -> None:
-    name = f"{record.label} seed {record.seed}"
+    name = record.title
     if not tracker.start_run(name, record.run_id, record.spec, _tags(record), _time(record.started)):
         return
     for prefix, values in [*record.metrics.items(), ("validation", record.validation), ("cost", record.cost.figures)]:

@@ -99,7 +99,7 @@ def build(
         sections.append(section)
         rows += some
     if failures:
-        lines = [f"{record.label} seed {record.seed}: {record.error}" for record in failures]
+        lines = [f"{record.title}: {record.error}" for record in failures]
         sections.append(Section(title="Runs that failed", sentences=lines))
     return Report(
         title=title,

@@ -208,7 +208,7 @@ def test_a_saved_model_is_a_row_of_the_leaderboard(itm, experiment, tmp_path):
     assert code == 0, err
     (given,) = [record for record in store.records() if record.run_id != trained.run_id]
     assert given.code_origin == "official weights"
-    assert given.training["epochs"] == 0
+    assert given.training.epochs == 0
     assert given.metrics == trained.metrics
     for setting, message in [
         (f"{{name: chan, weights: {path}}}", "holds a scan, not a chan"),

@@ -115,7 +115,7 @@ def test_every_file_of_a_precomp_folder_decides_the_run(itm, write, tmp_path, ch
     change(tmp_path / "data")
     code, _, err = itm("leaderboard", experiment, "--no-mlflow")
     assert code == 0, err
-    assert "1 runs: 0 already recorded, 1 to run" in err
+    assert "1 run: 0 already recorded, 1 to run" in err
     (after,) = [record for record in records(tmp_path) if record.run_id != before.run_id]
     assert (after.metrics == before.metrics) is same_numbers
 
@@ -251,7 +251,7 @@ def test_corrected_judgements_are_another_run(itm, write, tmp_path):
     assert code == 0, err
     assert err.count("of 3 judged pairs in ExpertAnnotations.txt, 3 are of this split and 0 name an image or") == 1
     path.write_text("".join(lines).replace("\t1\t1\t1", "\t4\t4\t4"))
-    assert "1 runs: 0 already recorded, 1 to run" in itm("leaderboard", experiment, *untrained)[2]
-    assert "1 runs: 1 already recorded, 0 to run" in itm("leaderboard", experiment, *untrained)[2]
+    assert "1 run: 0 already recorded, 1 to run" in itm("leaderboard", experiment, *untrained)[2]
+    assert "1 run: 1 already recorded, 0 to run" in itm("leaderboard", experiment, *untrained)[2]
     first, second = records(tmp_path)
     assert first.data_sha256 == second.data_sha256

@@ -69,7 +69,7 @@ def command(experiment: Path, tmp_path: Path, *more: object) -> list[str]:
 def test_a_sweep_its_report_its_mirror_and_the_tuned_leaderboard(itm, experiment, tmp_path):
     code, _, err = itm("sweep", experiment, "--scorer", "chan", "--trials", 3)
     assert code == 0, err
-    assert "0 trials already ended, 3 to run" in err
+    assert "3 trials: 0 already recorded, 3 to run" in err
     folder = tmp_path / "results" / "sweeps" / "tiny.chan"
     files = {path.name for path in folder.iterdir()}
     assert {"study.json", "best.yaml", "sweep.md", "sweep.html", "sweep.json", "sweep-history.svg"} <= files
@@ -79,7 +79,7 @@ def test_a_sweep_its_report_its_mirror_and_the_tuned_leaderboard(itm, experiment
 
     # Resumed: --trials is a total.
     code, _, err = itm("sweep", experiment, "--scorer", "chan", "--trials", 3)
-    assert "3 trials already ended, 0 to run" in err
+    assert "3 trials: 3 already recorded, 0 to run" in err
     code, _, err = itm("sweep", experiment, "--scorer", "chan", "--trials", 4)
     assert (code, study_of(tmp_path).budget.trials) == (0, 4)
 
