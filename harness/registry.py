@@ -17,15 +17,14 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import DuplicateName, InvalidPlugin, UnknownName
+from harness.errors import InvalidPlugin, UnknownName
 from harness.files import source_code as source_files
-from harness.spec import build
+from harness.spec.components import PartConfig, Parts, Source, validated
 
 if TYPE_CHECKING:
     from harness.scorer import Scorer
@@ -37,17 +36,27 @@ SOURCE_FOLDERS = (*FOLDERS, "harness.scorers")
 _plugins: dict[str, Path] = {}
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a scorer's name leads: a module, an entry point `module:Class`, or a plug-in file."""
+class Scorers(Parts["Scorer"]):
+    """The scorers that can be found now. A module or a plug-in file holds one."""
 
-    kind: str
-    target: str
+    def __init__(self) -> None:
+        super().__init__("scorer")
+        for folder in FOLDERS:
+            for path in _module_files(folder):
+                self.claim(path.stem, Source("module", f"{folder}.{path.stem}"))
+        for point in entry_points(group=ENTRY_POINT_GROUP):
+            self.claim(point.name, Source("entry point", point.value))
+        for name, path in _plugins.items():
+            self.claim(name, Source("plugin", str(path)))
+
+    def load(self, name: str, source: Source) -> type[Scorer]:
+        """The scorer class of a source. Errors as `scorer_class`."""
+        return _load(name, source)
 
 
 def names() -> list[str]:
     """All registered scorer names, sorted; nothing is imported."""
-    return sorted(sources())
+    return sorted(Scorers())
 
 
 def sources() -> dict[str, Source]:
@@ -56,15 +65,7 @@ def sources() -> dict[str, Source]:
     Raises:
         DuplicateName: two places claim one name.
     """
-    found: dict[str, Source] = {}
-    for folder in FOLDERS:
-        for path in _module_files(folder):
-            _claim(found, path.stem, Source("module", f"{folder}.{path.stem}"))
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        _claim(found, point.name, Source("entry point", point.value))
-    for name, path in _plugins.items():
-        _claim(found, name, Source("plugin", str(path)))
-    return found
+    return Scorers().sources
 
 
 def add_plugin(path: str | Path) -> str:
@@ -84,9 +85,7 @@ def add_plugin(path: str | Path) -> str:
     if not path.is_file() or path.suffix != ".py":
         raise InvalidPlugin(f"plug-in {path} is not a Python file; expected a .py file that defines one Scorer")
     if _plugins.get(path.stem) != path:
-        taken = sources()
-        if path.stem in taken:
-            _claim(taken, path.stem, Source("plugin", str(path)))
+        Scorers().claim(path.stem, Source("plugin", str(path)))
         _plugins[path.stem] = path
     return path.stem
 
@@ -101,11 +100,7 @@ def source_sha256(name: str) -> str:
         UnknownName: no such scorer.
         InvalidPlugin: a file cannot be read or is no Python.
     """
-    scorer, _ = split(name)
-    known = sources()
-    if scorer not in known:
-        raise UnknownName("scorer", scorer, known)
-    source = known[scorer]
+    source = Scorers().source(split(name)[0])
     if source.kind == "plugin":
         path = Path(source.target)
         found = source_files.beside_file(path)
@@ -140,11 +135,7 @@ def scorer_class(name: str) -> type[Scorer]:
         UnknownName: with near matches and the list of valid names.
         InvalidPlugin: the module defines no scorer, or several.
     """
-    scorer, _ = split(name)
-    known = sources()
-    if scorer not in known:
-        raise UnknownName("scorer", scorer, known)
-    return _load(scorer, known[scorer])
+    return Scorers().get(split(name)[0])
 
 
 def variants(name: str) -> dict[str, dict[str, Any]]:
@@ -158,19 +149,20 @@ def recipe(name: str) -> dict[str, Any]:
     return {**cls.recipe, **cls.variant_recipes.get(split(name)[1], {})}
 
 
-def resolve_config(name: str, overrides: dict[str, Any]) -> Any:
-    """The full, validated config of a scorer or variant.
+def resolve_config(name: str, overrides: PartConfig | Mapping[str, Any]) -> Any:
+    """The full, validated config of a scorer or variant; a config of the scorer is handed back as it is.
 
     Raises:
         UnknownName: unknown scorer or variant.
         InvalidSpec: an unknown key or an impossible value.
     """
     cls = scorer_class(name)
-    _, variant = split(name)
+    scorer, variant = split(name)
     if variant and variant not in cls.variants:
-        raise UnknownName(f"variant of {split(name)[0]}", variant, cls.variants)
-    base = cls.variants[variant] if variant else {}
-    return build(cls.Config, {**base, **overrides}, f"scorer {name}")
+        raise UnknownName(f"variant of {scorer}", variant, cls.variants)
+    if isinstance(overrides, Mapping):
+        overrides = {**cls.variants.get(variant, {}), **overrides}
+    return validated(cls.Config, overrides, f"scorer {name}")
 
 
 def create(name: str, *, image_encoder: Any = None, text_encoder: Any = None, **config: Any) -> Scorer:
@@ -196,15 +188,6 @@ def _module_files(folder: str) -> list[Path]:
     return sorted(p for p in found if p.suffix == ".py" or (p / "__init__.py").is_file())
 
 
-def _claim(found: dict[str, Source], name: str, source: Source) -> None:
-    if name in found and found[name] != source:
-        raise DuplicateName(
-            f"scorer '{name}' is claimed twice: by {found[name].kind} {found[name].target} and by "
-            f"{source.kind} {source.target}; rename one of them"
-        )
-    found[name] = source
-
-
 def _load(name: str, source: Source) -> type[Scorer]:
     if source.kind == "entry point":
         module_name, _, attribute = source.target.partition(":")
@@ -220,9 +203,7 @@ def _load(name: str, source: Source) -> type[Scorer]:
         and not cls.__name__.startswith("_")
     ]
     if len(classes) != 1:
-        raise InvalidPlugin(
-            f"{source.kind} {source.target} defines {len(classes)} public Scorer subclasses, expected exactly one"
-        )
+        raise InvalidPlugin(f"{source} defines {len(classes)} public Scorer subclasses, expected exactly one")
     return _checked(classes[0], source)
 
 
@@ -231,7 +212,7 @@ def _checked(cls: Any, source: Source) -> type[Scorer]:
     from harness.scorer import Scorer, ScorerConfig
 
     def refuse(problem: str) -> InvalidPlugin:
-        return InvalidPlugin(f"{source.kind} {source.target}: {problem}")
+        return InvalidPlugin(f"{source}: {problem}")
 
     if not (inspect.isclass(cls) and issubclass(cls, Scorer)):
         raise refuse(f"expected a Scorer subclass, got {cls!r:.80}")
@@ -249,7 +230,7 @@ def _checked(cls: Any, source: Source) -> type[Scorer]:
 
 
 def _import(module_name: str, source: Source) -> ModuleType:
-    with _as_invalid_plugin(f"{source.kind} {source.target}"):
+    with _as_invalid_plugin(str(source)):
         return importlib.import_module(module_name)
 
 

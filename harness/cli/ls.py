@@ -52,14 +52,13 @@ def _variants(_: Path):
 def _datasets(_: Path):
     from harness.datasets import DATASETS
 
-    return ("name", "description"), [(name, _first_line(target)) for name, target in DATASETS.items()]
+    return ("name", "description"), [(name, _first_line(DATASETS.get(name))) for name in DATASETS]
 
 
 def _backbones(_: Path):
-    from harness.backbones import IMAGE_BACKBONES, TEXT_BACKBONES
+    from harness.backbones import BACKBONES
 
-    sides = (("image", IMAGE_BACKBONES), ("text", TEXT_BACKBONES))
-    rows = [(name, side, _first_line(target)) for side, table in sides for name, target in table.items()]
+    rows = [(name, side, _first_line(parts.get(name))) for side, parts in BACKBONES.items() for name in parts]
     return ("name", "side", "description"), rows
 
 
@@ -67,7 +66,7 @@ def _protocols(_: Path):
     from harness.protocols import PROTOCOLS
 
     header = ("name", "description", "queries", "gallery", "positives", "metric", "depth")
-    return header, [tuple(getattr(protocol, key) for key in header) for protocol in PROTOCOLS.values()]
+    return header, [tuple(getattr(PROTOCOLS.get(name), key) for key in header) for name in PROTOCOLS]
 
 
 def _experiments(_: Path):
@@ -96,12 +95,10 @@ def _runs(results: Path):
     return ("run", "scorer", "backbone", "dataset", "seed", "status", "result"), rows
 
 
-def _first_line(target: str) -> str:
-    import importlib
+def _first_line(part: type) -> str:
     import inspect
 
-    module, _, attribute = target.partition(":")
-    return (inspect.getdoc(getattr(importlib.import_module(module), attribute)) or "").split("\n")[0]
+    return (inspect.getdoc(part) or "").split("\n")[0]
 
 
 _LISTS = {

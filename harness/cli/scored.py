@@ -73,7 +73,7 @@ def dataset_component(name: str, overrides: tuple[str, ...]) -> Component:
     options = dataset_options(overrides)
     is_experiment = name in builtin_experiments() or name.endswith((".yaml", ".yml"))
     base = load_experiment(name).dataset if name not in datasets.DATASETS and is_experiment else Component(name=name)
-    return datasets.resolve(Component(name=base.name, options={**base.options, **options}))
+    return datasets.DATASETS.resolve(base.changed(options))
 
 
 def find_run(store: RunStore, run: str) -> str:

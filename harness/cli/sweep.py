@@ -99,7 +99,7 @@ def sweep(
     draft = draft_study(spec, scorer, results, storage=storage, name=study, plugins=files)
     check_study(draft)
     trials = _affordable(draft, trials)
-    plan = with_data(draft, spec)
+    plan = with_data(draft)
     with ConsoleObserver() as observer:
         summary = run_study(
             plan,

@@ -6,14 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from harness.errors import InvalidProtocol, InvalidSimilarity
 from harness.records.run import RankTable
 from harness.records.ties import Ties
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Titles whose meaning is known: a protocol of one of them refuses the others. Any other title may be a user's copy.
 _TITLES = frozenset(("flickr8k", "flickr30k", "mscoco", "scenes"))
@@ -108,6 +110,16 @@ class Protocol(ABC):
                 f"protocol {self.name} is defined on {self.title}, not on {subject.title}; use 'full'"
             )
         self.require(subject)
+
+    def at(self, threshold: str) -> Protocol:
+        """The protocol with another threshold of relevance, as in `human@3.5`.
+
+        Raises:
+            InvalidProtocol: it has none, or no grade can reach it.
+        """
+        raise InvalidProtocol(
+            f"protocol '{self.name}@{threshold}': only human takes a threshold, above 1 and at most 4, as in human@3.5"
+        )
 
     def require(self, subject: Subject) -> None:  # noqa: B027
         """Refuse a test set that lacks what this protocol needs; nothing by default.

@@ -181,3 +181,32 @@ def _trailing_number(name: str) -> int | None:
     """391895 of `COCO_val2014_000000391895.jpg` and of `391895`."""
     found = re.search(r"(?:^|_)(\d+)(?:\.\w+)?$", name, re.ASCII)
     return int(found[1]) if found else None
+
+
+CXC = CocoJudgements(
+    name="cxc",
+    description="Crisscrossed Captions: COCO 5K with the pairs that people graded as matching",
+    queries="5,000 images, 24,972 captions",
+    positives="CxC's pairs (package eccv_caption)",
+    stem="cxc",
+    headline=("rsum", "i2t_r1", "t2i_r1"),
+)
+
+
+ECCV_CAPTION = CocoJudgements(
+    name="eccv_caption",
+    description="ECCV Caption: COCO 5K with matches found by machines and verified by people",
+    queries="1,261 images, 1,332 captions",
+    positives="ECCV Caption's pairs (package eccv_caption)",
+    stem="eccv",
+)
+
+
+PMRP = CocoJudgements(
+    name="pmrp",
+    description="Plausible matches on COCO 5K: R-Precision where the files pm_*.json are given",
+    positives="pairs that share object classes (pm_image_to_caption.json, pm_caption_to_image.json)",
+    stem="pm",
+    packaged=False,
+    headline=("i2t_r_precision", "t2i_r_precision"),
+)

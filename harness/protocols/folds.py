@@ -66,3 +66,29 @@ class FoldProtocol(Protocol):
 def _concatenate(tables: Sequence[RankTable]) -> RankTable:
     names = RankTable.__dataclass_fields__
     return RankTable(**{name: np.concatenate([getattr(table, name) for table in tables]) for name in names})
+
+
+FULL = FoldProtocol(
+    name="full",
+    description="every image of the test split against every caption (Flickr30K 1K, Flickr8k 1K, scenes)",
+)
+
+
+FLICKR30K_1K = FoldProtocol(
+    name="flickr30k_1k",
+    description="Flickr30K: 'full' on its 1,000 test images",
+    count=1000,
+    title="flickr30k",
+)
+
+
+COCO_1K = FoldProtocol(
+    name="coco_1k",
+    description="COCO: mean over five folds of 1,000 images in file order",
+    gallery="the captions and images of the query's fold",
+    count=5000,
+    folds=5,
+)
+
+
+COCO_5K = FoldProtocol(name="coco_5k", description="COCO: all 5,000 test images in one gallery", count=5000)

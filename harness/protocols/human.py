@@ -7,7 +7,8 @@ the image without errors); crowd workers answered yes or no for 47,830. Each cap
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from harness.errors import InvalidProtocol
 from harness.metrics.positives import Positives
-from harness.protocols.base import Evaluation, Subject
+from harness.protocols.base import Evaluation, Protocol, Subject
 from harness.protocols.judged import Judged, JudgedProtocol, of_queries, own_pairs
 from harness.records.ties import Ties
 
@@ -62,6 +63,21 @@ class HumanJudgements(JudgedProtocol):
     count: int | None = None
     title: str = "flickr8k"
     pairs_hold: bool = True
+
+    def at(self, threshold: str) -> Protocol:
+        """See `Protocol.at`; only the experts graded."""
+        try:
+            smallest = float(threshold)
+        except ValueError:
+            smallest = math.nan
+        if self.judges != "expert" or not 1 < smallest <= 4:
+            return super().at(threshold)
+        return replace(
+            self,
+            name=f"{self.name}@{threshold}",
+            threshold=smallest,
+            positives=f"own pairs, and mean expert grade >= {smallest:g}",
+        )
 
     def judged(self, subject: Subject) -> Judged:
         """Relevance of the judged images and captions."""
@@ -195,3 +211,28 @@ def _grade(fields: list[str], judges: Judges, where: str) -> tuple[float, list[f
     if b < 0 or c < 0 or not b + c or abs(a - b / (b + c)) > 1e-6:
         raise InvalidProtocol(f"{where}: expected share of yes, yes, no of ({image}, {caption}), got {numbers}")
     return b / (b + c), [b / (b + c)]
+
+
+HUMAN = HumanJudgements(
+    name="human",
+    description="Flickr8k: pairs that experts graded 3 or better on average (human@3.5: another threshold)",
+    queries="every image and caption that was judged",
+    positives="own pairs, and mean expert grade >= 3 (ExpertAnnotations.txt)",
+    metric="mAP@R, R-Precision, R@1, 5, 10; Kendall, Spearman of scores with grades",
+    judges="expert",
+    threshold=3.0,
+    headline=("rsum", "human_expert_kendall", "human_expert_spearman"),
+)
+
+
+HUMAN_CROWD = HumanJudgements(
+    name="human_crowd",
+    description="Flickr8k: pairs that most crowd workers called right",
+    queries="every image and caption that was judged",
+    positives="own pairs, and a majority of yes (CrowdFlowerAnnotations.txt)",
+    metric="mAP@R, R-Precision, R@1, 5, 10; Kendall, Spearman of scores with grades",
+    judges="crowd",
+    threshold=0.5,
+    strict=True,
+    headline=("rsum", "human_crowd_kendall", "human_crowd_spearman"),
+)

@@ -31,3 +31,11 @@ class ExactRelevance(JudgedProtocol):
         return Judged(
             Positives.from_relevance(subject.relevance, "i2t"), Positives.from_relevance(subject.relevance, "t2i")
         )
+
+
+SCENES_RELEVANCE = ExactRelevance(
+    name="scenes_relevance",
+    description="exact relevance of generated data: how often is a wrong first item right in truth?",
+    positives="every true pair (Split.relevance)",
+    headline=("rsum", "i2t_map_at_r", "t2i_map_at_r"),
+)

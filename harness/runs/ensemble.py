@@ -20,7 +20,7 @@ from harness.records.run import RunRecord, RunStore, atomic_path
 from harness.records.scores import SCORES, mean_scores, open_member
 from harness.runs.evaluation import evaluate
 from harness.runs.rescoring import tie_rule
-from harness.spec import Component, EvaluationSpec, sha256_json
+from harness.spec import EvaluationSpec, sha256_json
 
 ORIGIN = "ensemble"
 
@@ -110,7 +110,7 @@ def _members(store: RunStore, run_ids: Sequence[str]) -> list[RunRecord]:
 
 
 def _dataset(member: RunRecord) -> Dataset:
-    dataset = datasets.open_dataset(datasets.resolve(Component.model_validate(member.spec["dataset"])))
+    dataset = datasets.open_dataset(member.spec["dataset"])
     if dataset.sha256 != member.data_sha256:
         raise InvalidDataset(
             f"the data of '{member.dataset}' changed since run {member.run_id}; its scores belong to others"

@@ -20,16 +20,8 @@ from harness.errors import InvalidDataset, InvalidSpec
 from harness.runs import saved_models as checkpoints
 from harness.runs.evaluation import subject_of
 from harness.scorer import Scorer
-from harness.spec import (
-    Component,
-    Experiment,
-    RunSpec,
-    ScorerEntry,
-    TrainingSpec,
-    build,
-    canonical_json,
-    sha256_json,
-)
+from harness.spec import Component, Experiment, RunSpec, ScorerEntry, TrainingSpec, build, sha256_json
+from harness.spec.components import plain
 from harness.spec.sweep import SweepSettings
 
 log = logging.getLogger(__name__)
@@ -47,8 +39,8 @@ def plan(experiment: Experiment) -> list[RunSpec]:
         InvalidDataset: a split is missing or empty, or a backbone takes what the dataset does not have.
         InvalidProtocol: a protocol does not fit the test split.
     """
-    component, without_data = _check(experiment)
-    dataset = open_checked(component)
+    drafts = check(experiment)
+    dataset = open_checked(next(iter(drafts.values())).dataset)
     test = dataset.split(TEST_SPLIT)
     duplicates.report(test.captions, test.caption_image, f"{dataset.title} {TEST_SPLIT}")
     subject = subject_of(test, dataset)
@@ -57,11 +49,10 @@ def plan(experiment: Experiment) -> list[RunSpec]:
     protocols.report(experiment.protocols, subject)
     files = {file: sha for name in experiment.protocols for file, sha in protocols.get(name).files(subject).items()}
     cells = []
-    for entry, settings in zip(experiment.scorers, without_data, strict=True):
-        _check_input(settings["image"], test)
+    for entry in experiment.scorers:
+        cell = with_data(drafts[entry.key], dataset, test)
         if entry.weights:
             _check_width(entry, test, dataset)
-        cell = RunSpec(**settings, dataset=component, data_sha256=dataset.sha256, seed=experiment.seeds[0])
         cells.append(cell.model_copy(update={"protocol_files": files}))
     if any(cell.training.epochs for cell in cells):
         require_training_data(dataset)
@@ -71,22 +62,20 @@ def plan(experiment: Experiment) -> list[RunSpec]:
     return [cell.model_copy(update={"seed": seed}) for seed in experiment.seeds for cell in cells]
 
 
-def check(experiment: Experiment) -> None:
+def check(experiment: Experiment) -> dict[str, RunSpec]:
     """Refuse what can be known to be wrong without any data: every name and every setting of the experiment.
+
+    Returns:
+        The draft of each entry by its key, see `draft`.
 
     Raises:
         UnknownName, InvalidSpec: an unknown or impossible scorer, backbone, dataset, protocol or setting.
     """
-    _check(experiment)
-
-
-def _check(experiment: Experiment) -> tuple[Component, list[dict[str, Any]]]:
-    """The resolved dataset and what each entry resolves to; no data are opened."""
     build(SweepSettings, experiment.sweep, f"sweep of experiment '{experiment.name}'")
-    component = datasets.resolve(experiment.dataset)
+    dataset = datasets.DATASETS.resolve(experiment.dataset)
     for name in experiment.protocols:
         protocols.get(name)
-    return component, [_settings(experiment, entry) for entry in experiment.scorers]
+    return {entry.key: draft(experiment, entry, dataset) for entry in experiment.scorers}
 
 
 def distinct(cells: Sequence[RunSpec]) -> list[RunSpec]:
@@ -97,68 +86,67 @@ def distinct(cells: Sequence[RunSpec]) -> list[RunSpec]:
     return list(first.values())
 
 
-def resolve_entry(
-    experiment: Experiment, entry: ScorerEntry, dataset: Component, data_sha256: str, split: Split
-) -> RunSpec:
-    """One entry of an experiment with every default filled in, for the experiment's first seed.
+def draft(experiment: Experiment, entry: ScorerEntry, dataset: Component) -> RunSpec:
+    """An entry with every default filled in, for the experiment's first seed; the hash of the data is not known yet.
 
     Args:
         experiment: gives what the entry leaves open.
-        entry: a scorer that is trained.
+        entry: one of its entries, or another one.
         dataset: resolved.
-        data_sha256: of its content.
+
+    Raises:
+        UnknownName, InvalidSpec: an unknown or impossible scorer, backbone or setting.
+    """
+    return RunSpec(
+        **(_given(entry) if entry.weights else _settings(experiment, entry)),
+        dataset=dataset,
+        data_sha256="",
+        seed=experiment.seeds[0],
+        protocols=experiment.protocols,
+        evaluation=experiment.evaluation,
+        threads=experiment.threads,
+        source_sha256=registry.source_sha256(entry.name),
+    )
+
+
+def with_data(draft: RunSpec, dataset: Dataset, split: Split) -> RunSpec:
+    """A draft that knows its data.
+
+    Args:
+        draft: see `draft`.
+        dataset: opened.
         split: one whose images the image backbone must be able to take.
 
     Raises:
-        UnknownName, InvalidSpec: an unknown or impossible scorer, backbone or setting.
         InvalidDataset: the image backbone takes what the dataset does not have.
     """
-    resolved = resolve_without_data(experiment, entry)
-    _check_input(resolved.image, split)
-    return resolved.model_copy(update={"dataset": dataset, "data_sha256": data_sha256})
-
-
-def resolve_without_data(experiment: Experiment, entry: ScorerEntry) -> RunSpec:
-    """As `resolve_entry`, but nothing is known of the data yet: their hash is empty.
-
-    Raises:
-        UnknownName, InvalidSpec: an unknown or impossible scorer, backbone or setting.
-    """
-    settings = _settings(experiment, entry)
-    component = datasets.resolve(experiment.dataset)
-    return RunSpec(**settings, dataset=component, data_sha256="", seed=experiment.seeds[0])
+    needed = backbones.IMAGE_BACKBONES.get(draft.image.name).input
+    if needed not in split.images.inputs:
+        raise InvalidDataset(
+            f"image backbone '{draft.image.name}' takes {needed}, but the dataset offers "
+            f"{' and '.join(sorted(split.images.inputs))} only; choose another image backbone"
+        )
+    return draft.model_copy(update={"data_sha256": dataset.sha256})
 
 
 def _settings(experiment: Experiment, entry: ScorerEntry) -> dict[str, Any]:
-    """What an entry resolves to without any data."""
-    common = {
-        "protocols": experiment.protocols,
-        "evaluation": experiment.evaluation,
-        "threads": experiment.threads,
-        "source_sha256": registry.source_sha256(entry.name),
-    }
-    if entry.weights:
-        return {**common, **_given(entry)}
+    """What an entry that is trained says of its scorer."""
     cls = registry.scorer_class(entry.name)
     scorer, variant = registry.split(entry.name)
     config = registry.resolve_config(entry.name, entry.config).resolved()
-    image = backbones.resolve("image", entry.image or cls.default_image or experiment.image)
-    text = backbones.resolve("text", entry.text or cls.default_text or experiment.text)
-    where = f"training of scorer '{entry.key}'"
-    parts = {"config": config.model_dump(mode="json"), "image": image.options, "text": text.options}
+    image = backbones.IMAGE_BACKBONES.resolve(entry.image or cls.default_image or experiment.image)
+    text = backbones.TEXT_BACKBONES.resolve(entry.text or cls.default_text or experiment.text)
+    training = {**registry.recipe(entry.name), **experiment.training, **entry.training}
     return {
-        **common,
         "scorer": scorer,
         "variant": variant,
-        "config": parts["config"],
+        "config": config,
         "image": image,
         "text": text,
-        "training": build(
-            TrainingSpec, {**registry.recipe(entry.name), **experiment.training, **entry.training}, where
-        ),
+        "training": build(TrainingSpec, training, f"training of scorer '{entry.key}'"),
         "files_sha256": {
             f"{part}.{key}": sha256_path(Path(value))
-            for part, options in parts.items()
+            for part, options in (("config", plain(config)), ("image", image.plain), ("text", text.plain))
             for key, value in options.items()
             if _names_a_file(value)
         },
@@ -213,21 +201,19 @@ def _report_words(cells: Sequence[RunSpec], dataset: Dataset) -> None:
     Raises:
         CannotEncode: a saved model came without its words.
     """
-    distinct = dict.fromkeys((canonical_json(cell.text.model_dump(mode="json")), cell.weights) for cell in cells)
-    for text, weights in distinct:
-        component = Component.model_validate_json(text)
+    for text, weights in dict.fromkeys((cell.text, cell.weights) for cell in cells):
         state = checkpoints.describe_model(weights)["tokenizer"] if weights else None
         tokenizer = backbones.tokenizer(
-            component, captions=dataset.split("train").captions, vocabulary=dataset.vocabulary_path, state=state
+            text, captions=dataset.split("train").captions, vocabulary=dataset.vocabulary_path, state=state
         )
-        coverage.report(component.name, tokenizer, dataset)
+        coverage.report(text.name, tokenizer, dataset)
         if dataset.vocabulary_path is None:
             continue
-        if weights or not backbones.reads_vocabulary(component):
-            whose = f"the saved model {weights}" if weights else f"text backbone {component.name}"
+        if weights or not backbones.reads_vocabulary(text):
+            whose = f"the saved model {weights}" if weights else f"text backbone {text.name}"
             log.warning("the vocabulary %s is not used: %s has its own", dataset.vocabulary_path, whose)
-        elif component.options.get("min_count", 1) != 1:
-            log.warning("text.min_count = %s has no effect beside the vocabulary", component.options["min_count"])
+        elif text.plain.get("min_count", 1) != 1:
+            log.warning("text.min_count = %s has no effect beside the vocabulary", text.plain["min_count"])
 
 
 def build_scorer(spec: RunSpec, dataset: Dataset) -> Scorer:
@@ -239,7 +225,7 @@ def build_scorer(spec: RunSpec, dataset: Dataset) -> Scorer:
         torch.manual_seed(spec.seed)
         image = backbones.build_image(spec.image, region_width=train.images.region_width)
         text = backbones.build_text(spec.text, captions=train.captions, vocabulary=dataset.vocabulary_path)
-        return registry.create(spec.scorer, image_encoder=image, text_encoder=text, **spec.config)
+        return registry.scorer_class(spec.scorer)(registry.resolve_config(spec.scorer, spec.config), image, text)
 
 
 def open_checked(component: Component) -> Dataset:
@@ -248,7 +234,7 @@ def open_checked(component: Component) -> Dataset:
     Raises:
         InvalidDataset: see `Dataset.check`; also a vocabulary that cannot be used.
     """
-    _open_dataset.cache_clear()  # files may have changed since an earlier plan of this process
+    open_dataset.cache_clear()  # files may have changed since an earlier plan of this process
     dataset = open_dataset(component)
     dataset.check()
     if dataset.vocabulary_path is not None:
@@ -256,14 +242,10 @@ def open_checked(component: Component) -> Dataset:
     return dataset
 
 
-def open_dataset(component: Component) -> Dataset:
-    """The dataset of a resolved component; opened once a plan."""
-    return _open_dataset(canonical_json(component.model_dump(mode="json")))
-
-
 @functools.lru_cache(maxsize=4)
-def _open_dataset(component: str) -> Dataset:
-    return datasets.open_dataset(Component.model_validate_json(component))
+def open_dataset(component: Component) -> Dataset:
+    """The dataset of a resolved component; opened once per plan."""
+    return datasets.open_dataset(component)
 
 
 def _given(entry: ScorerEntry) -> dict[str, Any]:
@@ -290,7 +272,7 @@ def code_origin(spec: RunSpec) -> str:
     """What a table says of a run: whose code or weights the numbers come from."""
     if spec.weights:
         return str(checkpoints.describe_model(spec.weights)["origin"])
-    pretrained = spec.image.options.get("pretrained") and spec.text.options.get("pretrained")
+    pretrained = spec.image.plain.get("pretrained") and spec.text.plain.get("pretrained")
     if not spec.training.epochs and spec.image.name == spec.text.name == "open_clip" and pretrained:
         return "official weights"
     return registry.scorer_class(spec.scorer).origin
@@ -328,12 +310,3 @@ def sha256_path(path: Path) -> str:
         return _sha256_file(path, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise InvalidSpec(f"cannot read {path}: {error.strerror or error}") from None
-
-
-def _check_input(image: Component, split: Split) -> None:
-    needed = backbones.encoder_class("image", image.name).input
-    if needed not in split.images.inputs:
-        raise InvalidDataset(
-            f"image backbone '{image.name}' takes {needed}, but the dataset offers "
-            f"{' and '.join(sorted(split.images.inputs))} only; choose another image backbone"
-        )

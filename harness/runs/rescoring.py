@@ -140,7 +140,7 @@ def check_agreement(record: RunRecord, tables: Mapping[str, RankTable]) -> None:
         InvalidRecord: which metric of which protocol.
     """
     for name, stated in record.metrics.items():
-        if name in tables and isinstance(protocols.PROTOCOLS.get(name), FoldProtocol):
+        if name in tables and name in protocols.PROTOCOLS and isinstance(protocols.get(name), FoldProtocol):
             table, own = tables[name], tie_rule(record)
             if own == "expected" and _undecided(table).any():
                 continue  # of an earlier version, which thresholded mean ranks
@@ -160,8 +160,7 @@ def _verify(record: RunRecord, name: str, stated: dict[str, float], computed: di
 
 def _dataset(record: RunRecord, options: dict[str, Any]) -> Dataset:
     component = Component.model_validate(record.spec.get("dataset") or {"name": record.dataset})
-    changed = Component(name=component.name, options={**component.options, **options})
-    dataset = datasets.open_dataset(datasets.resolve(changed))
+    dataset = datasets.open_dataset(component.changed(options))
     if dataset.sha256 != record.data_sha256:
         raise InvalidDataset(
             f"the data of '{component.name}' are not those of run {record.run_id} (SHA-256 {dataset.sha256[:12]}, recorded "

@@ -1,4 +1,4 @@
-"""What every setting is built on: strict models, named components, and errors that name the key."""
+"""What every setting is built on: strict models, and errors that name the key."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from types import UnionType
-from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from harness.errors import InvalidSpec, did_you_mean
 
@@ -41,68 +41,6 @@ def _kinds(annotation: Any) -> set[Any]:
     if get_origin(annotation) is Literal:
         return {type(choice) for choice in get_args(annotation)}
     return {annotation} if isinstance(annotation, type) else set()
-
-
-class PartConfig(Spec):
-    """Base of the options of a named part: a dataset, a backbone, a scorer.
-
-    A part's name stands beside its options (`{name: precomp, root: data}`), so an option called `name` or `options` would
-    overwrite the part's own key. A class with such an option cannot be defined.
-
-    Raises:
-        TypeError: when the class is defined; names the options.
-    """
-
-    reserved: ClassVar[frozenset[str]] = frozenset(("name", "options"))  #: keys that stand around the options
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        super().__pydantic_init_subclass__(**kwargs)
-        written = {
-            key
-            for name, field in cls.model_fields.items()
-            for key in (name, field.alias, field.validation_alias, field.serialization_alias)
-            if isinstance(key, str)
-        }
-        taken = sorted(written & cls.reserved)
-        if taken:
-            raise TypeError(
-                f"{cls.__name__} declares the option{'s' if len(taken) > 1 else ''} {', '.join(taken)}, which would "
-                "overwrite the part's own key of that name; rename the option"
-            )
-
-
-class Component(Spec):
-    """A named part with its options: `{name: patches, width: 128}`, or just `patches`.
-
-    >>> Component.model_validate({"name": "patches", "width": 128}).options
-    {'width': 128}
-
-    The part's own config class validates the options where the name is resolved.
-    """
-
-    name: str
-    options: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _collect_options(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value}
-        if isinstance(value, Mapping):
-            given = value.get("options") or {}
-            if not isinstance(given, Mapping):
-                raise ValueError(f"options must be a mapping of keys to values, got {type(given).__name__}")
-            options = dict(given) | {k: v for k, v in value.items() if k not in PartConfig.reserved}
-            taken = sorted(PartConfig.reserved & options.keys())
-            if taken:
-                raise ValueError(f"options may not hold {' or '.join(taken)}, a key of the part itself")
-            return {**({"name": value["name"]} if "name" in value else {}), "options": options}
-        return value
-
-    @model_serializer
-    def _flatten(self) -> dict[str, Any]:
-        return {"name": self.name, **self.options}
 
 
 def canonical_json(value: Any) -> str:

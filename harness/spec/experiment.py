@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from harness.spec.base import Component, Spec
+from harness.spec.base import Spec
+from harness.spec.components import Component
 
 #: Most seeds of one experiment, and the largest seed that every generator of random numbers takes.
 MOST_SEEDS, LARGEST_SEED = 1000, 2**32 - 1

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from harness.spec.base import Component, Spec, sha256_json
+from harness.spec.base import Spec, sha256_json
+from harness.spec.components import Component, Options
 from harness.spec.experiment import EvaluationSpec, TrainingSpec
 
 
@@ -19,7 +20,7 @@ class RunSpec(Spec):
 
     scorer: str
     variant: str = ""
-    config: dict[str, Any]
+    config: Options
     image: Component
     text: Component
     dataset: Component
@@ -48,6 +49,10 @@ class RunSpec(Spec):
         if isinstance(values, Mapping) and "plugin_sha256" in values:
             values = {key: value for key, value in values.items() if key != "plugin_sha256"}
         return values
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process the parts are plain again: a plug-in's classes may not be known there yet."""
+        return RunSpec.model_validate, ({**self.model_dump(mode="json"), "tuning": self.tuning},)
 
     @property
     def label(self) -> str:

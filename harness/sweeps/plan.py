@@ -6,19 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness import backbones, datasets, registry
+from harness import backbones, registry
 from harness.datasets.base import Dataset
 from harness.errors import InvalidSpec, UnknownName
 from harness.files.names import safe_name
-from harness.runs.planning import (
-    check,
-    entry_of,
-    open_checked,
-    require_training_data,
-    resolve_entry,
-    resolve_without_data,
-)
-from harness.spec import Experiment, RunSpec, ScorerEntry, Spec, TrainingSpec, build
+from harness.runs import planning
+from harness.spec import Component, Experiment, RunSpec, ScorerEntry, TrainingSpec, build
 from harness.spec.sweep import SweepSettings
 from harness.sweeps.search import rehearse
 from harness.sweeps.space import TRAINING_SPACE, Space, Target, Values, base_value, check_space, merged
@@ -66,16 +59,12 @@ class StudyPlan:
         entry, base = self.entry, self.base
         config = registry.resolve_config(entry.name, {**entry.config, **parts["config"]})
         training = {**base.training.model_dump(), **parts["training"]}
-        components: dict[str, Any] = {}
-        for kind in ("image", "text"):
-            component = getattr(base, kind)
-            changed = component.model_copy(update={"options": {**component.options, **parts[kind]}})
-            components[kind] = backbones.resolve(kind, changed)
         return base.model_copy(
             update={
-                "config": config.model_dump(mode="json"),
+                "config": config,
                 "training": build(TrainingSpec, training, f"training of scorer '{entry.key}'"),
-                **components,
+                "image": backbones.IMAGE_BACKBONES.resolve(base.image.changed(parts["image"])),
+                "text": backbones.TEXT_BACKBONES.resolve(base.text.changed(parts["text"])),
             }
         )
 
@@ -89,8 +78,7 @@ class StudyPlan:
         }
         for kind in ("image", "text"):
             if parts[kind]:
-                component = getattr(self.base, kind)
-                update[kind] = component.model_copy(update={"options": {**component.options, **parts[kind]}})
+                update[kind] = getattr(self.base, kind).changed(parts[kind])
         return self.entry.model_copy(update=update)
 
     @property
@@ -134,7 +122,7 @@ def plan_study(
         InvalidDataset: the train or validation split cannot be used.
     """
     draft = draft_study(experiment, scorer, results, storage=storage, name=name, plugins=plugins)
-    return with_data(draft, experiment)
+    return with_data(draft)
 
 
 def draft_study(
@@ -150,12 +138,12 @@ def draft_study(
 
     Args and errors are those of `plan_study`, but for the data.
     """
-    entry = entry_of(experiment, scorer)
+    entry = planning.entry_of(experiment, scorer)
     if entry.weights:
         raise InvalidSpec(f"scorer '{entry.key}' has given weights ({entry.weights}), so there is nothing to tune")
     settings = sweep_settings(experiment)
-    check(experiment)
-    base = resolve_without_data(experiment, entry)
+    drafts = planning.check(experiment)
+    base = drafts.get(entry.key) or planning.draft(experiment, entry, next(iter(drafts.values())).dataset)
     if settings.seeds > len(experiment.seeds):
         raise InvalidSpec(
             f"sweep.seeds asks for {settings.seeds} training runs a trial, but experiment '{experiment.name}' has "
@@ -180,17 +168,15 @@ def draft_study(
     )
 
 
-def with_data(draft: StudyPlan, experiment: Experiment) -> StudyPlan:
+def with_data(draft: StudyPlan) -> StudyPlan:
     """The plan of a draft, with its data opened and checked.
 
     Raises:
         InvalidDataset: the train or validation split cannot be used.
     """
-    component = datasets.resolve(experiment.dataset)
-    dataset = open_checked(component)
-    require_training_data(dataset)
-    base = resolve_entry(experiment, draft.entry, component, dataset.sha256, validation_split(dataset))
-    return replace(draft, base=base)
+    dataset = planning.open_checked(draft.base.dataset)
+    planning.require_training_data(dataset)
+    return replace(draft, base=planning.with_data(draft.base, dataset, validation_split(dataset)))
 
 
 def _checked_name(name: str) -> str:
@@ -284,8 +270,7 @@ def _targets(entry: ScorerEntry, base: RunSpec) -> dict[str, Target]:
         "config": Target(type(config), config.model_dump(), f"scorer {entry.name}"),
         "training": Target(TrainingSpec, base.training.model_dump(), f"training of scorer '{entry.key}'"),
     }
-    for kind in ("image", "text"):
-        component = getattr(base, kind)
-        model: type[Spec] = backbones.encoder_class(kind, component.name).Config
-        targets[kind] = Target(model, component.options, f"{kind} backbone {component.name}")
+    for kind, parts in backbones.BACKBONES.items():
+        component: Component = getattr(base, kind)
+        targets[kind] = Target(parts.get(component.name).Config, component.plain, f"{parts.kind} {component.name}")
     return targets

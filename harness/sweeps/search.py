@@ -228,10 +228,10 @@ def _class(module: Any, kind: str, name: str, known: Sequence[str]) -> Any:
 
 def _options(cls: Any, component: Component, kind: str) -> dict[str, Any]:
     known = [name for name in inspect.signature(cls).parameters if name not in _OURS]
-    for name in component.options:
+    for name in component.plain:
         if name not in known:
             raise InvalidSpec(f"{kind} {component.name}: unknown option '{name}'{did_you_mean(name, known)}")
-    return dict(component.options)
+    return component.plain
 
 
 def _construct(cls: Any, options: Mapping[str, Any], what: str) -> Any:

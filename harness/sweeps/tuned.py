@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import datasets
 from harness.errors import InvalidSpec, UnequalTuning
 from harness.records.study import StudySummary, read_summary
-from harness.runs.planning import check, open_dataset, resolve_entry
-from harness.spec import Experiment, ScorerEntry, build
+from harness.runs.planning import check, open_dataset, with_data
+from harness.spec import Experiment, RunSpec, ScorerEntry, build
 from harness.sweeps.plan import entry_identity, study_folder, study_name, validation_split
 
 
@@ -57,7 +56,7 @@ def tuned_experiment(experiment: Experiment, results: Path, allow_unequal: bool 
         InvalidSpec: nothing was tuned; or a study was made for another version of the entry, or found nothing.
         InvalidRecord: a study's summary is damaged.
     """
-    check(experiment)
+    drafts = check(experiment)
     entries, efforts = [], []
     for entry in experiment.scorers:
         if entry.weights:  # nothing of it is trained here, so nothing can be tuned
@@ -69,7 +68,7 @@ def tuned_experiment(experiment: Experiment, results: Path, allow_unequal: bool 
         if summary is None or not effort.trials:
             entries.append(entry)
             continue
-        _check_same(experiment, entry, summary)
+        _check_same(drafts[entry.key], entry, summary)
         entries.append(build(ScorerEntry, summary.best_entry, f"best settings of study '{summary.study}'"))
     if efforts and not any(effort.trials for effort in efforts):
         keys = ", ".join(effort.key for effort in efforts)
@@ -102,14 +101,13 @@ def _check_equal(efforts: list[Effort]) -> None:
     )
 
 
-def _check_same(experiment: Experiment, entry: ScorerEntry, summary: StudySummary) -> None:
+def _check_same(draft: RunSpec, entry: ScorerEntry, summary: StudySummary) -> None:
     if not summary.best_entry:
         raise InvalidSpec(
             f"study '{summary.study}' has no trial that can be recommended; run itm sweep with more trials"
         )
-    component = datasets.resolve(experiment.dataset)
-    dataset = open_dataset(component)
-    base = resolve_entry(experiment, entry, component, dataset.sha256, validation_split(dataset))
+    dataset = open_dataset(draft.dataset)
+    base = with_data(draft, dataset, validation_split(dataset))
     now, then = _flat(entry_identity(base)), _flat(summary.entry)
     if now != then:
         path = next(path for path in [*then, *now] if then.get(path) != now.get(path))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from pydantic import Field, ValidationError
 
-from harness import backbones, datasets, registry
+from harness import registry
+from harness.backbones import BACKBONES
 from harness.backbones.base import BackboneConfig
+from harness.datasets import DATASETS
 from harness.datasets.base import DatasetConfig
-from harness.errors import InvalidPlugin
+from harness.errors import DuplicateName, InvalidPlugin, InvalidSpec
 from harness.scorer import ScorerConfig
 from harness.spec import Component, PartConfig
+from harness.spec.components import Catalogue, Source
 
 
 @pytest.mark.parametrize("base", [DatasetConfig, BackboneConfig, ScorerConfig])
@@ -59,12 +64,8 @@ def test_a_plugin_with_such_an_option_is_refused_by_one_line(tmp_path, monkeypat
 
 def test_every_part_of_the_harness_goes_through_json_and_back():
     components = [
-        *(
-            datasets.resolve(Component(name=n, options={} if n == "scenes" else {"root": "x"}))
-            for n in datasets.names()
-        ),
-        *(backbones.resolve("image", name) for name in backbones.IMAGE_BACKBONES),
-        *(backbones.resolve("text", name) for name in backbones.TEXT_BACKBONES),
+        *(DATASETS.resolve(Component(name=n, options={} if n == "scenes" else {"root": "x"})) for n in DATASETS),
+        *(parts.resolve(name) for parts in BACKBONES.values() for name in parts),
     ]
     for component in components:
         assert Component.model_validate_json(component.model_dump_json()) == component
@@ -76,3 +77,29 @@ def test_every_part_of_the_harness_goes_through_json_and_back():
 def test_options_that_would_hide_the_part_are_refused(options):
     with pytest.raises(ValidationError, match=r"options (may not hold|must be a mapping)"):
         Component.model_validate({"name": "precomp", "options": options})
+
+
+def test_a_resolved_part_is_typed_written_as_plain_values_and_plain_in_another_process():
+    resolved = DATASETS.resolve({"name": "scenes", "seed": 3})
+    assert isinstance(resolved.options, DATASETS.get("scenes").Config)
+    assert resolved.model_dump() == {"name": "scenes", **resolved.plain}
+    sent = pickle.loads(pickle.dumps(resolved))
+    assert sent.options == resolved.plain
+    assert sent == resolved
+    assert hash(sent) == hash(resolved)
+
+
+def test_an_option_that_changes_is_validated_again():
+    resolved = DATASETS.resolve("scenes")
+    assert resolved.changed({}) is resolved
+    with pytest.raises(InvalidSpec, match="dataset scenes: unknown key 'sed'"):
+        DATASETS.resolve(resolved.changed({"sed": 1}))
+
+
+def test_a_name_is_claimed_once():
+    catalogue = Catalogue("codec", {"json": "json:JSONDecoder"})
+    catalogue.claim("json", Source("module", "json:JSONDecoder"))
+    with pytest.raises(
+        DuplicateName, match=r"codec 'json' is claimed twice: by module json:JSONDecoder and by plugin x\.py"
+    ):
+        catalogue.claim("json", Source("plugin", "x.py"))

@@ -92,7 +92,8 @@ def test_flickr30k_1k_is_full_on_a_thousand_images_and_refuses_flickr8k():
 
 
 def test_every_protocol_says_what_it_is_about():
-    for name, protocol in protocols.PROTOCOLS.items():
+    for name in protocols.PROTOCOLS:
+        protocol = protocols.get(name)
         assert name == protocol.name
         for text in (protocol.queries, protocol.gallery, protocol.positives, protocol.metric, protocol.depth):
             assert text, name

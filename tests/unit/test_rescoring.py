@@ -25,7 +25,7 @@ def store(tmp_path) -> RunStore:
 
 @pytest.fixture
 def dataset():
-    return datasets.open_dataset(datasets.resolve(Component(name="scenes", options=OPTIONS)))
+    return datasets.open_dataset(Component(name="scenes", options=OPTIONS))
 
 
 def add_run(store, dataset, run_id="a" * 16, *, scores=None, keep=True, ties="pessimistic", seed=0, **changes):
@@ -35,7 +35,7 @@ def add_run(store, dataset, run_id="a" * 16, *, scores=None, keep=True, ties="pe
         draw = np.random.default_rng([seed, *run_id.encode()])
         scores = draw.normal(size=(len(split.image_ids), len(split.captions))).round(1).astype(np.float32)
     results = evaluate(scores, split, ["full"], EvaluationSpec(ties=ties), dataset)
-    component = datasets.resolve(Component(name="scenes", options=OPTIONS))
+    component = datasets.DATASETS.resolve(Component(name="scenes", options=OPTIONS))
     record = RunRecord(
         **{
             "run_id": run_id,

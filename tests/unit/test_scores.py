@@ -211,7 +211,7 @@ def test_the_command_takes_every_kind_of_number(dtype, tmp_path, capsys):
     from harness import datasets
 
     options = {"train_images": 4, "val_images": 4, "test_images": 8}
-    split = datasets.open_dataset(datasets.resolve(Component(name="scenes", options=options))).split("test")
+    split = datasets.open_dataset(Component(name="scenes", options=options)).split("test")
     right = (np.arange(8)[:, None] == split.caption_image[None, :]).astype(dtype)
     np.save(tmp_path / "s.npy", right)
     with pytest.raises(SystemExit) as exit_code:

@@ -66,4 +66,4 @@ def test_weights_without_words_say_so():
     ],
 )
 def test_which_text_backbones_read_a_vocabulary(component, reads):
-    assert backbones.reads_vocabulary(backbones.resolve("text", component)) is reads
+    assert backbones.reads_vocabulary(backbones.TEXT_BACKBONES.resolve(component)) is reads

@@ -8,37 +8,34 @@ import sys
 import numpy as np
 import pytest
 
-from harness import datasets
+from harness.datasets import DATASETS, open_dataset
 from harness.datasets.base import Split
 from harness.errors import InvalidDataset, InvalidSpec, UnknownName
 from harness.spec import Component
 
 
 def test_names_are_known_without_importing_anything_heavy():
-    program = (
-        "import sys, harness.datasets as d; print(d.names(), sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
-    )
+    program = "import sys, harness.datasets as d; print(sorted(d.DATASETS), sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "['karpathy', 'precomp', 'scenes'] []"
 
 
 def test_every_name_leads_to_a_dataset_with_its_config():
-    for name in datasets.names():
-        cls = datasets.dataset_class(name)
+    for name in DATASETS:
+        cls = DATASETS.get(name)
         assert cls.__name__.lower() == name
-        assert cls.Config is not datasets.dataset_class("scenes").Config or name == "scenes"
+        assert cls.Config is not DATASETS.get("scenes").Config or name == "scenes"
 
 
 def test_resolving_fills_in_every_default_and_resolves_to_itself():
-    resolved = datasets.resolve(Component(name="scenes", options={"seed": 3}))
-    assert resolved.options["seed"] == 3
-    assert resolved.options.keys() == datasets.dataset_class("scenes").Config.model_fields.keys()
-    assert datasets.resolve(resolved) == resolved
+    resolved = DATASETS.resolve(Component(name="scenes", options={"seed": 3}))
+    assert resolved.plain == {**DATASETS.get("scenes").Config().model_dump(), "seed": 3}
+    assert DATASETS.resolve(resolved) is resolved
 
 
 def test_resolving_touches_no_data():
-    resolved = datasets.resolve(Component(name="karpathy", options={"root": "/no/such/folder"}))
-    assert resolved.options["captions_per_image"] == 5
+    resolved = DATASETS.resolve(Component(name="karpathy", options={"root": "/no/such/folder"}))
+    assert resolved.options.captions_per_image == 5
 
 
 @pytest.mark.parametrize(
@@ -53,7 +50,7 @@ def test_resolving_touches_no_data():
         ("precomp", {"root": "x", "test_name": "../test"}, InvalidSpec, "'test_name'"),
     ],
 )
-@pytest.mark.parametrize("call", [datasets.resolve, datasets.open_dataset])
+@pytest.mark.parametrize("call", [DATASETS.resolve, open_dataset])
 def test_unknown_names_and_options_are_refused_with_the_nearest(call, name, options, error, message):
     with pytest.raises(error) as caught:
         call(Component(name=name, options=options))

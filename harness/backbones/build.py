@@ -1,0 +1,119 @@
+"""Backbones by name, imported only when used, and the encoders that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import InvalidSpec
+from harness.spec.components import Component, Parts
+
+if TYPE_CHECKING:
+    from harness.backbones.base import ImageEncoder, TextEncoder, Tokenizer
+    from harness.backbones.vocabulary import Vocabulary
+
+IMAGE_BACKBONES: Parts[ImageEncoder] = Parts(
+    "image backbone",
+    {
+        "regions": "harness.backbones.regions:RegionEncoder",
+        "patches": "harness.backbones.patches:PatchEncoder",
+        "open_clip": "harness.backbones.open_clip.encoders:ClipImageEncoder",
+    },
+)
+TEXT_BACKBONES: Parts[TextEncoder] = Parts(
+    "text backbone",
+    {
+        "bigru": "harness.backbones.bigru:BiGruEncoder",
+        "transformer": "harness.backbones.transformer:TransformerEncoder",
+        "open_clip": "harness.backbones.open_clip.encoders:ClipTextEncoder",
+    },
+)
+BACKBONES: dict[str, Parts[Any]] = {"image": IMAGE_BACKBONES, "text": TEXT_BACKBONES}
+
+
+def build_image(
+    component: Component | Mapping[str, Any] | str, *, region_width: int = 0, load_pretrained: bool = True
+) -> ImageEncoder:
+    """The image encoder of a component.
+
+    Args:
+        component: name and options.
+        region_width: D of the dataset's region features; 0 where it has none.
+        load_pretrained: False skips reading pretrained weights, because those of a saved run will follow.
+
+    Raises:
+        UnknownName, InvalidSpec: as `Parts.resolve`; also a backbone for regions on a dataset that has none.
+        InvalidCheckpoint: pretrained weights that are missing, unsafe to read, or do not fit.
+    """
+    backbone, config = IMAGE_BACKBONES.part_and_config(component)
+    return backbone(config, region_width, load_pretrained=load_pretrained)
+
+
+def build_text(
+    component: Component | Mapping[str, Any] | str,
+    *,
+    captions: Sequence[str] | None = None,
+    vocabulary: Vocabulary | str | Path | None = None,
+    state: Mapping[str, Any] | None = None,
+) -> TextEncoder:
+    """The text encoder of a component.
+
+    Args:
+        component: name and options.
+        captions: training captions, for the encoders that build a vocabulary.
+        vocabulary: a vocabulary or the path of its JSON file, instead of counting captions.
+        state: what `tokenizer_state` of a saved encoder gave; neither captions nor pretrained files are then needed,
+            and the weights of the saved run must be loaded next.
+
+    Raises:
+        UnknownName, InvalidSpec: as `Parts.resolve`; also neither captions nor a vocabulary where one is needed.
+        InvalidDataset: a vocabulary file that cannot be read.
+        InvalidCheckpoint: pretrained weights or a state that do not fit.
+    """
+    backbone, config = TEXT_BACKBONES.part_and_config(component)
+    if state is not None:
+        return backbone.restored(config, state)
+    return backbone.fresh(config, captions, _vocabulary(vocabulary))
+
+
+def tokenizer(
+    component: Component | Mapping[str, Any] | str,
+    *,
+    captions: Sequence[str] | None = None,
+    vocabulary: Vocabulary | str | Path | None = None,
+    state: Mapping[str, Any] | None = None,
+) -> Tokenizer:
+    """The tokenizer of the encoder that `build_text` would build; arguments and errors as there."""
+    backbone, config = TEXT_BACKBONES.part_and_config(component)
+    if state is not None:
+        return backbone.restored_tokenizer(config, state)
+    return backbone.fresh_tokenizer(config, captions, _vocabulary(vocabulary))
+
+
+def reads_vocabulary(component: Component) -> bool:
+    """Whether a text backbone learns an embedding of the words that captions or a vocabulary name."""
+    backbone, config = TEXT_BACKBONES.part_and_config(component)
+    return backbone.reads_vocabulary(config)
+
+
+def component_of(encoder: ImageEncoder | TextEncoder) -> Component:
+    """Name and options that an encoder was built from.
+
+    Raises:
+        InvalidSpec: the encoder is no backbone of this package.
+    """
+    target = f"{type(encoder).__module__}:{type(encoder).__qualname__}"
+    for backbones in BACKBONES.values():
+        for name in backbones:
+            if backbones.source(name).target == target:
+                return Component(name=name, options=encoder.config)
+    raise InvalidSpec(f"{type(encoder).__name__} is not a registered backbone, so a saved model cannot name it")
+
+
+def _vocabulary(given: Vocabulary | str | Path | None) -> Vocabulary | None:
+    if not isinstance(given, (str, Path)):
+        return given
+    from harness.backbones.vocabulary import Vocabulary
+
+    return Vocabulary.load(given)

@@ -1,0 +1,127 @@
+"""Protocols by name. One scored matrix gives the numbers of all that fit it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.errors import InvalidProtocol
+from harness.protocols.base import Evaluation, Protocol, Subject
+from harness.records.ties import Ties
+from harness.spec.components import Catalogue
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+
+class Protocols(Catalogue[Protocol]):
+    """Protocols by name; `human@3.5` is `human` with 3.5 as the smallest mean grade of a relevant pair."""
+
+    def get(self, name: str) -> Protocol:
+        """The protocol of that name.
+
+        Raises:
+            UnknownName: there is none.
+            InvalidProtocol: a threshold that no grade can reach, or of a protocol that has none.
+        """
+        base, at, threshold = name.partition("@")
+        protocol = super().get(base)
+        return protocol.at(threshold) if at else protocol
+
+
+PROTOCOLS = Protocols(
+    "protocol",
+    {
+        "full": "harness.protocols.folds:FULL",
+        "flickr30k_1k": "harness.protocols.folds:FLICKR30K_1K",
+        "coco_1k": "harness.protocols.folds:COCO_1K",
+        "coco_5k": "harness.protocols.folds:COCO_5K",
+        "cxc": "harness.protocols.coco:CXC",
+        "eccv_caption": "harness.protocols.coco:ECCV_CAPTION",
+        "pmrp": "harness.protocols.coco:PMRP",
+        "human": "harness.protocols.human:HUMAN",
+        "human_crowd": "harness.protocols.human:HUMAN_CROWD",
+        "scenes_relevance": "harness.protocols.scenes:SCENES_RELEVANCE",
+    },
+)
+#: Protocols with the same queries, gallery and positives wherever they fit, so that the ranks of one are those of all.
+SAME_NUMBERS = frozenset(("full", "flickr30k_1k", "coco_5k"))
+get = PROTOCOLS.get
+
+
+def report(names: Iterable[str], subject: Subject) -> None:
+    """Say in the log how the files of some protocols fit a test set, one line per protocol that has any."""
+    for name in names:
+        line = get(name).report(subject)
+        if line:
+            log.info("%s", line)
+
+
+def evaluate(
+    name: str,
+    similarity: Tensor | np.ndarray,
+    caption_image: np.ndarray,
+    image_ids: Sequence[str],
+    caption_ids: Sequence[str],
+    ties: Ties = "pessimistic",
+    *,
+    relevance: np.ndarray | None = None,
+    title: str = "",
+    root: Path | None = None,
+) -> Evaluation:
+    """Evaluate one protocol on a scored matrix.
+
+    Args:
+        name: of the protocol.
+        similarity: (I, T).
+        caption_image: (T,) image row of each caption.
+        image_ids: I ids.
+        caption_ids: T ids.
+        ties: see `harness.metrics.RankCounts.ranks`.
+        relevance, title, root: see `Subject`.
+
+    Returns:
+        The metrics, the per-query ranks and what the numbers rest on.
+
+    Raises:
+        UnknownName: no such protocol.
+        InvalidProtocol: the protocol does not fit; the message says what is missing.
+        InvalidSimilarity: as `harness.metrics.ranks`.
+    """
+    subject = Subject(
+        image_ids=image_ids,
+        caption_ids=caption_ids,
+        caption_image=np.asarray(caption_image),
+        relevance=relevance,
+        title=title,
+        root=root,
+    )
+    return get(name).evaluate(similarity, subject, ties)
+
+
+def fitting(subject: Subject) -> tuple[list[str], dict[str, str]]:
+    """The protocols that fit a test set, and the others with the reason why each does not."""
+    fit, refused = [], {}
+    for name in PROTOCOLS:
+        try:
+            get(name).check(subject.images, subject)
+            fit.append(name)
+        except InvalidProtocol as error:
+            refused[name] = str(error)
+    return fit, refused
+
+
+def summary(metrics: dict[str, dict[str, float]]) -> str:
+    """The headline of every protocol of a record on one line, also of protocols that no longer exist."""
+    parts = []
+    for name, values in metrics.items():
+        base = name.partition("@")[0]
+        protocol = get(base if base in PROTOCOLS else "full")
+        parts.append(f"{name} {protocol.summary(values)}".strip())
+    return "; ".join(parts)
