@@ -41,7 +41,7 @@ def name_points(axes: Axes, points: Sequence[tuple[float, float, str, bool]], li
         if box is None:
             continue
         taken.append(box)
-        offset = ((box.min + box.max) / 2 - spot) / scale
+        offset = (box.get_points().mean(axis=0) - spot) / scale
         axes.annotate(
             text, (x, y), xytext=tuple(offset), textcoords="offset points", ha="center", va="center", fontsize=size,
             color="black" if prominent else figures.GREY,
@@ -59,5 +59,5 @@ def _places(spot: np.ndarray, extent: np.ndarray, scale: float) -> Iterator[Bbox
 
 
 def _is_free(box: Bbox, frame: Bbox, taken: Sequence[Bbox]) -> bool:
-    inside = (box.min >= frame.min).all() and (box.max <= frame.max).all()
-    return bool(inside) and not any(box.overlaps(other) for other in taken)
+    inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+    return inside and not any(box.overlaps(other) for other in taken)

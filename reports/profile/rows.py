@@ -1,8 +1,8 @@
-"""A profile as flat rows: one a point, with its accuracy, costs, intervals and whether anything beats it."""
+"""A profile as flat rows: one per point, with its accuracy, costs, intervals and what dominates it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from harness.reports.statistics.errors import TooFewImages
 from harness.reports.statistics.intervals import single_interval
 
 Row = dict[str, Any]
-MIB = 2.0**20
+_TIMES = {"": "p50", "_low": "low", "_high": "high", "_p95": "p95", "_p99": "p99", "_iqr": "iqr"}
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,16 @@ class Axis:
     key: str
     measured: bool = False
 
+    def noisy(self, row: Row) -> bool:
+        """Whether a row's value was timed on a busy machine."""
+        return self.measured and bool(row[f"noisy_{self.column}"])
+
 
 AXES = (
-    Axis("t2i_ms", "ms a query, caption to images (p50)", "min", "latency", measured=True),
-    Axis("pairs_per_second", "pairs scored a second", "max", "pairs", measured=True),
+    Axis("t2i_ms", "ms per query, caption to images (p50)", "min", "latency", measured=True),
+    Axis("pairs_per_second", "pairs scored per second", "max", "pairs", measured=True),
     Axis("memory_mib", "memory to serve queries (MiB)", "min", "memory"),
-    Axis("index_bytes_per_image", "index bytes an image", "min", "index"),
+    Axis("index_bytes_per_image", "index bytes per image", "min", "index"),
 )
 
 
@@ -56,8 +60,7 @@ def rows_of(profile: Profile, ranks: Mapping[str, RankTable]) -> list[Row]:
         Rows whose `front_*` columns say for each of `AXES` whether the point lies on the front, and `beaten_by_*` by
         which point it does not.
     """
-    gallery = Gallery(profile.dataset, profile.split, profile.data_sha256, profile.protocol)
-    rows = [_row(profile, gallery, point, ranks.get(point.key)) for point in profile.points]
+    rows = [_row(profile, point, ranks.get(point.key)) for point in profile.points]
     mark_fronts(rows)
     return rows
 
@@ -65,9 +68,8 @@ def rows_of(profile: Profile, ranks: Mapping[str, RankTable]) -> list[Row]:
 def mark_fronts(rows: Sequence[Row]) -> None:
     """Fill `front_*` and `beaten_by_*` of rows that are compared with each other."""
     for axis in AXES:
-        there = [row for row in rows if row[axis.column] is not None and not row["is_fine"]]
-        if axis.measured:  # a noisy time neither dominates nor is dominated
-            there = [row for row in there if not row[f"noisy_{axis.column}"]]
+        # A noisy time neither dominates nor is dominated.
+        there = [r for r in rows if r[axis.column] is not None and not r["is_fine"] and not axis.noisy(r)]
         values = [(row[axis.column], row["rsum"]) for row in there]
         beaten = strongest_dominator(values, (axis.sense, "max")) if there else []
         for row in rows:
@@ -76,20 +78,21 @@ def mark_fronts(rows: Sequence[Row]) -> None:
             row[f"front_{axis.key}"] = by is None
             row[f"beaten_by_{axis.key}"] = None if by is None else there[by]["label"]
     for row in rows:
-        on = [axis.key for axis in AXES if row[f"front_{axis.key}"]]
-        row["fronts"] = ", ".join(on)
-        row["beaten_by"] = None if on or row["noisy"] else row["beaten_by_latency"]
+        row["fronts"] = ", ".join(axis.key for axis in AXES if row[f"front_{axis.key}"])
+        row["beaten_by"] = None if row["fronts"] or row["noisy"] else row["beaten_by_latency"]
         if row["is_fine"]:
             row["beaten_by"] = f"{row['base']}, which it equals"
 
 
+def best(rows: Iterable[Row]) -> Row | None:
+    """The row of the highest rSum, the faster one of equals; None of no rows."""
+    return max(rows, key=lambda row: (row["rsum"], -row["t2i_ms"]), default=None)
+
+
 def scenario_rows(profile: Profile) -> list[Row]:
     """Every scenario of every point: times, throughput, memory and the sum check of its parts."""
-    return [
-        _scenario_row(profile, point, name, result)
-        for point in profile.points
-        for name, result in point.scenarios.items()
-    ]
+    device = {"device": profile.device}
+    return [{"label": label, **_scenario(name, result), **device} for label, name, result in _each(profile)]
 
 
 def scaling_rows(profile: Profile) -> list[Row]:
@@ -97,13 +100,8 @@ def scaling_rows(profile: Profile) -> list[Row]:
     found = []
     for point in profile.points:
         for direction, fitted in point.growth.items():
-            row: Row = {
-                "label": point.label,
-                "direction": direction,
-                "exponent": fitted.exponent,
-                "exponent_low": fitted.low,
-                "exponent_high": fitted.high,
-            }
+            row: Row = {"label": point.label, "direction": direction, "exponent": fitted.exponent}
+            row |= {"exponent_low": fitted.low, "exponent_high": fitted.high}
             for name, result in point.scenarios.items():
                 if name.startswith(f"query {direction} "):
                     row[f"ms_{result.gallery}"] = result.whole.p50
@@ -114,19 +112,25 @@ def scaling_rows(profile: Profile) -> list[Row]:
 
 def noisy_scenarios(profile: Profile) -> list[tuple[str, str, Measure]]:
     """Point, scenario and measure of everything that should not be trusted to its last digit."""
-    return [
-        (point.label, name, result.whole)
-        for point in profile.points
-        for name, result in point.scenarios.items()
-        if result.whole.noisy
-    ]
+    return [(label, name, result.whole) for label, name, result in _each(profile) if result.whole.noisy]
 
 
-def _row(profile: Profile, gallery: Gallery, point: Point, table: RankTable | None) -> Row:
-    low, high = _interval(point, table, gallery, profile)
-    t2i, i2t = (point.scenarios.get(f"query {d} {profile.gallery}") for d in ("t2i", "i2t"))
+def _each(profile: Profile) -> Iterator[tuple[str, str, ScenarioResult]]:
+    for point in profile.points:
+        for name, result in point.scenarios.items():
+            yield point.label, name, result
+
+
+def _row(profile: Profile, point: Point, table: RankTable | None) -> Row:
+    low, high = _interval(profile, point, table)
+    t2i, i2t = (point.scenarios.get(f"query {direction} {profile.gallery}") for direction in ("t2i", "i2t"))
     pairs = point.scenarios.get("score pairs")
-    row: Row = {
+    noisy = {"t2i_ms": _noisy(t2i), "i2t_ms": _noisy(i2t), "pairs_per_second": _noisy(pairs)}
+    sizes, cascade = point.sizes, point.kind == "cascade"
+    # The rate of a matrix product in the dtype that the point multiplies in.
+    rate = profile.matrix_gflops.get(str(point.settings.get("product", "float32")))
+    achieved = sizes.get("achieved_gflops")
+    return {
         "label": point.label,
         "kind": point.kind,
         "base": point.base,
@@ -141,33 +145,27 @@ def _row(profile: Profile, gallery: Gallery, point: Point, table: RankTable | No
         **_rate(pairs),
         "memory_mib": point.memory_mib,
         "index_bytes_per_image": point.index_bytes_per_image,
-        "index_mib": None
-        if point.index_bytes_per_image is None
-        else point.index_bytes_per_image * profile.gallery / MIB,
-        "params_millions": point.sizes.get("params_millions"),
-        "pair_kflops": _scaled(point.sizes.get("pair_flops"), 1e-3),
-        "encode_image_mflops": _scaled(point.sizes.get("encode_image_flops"), 1e-6),
-        "encode_text_mflops": _scaled(point.sizes.get("encode_text_flops"), 1e-6),
-        "achieved_gflops": point.sizes.get("achieved_gflops"),
-        "achieved_percent": _share(profile, point),
-        "noisy_t2i_ms": t2i is not None and t2i.whole.noisy,
-        "noisy_i2t_ms": i2t is not None and i2t.whole.noisy,
-        "noisy_pairs_per_second": pairs is not None and pairs.whole.noisy,
-        "noisy": any(r.whole.noisy for r in (t2i, i2t, pairs) if r is not None),
-        "k": point.settings.get("k") if point.kind == "cascade" else None,
+        "index_mib": _scaled(point.index_bytes_per_image, profile.gallery / 2.0**20),
+        "params_millions": sizes.get("params_millions"),
+        "pair_kflops": _scaled(sizes.get("pair_flops"), 1e-3),
+        "encode_image_mflops": _scaled(sizes.get("encode_image_flops"), 1e-6),
+        "encode_text_mflops": _scaled(sizes.get("encode_text_flops"), 1e-6),
+        "achieved_gflops": achieved,
+        "achieved_percent": 100 * achieved / rate if rate and achieved is not None else None,
+        **{f"noisy_{key}": value for key, value in noisy.items()},
+        "noisy": any(noisy.values()),
+        "k": point.settings.get("k") if cascade else None,
         # A cascade that leaves nothing out is its fine scorer: the end of its curve, and no choice of its own.
-        "is_fine": point.kind == "cascade" and point.settings.get("k") is None,
+        "is_fine": cascade and point.settings.get("k") is None,
         "coarse": point.settings.get("coarse"),
         "run_ids": " ".join(point.run_ids),
     }
-    return row
 
 
-def _interval(
-    point: Point, table: RankTable | None, gallery: Gallery, profile: Profile
-) -> tuple[float | None, float | None]:
+def _interval(profile: Profile, point: Point, table: RankTable | None) -> tuple[float | None, float | None]:
     if table is None:
         return None, None
+    gallery = Gallery(profile.dataset, profile.split, profile.data_sha256, profile.protocol)
     try:
         runs = runs_of_table(table, name=point.label, seed=profile.seed, gallery=gallery, ties=profile.ties)
         found = single_interval(runs, "rsum")
@@ -176,47 +174,31 @@ def _interval(
     return found.low, found.high
 
 
+def _noisy(result: ScenarioResult | None) -> bool:
+    return result is not None and result.whole.noisy
+
+
 def _times(name: str, result: ScenarioResult | None) -> Row:
-    if result is None:
-        return dict.fromkeys((name, f"{name}_low", f"{name}_high", f"{name}_p95", f"{name}_p99", f"{name}_iqr"))
-    whole = result.whole
-    return {
-        name: whole.p50,
-        f"{name}_low": whole.low,
-        f"{name}_high": whole.high,
-        f"{name}_p95": whole.p95,
-        f"{name}_p99": whole.p99,
-        f"{name}_iqr": whole.iqr,
-    }
+    return {f"{name}{part}": getattr(result.whole, key) if result else None for part, key in _TIMES.items()}
 
 
 def _rate(result: ScenarioResult | None) -> Row:
+    name = "pairs_per_second"
     if result is None:
-        return dict.fromkeys(("pairs_per_second", "pairs_per_second_low", "pairs_per_second_high"))
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
     count, whole = 1000 * result.items["pairs"], result.whole
-    return {
-        "pairs_per_second": count / whole.p50,
-        "pairs_per_second_low": None if whole.high is None else count / whole.high,
-        "pairs_per_second_high": None if whole.low is None else count / whole.low,
-    }
-
-
-def _share(profile: Profile, point: Point) -> float | None:
-    """Achieved rate over that of a matrix product in the dtype that the point multiplies in, percent."""
-    rate = profile.matrix_gflops.get(str(point.settings.get("product", "float32")))
-    achieved = point.sizes.get("achieved_gflops")
-    return None if not rate or achieved is None else 100 * achieved / rate
+    times = {name: whole.p50, f"{name}_low": whole.high, f"{name}_high": whole.low}
+    return {key: None if time is None else count / time for key, time in times.items()}
 
 
 def _scaled(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
 
 
-def _scenario_row(profile: Profile, point: Point, name: str, result: ScenarioResult) -> Row:
+def _scenario(name: str, result: ScenarioResult) -> Row:
     whole = result.whole
-    throughput = {f"{what}_per_second": result.per_second(what) for what in result.items}
+    throughput = [f"{what.split('_')[0]} {result.per_second(what):,.0f}/s" for what in result.items]
     return {
-        "label": point.label,
         "scenario": name,
         "gallery": result.gallery,
         "samples": whole.samples,
@@ -233,7 +215,6 @@ def _scenario_row(profile: Profile, point: Point, name: str, result: ScenarioRes
         "noisy": whole.noisy,
         "parts": ", ".join(f"{part} {measure.p50:.3g}" for part, measure in result.parts.items()),
         "parts_percent": _scaled(result.parts_over_whole, 100.0),
-        "throughput": ", ".join(f"{what.split('_')[0]} {value:,.0f}/s" for what, value in throughput.items()),
+        "throughput": ", ".join(throughput),
         **{f"memory_{key}": value for key, value in result.memory.items()},
-        "device": profile.device,
     }
