@@ -25,7 +25,7 @@ from harness.similarity.packed.kernels import Kernel, Scratch, largest_over_posi
 from harness.similarity.packed.layout import Bucket, Group
 from harness.similarity.reductions import precise, total_
 
-#: Weights of s_i2t and s_t2i in the score; those that are 0 are neither computed nor trained.
+#: Weights of s_i2t and s_t2i in the score; a direction that is left out is neither computed nor trained.
 COMBINATIONS: dict[str, dict[str, float]] = {
     "mean": {"i2t": 0.5, "t2i": 0.5},
     "sum": {"i2t": 1.0, "t2i": 1.0},
@@ -53,7 +53,7 @@ class LateInteractionConfig(ScorerConfig):
 class LateInteraction(UnitFragmentScorer):
     """Mean over the tokens of one side of their best cosine on the other side.
 
-    With frozen CLIP towers this is a probe and no reproduction: their tokens were never trained for it.
+    With frozen CLIP towers this is a probe, not a reproduction: their tokens were never trained for it.
 
     Source:
         Yao et al., FILIP, ICLR 2022, section 3. Differs: the published model is pre-trained on a large collection; only
@@ -69,7 +69,7 @@ class LateInteraction(UnitFragmentScorer):
         "i2t": {"combination": "i2t"},
         "triplet": {"objective": "triplet"},
     }
-    #: FILIP gives settings of a large pre-training only; these are those of the other baselines, for like with like.
+    #: FILIP only gives settings of a large pre-training; these are the other baselines', to compare like with like.
     recipe: ClassVar = recipes.VSE_INFINITY
     search_space: ClassVar = {
         "config.combination": ["mean", "sum", "t2i", "i2t"],
@@ -89,7 +89,7 @@ class LateInteraction(UnitFragmentScorer):
         self.direction_losses = OBJECTIVES[self.config.objective](self.config)
 
     def directions(self, images: Fragments, texts: Fragments) -> dict[str, Tensor]:
-        """Those of s_i2t (I, T) and s_t2i (I, T) that the combination weighs, by name."""
+        """The similarities s_i2t and s_t2i, each (I, T), that the combination weighs."""
         left, right = self.prepare_images(images), self.prepare_texts(texts)
         return {
             direction: max_sim(left.features, left.mask, right.features, right.mask, direction=direction)
@@ -101,11 +101,7 @@ class LateInteraction(UnitFragmentScorer):
         return self._combined(self.directions(images, texts))
 
     def losses(self, images: Fragments, texts: Fragments, image_ids: Tensor) -> dict[str, Tensor]:
-        """The configured objective on a batch of B pairs; arguments as `Scorer.losses`.
-
-        Returns:
-            Contrastive: `i2t` and `t2i`, those that the combination weighs. Triplet: `matching`.
-        """
+        """The configured objective, arguments as `Scorer.losses`: `i2t` and `t2i` (contrastive) or `matching` (triplet)."""
         directions = self.directions(images, texts)
         return self.direction_losses(directions, self._combined(directions), image_ids, self.objective)
 
@@ -123,8 +119,7 @@ class DirectionalContrast(nn.Module):
     """Each image against all captions by s_i2t, each caption against all images by s_t2i, at one learned temperature.
 
     Source:
-        Yao et al., FILIP, section 3; the limit of the learned temperature is CLIP's. The halves are two terms whose sum
-        is FILIP's mean of both directions.
+        Yao et al., FILIP, section 3; the temperature's limit is CLIP's. The sum of the terms is FILIP's mean.
     """
 
     def __init__(self, config: LateInteractionConfig):
@@ -135,7 +130,7 @@ class DirectionalContrast(nn.Module):
     def forward(
         self, directions: dict[str, Tensor], combined: Tensor, image_ids: Tensor, objective: Objective
     ) -> dict[str, Tensor]:
-        """Loss of each direction's similarities (B, B); `image_ids` (B,). The other two arguments are not read."""
+        """Loss of each direction's similarities (B, B); `image_ids` (B,)."""
         with torch.no_grad():  # a clamp inside the graph would have no gradient beyond the limit, and never come back
             self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
         scale = self.log_scale.exp()
@@ -146,9 +141,6 @@ class DirectionalContrast(nn.Module):
 class CombinedScoreObjective(nn.Module):
     """The training's objective on the combined score; owns no parameter."""
 
-    def __init__(self, config: LateInteractionConfig):
-        super().__init__()
-
     def forward(
         self, directions: dict[str, Tensor], combined: Tensor, image_ids: Tensor, objective: Objective
     ) -> dict[str, Tensor]:
@@ -158,32 +150,27 @@ class CombinedScoreObjective(nn.Module):
 
 OBJECTIVES: dict[str, Callable[[LateInteractionConfig], nn.Module]] = {
     "contrastive": DirectionalContrast,
-    "triplet": CombinedScoreObjective,
+    "triplet": lambda config: CombinedScoreObjective(),
 }
 
 
 @dataclass(frozen=True)
 class BestMatches:
-    """Both directions from one tile of token similarities; a `harness.similarity.packed.kernels.Kernel` with images on the left.
+    """Both directions from one tile of token similarities; a `harness.similarity.packed.kernels.Kernel`, images on the left."""
 
-    Args:
-        weights: of `i2t` and `t2i`, a value of `COMBINATIONS`.
-    """
-
-    weights: dict[str, float]
+    weights: dict[str, float]  #: a value of `COMBINATIONS`
     swapped: bool = False
     tiles_in_use: int = 1
     multiplies: bool = False
 
     def best_on(self, operands: fused.Operands) -> Kernel:
-        """This kernel, or what computes the same faster."""
+        """This kernel, or one that computes the same faster."""
         return FusedBestMatches(self.weights) if fused.available(operands.device, operands.dtype) else self
 
     def left_side(self, items: Bucket, rows: Tensor) -> None:
-        """Nothing."""
+        """Nothing is needed of them."""
 
     def right_side(self, items: Group, columns: Tensor) -> Group:
-        """The captions."""
         return items
 
     def reduce(self, similarity: Tensor, left: None, right: Group, scratch: Scratch) -> Tensor:
@@ -191,7 +178,6 @@ class BestMatches:
         return torch.stack([w * DIRECTION_MEANS[name](similarity, right) for name, w in self.weights.items()]).sum(0)
 
     def finish(self, values: Tensor, right: Group) -> Tensor:
-        """(C, n) as it is."""
         return values
 
 
@@ -214,12 +200,12 @@ class FusedBestMatches(fused.BothWays):
     weights: dict[str, float]
 
     def left_side(self, items: Bucket, rows: Tensor) -> fused.LeftWeights:
-        """Weights of a tile's image tokens; `rows` (c, R, D)."""
+        """`rows` (c, R, D)."""
         mean = torch.full(rows.shape[:2], self.weights.get("i2t", 0.0) / rows.shape[1], device=rows.device)
         return fused.LeftWeights(rows.shape[1], None, mean, None)
 
     def right_side(self, items: Group, columns: Tensor) -> tuple[fused.AlignedColumns, fused.RightWeights]:
-        """Columns and weights of a group's words; `columns` (P, D)."""
+        """`columns` (P, D)."""
         weight = self.weights.get("t2i", 0.0)
         mean = torch.cat([columns.new_full((part.size,), weight / part.length).float() for part in items.parts])
         return fused.AlignedColumns.of(items, columns), fused.RightWeights(None, fused.aligned(items, mean), None, None)

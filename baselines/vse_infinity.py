@@ -41,7 +41,7 @@ class VseInfinityConfig(LazyWidthConfig):
 class GeneralizedPooling(nn.Module):
     """GPO: each feature is sorted over the set, and one learned weight per rank serves all features.
 
-    The weights depend on the size of the set alone: a GRU reads the codes of the ranks 0..F-1 in both directions.
+    The weights depend only on the size of the set: a GRU reads the codes of the ranks 0..F-1 in both directions.
 
     Source:
         Chen et al., VSE-infinity, CVPR 2021, section 3, and the authors' code. Differs: padding is -inf in the sort and
@@ -78,7 +78,12 @@ class GeneralizedPooling(nn.Module):
 
 
 def position_codes(length: int, width: int) -> Tensor:
-    """Sines (even columns) and cosines (odd) of the positions 0..length-1 at falling frequencies, (length, width)."""
+    """Sines (even columns) and cosines (odd) of the positions 0..length-1 at falling frequencies, (length, width).
+
+    >>> position_codes(2, 2)  # one frequency: 1 radian per position
+    tensor([[0.0000, 1.0000],
+            [0.8415, 0.5403]])
+    """
     frequency = torch.exp(torch.arange(0, width, 2) * (-math.log(LONGEST_WAVE) / width))
     angle = torch.arange(length)[:, None] * frequency
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
@@ -105,8 +110,8 @@ class ResidualMlp(nn.Module):
         return features.masked_scatter(mask[..., None], real + change.to(real.dtype))
 
 
-class _Unchanged(nn.Module):
-    """No image network."""
+class NoMlp(nn.Module):
+    """No image network; owns no parameters."""
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         return features
@@ -114,7 +119,7 @@ class _Unchanged(nn.Module):
 
 IMAGE_MLPS: dict[str, Callable[[int, int], nn.Module]] = {
     "residual": ResidualMlp,
-    "off": lambda width, hidden_width: _Unchanged(),
+    "off": lambda width, hidden_width: NoMlp(),
 }
 
 
@@ -156,11 +161,7 @@ class VseInfinity(LazyWidthScorer[nn.Module], GlobalVectorScorer):
         return IMAGE_MLPS[self.config.image_mlp](width, self.config.image_mlp_width)
 
     def prepare_images(self, images: Fragments) -> Fragments:
-        """One unit vector per image (F = 1), marked by the extra `pooled` (I,); images so marked come back as they are.
-
-        Raises:
-            InvalidFragments: D is not that of the parameters.
-        """
+        """One unit vector per image (F = 1), marked by the extra `pooled` (I,); images so marked come back as they are."""
         if POOLED in images.extras:
             return images
         mlp = self.parts_for(images, "images")

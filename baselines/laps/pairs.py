@@ -27,42 +27,25 @@ TILE_ELEMENTS = {"cpu": 2**22, "cuda": 2**26}
 
 @dataclass(frozen=True)
 class ImageSide(Side):
-    """What the pairs need of I images; padding is 0.
+    """What the pairs need of I images; padding is 0."""
 
-    Args:
-        patches: (I, L, D).
-        mask: (I, L) bool.
-        logits: (I, N, L) of the aggregation.
-        kept: (I,) int64, the patches that a caption keeps.
-        centrality: (I, L) cosine of each patch with the image's mean.
-        gram: (I, L, L).
-        class_tokens: (I, C, D) unit vectors.
-        token_mask: (I, M) bool, the tokens that an image has.
-    """
-
-    patches: Tensor
-    mask: Tensor
-    logits: Tensor
-    kept: Tensor
-    centrality: Tensor
-    gram: Tensor
-    class_tokens: Tensor
-    token_mask: Tensor
+    patches: Tensor  #: (I, L, D)
+    mask: Tensor  #: (I, L) bool
+    logits: Tensor  #: (I, N, L) of the aggregation
+    kept: Tensor  #: (I,) int64, the patches that a caption keeps
+    centrality: Tensor  #: (I, L) cosine of each patch with the image's mean
+    gram: Tensor  #: (I, L, L)
+    class_tokens: Tensor  #: (I, C, D) unit vectors
+    token_mask: Tensor  #: (I, M) bool, the tokens that an image has
 
 
 @dataclass(frozen=True)
 class TextSide(Side):
-    """What the pairs need of T captions.
+    """What the pairs need of T captions."""
 
-    Args:
-        words: (T, W, D) unit vectors, 0 at the padding.
-        mask: (T, W) bool.
-        means: (T, D) the mean of the words as they came, as a unit vector.
-    """
-
-    words: Tensor
-    mask: Tensor
-    means: Tensor
+    words: Tensor  #: (T, W, D) unit vectors, 0 at the padding
+    mask: Tensor  #: (T, W) bool
+    means: Tensor  #: (T, D) the mean of the words as they came, as a unit vector
 
 
 def pairwise_scores(images: ImageSide, texts: TextSide, leaky_slope: float, tile_elements: int | None = None) -> Tensor:

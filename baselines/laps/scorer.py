@@ -35,11 +35,10 @@ LOGITS = "aggregation_logits"
 class LapsConfig(LazyWidthConfig):
     """Settings of LAPS; the defaults are the authors' for ViT-B/16 at 224 pixels.
 
-    The aggregation network has one output per aggregated token, N = int(L * beta * rho), so its shape would follow from
-    the number of patches, which the images of one data set need not share. It is therefore built for the N of
-    `max_fragments` patches, and an image with L of them uses its first int(L * beta * rho) outputs, at least one.
-    At L = `max_fragments` that is the authors' network. Unlike one built for the first images seen, it exists before a
-    training collects its parameters, and no score depends on which images came first.
+    The aggregation network has one output per aggregated token, N = int(L * beta * rho), but images may differ in L. It
+    is built for the N of `max_fragments` patches, where it is the authors' network; an image with L patches uses its
+    first int(L * beta * rho) outputs, at least one. So it exists before training collects the parameters, and no score
+    depends on which images came first.
     """
 
     keep_ratio: float = Field(0.5, gt=0, le=1, description="rho: share of the patches that a caption keeps")
@@ -114,9 +113,7 @@ class Laps(LazyWidthScorer[AggregationNetwork]):
         #: Largest number of elements in a tile's tensors; None = by device.
         self.tile_elements: int | None = None
         self._class_tokens = int(has_class_token(self.config.class_token, self.image_encoder))
-        self._extra_losses: list[Callable[[Fragments], dict[str, Tensor]]] = (
-            [self._ratio_loss] if self.config.ratio_weight else []
-        )
+        self._extra_losses = {"ratio": self._ratio_loss} if self.config.ratio_weight else {}
 
     def build_parts(self, width: int) -> AggregationNetwork:
         """The aggregation network."""
@@ -127,9 +124,6 @@ class Laps(LazyWidthScorer[AggregationNetwork]):
         """Add the extra `aggregation_logits` (I, R, N); images that have it come back as they are.
 
         The features stay as they came: the mean over patches and the fused vectors are of raw features.
-
-        Raises:
-            InvalidFragments: D is not that of the parameters.
         """
         if LOGITS in images.extras:
             return images
@@ -144,22 +138,18 @@ class Laps(LazyWidthScorer[AggregationNetwork]):
             return pairwise_scores(left, right, self.config.leaky_slope, self.tile_elements)
 
     def losses(self, images: Fragments, texts: Fragments, image_ids: Tensor) -> dict[str, Tensor]:
-        """The objective, and the ratio loss; arguments as `Scorer.losses`.
+        """The objective `matching`, and unless its weight is 0 `ratio`: weight * (mean(kept) - rho)^2.
 
-        Returns:
-            `matching`, and unless its weight is 0 `ratio`: weight * (mean(kept) - rho)^2. A hard choice has no gradient
-            and keeps the same number whatever is learned, so this term is a constant that trains nothing. It is there
-            because the authors' total has it.
+        A hard choice has no gradient and keeps the same number whatever is learned, so the ratio trains nothing. It is
+        there because the authors' total has it. Arguments as `Scorer.losses`.
         """
         terms = super().losses(images, texts, image_ids)
-        for extra in self._extra_losses:
-            terms |= extra(images)
-        return terms
+        return terms | {name: loss(images) for name, loss in self._extra_losses.items()}
 
-    def _ratio_loss(self, images: Fragments) -> dict[str, Tensor]:
+    def _ratio_loss(self, images: Fragments) -> Tensor:
         patches = self._spatial_mask(images).sum(1)
         kept = _by_count(patches, self.config.keep_count).sum() / patches.sum()
-        return {"ratio": self.config.ratio_weight * (kept - self.config.keep_ratio) ** 2}
+        return self.config.ratio_weight * (kept - self.config.keep_ratio) ** 2
 
     def _image_side(self, images: Fragments) -> ImageSide:
         features, mask = clean(images), self._spatial_mask(images)

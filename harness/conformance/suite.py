@@ -17,17 +17,11 @@ from harness.scorer import Scorer
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What became of one rule.
+    """What became of one rule."""
 
-    Args:
-        name: of the rule.
-        passed: whether it is kept.
-        detail: what was expected and what was found; empty if the rule is kept.
-    """
-
-    name: str
-    passed: bool
-    detail: str = ""
+    name: str  #: of the rule
+    passed: bool  #: whether it is kept
+    detail: str = ""  #: what was expected and what was found; empty if the rule is kept
 
 
 def subjects() -> list[str]:

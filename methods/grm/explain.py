@@ -19,41 +19,23 @@ from harness.methods.grm.regions import Regions
 
 @dataclass(frozen=True)
 class Explanation:
-    """N explained pairs; entries of padded words, patches and regions are NaN, or -1 where they are indices.
+    """N explained pairs; entries of padded words, patches and regions are NaN, or -1 where they are indices."""
 
-    Args:
-        score: (N,) what ranks the pair.
-        levels: (N,) by level, unweighted.
-        similarity: (N, W, R) token similarity of each word and patch: their cosine, if `leaky_slope` is 0.
-        salient_similarity: (N, W, R) the same, scaled by both gates as the salient level reads it.
-        best_patch: (N, W) int, the patch that the word takes in the salient level.
-        best_word: (N, R) int, the word that the patch takes there.
-        word_gates: (N, W) in [0, 1].
-        patch_gates: (N, R) in [0, 1].
-        region_similarity: (N, W, K) token similarity of each word and region.
-        best_region: (N, W) int.
-        region_attention: (N, K, R) where each region looks: a map over the patches that sums to 1.
-        region_variance: (N, K, D) of each region's Gaussian; 0 without uncertainty.
-        word_mask: (N, W) bool.
-        patch_mask: (N, R) bool, True = takes part in the similarities.
-        region_mask: (N, K) bool.
-    """
-
-    score: np.ndarray
-    levels: dict[str, np.ndarray]
-    similarity: np.ndarray
-    salient_similarity: np.ndarray
-    best_patch: np.ndarray
-    best_word: np.ndarray
-    word_gates: np.ndarray
-    patch_gates: np.ndarray
-    region_similarity: np.ndarray
-    best_region: np.ndarray
-    region_attention: np.ndarray
-    region_variance: np.ndarray
-    word_mask: np.ndarray
-    patch_mask: np.ndarray
-    region_mask: np.ndarray
+    score: np.ndarray  #: (N,) what ranks the pair
+    levels: dict[str, np.ndarray]  #: (N,) by level, unweighted
+    similarity: np.ndarray  #: (N, W, R) token similarity of each word and patch: their cosine, if `leaky_slope` is 0
+    salient_similarity: np.ndarray  #: (N, W, R) the same, scaled by both gates as the salient level reads it
+    best_patch: np.ndarray  #: (N, W) int, the patch that the word takes in the salient level
+    best_word: np.ndarray  #: (N, R) int, the word that the patch takes there
+    word_gates: np.ndarray  #: (N, W) in [0, 1]
+    patch_gates: np.ndarray  #: (N, R) in [0, 1]
+    region_similarity: np.ndarray  #: (N, W, K) token similarity of each word and region
+    best_region: np.ndarray  #: (N, W) int
+    region_attention: np.ndarray  #: (N, K, R) where each region looks: a map over the patches that sums to 1
+    region_variance: np.ndarray  #: (N, K, D) of each region's Gaussian; 0 without uncertainty
+    word_mask: np.ndarray  #: (N, W) bool
+    patch_mask: np.ndarray  #: (N, R) bool, True = takes part in the similarities
+    region_mask: np.ndarray  #: (N, K) bool
 
 
 def paired(images: Fragments, texts: Fragments) -> tuple[Fragments, Fragments]:
@@ -81,15 +63,7 @@ def explanation(
     score: list[float],
     levels: list[dict[str, float]],
 ) -> Explanation:
-    """The arrays of N pairs.
-
-    Args:
-        images, texts: prepared; caption n is explained against image n.
-        scored: (N, R) bool, the patches that take part.
-        regions, variance: the images' regions, and the variance (N, K, D) of each.
-        matching: how tokens and gates make a similarity.
-        score, levels: of each pair.
-    """
+    """The arrays of N prepared pairs: `scored` (N, R) are the patches that take part, `variance` (N, K, D) is the regions'."""
     patch_gates, word_gates = images.extras["gates"], texts.extras["gates"]
     unit_words = F.normalize(texts.features, dim=-1)
     unit_regions = F.normalize(images.extras["regions"], dim=-1).to(unit_words.dtype)

@@ -58,13 +58,7 @@ class SoftGate(nn.Module):
             self.down.bias.copy_(torch.tensor([0.0, keep_bias]))
 
     def forward(self, features: Tensor, mask: Tensor, generator: Generator = None) -> Tensor:
-        """Gates (N, F) in [0, 1], 0 at padded positions.
-
-        Args:
-            features: (N, F, D), finite, also at padded positions.
-            mask: (N, F) bool.
-            generator: of the noise; None = torch's own.
-        """
+        """Gates (N, F) in [0, 1], 0 at padding, of features (N, F, D) that are finite there too; `generator` is the noise's."""
         decision = self.down(nn.functional.gelu(self.hidden(features.to(self.hidden.weight.dtype))))
         logit = precise(decision[..., 1] - decision[..., 0])
         if self.training:

@@ -39,55 +39,34 @@ _VECTOR = 32  # captions: a maximum over positions is up to three times as fast 
 
 @dataclass(frozen=True)
 class Matching:
-    """How tokens and their gates make a similarity.
+    """How tokens and their gates make a similarity."""
 
-    Args:
-        order: how a gate enters it, from `gates.ORDERS`.
-        mean: weights of the mean over gated tokens, from `gates.MEANS`.
-        activation: applied to every token similarity; leaves 0 as it is and commutes with a scale >= 0.
-    """
-
-    order: Callable[[Tensor], Tensor]
-    mean: Callable[[Tensor, Tensor], Tensor]
+    order: Callable[[Tensor], Tensor]  #: how a gate enters it, from `gates.ORDERS`
+    mean: Callable[[Tensor, Tensor], Tensor]  #: weights of the mean over gated tokens, from `gates.MEANS`
+    #: applied to every token similarity; leaves 0 as it is and commutes with a scale >= 0
     activation: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class ImageSide(Side):
-    """What the levels need of I images.
+    """What the levels need of I images."""
 
-    Args:
-        rows: (I, R + K, D) unit vectors: patches, then regions; K = 0 if no level reads them.
-        gates: (I, R) of the patches.
-        patch_mean: (I, R) weights of the mean over patches.
-        salient_mean: (I, R) the same over gated patches; the gates are not in it.
-        region_mean: (I, K) weights of the mean over regions.
-    """
-
-    rows: Tensor
-    gates: Tensor
-    patch_mean: Tensor
-    salient_mean: Tensor
-    region_mean: Tensor
+    rows: Tensor  #: (I, R + K, D) unit vectors: patches, then regions; K = 0 if no level reads them
+    gates: Tensor  #: (I, R) of the patches
+    patch_mean: Tensor  #: (I, R) weights of the mean over patches
+    salient_mean: Tensor  #: (I, R) the same over gated patches; the gates are not in it
+    region_mean: Tensor  #: (I, K) weights of the mean over regions
 
 
 @dataclass(frozen=True)
 class TextSide(Side):
-    """What the levels need of T captions.
+    """What the levels need of T captions."""
 
-    Args:
-        words: (T, W, D) unit vectors.
-        gates: (T, W).
-        word_mean: (T, W) weights of the mean over words.
-        salient_mean: (T, W) the same over gated words; the gates are in it.
-        extent: (T,) int64, one more than the last real position.
-    """
-
-    words: Tensor
-    gates: Tensor
-    word_mean: Tensor
-    salient_mean: Tensor
-    extent: Tensor
+    words: Tensor  #: (T, W, D) unit vectors
+    gates: Tensor  #: (T, W)
+    word_mean: Tensor  #: (T, W) weights of the mean over words
+    salient_mean: Tensor  #: (T, W) the same over gated words; the gates are in it
+    extent: Tensor  #: (T,) int64, one more than the last real position
 
     def trimmed(self, longest: int) -> TextSide:
         """Only the first `longest` words."""
@@ -96,13 +75,7 @@ class TextSide(Side):
 
 
 def image_side(images: Fragments, scored: Tensor, matching: Matching) -> ImageSide:
-    """The image side of the levels.
-
-    Args:
-        images: prepared: features (I, R, D) with the extras `gates` (I, R), `regions` (I, K, D) and `region_mask` (I, K).
-        scored: (I, R) bool, the patches that take part.
-        matching: how gates enter.
-    """
+    """The image side of the levels, from prepared images (I, R, D); `scored` (I, R) are the patches that take part."""
     regions, region_mask = images.extras["regions"], images.extras["region_mask"]
     scale = matching.order(precise(images.extras["gates"]))
     rows = [_repeat_real(unit_vectors(zero_padded(images)), scored)]
@@ -118,7 +91,7 @@ def image_side(images: Fragments, scored: Tensor, matching: Matching) -> ImageSi
 
 
 def text_side(texts: Fragments, matching: Matching) -> TextSide:
-    """The caption side of the levels, from prepared features (T, W, D) with the extra `gates` (T, W)."""
+    """The caption side of the levels, from prepared captions (T, W, D)."""
     scale, mask = matching.order(precise(texts.extras["gates"])), texts.mask
     positions = torch.arange(1, mask.shape[1] + 1, device=mask.device)
     return TextSide(
@@ -132,24 +105,15 @@ def text_side(texts: Fragments, matching: Matching) -> TextSide:
 
 @dataclass(frozen=True)
 class Tile:
-    """Similarities of a block and its sides, as a level reads them.
+    """Similarities of a block and its sides, as a level reads them."""
 
-    Args:
-        patches: (I, R, W, T) similarity of patches and words.
-        regions: (I, K, W, T) similarity of regions and words.
-        images: the image side.
-        gates: (W, T) of the words.
-        word_mean: (W, T).
-        salient_mean: (W, T).
-        scale: product of a tile and gates; in place where no gradient is recorded, which is three times as fast.
-    """
-
-    patches: Tensor
-    regions: Tensor
-    images: ImageSide
-    gates: Tensor
-    word_mean: Tensor
-    salient_mean: Tensor
+    patches: Tensor  #: (I, R, W, T) similarity of patches and words
+    regions: Tensor  #: (I, K, W, T) similarity of regions and words
+    images: ImageSide  #: the image side
+    gates: Tensor  #: (W, T) of the words
+    word_mean: Tensor  #: (W, T)
+    salient_mean: Tensor  #: (W, T)
+    #: product of a tile and gates; in place where no gradient is recorded, which is three times as fast
     scale: Callable[[Tensor, Tensor], Tensor]
 
 
@@ -189,18 +153,14 @@ def pairwise_levels(
     activation: Callable[[Tensor], Tensor],
     tile_elements: int | None = None,
 ) -> Tensor:
-    """The levels of every image and caption, tile by tile.
+    """The levels (levels, I, T) of every image and caption, tile by tile.
 
     Args:
-        images: I images.
-        texts: T captions.
+        images, texts: I images and T captions.
         levels: names from `LEVELS`.
         activation: as `Matching.activation`.
         tile_elements: largest number of token similarities held at once (in training: above which tiles are
             recomputed in backward); None = by device.
-
-    Returns:
-        (levels, I, T).
     """
     if not len(images) or not len(texts):
         return images.rows.new_zeros(len(levels), len(images), len(texts))
@@ -231,14 +191,10 @@ def _block_levels(
 
 
 def reduce_tile(similarity: Tensor, images: ImageSide, texts: TextSide, levels: Sequence[str]) -> Tensor:
-    """The levels (levels, I, T) of a block from its token similarities.
+    """The levels (levels, I, T) of a block from its token similarities (I, R + K, W, T).
 
-    Args:
-        similarity: (I, R + K, W, T), words by position first, so that both maxima run over contiguous captions.
-            Overwritten where no gradient is recorded.
-        images: the block's I images.
-        texts: its T captions, W words each.
-        levels: names from `LEVELS`.
+    Words come by position first, so that both maxima run over contiguous captions. The similarities are overwritten
+    where no gradient is recorded.
     """
     patches, regions = similarity.split((images.gates.shape[1], images.region_mean.shape[1]), 1)
     scale = torch.mul if torch.is_grad_enabled() else Tensor.mul_
@@ -264,12 +220,7 @@ def _blocks(extents: Sequence[int], images: int, rows: int, elements: int) -> It
 
 
 def unit_vectors(features: Tensor, out: Tensor | None = None) -> Tensor:
-    """Unit vectors (..., D) in the dtype of the features, which is that of the product: half precision stays half.
-
-    Args:
-        features: (..., D).
-        out: written to, if given (and no gradient is recorded).
-    """
+    """Unit vectors (..., D) in the dtype of the features: half precision stays half. `out` takes them, if given."""
     values = precise(features)
     if out is None:
         return F.normalize(values, dim=-1).to(features.dtype)

@@ -54,19 +54,12 @@ ENTROPY_SIGNS = {"minimise": 1.0, "maximise": -1.0}
 
 @dataclass(frozen=True)
 class RegionState:
-    """What the regularisers read of a batch.
+    """What the regularisers read of a batch."""
 
-    Args:
-        regions: the regions' means and attention.
-        drawn: (N, K, D) the vectors that were scored.
-        logvar: (N, K, D); of width 0 without uncertainty.
-        target: (N, D) mean gated patch.
-    """
-
-    regions: Regions
-    drawn: Tensor
-    logvar: Tensor
-    target: Tensor
+    regions: Regions  #: the regions' means and attention
+    drawn: Tensor  #: (N, K, D) the vectors that were scored
+    logvar: Tensor  #: (N, K, D); of width 0 without uncertainty
+    target: Tensor  #: (N, D) mean gated patch
 
 
 def regularisers(config: GrmConfig) -> dict[str, Callable[[RegionState], Tensor]]:

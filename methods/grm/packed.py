@@ -24,12 +24,10 @@ from harness.similarity.reductions import precise, total_
 
 
 def image_rows(images: Fragments, scored: Tensor, with_regions: bool) -> Fragments:
-    """Patches and regions as the fragments of one item.
+    """Patches and regions of prepared images (I, R, D) as the fragments of one item; without regions, K = 0.
 
     Args:
-        images: prepared, features (I, R, D).
         scored: (I, R) bool, the patches that take part.
-        with_regions: whether a level reads the regions; else K = 0.
 
     Returns:
         Features (I, R + K, D), normalised, with the extras `gates` (I, R + K), 0 at the regions, and `patches` (I,),
@@ -48,33 +46,21 @@ def image_rows(images: Fragments, scored: Tensor, with_regions: bool) -> Fragmen
 
 @dataclass(frozen=True)
 class PackedTexts:
-    """What the levels need of the n captions of a group, with P words in all.
+    """What the levels need of the n captions of a group, with P words in all."""
 
-    Args:
-        items: the captions.
-        gates: (P,) of the words.
-        word_mean: (P,) weights of the mean over a caption's words.
-        salient_mean: (P,) the same over gated words; the gates are in it.
-    """
-
-    items: Group
-    gates: Tensor
-    word_mean: Tensor
-    salient_mean: Tensor
+    items: Group  #: the captions
+    gates: Tensor  #: (P,) of the words
+    word_mean: Tensor  #: (P,) weights of the mean over a caption's words
+    salient_mean: Tensor  #: (P,) the same over gated words; the gates are in it
 
 
 @dataclass(frozen=True)
 class PackedImages:
-    """What the levels need of c images of R patches and K regions each, the weights of the levels multiplied in.
+    """What the levels need of c images of R patches and K regions each, the weights of the levels multiplied in."""
 
-    Args:
-        gates: (c, R, 1) of the patches.
-        patch_mean: (c, R, 1) weights of the original level's mean over patches.
-        gated_mean: (c, R + K, 1) weights of the means over gated patches (their gates are in it) and over regions.
-    """
-
-    gates: Tensor
-    patch_mean: Tensor
+    gates: Tensor  #: (c, R, 1) of the patches
+    patch_mean: Tensor  #: (c, R, 1) weights of the original level's mean over patches
+    #: (c, R + K, 1) weights of the means over gated patches (their gates are in it) and over regions
     gated_mean: Tensor
 
 
@@ -84,14 +70,10 @@ class LevelsKernel:
 
     It computes what `levels` does, in fewer passes over the tile: the gate of an image's patch leaves the maximum
     over words, so that both maxima over words that read gated words come from one scaled tile.
-
-    Args:
-        weights: of the levels that rank, by name.
-        matching: how tokens and gates make a similarity.
     """
 
-    weights: Mapping[str, float]
-    matching: Matching
+    weights: Mapping[str, float]  #: of the levels that rank, by name
+    matching: Matching  #: how tokens and gates make a similarity
     swapped: bool = False
     tiles_in_use: int = 3
     multiplies: bool = False
@@ -101,7 +83,7 @@ class LevelsKernel:
         return FusedLevels(self) if fused.available(operands.device, operands.dtype) else self
 
     def left_side(self, items: Bucket, rows: Tensor) -> PackedImages:
-        """Gates and means of a tile's images; `rows` (c, R + K, D)."""
+        """`rows` (c, R + K, D)."""
         extras = items.extras()
         # One number for the bucket: K is the same for all images, or it follows from the number of patches.
         patches = int(extras["patches"][0])
@@ -115,7 +97,7 @@ class LevelsKernel:
         )
 
     def right_side(self, items: Group, columns: Tensor) -> PackedTexts:
-        """Gates and means of a group's words; `columns` (P, D)."""
+        """`columns` (P, D)."""
         found = [self._gates(part.extras()["gates"], columns) for part in items.parts]
         plain = [torch.full_like(gates, 1 / gates.shape[1]) for gates, _ in found]
         gates, salient = zip(*found, strict=True)
@@ -142,7 +124,6 @@ class LevelsKernel:
         return sum(of_rows, right.items.joined(lambda view: total_(view, -2), of_words))
 
     def finish(self, values: Tensor, right: PackedTexts) -> Tensor:
-        """(C, n) as it is."""
         return values
 
     def _weight(self, level: str) -> float:
@@ -161,16 +142,12 @@ def _weighted_sum(values: Tensor, weights: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class FusedLevels(fused.BothWays):
-    """`LevelsKernel` on a GPU, which reads the tile twice and writes nothing of its size.
+    """`LevelsKernel` on a GPU, which reads the tile twice and writes nothing of its size."""
 
-    Args:
-        levels: what it computes.
-    """
-
-    levels: LevelsKernel
+    levels: LevelsKernel  #: what it computes
 
     def left_side(self, items: Bucket, rows: Tensor) -> fused.LeftWeights:
-        """Gates and weights of a tile's images; `rows` (c, R + K, D)."""
+        """`rows` (c, R + K, D)."""
         images = self.levels.left_side(items, rows)
         patches = images.gates.shape[1]
         spare = (0, rows.shape[1] - patches)
@@ -182,7 +159,7 @@ class FusedLevels(fused.BothWays):
         )
 
     def right_side(self, items: Group, columns: Tensor) -> tuple[fused.AlignedColumns, fused.RightWeights]:
-        """Columns, gates and weights of a group's words; `columns` (P, D)."""
+        """`columns` (P, D)."""
         texts, weights = self.levels.right_side(items, columns), self.levels.weights
         gates, words, salient = (
             fused.aligned(items, values) for values in (texts.gates, texts.word_mean, texts.salient_mean)
@@ -195,5 +172,4 @@ class FusedLevels(fused.BothWays):
         )
 
     def activation(self, similarity: Tensor) -> Tensor:
-        """GRM's."""
         return self.levels.matching.activation(similarity)

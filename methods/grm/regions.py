@@ -1,6 +1,6 @@
 """GRM's regions: what the prompts gather from an image's gated patches, and how uncertain it is.
 
-Shape letters: N images, R patches, K regions, D width.
+Shape letters: N images, R patches, K regions, D width. Gated patches are (N, R, D) with mask (N, R).
 
 Source: GRM, AAAI 2026, eq. 2-6.
 """
@@ -19,38 +19,25 @@ from harness.methods.grm.gates import Generator
 
 @dataclass(frozen=True)
 class Regions:
-    """The regions of a batch of images.
+    """The regions of a batch of images."""
 
-    Args:
-        mean: (N, K, D).
-        mask: (N, K) bool; all True for prompts, the patches' mask where every patch is its own region.
-        attention: (N, R, K); the patches' weights in each region. Each column sums to 1; a padded patch weighs 0,
-            except in its own masked region where every patch is its own.
-        entropy: (N, K) nats, of each column of the attention.
-        spread: (N, K), L2 norm of each column of the attention: the sd of the region's noise in units of sigma.
-    """
-
-    mean: Tensor
-    mask: Tensor
+    mean: Tensor  #: (N, K, D)
+    mask: Tensor  #: (N, K) bool; all True for prompts, the patches' mask where every patch is its own region
+    #: (N, R, K) the patches' weights in each region; each column sums to 1. A padded patch weighs 0, except in its own
+    #: masked region where every patch is its own.
     attention: Tensor
-    entropy: Tensor
-    spread: Tensor
+    entropy: Tensor  #: (N, K) nats, of each column of the attention
+    spread: Tensor  #: (N, K), L2 norm of each column of the attention: the sd of the region's noise in units of sigma
 
 
 class RegionPrompts(nn.Module):
-    """K learned prompts that gather patches by normalised sigmoid attention.
-
-    Args:
-        count: K.
-        width: D.
-    """
+    """K = `count` learned prompts that gather patches by normalised sigmoid attention."""
 
     def __init__(self, count: int, width: int):
         super().__init__()
         self.prompts = nn.Parameter(torch.randn(count, width) * 0.02)  # the scale is lost in the normalisation
 
     def forward(self, patches: Tensor, mask: Tensor) -> Regions:
-        """Regions of gated patches (N, R, D) with mask (N, R)."""
         # Patches keep their length: between unit vectors every sigmoid lies in [0.27, 0.73], all regions near the mean.
         with full_precision(patches):
             logits = patches @ F.normalize(self.prompts, dim=-1).T.to(patches.dtype)
@@ -67,10 +54,9 @@ class RegionPrompts(nn.Module):
 
 
 class PatchRegions(nn.Module):
-    """No prompting: every patch is its own region. Owns no parameters."""
+    """No prompting: every patch is its own region, K = R. Owns no parameters."""
 
     def forward(self, patches: Tensor, mask: Tensor) -> Regions:
-        """Regions of gated patches (N, R, D) with mask (N, R); K = R."""
         own = torch.eye(patches.shape[1], dtype=patches.dtype, device=patches.device).expand(len(patches), -1, -1)
         return Regions(patches, mask, own, torch.zeros_like(patches[..., 0]), torch.ones_like(patches[..., 0]))
 

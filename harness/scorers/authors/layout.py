@@ -8,13 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class AuthorCheckpoints:
-    """A method whose authors save their models as SCAN's training script does, as most of its descendants do.
+    """A method whose authors save their models as SCAN's training script does, as most of its descendants do."""
 
-    Args:
-        options: each of the authors' options that decides a score -> our config name, and our word for each of their
-            values (None = the value as it is).
-        added_words: words that their training script appends to those of the vocabulary file.
-    """
-
+    #: Each of the authors' options that decides a score -> our config name, and our word for each of their values
+    #: (None = the value as it is).
     options: Mapping[str, tuple[str, Mapping[str, str] | None]]
-    added_words: tuple[str, ...] = ()
+    added_words: tuple[str, ...] = ()  #: words that their training script appends to those of the vocabulary file
