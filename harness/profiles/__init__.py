@@ -1,4 +1,1 @@
-"""What trained scorers cost where they would be used: scenarios, interleaved sampling, cascades, stored precision.
-
-Imports nothing heavy: reports read `harness.records.profile` without torch.
-"""
+"""Profiles: what trained scorers cost in use. Reports read `harness.records.profile`, which needs no torch."""

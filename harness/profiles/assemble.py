@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import stats
 
 from harness.measure.cost import MIB, parameters
-from harness.profiles import scenarios as make
 from harness.profiles import work
-from harness.profiles.cascade import Direction
-from harness.profiles.plan import DIRECTIONS
-from harness.profiles.points import Use
-from harness.profiles.scaling import extrapolate, growth
-from harness.profiles.subjects import Subject
-from harness.records.profile import Measure, Point, ScenarioResult
+from harness.profiles.index import DIRECTIONS, Direction
+from harness.profiles.scenarios import PAIRS, Queries, query_key
+from harness.profiles.uses import Use
+from harness.records.profile import Growth, Measure, Point, ScenarioResult
 
-#: (point, scenario) -> what was measured; the empty point is the machine.
-Key = tuple[str, str]
+#: (use, scenario) -> what was measured; the empty use is the machine.
+Results = Mapping[tuple[str, str], ScenarioResult]
 
 
 def point_of(
     use: Use,
     metrics: Mapping[str, float],
-    results: Mapping[Key, ScenarioResult],
-    memory: Mapping[Key, Mapping[str, float]],
-    index: Mapping[str, tuple[float, float]],
+    results: Results,
+    bytes_per_item: Mapping[Direction, float],
     galleries: Sequence[int],
     reference: int,
 ) -> Point:
@@ -34,90 +33,103 @@ def point_of(
         use: the point.
         metrics: its accuracy.
         results: of all points' scenarios.
-        memory: peaks, MiB, likewise.
-        index: bytes an image and a caption by point.
+        bytes_per_item: what its index keeps, by direction.
         galleries: sizes that were asked for; those that were not measured are extrapolated.
         reference: gallery of the points.
     """
-    own = {
-        scenario: result.model_copy(update={"memory": dict(memory[key, scenario])})
-        for (key, scenario), result in results.items()
-        if key == use.key
-    }
+    own = {scenario: result for (key, scenario), result in results.items() if key == use.key}
     if use.coarse is not None and not own:  # nothing is left out: the fine scorer alone
-        own = {make.query_key(d, reference): _borrowed(results, memory, use, d, reference) for d in DIRECTIONS}
+        own = {key: results[use.trained.key, key] for key in (query_key(d, reference) for d in DIRECTIONS)}
     growths = {}
-    if use.kind == "base":
-        for direction in DIRECTIONS:
-            latency = {
-                r.gallery: r.whole.p50 for key, r in own.items() if key.startswith(f"query {direction}") and r.gallery
-            }
-            fitted = growth(latency)
-            if fitted is not None:
-                growths[direction] = fitted
-            own |= _beyond(direction, latency, galleries)
-    bytes_image, bytes_text = index[use.key]
-    involved = [use.subject] if use.coarse is None else [use.coarse, use.subject]
-    weights = sum(_weights_mib(subject) for subject in involved)
-    working = own[make.query_key("t2i", reference)].memory.get("working_mib")
+    for direction in DIRECTIONS if use.kind == "base" else ():
+        queries = [result for key, result in own.items() if key.startswith(f"query {direction}")]
+        latency = {result.gallery: result.whole.p50 for result in queries if result.gallery}
+        fitted = growth(latency)
+        if fitted is not None:
+            growths[direction] = fitted
+        for size in galleries:
+            ms = extrapolate(latency, size) if size > max(latency) else None
+            if ms is not None:
+                whole = Measure(samples=0, p50=ms, extrapolated=True)
+                own[query_key(direction, size)] = ScenarioResult(whole=whole, gallery=size)
+    involved = [use.trained] if use.coarse is None else [use.coarse, use.trained]
+    tensors = itertools.chain(*([*t.scorer.parameters(), *t.scorer.buffers()] for t in involved))
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors) / MIB
+    working = own[query_key("t2i", reference)].memory.get("working_mib")
     return Point(
         key=use.key,
         label=use.key,
         kind=use.kind,
-        base=use.subject.key,
+        base=use.trained.key,
         settings=use.settings,
-        run_ids=tuple(subject.record.run_id for subject in involved),
+        run_ids=tuple(trained.record.run_id for trained in involved),
         metrics=dict(metrics),
         scenarios=own,
         growth=growths,
-        index_bytes_per_image=bytes_image,
-        index_bytes_per_text=bytes_text,
-        memory_mib=None if working is None else weights + reference * bytes_image / MIB + working,
+        index_bytes_per_image=bytes_per_item["t2i"],
+        index_bytes_per_text=bytes_per_item["i2t"],
+        memory_mib=None if working is None else weights + reference * bytes_per_item["t2i"] / MIB + working,
         sizes=_sizes(use, own),
     )
 
 
-def _borrowed(
-    results: Mapping[Key, ScenarioResult],
-    memory: Mapping[Key, Mapping[str, float]],
-    use: Use,
-    direction: Direction,
-    reference: int,
-) -> ScenarioResult:
-    key = (use.subject.key, make.query_key(direction, reference))
-    return results[key].model_copy(update={"memory": dict(memory[key])})
-
-
-def _beyond(direction: Direction, latency: Mapping[int, float], sizes: Sequence[int]) -> dict[str, ScenarioResult]:
-    """The sizes that were not measured, extrapolated and marked so."""
-    made = {}
-    for size in sizes:
-        if size > max(latency):
-            value = extrapolate(latency, size)
-            if value is not None:
-                whole = Measure(samples=0, p50=value, extrapolated=True)
-                made[make.query_key(direction, size)] = ScenarioResult(whole=whole, gallery=size)
-    return made
-
-
 def _sizes(use: Use, own: Mapping[str, ScenarioResult]) -> dict[str, float]:
     """Parameters, operations and achieved rates; what cannot be counted is absent."""
-    subject = use.subject
-    found = parameters(subject.scorer)
+    found = parameters(use.trained.scorer)
     if use.coarse is not None:
         extra = parameters(use.coarse.scorer)
         return {key: value + extra[key] for key, value in found.items()}
-    counts: dict[str, Any] = {"pair_flops": work.pair_flops(subject.scorer, use.images, use.texts)}
+    counts = {"pair_flops": work.pair_flops(use.trained.scorer, use.images, use.texts)}
     if use.kind == "base":
-        for key, direction in (("encode_image_flops", "i2t"), ("encode_text_flops", "t2i")):
-            encode: Callable[[int], object] = make.Queries(subject, direction).encode  # type: ignore[arg-type]
-            counts[key] = work.flops(lambda encode=encode: encode(0))  # type: ignore[misc]
-    rate = own[make.PAIRS].per_second("pairs")
+        image, text = Queries(use.trained, "i2t"), Queries(use.trained, "t2i")
+        counts["encode_image_flops"] = work.flops(lambda: image.encode(0))
+        counts["encode_text_flops"] = work.flops(lambda: text.encode(0))
     if counts["pair_flops"]:
-        counts["achieved_gflops"] = counts["pair_flops"] * rate / 1e9
+        counts["achieved_gflops"] = counts["pair_flops"] * own[PAIRS].per_second("pairs") / 1e9
     return found | {key: float(value) for key, value in counts.items() if value is not None}
 
 
-def _weights_mib(subject: Subject) -> float:
-    tensors = [*subject.scorer.parameters(), *subject.scorer.buffers()]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / MIB
+def growth(latency: Mapping[int, float], confidence: float = 0.95) -> Growth | None:
+    """Fit ms ~ gallery ** exponent by least squares of the logarithms.
+
+    Args:
+        latency: ms by gallery size, all positive.
+        confidence: of the exponent's interval.
+
+    Returns:
+        The exponent with its t interval over n - 2 degrees of freedom; None with fewer than two sizes.
+
+    >>> round(growth({1_000: 2.0, 10_000: 20.0}).exponent, 6)
+    1.0
+    """
+    sizes = sorted(latency)
+    if len(sizes) < 2:
+        return None
+    x, y = np.log(sizes), np.log([latency[size] for size in sizes])
+    if len(sizes) < 3:
+        return Growth(exponent=float(np.polyfit(x, y, 1)[0]), sizes=tuple(sizes))
+    (slope, _), covariance = np.polyfit(x, y, 1, cov=True)
+    half = stats.t.ppf(0.5 + confidence / 2, len(sizes) - 2) * np.sqrt(covariance[0, 0])
+    return Growth(exponent=float(slope), low=float(slope - half), high=float(slope + half), sizes=tuple(sizes))
+
+
+def extrapolate(latency: Mapping[int, float], size: int) -> float | None:
+    """Latency of a larger gallery, on the line through the last two sizes that were measured (logarithms of both).
+
+    Args:
+        latency: ms by measured gallery size.
+        size: larger than all of them.
+
+    Returns:
+        Milliseconds, never fewer than the largest gallery took; None with fewer than two sizes. The last two alone, since
+        a fixed cost per query bends the small end.
+
+    >>> round(extrapolate({1_000: 5.0, 5_000: 10.0, 25_000: 50.0}, 100_000), 6)
+    200.0
+    """
+    sizes = sorted(latency)
+    if len(sizes) < 2:
+        return None
+    low, high = sizes[-2:]
+    slope = float(np.log(latency[high] / latency[low]) / np.log(high / low))
+    return latency[high] * (size / high) ** max(slope, 0.0)

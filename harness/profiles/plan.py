@@ -1,4 +1,4 @@
-"""What is measured: galleries as large as time and memory allow, and every scenario of every point."""
+"""What is measured: galleries as large as time and memory allow, and the queries of every use."""
 
 from __future__ import annotations
 
@@ -9,26 +9,22 @@ import torch
 
 from harness.errors import InvalidSpec
 from harness.fragments import Fragments
-from harness.profiles import scenarios as make
-from harness.profiles import session
-from harness.profiles.cascade import ApproximateShortlist, Direction, ExactShortlist, Shortlist
-from harness.profiles.galleries import bytes_an_item, resampled
-from harness.profiles.points import Use, cascade_of
-from harness.profiles.session import Scenario
-from harness.profiles.stored import StoredIndex, store
-from harness.profiles.subjects import Subject
-from harness.runs.planning import open_dataset
+from harness.measure.cost import index_bytes
+from harness.profiles import scenarios
+from harness.profiles.cascade import ApproximateShortlist, Cascade, ExactShortlist, Shortlist
+from harness.profiles.index import DIRECTIONS, Direction, StoredIndex, resampled, store
+from harness.profiles.session import Scenario, pilot
+from harness.profiles.trained import TrainedScorer
+from harness.profiles.uses import Use
 from harness.scoring.memory import default_budget, free_memory
 
-DIRECTIONS: tuple[Direction, ...] = ("t2i", "i2t")
 #: One call of a scenario may take this share of the measuring time; a larger gallery is extrapolated.
 SHARE_OF_A_CALL = 1 / 100
-#: What the queries of all points at the reference gallery may take of it.
+#: Share of the measuring time that the queries of all points at the reference gallery may take.
 SHARE_OF_POINTS = 0.6
 #: Share of the free memory that all galleries together may take.
 SHARE_OF_MEMORY = 0.5
 LARGEST_GALLERY = 100_000_000
-SIDES = {"t2i": "images", "i2t": "captions"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +39,9 @@ class ProfileOptions:
         gallery: reference size of the points; a smaller one of `galleries` is taken where this does not fit.
         cascades: (coarse, fine) pairs; None = every global scorer for every fine-grained one, () = none.
         ann: shortlists by an approximate index.
+
+    Raises:
+        InvalidSpec: a gallery size below 2 or above `LARGEST_GALLERY`.
     """
 
     seconds: float = 180.0
@@ -57,137 +56,107 @@ class ProfileOptions:
         if not self.galleries or min(self.galleries) < 2:
             raise InvalidSpec(f"gallery sizes must be at least 2, got {list(self.galleries)}")
         if max(self.galleries) > LARGEST_GALLERY:
-            raise InvalidSpec(f"gallery sizes reach {LARGEST_GALLERY:,}, got {max(self.galleries):,}")
+            raise InvalidSpec(f"gallery sizes must be at most {LARGEST_GALLERY:,}, got {max(self.galleries):,}")
 
 
 @dataclass(eq=False)
 class Bench:
-    """A subject with its galleries.
+    """The galleries of a trained scorer.
 
     Args:
-        subject: the trained scorer.
         galleries: by direction, of the largest size that is measured.
         sizes: measured sizes by direction.
-        budget: bytes a block may take, found out once: asking the system takes longer than a small query.
+        budget: bytes per block, determined once: asking the system takes longer than a small query.
     """
 
-    subject: Subject
     galleries: dict[Direction, Fragments]
     sizes: dict[Direction, list[int]]
     budget: int
 
 
-def plan(
-    subjects: Sequence[Subject], uses: Sequence[Use], options: ProfileOptions, device: torch.device
+def benches_for(
+    scorers: Sequence[TrainedScorer], uses: Sequence[Use], options: ProfileOptions, device: torch.device
 ) -> tuple[dict[str, Bench], int]:
-    """Galleries as large as time and memory allow, and the reference size that every point can be measured at."""
+    """Galleries by scorer, as large as time and memory allow, and the reference size that every point fits."""
     sizes = sorted(options.galleries)
     free = free_memory() if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]
-    share = SHARE_OF_MEMORY * free / (2 * len(subjects))
+    share = SHARE_OF_MEMORY * free / (2 * len(scorers))
     budget = default_budget(device)
     longest = 1000 * options.seconds * SHARE_OF_A_CALL
-    pilots: dict[str, dict[Direction, float]] = {}
-    largest: dict[str, dict[Direction, int]] = {}
-    for subject in subjects:
+    pilot_ms: dict[str, float] = {}
+    fitting: dict[str, dict[Direction, list[int]]] = {}
+    for trained in scorers:
         for direction in DIRECTIONS:
-            side = subject.images if direction == "t2i" else subject.texts
-            small = StoredIndex(resampled(side, sizes[0]))
-            one = make.query(make.Queries(subject, direction), small, "float32", budget)
-            ms = session.pilot(one, device)
-            fitting = [
+            side = trained.gallery(direction)
+            smallest = StoredIndex(resampled(side, sizes[0]))
+            ms = pilot(scenarios.query(scenarios.Queries(trained, direction), smallest, "float32", budget), device)
+            largest = max(
                 size
                 for size in sizes
-                if size == sizes[0] or (ms * size / sizes[0] <= longest and size * bytes_an_item(side) <= share)
-            ]
-            pilots.setdefault(subject.key, {})[direction] = ms
-            largest.setdefault(subject.key, {})[direction] = max(fitting)
-    reference = _reference(uses, pilots, largest, sizes, options)
-    benches = {}
-    for subject in subjects:
-        tops = largest[subject.key]
-        galleries = {d: resampled(subject.images if d == "t2i" else subject.texts, tops[d]) for d in DIRECTIONS}
-        measured = {d: [size for size in sizes if size <= tops[d]] for d in DIRECTIONS}
-        benches[subject.key] = Bench(subject, galleries, measured, budget)
-    return benches, reference
-
-
-def _reference(
-    uses: Sequence[Use],
-    pilots: Mapping[str, Mapping[Direction, float]],
-    largest: Mapping[str, Mapping[Direction, int]],
-    sizes: Sequence[int],
-    options: ProfileOptions,
-) -> int:
-    possible = min(min(tops.values()) for tops in largest.values())
+                if size == sizes[0] or (ms * size / sizes[0] <= longest and size * index_bytes(side) <= share)
+            )
+            pilot_ms[trained.key] = pilot_ms.get(trained.key, 0.0) + ms
+            fitting.setdefault(trained.key, {})[direction] = [size for size in sizes if size <= largest]
+    benches = {
+        trained.key: Bench(
+            {d: resampled(trained.gallery(d), fitting[trained.key][d][-1]) for d in DIRECTIONS},
+            fitting[trained.key],
+            budget,
+        )
+        for trained in scorers
+    }
+    possible = min(measured[-1] for by_direction in fitting.values() for measured in by_direction.values())
     # A base is timed as a whole and in parts, the other uses of its weights as a whole.
-    smallest_ms = sum(
-        sum(pilots[use.subject.key].values()) * (2 if use.kind == "base" else 1) for use in uses if use.coarse is None
-    )
-    for size in sorted(sizes, reverse=True):
+    smallest_ms = sum(pilot_ms[u.trained.key] * (2 if u.kind == "base" else 1) for u in uses if u.coarse is None)
+    for size in reversed(sizes):
         takes = smallest_ms * size / sizes[0] * options.rounds
         if size <= min(possible, options.gallery) and takes <= 1000 * options.seconds * SHARE_OF_POINTS:
-            return size
-    return sizes[0]
+            return benches, size
+    return benches, sizes[0]
 
 
 def queries_of(
     use: Use, benches: Mapping[str, Bench], reference: int, ann: bool = False
-) -> tuple[list[Scenario], tuple[float, float]]:
-    """The queries of a point, and its index bytes an image and a caption.
+) -> tuple[list[Scenario], dict[Direction, float]]:
+    """The queries of a use, and what its index keeps of an item, in bytes, by direction.
 
     Args:
         use: the point.
-        benches: of all subjects.
+        benches: by scorer.
         reference: gallery of the points; a base is asked at every size.
         ann: cascades shortlist by an approximate index.
     """
-    return (
-        _of_use(use, benches[use.subject.key], reference)
-        if use.coarse is None
-        else _of_cascade(use, benches, reference, ann)
-    )
-
-
-def training_and_encoding(use: Use) -> list[Scenario]:
-    """What is measured once a subject."""
-    return make.base_scenarios(use.subject, open_dataset(use.subject.spec.dataset).split("train"))
-
-
-def _of_use(use: Use, bench: Bench, reference: int) -> tuple[list[Scenario], tuple[float, float]]:
-    """Queries of a point that is no cascade: at the reference gallery, of a base at every size."""
-    own = [make.pairs(use.subject.scorer, use.images, use.texts, use.precision, bench.budget)]
-    bytes_each = []
+    if use.coarse is not None:
+        return _of_cascade(use, use.coarse, benches, reference, ann)
+    bench, base = benches[use.trained.key], use.kind == "base"
+    timed, bytes_per_item = [scenarios.pairs(use, bench.budget)], {}
     for direction in DIRECTIONS:
-        side = use.images if direction == "t2i" else use.texts
-        queries = make.Queries(use.subject, direction, use.prune_query("words" if direction == "t2i" else "patches"))
-        if use.kind == "base":
-            galleries = [bench.galleries[direction][:size] for size in bench.sizes[direction]]
-        elif use.kind == "pruned":
-            galleries = [resampled(side, reference)]
-        else:
-            galleries = [bench.galleries[direction][:reference]]
-        indices = [store(gallery, use.precision) for gallery in galleries]
-        own += [make.query(queries, index, use.precision, bench.budget, apart=use.kind == "base") for index in indices]
-        bytes_each.append(indices[0].bytes / len(indices[0]))
-    return own, (bytes_each[0], bytes_each[1])
+        # Pruned items are others than those of the bench.
+        whole = resampled(use.gallery(direction), reference) if use.kind == "pruned" else bench.galleries[direction]
+        sizes = bench.sizes[direction] if base else [reference]
+        indices = [store(whole[:size], use.precision) for size in sizes]
+        queries = scenarios.Queries(use.trained, direction, use.prune_query(direction))
+        timed += [scenarios.query(queries, index, use.precision, bench.budget, apart=base) for index in indices]
+        bytes_per_item[direction] = indices[0].bytes_per_item
+    return timed, bytes_per_item
 
 
 def _of_cascade(
-    use: Use, benches: Mapping[str, Bench], reference: int, ann: bool
-) -> tuple[list[Scenario], tuple[float, float]]:
-    """Queries through a cascade; one that leaves nothing out is its fine scorer and is not timed again."""
-    assert use.coarse is not None
-    coarse, fine = benches[use.coarse.key], benches[use.subject.key]
-    own, bytes_each = [], []
+    use: Use, coarse: TrainedScorer, benches: Mapping[str, Bench], reference: int, ann: bool
+) -> tuple[list[Scenario], dict[Direction, float]]:
+    """A cascade that leaves nothing out is its fine scorer and is not timed again."""
+    timed, bytes_per_item = [], {}
+    bench = benches[use.trained.key]
     for direction in DIRECTIONS:
-        coarse_gallery = coarse.galleries[direction][:reference]
-        fine_gallery = fine.galleries[direction][:reference]
-        bytes_each.append(bytes_an_item(coarse_gallery) + bytes_an_item(fine_gallery))
-        cascade = cascade_of(use, reference)
-        if cascade.k < reference:
-            first, second = make.Queries(use.coarse, direction), make.Queries(use.subject, direction)
-            shortlist: Shortlist = ExactShortlist(use.coarse.scorer, coarse_gallery, direction, coarse.budget)
-            if ann:
-                shortlist = ApproximateShortlist(use.coarse.scorer, coarse_gallery, direction, first.encode(0))
-            own.append(make.cascade_query(cascade, first, second, shortlist, fine_gallery, fine.budget))
-    return own, (bytes_each[0], bytes_each[1])
+        coarse_gallery = benches[coarse.key].galleries[direction][:reference]
+        gallery = bench.galleries[direction][:reference]
+        bytes_per_item[direction] = index_bytes(coarse_gallery) + index_bytes(gallery)
+        if not 0 < use.k < reference:
+            continue
+        first, second = (scenarios.Queries(trained, direction) for trained in (coarse, use.trained))
+        shortlist: Shortlist = ExactShortlist(coarse.scorer, coarse_gallery, direction, bench.budget)
+        if ann:
+            shortlist = ApproximateShortlist(coarse.scorer, coarse_gallery, direction, first.encode(0))
+        cascade = Cascade(shortlist, use.trained.scorer, gallery, direction, use.k, bench.budget)
+        timed.append(scenarios.cascade_query(cascade, first, second))
+    return timed, bytes_per_item

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +18,11 @@ from torch import Tensor
 
 from harness.datasets.base import Split
 from harness.fragments import Fragments
-from harness.profiles.cascade import Cascade, Direction, Found, Shortlist
+from harness.profiles.cascade import Cascade
+from harness.profiles.index import Direction, Precision, StoredIndex, store, stored_scores
 from harness.profiles.session import Scenario
-from harness.profiles.stored import Precision, StoredIndex, store, stored_scores
-from harness.profiles.subjects import Subject
-from harness.scorer import Scorer
+from harness.profiles.trained import TrainedScorer
+from harness.profiles.uses import Use
 from harness.scoring import similarity_matrix
 from harness.training.loop import training_step
 
@@ -31,9 +31,7 @@ BEST = 10
 #: What the offline scenario indexes and scores at most: (images, captions).
 OFFLINE = (256, 1280)
 BATCH = 64
-ENCODE_IMAGE, ENCODE_TEXT = "encode one image", "encode one caption"
-ENCODE_IMAGES, ENCODE_TEXTS = "encode a batch of images", "encode a batch of captions"
-TRAIN, OFFLINE_ALL, PAIRS = "training step", "offline", "score pairs"
+PAIRS = "score pairs"
 
 
 def query_key(direction: Direction, gallery: int) -> str:
@@ -43,130 +41,103 @@ def query_key(direction: Direction, gallery: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """Captions or images that are asked in turn, and how one of them is encoded.
+    """Captions (`t2i`) or images (`i2t`) that are asked in turn, and how one of them is encoded.
 
     Args:
-        subject: whose encoder.
-        direction: `t2i`: captions are asked.
-        prune: what is taken away of the encoder's fragments; None = nothing.
+        trained: whose encoder.
+        direction: what is asked.
+        prune: what the encoder's fragments go through; None = nothing is pruned.
     """
 
-    subject: Subject
+    trained: TrainedScorer
     direction: Direction
     prune: Callable[[Fragments], Fragments] | None = None
 
     def encode(self, number: int) -> Fragments:
         """Encode the query of a sample; the same number is the same query."""
-        subject = self.subject
-        scorer, device = subject.scorer, subject.scorer.device
-        if self.direction == "i2t":
-            row = _shuffled(len(subject.pixels_or_regions))[number % len(subject.pixels_or_regions)]
-            raw = scorer.encoders[0](_row(subject.pixels_or_regions, row).to(device))
-            return scorer.prepare_images(self.prune(raw) if self.prune else raw)
-        row = _shuffled(len(subject.tokens))[number % len(subject.tokens)]
-        raw = scorer.encoders[1](subject.tokens[slice(row, row + 1)].to(device))
-        return scorer.prepare_texts(self.prune(raw) if self.prune else raw)
-
-
-def base_scenarios(subject: Subject, train: Split) -> list[Scenario]:
-    """Encoding, training step and offline of a subject."""
-    scorer, device = subject.scorer, subject.scorer.device
-    one_image, one_text = Queries(subject, "i2t"), Queries(subject, "t2i")
-    images = subject.pixels_or_regions[:BATCH].to(device)
-    texts = subject.tokens[:BATCH].to(device)
-    recipe = subject.spec.training.model_copy(update={"epochs": max(1, subject.spec.training.epochs)})
-    step = training_step(copy.deepcopy(scorer), train, recipe, subject.spec.seed)
-    return [
-        Scenario(ENCODE_IMAGE, [("encode", one_image.encode)], {"images": 1}),
-        Scenario(ENCODE_TEXT, [("encode", one_text.encode)], {"captions": 1}),
-        Scenario(ENCODE_IMAGES, [("encode", lambda _: scorer.encode_images(images))], {"images": len(images)}),
-        Scenario(ENCODE_TEXTS, [("encode", lambda _: scorer.encode_texts(texts))], {"captions": len(texts)}),
-        Scenario(TRAIN, [("step", _with_gradients(step))], {"pairs": recipe.batch_size}),
-        offline(subject),
-    ]
-
-
-def offline(subject: Subject) -> Scenario:
-    """Index a gallery and score all pairs: images, captions, then every pair of them."""
-    scorer, device = subject.scorer, subject.scorer.device
-    rows, columns = min(len(subject.pixels_or_regions), OFFLINE[0]), min(len(subject.tokens), OFFLINE[1])
-    images, tokens = subject.pixels_or_regions[:rows], subject.tokens[:columns]
-
-    def encode_images(_: int) -> Fragments:
-        return Fragments.cat([scorer.encode_images(images[s : s + BATCH].to(device)) for s in range(0, rows, BATCH)])
-
-    def encode_texts(encoded: Fragments) -> tuple[Fragments, Fragments]:
-        parts = [scorer.encode_texts(tokens[s : s + BATCH].to(device)) for s in range(0, columns, BATCH)]
-        return encoded, Fragments.cat(parts)
-
-    def score(sides: tuple[Fragments, Fragments]) -> Tensor:
-        return similarity_matrix(scorer, *sides)
-
-    stages: Sequence[tuple[str, Callable[[Any], Any]]] = (
-        ("encode images", encode_images),
-        ("encode captions", encode_texts),
-        ("score", score),
-    )
-    return Scenario(OFFLINE_ALL, stages, {"images": rows, "captions": columns, "pairs": rows * columns})
-
-
-def pairs(scorer: Scorer, images: Fragments, texts: Fragments, precision: Precision, budget: int) -> Scenario:
-    """Scoring of encoded pairs at a precision, as a point of the throughput chart."""
-    index, queries = store(images[: OFFLINE[0]], precision), texts[: OFFLINE[1]]
-
-    def score(_: int) -> Tensor:
-        return stored_scores(scorer, queries, index, "t2i", precision, budget)
-
-    return Scenario(PAIRS, [("score", score)], {"pairs": len(index) * len(queries)})
-
-
-def query(queries: Queries, index: StoredIndex, precision: Precision, budget: int, apart: bool = True) -> Scenario:
-    """One query against a gallery: encode it, score the gallery, take the best."""
-    scorer, direction = queries.subject.scorer, queries.direction
-
-    def score(encoded: Fragments) -> Tensor:
-        return stored_scores(scorer, encoded, index, direction, precision, budget)[0]
-
-    stages = (("encode", queries.encode), ("score", score), ("best", _best))
-    return Scenario(query_key(direction, len(index)), stages, gallery=len(index), apart=apart)
-
-
-def cascade_query(
-    cascade: Cascade, coarse: Queries, fine: Queries, shortlist: Shortlist, gallery: Fragments, budget: int
-) -> Scenario:
-    """One query through a cascade: both encoders, the shortlist, the second look."""
-    direction = fine.direction
-
-    def shortlisted(number: int) -> tuple[int, Tensor]:
-        return number, shortlist(coarse.encode(number), cascade.k)
-
-    def rerank(state: tuple[int, Tensor]) -> Found:
-        number, rows = state
-        return cascade.rerank(fine.encode(number), rows, gallery, direction, budget)
-
-    stages = (("encode and shortlist", shortlisted), ("encode and re-rank", rerank))
-    return Scenario(query_key(direction, len(gallery)), cast(Any, stages), gallery=len(gallery))
-
-
-def _best(scores: Tensor) -> Tensor:
-    return torch.topk(scores, min(BEST, len(scores))).indices
-
-
-def _with_gradients(step: Callable[[int], object]) -> Callable[[int], object]:
-    """A session runs without gradients; a training step needs them."""
-
-    def run(number: int) -> object:
-        with torch.enable_grad():
-            return step(number)
-
-    return run
-
-
-def _row(batch: Tensor | Fragments, row: int) -> Tensor | Fragments:
-    return batch[row : row + 1]
+        scorer = self.trained.scorer
+        images = self.direction == "i2t"
+        inputs: Any = self.trained.image_inputs if images else self.trained.tokens
+        row = _shuffled(len(inputs))[number % len(inputs)]
+        raw = scorer.encoders[0 if images else 1](inputs[row : row + 1].to(scorer.device))
+        raw = self.prune(raw) if self.prune else raw
+        return scorer.prepare_images(raw) if images else scorer.prepare_texts(raw)
 
 
 @functools.cache
 def _shuffled(count: int) -> list[int]:
     """A fixed random order, so that short samples meet queries of all lengths."""
     return np.random.default_rng(0).permutation(count).tolist()
+
+
+def training_and_encoding(trained: TrainedScorer, train: Split) -> list[Scenario]:
+    """What is measured once per scorer: encoding, training step and offline."""
+    scorer, device = trained.scorer, trained.scorer.device
+    images, texts = trained.image_inputs[:BATCH].to(device), trained.tokens[:BATCH].to(device)
+    recipe = trained.spec.training.model_copy(update={"epochs": max(1, trained.spec.training.epochs)})
+    step = torch.enable_grad()(training_step(copy.deepcopy(scorer), train, recipe, trained.spec.seed))
+    one_image, one_text = (Queries(trained, direction).encode for direction in ("i2t", "t2i"))
+    return [
+        Scenario("encode one image", [("encode", one_image)], {"images": 1}),
+        Scenario("encode one caption", [("encode", one_text)], {"captions": 1}),
+        Scenario(
+            "encode a batch of images", [("encode", lambda _: scorer.encode_images(images))], {"images": len(images)}
+        ),
+        Scenario(
+            "encode a batch of captions", [("encode", lambda _: scorer.encode_texts(texts))], {"captions": len(texts)}
+        ),
+        Scenario("training step", [("step", step)], {"pairs": recipe.batch_size}),
+        _offline(trained),
+    ]
+
+
+def _offline(trained: TrainedScorer) -> Scenario:
+    """Index a gallery and score all pairs: images, captions, then every pair of them."""
+    scorer = trained.scorer
+    images, tokens = trained.image_inputs[: OFFLINE[0]], trained.tokens[: OFFLINE[1]]
+    rows, columns = len(images), len(tokens)
+
+    def encoded(encode: Callable[[Any], Fragments], inputs: Any) -> Fragments:
+        starts = range(0, len(inputs), BATCH)
+        return Fragments.cat([encode(inputs[s : s + BATCH].to(scorer.device)) for s in starts])
+
+    stages = (
+        ("encode images", lambda _: encoded(scorer.encode_images, images)),
+        ("encode captions", lambda done: (done, encoded(scorer.encode_texts, tokens))),
+        ("score", lambda sides: similarity_matrix(scorer, *sides)),
+    )
+    return Scenario("offline", stages, {"images": rows, "captions": columns, "pairs": rows * columns})
+
+
+def pairs(use: Use, budget: int) -> Scenario:
+    """Scoring of encoded pairs, as a point of the throughput chart."""
+    index, queries = store(use.images[: OFFLINE[0]], use.precision), use.texts[: OFFLINE[1]]
+
+    def score(_: int) -> Tensor:
+        return stored_scores(use.trained.scorer, queries, index, "t2i", use.precision, budget)
+
+    return Scenario(PAIRS, [("score", score)], {"pairs": len(index) * len(queries)})
+
+
+def query(queries: Queries, index: StoredIndex, precision: Precision, budget: int, apart: bool = True) -> Scenario:
+    """One query against a gallery: encode it, score the gallery, take the best."""
+    scorer, direction = queries.trained.scorer, queries.direction
+
+    def score(encoded: Fragments) -> Tensor:
+        return stored_scores(scorer, encoded, index, direction, precision, budget)[0]
+
+    def best(scores: Tensor) -> Tensor:
+        return torch.topk(scores, min(BEST, len(scores))).indices
+
+    stages = (("encode", queries.encode), ("score", score), ("best", best))
+    return Scenario(query_key(direction, len(index)), stages, gallery=len(index), apart=apart)
+
+
+def cascade_query(cascade: Cascade, coarse: Queries, fine: Queries) -> Scenario:
+    """One query through a cascade: both encoders, the shortlist, the second look."""
+    stages = (
+        ("encode and shortlist", lambda number: (number, cascade.shortlisted(coarse.encode(number)))),
+        ("encode and re-rank", lambda state: cascade.reranked(fine.encode(state[0]), state[1])),
+    )
+    gallery = len(cascade.gallery)
+    return Scenario(query_key(cascade.direction, gallery), stages, gallery=gallery)

@@ -1,4 +1,4 @@
-"""Taking samples: scenarios as chains of stages, sampled in interleaved rounds so that a drifting machine hurts all alike.
+"""Sampling: scenarios are timed in interleaved rounds, so that a drifting machine hurts all alike.
 
 Each sample times the whole chain as one piece, then the stages one by one, with the device synchronised at every reading
 of the clock; the order of the two alternates, so that neither always finds warm caches.
@@ -21,9 +21,9 @@ from harness.records.profile import Measure, ScenarioResult
 FEWEST_FOR_P99 = 1000
 WARMUP_CALLS = 2
 #: After the rates are known, samples are limited by the time of a cell and by this.
-FEWEST_A_ROUND = 1
-
-Progress = Callable[[int, int], None]
+FEWEST_PER_ROUND = 1
+#: Shorter spans say nothing about other processes: the kernel counts in hundredths of a second.
+SHORTEST_LOAD_MS = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +57,52 @@ class Scenario:
         return [name for name, _ in self.stages] if self.apart and len(self.stages) > 1 else []
 
 
-@dataclass(eq=False)
 class _Cell:
-    """A scenario with the samples taken so far, a list a round."""
+    """A scenario with the samples taken so far, one list per round."""
 
-    scenario: Scenario
-    pilot_ms: float
-    whole: list[list[float]] = field(default_factory=list)
-    parts: dict[str, list[list[float]]] = field(default_factory=dict)
-    other_cpu: list[float] = field(default_factory=list)
+    def __init__(self, scenario: Scenario, device: torch.device | str):
+        self.scenario, self.device = scenario, device
+        self.ms_per_sample = pilot(scenario, device) * (2 if scenario.parts else 1)
+        self.whole: list[list[float]] = []
+        self.parts: dict[str, list[list[float]]] = {name: [] for name in scenario.parts}
+        self.other_cpu: list[float] = []
+
+    def sample(self, count: int) -> None:
+        """One round. The same sample numbers in every round, so that rounds can be compared."""
+        for rounds in (self.whole, *self.parts.values()):
+            rounds.append([])
+        takes = [self._take_whole, self._take_parts] if self.parts else [self._take_whole]
+        with no_garbage_collection(), other_load() as load:
+            for number in range(count):
+                for take in takes if number % 2 == 0 else reversed(takes):
+                    take(number)
+        if sum(self.whole[-1]) > SHORTEST_LOAD_MS:
+            self.other_cpu += load.values()
+
+    def _take_whole(self, number: int) -> None:
+        with Stopwatch(self.device) as watch:
+            self.scenario(number)
+        self.whole[-1].append(watch.ms)
+
+    def _take_parts(self, number: int) -> None:
+        value: Any = number
+        for name, stage in self.scenario.stages:
+            with Stopwatch(self.device) as watch:
+                value = stage(value)
+            self.parts[name][-1].append(watch.ms)
+
+    def result(self) -> ScenarioResult:
+        ratio = None
+        if self.parts:  # against the whole that was timed beside it, so that a machine that slows down says nothing
+            sums = np.sum([np.concatenate(rounds) for rounds in self.parts.values()], axis=0)
+            ratio = float(np.median(sums / np.concatenate(self.whole)))
+        return ScenarioResult(
+            whole=summary(self.whole, self.other_cpu),
+            parts={name: summary(rounds) for name, rounds in self.parts.items()},
+            items=dict(self.scenario.items),
+            gallery=self.scenario.gallery,
+            parts_over_whole=ratio,
+        )
 
 
 def measure(
@@ -75,33 +112,30 @@ def measure(
     rounds: int = 3,
     seconds: float = 60.0,
     samples: int = 30,
-    progress: Progress | None = None,
-) -> dict[str, ScenarioResult]:
-    """Sample scenarios in interleaved rounds.
+    progress: Callable[[int, int], object] | None = None,
+) -> list[ScenarioResult]:
+    """Sample scenarios in interleaved rounds, forwards and backwards in turn.
 
     Args:
-        scenarios: with different keys.
+        scenarios: what to time.
         device: what they compute on.
-        rounds: how often all of them are gone through, forwards and backwards in turn.
-        seconds: for all of them together, warm-up apart; a scenario is sampled once a round whatever it takes.
+        rounds: how often all of them are gone through.
+        seconds: for all of them together, warm-up apart; a scenario is sampled once per round whatever it takes.
         samples: wanted of each scenario over all rounds.
-        progress: called after each round with its number and theirs.
+        progress: called after each round with its number and the number of rounds.
 
     Returns:
-        Results by key.
+        Results in the order of the scenarios.
     """
-    cells = [_Cell(scenario, pilot(scenario, device)) for scenario in scenarios]
-    wanted = -(-samples // rounds)
-    counts = affordable(
-        [(2 if cell.scenario.parts else 1) * cell.pilot_ms for cell in cells], 1000 * seconds / rounds, wanted
-    )
+    cells = [_Cell(scenario, device) for scenario in scenarios]
+    counts = affordable([cell.ms_per_sample for cell in cells], 1000 * seconds / rounds, -(-samples // rounds))
+    order = list(zip(cells, counts, strict=True))
     for number in range(rounds):
-        order = list(zip(cells, counts, strict=True))
         for cell, count in order if number % 2 == 0 else reversed(order):
-            _sample(cell, count, device)
+            cell.sample(count)
         if progress is not None:
             progress(number + 1, rounds)
-    return {cell.scenario.key: _result(cell) for cell in cells}
+    return [cell.result() for cell in cells]
 
 
 def pilot(scenario: Scenario, device: torch.device | str = "cpu") -> float:
@@ -122,13 +156,16 @@ def affordable(costs: Sequence[float], budget: float, wanted: int) -> list[int]:
         wanted: most samples of each.
 
     Returns:
-        Counts, at least `FEWEST_A_ROUND`, whose costs exceed the budget only where that minimum does.
+        Counts, at least `FEWEST_PER_ROUND`, whose costs exceed the budget only where that minimum does.
+
+    >>> affordable([1.0, 10.0], budget=60, wanted=9)
+    [9, 5]
     """
-    counts = [FEWEST_A_ROUND] * len(costs)
+    counts = [FEWEST_PER_ROUND] * len(costs)
     left, waiting = budget, len(costs)
     for index in sorted(range(len(costs)), key=lambda i: costs[i]):
         fair = left / waiting
-        counts[index] = max(FEWEST_A_ROUND, min(wanted, int(fair / max(costs[index], 1e-6))))
+        counts[index] = max(FEWEST_PER_ROUND, min(wanted, int(fair / max(costs[index], 1e-6))))
         left, waiting = left - counts[index] * costs[index], waiting - 1
     return counts
 
@@ -136,7 +173,7 @@ def affordable(costs: Sequence[float], budget: float, wanted: int) -> list[int]:
 def summary(rounds: Sequence[Sequence[float]], other_cpu: Sequence[float] = ()) -> Measure:
     """Samples of several rounds, ms, as a `Measure`."""
     pooled = Timing(tuple(sample for some in rounds for sample in some))
-    interval = pooled.interval()
+    low, high = pooled.interval() or (None, None)
     return Measure(
         samples=len(pooled.samples),
         p50=pooled.p50,
@@ -144,58 +181,8 @@ def summary(rounds: Sequence[Sequence[float]], other_cpu: Sequence[float] = ()) 
         p99=pooled.quantile(0.99) if len(pooled.samples) >= FEWEST_FOR_P99 else None,
         minimum=pooled.minimum,
         iqr=pooled.iqr,
-        low=interval[0] if interval else None,
-        high=interval[1] if interval else None,
+        low=low,
+        high=high,
         rounds=tuple(Timing(tuple(some)).p50 for some in rounds),
-        other_cpu_percent=max(other_cpu) if other_cpu else None,
+        other_cpu_percent=max(other_cpu, default=None),
     )
-
-
-def _sample(cell: _Cell, count: int, device: torch.device | str) -> None:
-    """One round of one scenario. The same sample numbers in every round, so that rounds can be compared."""
-    whole: list[float] = []
-    parts: dict[str, list[float]] = {name: [] for name in cell.scenario.parts}
-    takes = [lambda n: _take_whole(cell.scenario, n, whole, device)]
-    if parts:
-        takes.append(lambda n: _take_parts(cell.scenario, n, parts, device))
-    with no_garbage_collection(), other_load() as load:
-        for number in range(count):
-            for take in takes if number % 2 == 0 else reversed(takes):
-                take(number)
-    cell.whole.append(whole)
-    for name, taken in parts.items():
-        cell.parts.setdefault(name, []).append(taken)
-    if sum(whole) > 200:  # the kernel counts in hundredths of a second: shorter spans say nothing
-        cell.other_cpu += load.values()
-
-
-def _take_whole(scenario: Scenario, number: int, samples: list[float], device: torch.device | str) -> None:
-    with Stopwatch(device) as watch:
-        scenario(number)
-    samples.append(watch.ms)
-
-
-def _take_parts(scenario: Scenario, number: int, samples: dict[str, list[float]], device: torch.device | str) -> None:
-    value: Any = number
-    for name, stage in scenario.stages:
-        with Stopwatch(device) as watch:
-            value = stage(value)
-        samples[name].append(watch.ms)
-
-
-def _result(cell: _Cell) -> ScenarioResult:
-    return ScenarioResult(
-        whole=summary(cell.whole, cell.other_cpu),
-        parts={name: summary(rounds) for name, rounds in cell.parts.items()},
-        items=dict(cell.scenario.items),
-        gallery=cell.scenario.gallery,
-        parts_over_whole=_parts_over_whole(cell),
-    )
-
-
-def _parts_over_whole(cell: _Cell) -> float | None:
-    """Each sum against the whole that was timed beside it, so that a machine that slows down in between says nothing."""
-    if not cell.parts:
-        return None
-    sums = np.sum([np.concatenate(rounds) for rounds in cell.parts.values()], axis=0)
-    return float(np.median(sums / np.concatenate(cell.whole)))

@@ -1,11 +1,12 @@
-"""How much arithmetic a scorer does, how fast this machine multiplies matrices, and what its memory is."""
+"""How much arithmetic a scorer does, how fast this machine multiplies matrices, and how much memory a call takes."""
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import torch
@@ -31,6 +32,9 @@ def flops(call: Callable[[], object]) -> int | None:
     Returns:
         A product of (m, k) and (k, n) counts 2 m n k. None where nothing was counted (an operation of a library that
         torch does not look into).
+
+    >>> flops(lambda: torch.rand(3, 5) @ torch.rand(5, 7))
+    210
     """
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         call()
@@ -42,10 +46,11 @@ def pair_flops(scorer: Scorer, images: Fragments, texts: Fragments) -> float | N
 
     Args:
         scorer: any.
-        images: one image at least, texts: one caption at least; the first of each is repeated, so that all pairs are alike.
+        images: at least one image; the first is repeated, so that all pairs are alike.
+        texts: at least one caption, likewise.
 
     Returns:
-        The mixed difference of four counts, in which all that is done once an image or once a caption cancels.
+        The mixed difference of four counts, in which all that is done once per image or once per caption cancels.
     """
 
     def count(rows: int, columns: int) -> int:
@@ -66,87 +71,6 @@ def _alike(side: Fragments, count: int) -> Fragments:
     return replace(items, features=items.features * longer[:, None, None])
 
 
-def matrix_scenarios(device: torch.device | str) -> list[Scenario]:
-    """The machine's matrix product, to be timed in the same rounds as everything else."""
-    m, n, k = MATRIX
-    scenarios = []
-    for dtype in MATRIX_DTYPES:
-        left, right = (torch.rand(rows, k, device=device).to(dtype) for rows in (m, n))
-        scenarios.append(Scenario(_matrix_key(dtype), [("product", _product(left, right))]))
-    return scenarios
-
-
-def matrix_gflops(milliseconds: dict[str, float]) -> dict[str, float]:
-    """Rates by dtype, from the medians of `matrix_scenarios` by key."""
-    m, n, k = MATRIX
-    names = {_matrix_key(dtype): str(dtype).removeprefix("torch.") for dtype in MATRIX_DTYPES}
-    return {name: 2e-6 * m * n * k / milliseconds[key] for key, name in names.items() if key in milliseconds}
-
-
-def driver_memory_mib(device: torch.device) -> float | None:
-    """Memory of a GPU that is in use by anybody, from NVML; None where NVML (or its package) does not answer."""
-    if device.type != "cuda":
-        return None
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        try:
-            # By UUID: NVML's numbers ignore CUDA_VISIBLE_DEVICES.
-            uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
-            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
-            return float(pynvml.nvmlDeviceGetMemoryInfo(handle).used) / MIB
-        finally:
-            pynvml.nvmlShutdown()
-    except Exception:  # no package, no driver, no permission: the figure is absent
-        return None
-
-
-def peak_of(call: Callable[[], object], device: torch.device) -> dict[str, float]:
-    """Peak memory of a call, MiB.
-
-    Returns:
-        The keys of `harness.measure.cost.peak_memory`, reset before the call; `working_mib`, what the call needs above what
-        lay there already; `driver_mib`, all of the GPU that is in use, where NVML answers.
-    """
-    call()  # libraries load and allocate once
-    _release_heap()
-    before = torch.cuda.memory_allocated(device) / MIB if device.type == "cuda" else resident_mib()
-    with peak_memory(device) as peaks:
-        call()
-    peak, driver = peaks.get("peak_memory_mib"), driver_memory_mib(device)
-    if before is not None and peak is not None:
-        peaks["working_mib"] = max(0.0, peak - before)
-    if driver is not None:
-        peaks["driver_mib"] = driver
-    return peaks
-
-
-def _release_heap() -> None:
-    """Give freed heap memory back to the system, so that a peak above what is resident is the call's own."""
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):  # another C library
-        return
-
-
-def resident_mib() -> float | None:
-    """Resident memory of this process now; None where /proc does not tell."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MIB
-    except OSError:
-        return None
-
-
-def _product(left: Tensor, right: Tensor) -> Callable[[int], Tensor]:
-    return lambda _: torch.mm(left, right.T)
-
-
-def _matrix_key(dtype: torch.dtype) -> str:
-    return f"matrix {dtype}"
-
-
 @contextmanager
 def _countable_products() -> Iterator[None]:
     """Products by plain `mm`: torch does not count the prepacked and the fused ones, which do the same operations."""
@@ -161,3 +85,63 @@ def _countable_products() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def matrix_scenarios(device: torch.device | str) -> list[Scenario]:
+    """The machine's matrix product, to be timed in the same rounds as everything else."""
+
+    def product(left: Tensor, right: Tensor, _: int) -> Tensor:
+        return torch.mm(left, right.T)
+
+    m, n, k = MATRIX
+    scenarios = []
+    for dtype in MATRIX_DTYPES:
+        left, right = (torch.rand(rows, k, device=device).to(dtype) for rows in (m, n))
+        scenarios.append(Scenario(f"matrix {dtype}", [("product", functools.partial(product, left, right))]))
+    return scenarios
+
+
+def matrix_gflops(milliseconds: Mapping[str, float]) -> dict[str, float]:
+    """Rates by dtype, from the medians of `matrix_scenarios` by key."""
+    m, n, k = MATRIX
+    names = {f"matrix {dtype}": str(dtype).removeprefix("torch.") for dtype in MATRIX_DTYPES}
+    return {names[key]: 2e-6 * m * n * k / ms for key, ms in milliseconds.items()}
+
+
+def peak_of(call: Callable[[], object], device: torch.device) -> dict[str, float]:
+    """Peak memory of a call, MiB.
+
+    Returns:
+        The keys of `harness.measure.cost.peak_memory`, reset before the call; `working_mib`, what the call needs above what
+        lay there already; `driver_mib`, all of the GPU that is in use, where NVML answers.
+    """
+    call()  # libraries load and allocate once
+    with suppress(OSError, AttributeError):  # another C library
+        # Freed heap goes back to the system, so that a peak above what is resident is the call's own.
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    before = torch.cuda.memory_allocated(device) / MIB if device.type == "cuda" else resident_mib()
+    with peak_memory(device) as peaks:
+        call()
+    peak, driver = peaks.get("peak_memory_mib"), driver_memory_mib(device)
+    if before is not None and peak is not None:
+        peaks["working_mib"] = max(0.0, peak - before)
+    if driver is not None:
+        peaks["driver_mib"] = driver
+    return peaks
+
+
+def driver_memory_mib(device: torch.device) -> float | None:
+    """Memory of a GPU that anybody uses; None where NVML (or its package, or a permission) is missing."""
+    try:
+        return torch.cuda.device_memory_used(device) / MIB if device.type == "cuda" else None
+    except Exception:
+        return None
+
+
+def resident_mib() -> float | None:
+    """Resident memory of this process now; None where /proc does not tell."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MIB
+    except OSError:
+        return None

@@ -95,7 +95,7 @@ def test_a_folder_without_runs_and_a_cascade_that_cannot_be(itm, experiment, tmp
     (tmp_path / "empty").mkdir()
     code, _, err = itm("profile", tmp_path / "empty")
     assert (code, "no finished run" in one_line(err)) == (2, True)
-    for pair, message in [("vsep,chan", "did you mean 'vsepp'"), ("chan,vsepp", "one vector an item")]:
+    for pair, message in [("vsep,chan", "did you mean 'vsepp'"), ("chan,vsepp", "one vector per item")]:
         code, _, err = itm("profile", experiment, *QUICK, "--cascade", pair)
         assert code == 2
         assert message in one_line(err)

@@ -8,15 +8,8 @@ from harness import registry
 from harness.errors import InvalidFragments, InvalidSpec
 from harness.fragments import Fragments
 from harness.metrics import ranks
-from harness.profiles.cascade import (
-    LARGEST_GLOBAL_BLOCK,
-    ApproximateShortlist,
-    Cascade,
-    ExactShortlist,
-    cascade_scores,
-    large_blocks,
-    query_scores,
-)
+from harness.profiles.cascade import ApproximateShortlist, Cascade, ExactShortlist, cascade_scores
+from harness.profiles.index import LARGEST_GLOBAL_BLOCK, directed_scores, large_blocks
 from harness.scoring import similarity_matrix
 
 
@@ -38,32 +31,29 @@ def test_a_cascade_of_the_whole_gallery_is_the_fine_scorer_exactly(world, direct
     coarse, fine, images, texts, vectors, sentences = world
     gallery, queries = (images, texts) if direction == "t2i" else (texts, images)
     coarse_gallery, coarse_queries = (vectors, sentences) if direction == "t2i" else (sentences, vectors)
-    cascade = Cascade(coarse, fine, len(gallery))
-    shortlist = ExactShortlist(coarse, coarse_gallery, direction)
+    cascade = Cascade(ExactShortlist(coarse, coarse_gallery, direction), fine, gallery, direction, len(gallery))
     for number in range(5):
-        found = cascade.search(coarse_queries[[number]], queries[[number]], shortlist, gallery, direction)
-        alone = query_scores(fine, queries[[number]], gallery, direction)
+        rows, scores = cascade.reranked(queries[[number]], cascade.shortlisted(coarse_queries[[number]]))
+        alone = directed_scores(fine, queries[[number]], gallery, direction)[0]
         order = torch.argsort(alone, descending=True, stable=True)
-        assert torch.equal(found.rows, order)
-        assert torch.equal(found.scores, alone[order])
+        assert torch.equal(rows, order)
+        assert torch.equal(scores, alone[order])
 
 
 @pytest.mark.parametrize("direction", ["t2i", "i2t"])
 @pytest.mark.parametrize("k", [1, 7, 39])
-def test_search_re_ranks_the_coarse_shortlist(world, direction, k):
+def test_a_cascade_re_ranks_the_coarse_shortlist(world, direction, k):
     coarse, fine, images, texts, vectors, sentences = world
     similarity = [similarity_matrix(s, a, b) for s, a, b in ((coarse, vectors, sentences), (fine, images, texts))]
     by_query = [s.T if direction == "t2i" else s for s in similarity]
     gallery, queries = (images, texts) if direction == "t2i" else (texts, images)
     coarse_gallery, coarse_queries = (vectors, sentences) if direction == "t2i" else (sentences, vectors)
-    shortlist = ExactShortlist(coarse, coarse_gallery, direction)
+    cascade = Cascade(ExactShortlist(coarse, coarse_gallery, direction), fine, gallery, direction, k)
     for number in (0, 11):
-        found = Cascade(coarse, fine, k).search(
-            coarse_queries[[number]], queries[[number]], shortlist, gallery, direction
-        )
+        rows, _ = cascade.reranked(queries[[number]], cascade.shortlisted(coarse_queries[[number]]))
         kept = np.argsort(-by_query[0][number].numpy())[:k]
         expected = kept[np.argsort(-by_query[1][number].numpy()[kept])]
-        assert found.rows.tolist() == expected.tolist()
+        assert rows.tolist() == expected.tolist()
 
 
 def test_scores_of_a_cascade_rank_as_two_sorts_do():
@@ -95,7 +85,7 @@ def test_recall_against_k_ends_at_the_fine_scorers_and_the_ranks_are_its_own():
 
 def test_k_must_be_positive(world):
     with pytest.raises(InvalidSpec, match="k = 0"):
-        Cascade(world[0], world[1], 0)
+        Cascade(ExactShortlist(world[0], world[4], "t2i"), world[1], world[2], "t2i", 0)
 
 
 def test_an_approximate_shortlist_finds_what_the_exact_one_does(world):
@@ -107,7 +97,7 @@ def test_an_approximate_shortlist_finds_what_the_exact_one_does(world):
     assert np.mean(found) > 9.5
 
 
-def test_an_approximate_shortlist_needs_one_vector_an_item(world):
+def test_an_approximate_shortlist_needs_one_vector_per_item(world):
     pytest.importorskip("faiss")
     with pytest.raises(InvalidFragments, match="fragments"):
         ApproximateShortlist(world[1], world[2], "t2i", world[3])

@@ -1,8 +1,5 @@
 """Operations counted on paper, memory of a call, and NVML that answers or does not."""
 
-import sys
-from types import SimpleNamespace
-
 import pytest
 import torch
 
@@ -51,22 +48,16 @@ def test_working_memory_is_what_a_call_needs_above_what_lay_there():
     assert held.sum() == 4_000_000
 
 
-def fake_nvml(used):
-    return SimpleNamespace(
-        nvmlInit=lambda: None,
-        nvmlShutdown=lambda: None,
-        nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
-        nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(used=used[handle]),
-    )
-
-
 def test_driver_memory_is_asked_of_the_right_gpu(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="abc"))
-    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml({"GPU-abc": 3 * 1024**2, "GPU-other": 9}))
+    used = {torch.device("cuda", 0): 9, torch.device("cuda", 1): 3 * 1024**2}
+    monkeypatch.setattr(torch.cuda, "device_memory_used", used.__getitem__)
     assert work.driver_memory_mib(torch.device("cuda", 1)) == 3.0
 
 
 def test_driver_memory_is_absent_where_nothing_answers(monkeypatch):
-    assert work.driver_memory_mib(torch.device("cpu")) is None
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert work.driver_memory_mib(torch.device("cuda")) is None
+    def no_package(device):
+        raise ModuleNotFoundError("nvidia-ml-py does not seem to be installed")
+
+    monkeypatch.setattr(torch.cuda, "device_memory_used", no_package)
+    for device in ("cpu", "cuda"):
+        assert work.driver_memory_mib(torch.device(device)) is None

@@ -6,8 +6,7 @@ import torch
 from harness import registry
 from harness.errors import InvalidSpec
 from harness.fragments import Fragments
-from harness.profiles.galleries import NOISE, bytes_an_item, resampled
-from harness.profiles.stored import prune, store, stored_scores
+from harness.profiles.index import NOISE, StoredIndex, prune, resampled, store, stored_scores
 from harness.scoring import similarity_matrix
 
 
@@ -19,7 +18,7 @@ def items(n, f, d=32, seed=0, unit=True):
     return made.normalized() if unit else made
 
 
-def test_int8_keeps_one_scale_a_fragment_and_errs_by_half_a_step():
+def test_int8_keeps_one_scale_per_fragment_and_errs_by_half_a_step():
     original = items(20, 6, unit=False)
     index = store(original, "int8")
     step = original.features.abs().amax(-1, keepdim=True) / 127
@@ -30,10 +29,10 @@ def test_int8_keeps_one_scale_a_fragment_and_errs_by_half_a_step():
 
 
 @pytest.mark.parametrize(
-    ("precision", "bytes_a_fragment"), [("float32", 32 * 4), ("bfloat16", 32 * 2), ("int8", 32 + 4)]
+    ("precision", "bytes_per_fragment"), [("float32", 32 * 4), ("bfloat16", 32 * 2), ("int8", 32 + 4)]
 )
-def test_index_bytes(precision, bytes_a_fragment):
-    assert store(items(10, 4), precision).bytes == 10 * 4 * (bytes_a_fragment + 1)  # and the mask
+def test_index_bytes(precision, bytes_per_fragment):
+    assert store(items(10, 4), precision).bytes_per_item == 4 * (bytes_per_fragment + 1)  # and the mask
 
 
 def test_an_unknown_precision_is_refused():
@@ -45,7 +44,7 @@ def test_an_unknown_precision_is_refused():
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 0.0), ("bfloat16", 0.05), ("int8", 0.02)])
 @pytest.mark.parametrize("name", ["chan", "clip"])  # with a packed form, and without
 def test_scores_with_a_stored_index_are_near_the_exact_ones(name, precision, tolerance, direction, monkeypatch):
-    monkeypatch.setattr("harness.profiles.stored.DECODED_AT_ONCE", 7)  # several blocks
+    monkeypatch.setattr("harness.profiles.index.DECODED_AT_ONCE", 7)  # several blocks
     scorer, images, texts = registry.create(name), items(17, 5, seed=1), items(23, 4, seed=2)
     exact = similarity_matrix(scorer, images, texts)
     gallery, queries = (images, texts) if direction == "t2i" else (texts, images)
@@ -97,4 +96,4 @@ def test_a_resampled_gallery_holds_the_real_items_first_and_disturbed_ones_after
     assert float(distance.max()) < 3 * NOISE * 5**0.5
     assert len(torch.unique(flat, dim=0)) == 200
     assert torch.equal(resampled(real, 200).features, gallery.features)
-    assert bytes_an_item(gallery) == bytes_an_item(real)
+    assert StoredIndex(gallery).bytes_per_item == StoredIndex(real).bytes_per_item

@@ -1,0 +1,195 @@
+"""Uses: the ways to answer queries with trained weights (precision, pruning, cascades), each with its accuracy."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness import protocols
+from harness.errors import InvalidSpec, UnknownName
+from harness.fragments import Fragments
+from harness.metrics.retrieval import KS
+from harness.profiles.cascade import cascade_scores
+from harness.profiles.index import Direction, Precision, is_global, prune, store, stored_scores
+from harness.profiles.trained import Side, TrainedScorer
+from harness.protocols import Evaluation
+from harness.records.profile import Kind
+
+#: Share of the fragments that stays, by side, and how a label says it.
+PRUNINGS: tuple[tuple[Side, float, str], ...] = (
+    ("patches", 0.5, "1/2"),
+    ("patches", 0.25, "1/4"),
+    ("words", 0.5, "1/2"),
+)
+#: Reduced precision -> how a label says it, and the precision of the product.
+PRECISIONS: dict[Precision, tuple[str, str]] = {
+    "bfloat16": ("bf16", "bfloat16"),
+    "int8": ("int8 index", "float32"),
+}
+SHORTLISTS = (10, 50, 200, 1000)
+
+
+@dataclass(frozen=True, eq=False)
+class Use:
+    """A way to use trained weights.
+
+    Args:
+        key: as tables name it.
+        kind: of the point.
+        trained: whose weights; of a cascade, the fine scorer.
+        images, texts: the test split as this use encodes it.
+        precision: of the index and of the product.
+        side, keep: what is pruned; None = nothing.
+        coarse, k: of a cascade; k = 0 means the whole gallery.
+        settings: as the record shows them.
+    """
+
+    key: str
+    kind: Kind
+    trained: TrainedScorer
+    images: Fragments
+    texts: Fragments
+    precision: Precision = "float32"
+    side: Side | None = None
+    keep: float = 1.0
+    coarse: TrainedScorer | None = None
+    k: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def gallery(self, direction: Direction) -> Fragments:
+        """The side that is searched."""
+        return self.images if direction == "t2i" else self.texts
+
+    def prune_query(self, direction: Direction) -> Callable[[Fragments], Fragments] | None:
+        """What the encoder's fragments of a query go through; None if nothing is pruned on that side."""
+        side = "words" if direction == "t2i" else "patches"
+        return functools.partial(prune, keep=self.keep) if self.side == side else None
+
+
+def all_uses(scorers: Sequence[TrainedScorer], wanted: Sequence[tuple[str, str]] | None, ann: bool) -> Iterator[Use]:
+    """Every use of every scorer, then the cascades.
+
+    Args:
+        scorers: of the profile.
+        wanted: (coarse, fine) keys of cascades; None = every global scorer for every fine-grained one.
+        ann: cascades shortlist by an approximate index.
+
+    Raises:
+        UnknownName: no such scorer.
+        InvalidSpec: the coarse one has several fragments per item.
+    """
+    pairs = _cascade_pairs(scorers, wanted)
+    for trained in scorers:
+        yield from _uses_alone(trained)
+    for coarse, fine in pairs:
+        yield from _cascades(coarse, fine, ann)
+
+
+def _uses_alone(trained: TrainedScorer) -> Iterator[Use]:
+    """The base, its reduced precisions and, where there is more than one fragment per item, its prunings."""
+    images, texts = trained.images, trained.texts
+    yield Use(trained.key, "base", trained, images, texts)
+    for precision, (suffix, product) in PRECISIONS.items():
+        kept = {"index": precision, "product": product}
+        yield Use(f"{trained.key} {suffix}", "precision", trained, images, texts, precision, settings=kept)
+    for side, keep, share in PRUNINGS:
+        raw, prepared = (trained.raw_images, images) if side == "patches" else (trained.raw_texts, texts)
+        if raw.features.shape[1] == 1 or prepared.features.shape[1] == 1:
+            continue  # a global vector has nothing to prune, or would cost as much as before
+        key, less = f"{trained.key} {share} {side}", trained.pruned(side, keep)
+        settings: dict[str, Any] = {"side": side, "keep": keep}
+        yield Use(key, "pruned", trained, *less, side=side, keep=keep, settings=settings)
+
+
+def _cascade_pairs(
+    scorers: Sequence[TrainedScorer], wanted: Sequence[tuple[str, str]] | None
+) -> list[tuple[TrainedScorer, TrainedScorer]]:
+    shortlists = {trained.key: is_global(trained.images, trained.texts) for trained in scorers}
+    if wanted is None:
+        return [(a, b) for a in scorers if shortlists[a.key] for b in scorers if not shortlists[b.key]]
+    by_key = {trained.key: trained for trained in scorers}
+    for key in (key for pair in wanted for key in pair):
+        if key not in by_key:
+            raise UnknownName("scorer in --cascade", key, by_key)
+    for key, _ in wanted:
+        if not shortlists[key]:
+            raise InvalidSpec(
+                f"--cascade: {key} keeps {by_key[key].images.features.shape[1]} fragments per image; the first scorer of "
+                "a cascade must keep one vector per item (clip, vsepp, vse_infinity)"
+            )
+    return [(by_key[a], by_key[b]) for a, b in wanted]
+
+
+def _cascades(coarse: TrainedScorer, fine: TrainedScorer, ann: bool) -> Iterator[Use]:
+    """The cascade of two scorers for each size of the shortlist; the last one is the whole gallery."""
+    largest = max(len(fine.images), len(fine.texts))
+    for k in (*(k for k in SHORTLISTS if k < largest), 0):
+        key = f"cascade({coarse.key}, {fine.key}, {k or 'all'})"
+        settings = {"coarse": coarse.key, "fine": fine.key, "k": k or None, "ann": ann}
+        yield Use(key, "cascade", fine, fine.images, fine.texts, coarse=coarse, k=k, settings=settings)
+
+
+def accuracy(use: Use, similarity: dict[str, Tensor]) -> Evaluation:
+    """Metrics and ranks of a use on its test split.
+
+    Args:
+        use: what to judge.
+        similarity: (I, T) of each scorer's base by key; that of `use` is added where it is a base.
+    """
+    i2t, t2i = _directions(use) if use.coarse is None else _cascade_directions(use, similarity)
+    if use.kind == "base":
+        similarity[use.key] = t2i
+    return evaluate_directions(i2t, t2i, use.trained)
+
+
+def evaluate_directions(i2t: Tensor, t2i: Tensor, trained: TrainedScorer) -> Evaluation:
+    """Metrics and ranks where the two directions may score differently (cascades, a quantised index).
+
+    Args:
+        i2t: (I, T) scores by which captions are ranked for an image.
+        t2i: (I, T) scores by which images are ranked for a caption; the same tensor where the two agree.
+        trained: gives the split, the protocol and the tie rule.
+
+    Returns:
+        As `harness.protocols.evaluate`; the tie rate weighs each direction by its queries.
+    """
+    split, ties = trained.split, trained.spec.evaluation.ties
+
+    def one(similarity: Tensor) -> Evaluation:
+        return protocols.evaluate(
+            trained.protocol, similarity, split.caption_image, split.image_ids, split.caption_ids, ties
+        )
+
+    first = one(i2t)
+    if i2t is t2i:
+        return first
+    second = one(t2i)
+    of_second = {f.name: getattr(second.ranks, f.name) for f in fields(second.ranks) if f.name.startswith("t2i")}
+    ranks = replace(first.ranks, **of_second)
+    metrics = {**first.metrics, **{key: value for key, value in second.metrics.items() if key.startswith("t2i")}}
+    metrics["rsum"] = sum(metrics[f"{direction}_r{k}"] for direction in ("i2t", "t2i") for k in KS)
+    tied = int((ranks.i2t_ties > 0).sum()) + int((ranks.t2i_ties > 0).sum())
+    metrics["tie_rate"] = tied / (len(ranks.i2t_rank) + len(ranks.t2i_rank))
+    return Evaluation(metrics, ranks)
+
+
+@torch.no_grad()
+def _directions(use: Use) -> tuple[Tensor, Tensor]:
+    """(I, T) scores by which captions and images are ranked; one tensor where the index does not matter."""
+    scorer, precision = use.trained.scorer, use.precision
+    t2i = stored_scores(scorer, use.texts, store(use.images, precision), "t2i", precision).T
+    if precision != "int8":
+        return t2i, t2i
+    return stored_scores(scorer, use.images, store(use.texts, precision), "i2t", precision), t2i
+
+
+def _cascade_directions(use: Use, similarity: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    assert use.coarse is not None
+    coarse, fine = similarity[use.coarse.key], similarity[use.trained.key]
+    k = use.k or max(fine.shape)
+    return cascade_scores(coarse, fine, k), cascade_scores(coarse.T, fine.T, k).T
