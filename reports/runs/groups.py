@@ -145,43 +145,35 @@ def _labelled(gallery: Gallery, parts: Mapping[str, list[RunRecord]]) -> list[Gr
         kept = tuple(by_seed[seed] for seed in sorted(by_seed))
         replaced = tuple(sorted({r.run_id for r in records} - {r.run_id for r in kept}))
         made.append(Group(gallery, kept, key, kept[0].label, replaced))
-    labels = _unique_labels([group.first for group in made], list(parts))
-    return [replace(group, label=label) for group, label in zip(made, labels, strict=True)]
+    return [replace(group, label=label) for group, label in zip(made, _unique_labels(made), strict=True)]
 
 
-def _unique_labels(records: Sequence[RunRecord], identities: Sequence[str]) -> list[str]:
+def _unique_labels(made: Sequence[Group]) -> list[str]:
     """Short names that tell methods apart: the label, then the backbone, then what differs in the specs, then a hash."""
-    labels = [record.label for record in records]
-    _extend(labels, [f" [{record.backbone}]" for record in records])
-    for members in _repeated(labels):
-        details = _differences([_flat(records[i].spec) for i in members])
-        for i, detail in zip(members, details, strict=True):
-            labels[i] += f" ({detail})" if detail else ""
-    _extend(labels, [f" [{key[:6]}]" for key in identities])
+    labels = [group.label for group in made]
+    for marks_of in (
+        lambda some: [f" [{group.first.backbone}]" for group in some],
+        lambda some: _differences([_flat(group.first.spec) for group in some]),
+        lambda some: [f" [{group.identity[:6]}]" for group in some],
+    ):
+        for label in [label for label in dict.fromkeys(labels) if labels.count(label) > 1]:
+            members = [i for i, other in enumerate(labels) if other == label]
+            marks = marks_of([made[i] for i in members])
+            if len(set(marks)) > 1:
+                for i, mark in zip(members, marks, strict=True):
+                    labels[i] += mark
     return labels
 
 
-def _repeated(labels: Sequence[str]) -> list[list[int]]:
-    places = {label: [i for i, other in enumerate(labels) if other == label] for label in labels}
-    return [members for members in places.values() if len(members) > 1]
-
-
-def _extend(labels: list[str], marks: Sequence[str]) -> None:
-    """Add its mark to each label that repeats, where the marks differ."""
-    for members in _repeated(labels):
-        if len({marks[i] for i in members}) > 1:
-            for i in members:
-                labels[i] += marks[i]
-
-
 def _differences(specs: Sequence[Mapping[str, str]]) -> list[str]:
-    """The values of at most three keys that tell the specs apart."""
+    """The values of at most three keys that tell the specs apart, in parentheses."""
     differing = {key for spec in specs for key in spec if len({other.get(key) for other in specs}) > 1}
     keys = sorted(
         differing.difference(_NOT_IDENTITY),
         key=lambda key: (*(not key.startswith(start) for start in _TELLING), key),
     )[:_MOST_LABEL_KEYS]
-    return [", ".join(f"{key.rpartition('.')[2]}={spec.get(key, 'none')}" for key in keys) for spec in specs]
+    values = [", ".join(f"{key.rpartition('.')[2]}={spec.get(key, 'none')}" for key in keys) for spec in specs]
+    return [f" ({text})" if text else "" for text in values]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.errors import UnknownName
 from harness.reports.published import rows as printed
-from harness.reports.significance.sources import Subject
+from harness.reports.runs.subjects import Subject
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.corrections import Correction
 from harness.reports.statistics.errors import InvalidSetting

@@ -10,11 +10,12 @@ import pandas as pd
 
 from harness.files.names import safe_name
 from harness.reports.document.model import Report, Section
+from harness.reports.runs.sources import output_root, read_sources
+from harness.reports.runs.subjects import Subject
 from harness.reports.significance import tables, text
 from harness.reports.significance.across import build as build_across
 from harness.reports.significance.examine import Request, Result, examine, parse_pairs
 from harness.reports.significance.figures import forest, groups_diagram, matrix
-from harness.reports.significance.sources import Subject, output_root, read_sources
 from harness.reports.significance.terminal import page as terminal_page
 from harness.reports.statistics.verdicts import tier_sentences
 

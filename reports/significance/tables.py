@@ -11,7 +11,7 @@ import pandas as pd
 
 from harness.reports.document.model import Column, Table
 from harness.reports.document.text import fixed, interval
-from harness.reports.significance.sources import Evidence
+from harness.reports.runs.subjects import Evidence
 from harness.reports.significance.text import (
     decimals,
     family_rows,

@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 
 from harness.errors import InvalidRecord, ItmError
-from harness.reports.runs import rank_files
-from harness.reports.runs.rank_origin import unlike_the_others
+from harness.reports.runs.queries import all_seeds, one_seed
+from harness.reports.runs.rank_csv import read_rank_csv
+from harness.reports.runs.subjects import first_place_remarks
+from harness.reports.runs.trec import read_trec, trec_ranks
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.errors import (
     AggregateOnlyResults,
@@ -83,9 +85,9 @@ def naive_rank(scores: dict[str, float], positives: set[str]) -> int:
 
 def test_a_csv_gives_the_ranks_that_it_holds(tmp_path):
     rows = csv_rows(seed=0) + csv_rows(seed=1, draw=1)
-    runs = rank_files.read(write_csv(tmp_path / "ranks.csv", rows))
+    runs = read_rank_csv(write_csv(tmp_path / "ranks.csv", rows))
     assert [run.runs.seeds for run in runs] == [(0,), (1,)]
-    merged = rank_files.merged([run.runs for run in runs])
+    merged = all_seeds("theirs", [run.runs for run in runs])
     for seed in (0, 1):
         for direction, ids in (("i2t", merged.image_ids), ("t2i", merged.caption_ids)):
             stated = {r["query_id"]: r["rank"] for r in rows if r["direction"] == direction and r["seed"] == seed}
@@ -100,7 +102,7 @@ def test_the_order_of_the_rows_changes_nothing(tmp_path):
     shuffled = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
     results = []
     for name, some in (("a.csv", rows), ("b.csv", shuffled)):
-        runs = {run.runs.name: run.runs for run in rank_files.read(write_csv(tmp_path / name, some))}
+        runs = {run.runs.name: run.runs for run in read_rank_csv(write_csv(tmp_path / name, some))}
         results.append(compare([runs["theirs"], runs["other"]], resamples=999).rows)
     for a, b in zip(*results, strict=True):
         assert (a.difference, a.wins, a.losses) == (b.difference, b.wins, b.losses)
@@ -109,7 +111,7 @@ def test_the_order_of_the_rows_changes_nothing(tmp_path):
 
 def test_folds_of_a_csv_are_strata(tmp_path):
     rows = [{**row, "fold": int(row["image_id"][1:]) // 20} for row in csv_rows()]
-    (run,) = rank_files.read(write_csv(tmp_path / "folds.csv", rows))
+    (run,) = read_rank_csv(write_csv(tmp_path / "folds.csv", rows))
     assert np.bincount(run.runs.fold.astype(int)).tolist() == [20, 20]
 
 
@@ -121,17 +123,16 @@ def test_trec_ranks_are_those_of_a_loop_with_ties_against_the_method(tmp_path):
         scores[f"q{q}"] = {f"d{d}": float(generator.integers(5)) for d in range(15)}
         for d in generator.choice(15, size=1 + q % 3, replace=False):
             relevant[f"q{q}"].add(f"d{d}")
-            qrels.append({"query": f"q{q}", "document": f"d{d}", "relevance": 1.0})
-        qrels.append({"query": f"q{q}", "document": "d99", "relevance": 0.0})
+            qrels.append({"query": f"q{q}", "document": f"d{d}"})
         run += [f"q{q} Q0 {d} 1 {s} x" for d, s in scores[f"q{q}"].items()]
     path = tmp_path / "x.run"
     path.write_text("\n".join(run))
-    found = rank_files.trec_ranks(path, pd.DataFrame(qrels), depth=10)
+    found = trec_ranks(path, pd.DataFrame(qrels), depth=10)
     assert found.to_dict() == {q: naive_rank(scores[q], relevant[q]) for q in scores}
 
 
 def test_trec_recalls_are_those_of_ranx(tmp_path):
-    (run,) = rank_files.read(write_trec(tmp_path / "trec", similarity()))
+    (run,) = read_trec(write_trec(tmp_path / "trec", similarity()))
     assert (run.runs.name, run.runs.seeds) == ("theirs", (3,))
     found = dict(zip(METRICS, image_columns([run.runs], METRICS).scores[0].tolist(), strict=True))
     # hit_rate@K of ranx 0.3.21 on the same runs and qrels, in percent
@@ -141,12 +142,12 @@ def test_trec_recalls_are_those_of_ranx(tmp_path):
 
 def test_a_cut_list_keeps_the_recalls_it_can_and_refuses_those_it_cannot(tmp_path):
     scores = similarity()
-    (full,) = rank_files.read(write_trec(tmp_path / "full", scores, depth=80))
-    (cut,) = rank_files.read(write_trec(tmp_path / "cut", scores, depth=10))
+    (full,) = read_trec(write_trec(tmp_path / "full", scores, depth=80))
+    (cut,) = read_trec(write_trec(tmp_path / "cut", scores, depth=10))
     recalls = [name for name in METRICS if name != "rsum"]
     assert image_columns([cut.runs], recalls).scores.tolist() == image_columns([full.runs], recalls).scores.tolist()
     with pytest.raises(InvalidRanks, match="end before 20 documents"):
-        rank_files.read(tmp_path / "cut", depth=20)
+        read_trec(tmp_path / "cut", depth=20)
 
 
 def test_captions_with_several_positives_need_their_own_image(tmp_path):
@@ -154,10 +155,10 @@ def test_captions_with_several_positives_need_their_own_image(tmp_path):
     with (folder / "t2i.qrels").open("a") as file:
         file.write("c0-0 0 i7 1\n")
     with pytest.raises(DifferentCaptionMaps, match=r"1 \(c0-0\).*captions.csv"):
-        rank_files.read(folder)
+        read_trec(folder)
     owner = [{"caption_id": f"c{i}-{n}", "image_id": f"i{i}"} for i in range(IMAGES) for n in range(CAPTIONS)]
     write_csv(folder / "captions.csv", owner)
-    (run,) = rank_files.read(folder)
+    (run,) = read_trec(folder)
     assert run.runs.image_ids[run.runs.caption_image[0]] == "i0"
 
 
@@ -180,14 +181,14 @@ def shifted(rows, by=1, **only):
 def test_ranks_without_a_first_place_are_asked_about(tmp_path, rows):
     path = write_csv(tmp_path / "ranks.csv", rows)
     with pytest.raises(InvalidRanks, match=r"'theirs' seed . has no rank 0 among .*--ranks-from 1") as caught:
-        rank_files.read(path)
+        read_rank_csv(path)
     assert "\n" not in str(caught.value)
 
 
 def test_ranks_counted_from_one_are_those_counted_from_zero(tmp_path):
     plain = csv_rows("theirs") + csv_rows("others", draw=1)
-    zero = rank_files.read(write_csv(tmp_path / "zero.csv", plain))
-    one = rank_files.read(write_csv(tmp_path / "one.csv", shifted(plain, method="theirs")), ranks_from=1)
+    zero = read_rank_csv(write_csv(tmp_path / "zero.csv", plain))
+    one = read_rank_csv(write_csv(tmp_path / "one.csv", shifted(plain, method="theirs")), ranks_from=1)
     for a, b in zip(zero, one, strict=True):
         assert a.runs.name == b.runs.name
         assert a.runs.i2t_ranks.tolist() == b.runs.i2t_ranks.tolist()
@@ -198,7 +199,7 @@ def test_ranks_counted_from_one_are_those_counted_from_zero(tmp_path):
 
 def test_a_method_may_never_come_first_if_the_user_says_so(tmp_path):
     rows = shifted(csv_rows())
-    (run,) = rank_files.read(write_csv(tmp_path / "r.csv", rows), ranks_from=0)
+    (run,) = read_rank_csv(write_csv(tmp_path / "r.csv", rows), ranks_from=0)
     assert run.runs.i2t_ranks.min() == 1
     assert "read as counted from 0" in run.remark
 
@@ -208,21 +209,21 @@ def test_a_rank_beyond_the_gallery_is_refused(tmp_path, direction, items):
     rows = csv_rows()
     place = next(n for n, row in enumerate(rows) if row["direction"] == direction and row["rank"] > 0)
     rows[place]["rank"] = items - 1
-    rank_files.read(write_csv(tmp_path / "last.csv", rows))
+    read_rank_csv(write_csv(tmp_path / "last.csv", rows))
     rows[place]["rank"] = items
     path = write_csv(tmp_path / "beyond.csv", rows)
     with pytest.raises(
         InvalidRanks, match=rf"line {place + 2}: rank {items} of {direction}, but the file names {items}"
     ):
-        rank_files.read(path)
+        read_rank_csv(path)
     judged = [{**row, "protocol": "eccv_caption"} for row in rows]  # asks some of the gallery's items only
-    rank_files.read(write_csv(tmp_path / "judged.csv", judged))
+    read_rank_csv(write_csv(tmp_path / "judged.csv", judged))
 
 
 def test_a_byte_order_mark_is_no_part_of_a_heading(tmp_path):
     path = write_csv(tmp_path / "ranks.csv", csv_rows())
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    (run,) = rank_files.read(path)
+    (run,) = read_rank_csv(path)
     assert run.runs.name == "theirs"
 
 
@@ -243,11 +244,11 @@ def test_what_is_no_csv_is_named(tmp_path, content, message):
     path = tmp_path / "ranks.csv"
     path.write_bytes(content)
     with pytest.raises(InvalidRecord, match=message):
-        rank_files.read(path)
+        read_rank_csv(path)
 
 
 def test_packed_runs_and_files_in_place_of_their_folder_are_named(tmp_path):
-    from harness.reports.significance.report import read_sources
+    from harness.reports.runs.sources import read_sources
 
     folder = write_trec(tmp_path / "trec", similarity())
     for name, message in (("theirs.seed3.i2t.run", "a TREC run.*folder"), ("i2t.qrels", "a TREC qrels file.*folder")):
@@ -257,7 +258,7 @@ def test_packed_runs_and_files_in_place_of_their_folder_are_named(tmp_path):
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
     with pytest.raises(InvalidRecord, match=r"theirs.seed3.i2t.run.gz is a gzip-compressed file.*gunzip"):
-        rank_files.read(folder)
+        read_trec(folder)
     np.savez(tmp_path / "ranks.npz", a=np.zeros(3))
     with pytest.raises(InvalidRecord, match=r"a NumPy archive \(.npz\) of 1 array.*folder"):
         read_sources([str(tmp_path / "ranks.npz")], tmp_path)
@@ -291,14 +292,35 @@ def test_the_command_asks_once_and_takes_the_answer(tmp_path, capsys):
 
 
 def test_a_recorded_method_without_a_first_place_among_others_is_remarked():
-    said = unlike_the_others(["scan", "chan"], [(0.0, 0.0), (1.0, 0.0)])
+    def smallest(**ranks: tuple[int, int]) -> list:
+        return [
+            one_seed(name, 0, pd.Series({"i": i2t}), pd.Series({"c": t2i}), ["i"]) for name, (i2t, t2i) in ranks.items()
+        ]
+
+    said = list(first_place_remarks(smallest(scan=(0, 0), chan=(1, 0))))
     assert [line.split(":")[0] for line in said] == ["chan has no rank 0 in i2t while others have"]
-    assert unlike_the_others(["scan", "chan"], [(2.0, 1.0), (1.0, 3.0)]) == []
+    assert list(first_place_remarks(smallest(scan=(2, 1), chan=(1, 3)))) == []
 
 
 def test_a_best_seed_is_remembered_as_one(tmp_path):
-    (run,) = rank_files.read(write_csv(tmp_path / "best.csv", csv_rows(seed="best")))
+    (run,) = read_rank_csv(write_csv(tmp_path / "best.csv", csv_rows(seed="best")))
     assert run.runs.seed_selection == "best"
+
+
+def test_blank_lines_count_in_the_number_of_a_line(tmp_path):
+    path = write_csv(tmp_path / "ranks.csv", change(3, rank="two")(csv_rows()))
+    path.write_text(path.read_text().replace("\n", "\n\n", 2))
+    with pytest.raises(InvalidRecord, match="line 7: rank must be a number, got 'two'"):
+        read_rank_csv(path)
+
+
+def test_a_line_with_a_further_value_is_refused(tmp_path):
+    path = write_csv(tmp_path / "ranks.csv", csv_rows())
+    lines = path.read_text().splitlines()
+    for number in (1, 5):
+        path.write_text("\n".join([*lines[:number], f"{lines[number]},x", *lines[number + 1 :]]))
+        with pytest.raises(InvalidRecord, match=f"cannot read .*(line {number + 1}|loss of data)"):
+            read_rank_csv(path)
 
 
 def drop_column(rows):
@@ -323,7 +345,7 @@ def change(number, **values):
         (change(1, caption_id="c9-9"), InvalidRecord, "line 3: the query_id of t2i is its caption_id"),
         (change(0, seed="first"), InvalidRecord, "seed must be a whole number of at most 20 digits or 'best', got 'first'"),
         (change(0, method=""), InvalidRecord, "a method needs a name"),
-        (lambda rows: [*rows, rows[0]], DuplicateQueries, r"i2t queries 1 \(i0\) twice"),
+        (lambda rows: [*rows, rows[0]], DuplicateQueries, r"answers twice i2t queries 1 \(i0\)"),
         (lambda rows: [r for r in rows if r["direction"] == "t2i"], MissingQueries, "has no i2t query"),
         (lambda rows: [{**r, "dataset": f"d{n % 2}"} for n, r in enumerate(rows)], InvalidRecord, "several datasets"),
         (lambda rows: [{**r, "fold": n % 2} for n, r in enumerate(rows)], DifferentCaptionMaps, "more than one fold"),
@@ -334,7 +356,7 @@ def change(number, **values):
 def test_csvs_that_cannot_be_trusted_are_refused(tmp_path, broken, error, message):
     path = write_csv(tmp_path / "ranks.csv", broken(csv_rows()))
     with pytest.raises(error, match=message) as caught:
-        rank_files.read(path)
+        read_rank_csv(path)
     assert isinstance(caught.value, ItmError)
 
 
@@ -352,6 +374,16 @@ def edit(name, change):
         (edit("theirs.seed3.i2t.run", lambda t: t.replace(t.split()[4], "nan", 1)), InvalidRanks, "NaN or infinite"),
         (edit("theirs.seed3.i2t.run", lambda t: t + t.splitlines()[0]), DuplicateQueries, r"1 \(i0\)"),
         (edit("theirs.seed3.i2t.run", lambda t: t + "i77 Q0 c0-0 1 0.5 x"), DifferentQueries, r"1 \(i77\)"),
+        (
+            edit("theirs.seed3.i2t.run", lambda t: t.replace(" tag\n", "\n", 1)),
+            InvalidRecord,
+            "line 1: 5 columns, 6 expected",
+        ),
+        (
+            edit("theirs.seed3.t2i.run", lambda t: "\n" + t.replace(" tag\n", " a tag\n", 1)),
+            InvalidRecord,
+            "line 2: 7 columns, 6",
+        ),
         (edit("i2t.qrels", lambda t: t + "i99 0 c0-0 1"), MissingQueries, r"lacks queries 1 \(i99\)"),
         (edit("i2t.qrels", lambda t: t + t.splitlines()[0]), DuplicateQueries, "judged twice"),
         (edit("i2t.qrels", lambda t: t.replace(" 0 ", " ", 1)), InvalidRecord, "cannot read|columns"),
@@ -371,7 +403,7 @@ def test_trec_folders_that_cannot_be_trusted_are_refused(tmp_path, broken, error
     folder = write_trec(tmp_path / "trec", similarity())
     broken(folder)
     with pytest.raises(error, match=message):
-        rank_files.read(folder)
+        read_trec(folder)
 
 
 def test_the_protocols_on_own_pairs_are_those_of_the_engine():
