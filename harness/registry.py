@@ -55,7 +55,11 @@ class Scorers(Parts["Scorer"]):
 
 
 def names() -> list[str]:
-    """All registered scorer names, sorted; nothing is imported."""
+    """All registered scorer names, sorted; nothing is imported.
+
+    >>> "scan" in names()
+    True
+    """
     return sorted(Scorers())
 
 
@@ -139,7 +143,11 @@ def scorer_class(name: str) -> type[Scorer]:
 
 
 def variants(name: str) -> dict[str, dict[str, Any]]:
-    """The named config overrides that a scorer declares."""
+    """The named config overrides that a scorer declares.
+
+    >>> variants("chan")["vha_max"]
+    {'coding': 'vha', 'pooling': 'max'}
+    """
     return {variant: dict(config) for variant, config in scorer_class(name).variants.items()}
 
 
@@ -166,7 +174,12 @@ def resolve_config(name: str, overrides: PartConfig | Mapping[str, Any]) -> Any:
 
 
 def create(name: str, *, image_encoder: Any = None, text_encoder: Any = None, **config: Any) -> Scorer:
-    """A scorer by name: `create("scan", direction="t2i", pooling="lse")`, `create("grm.no_uncertainty")`.
+    """A scorer by name.
+
+    >>> create("scan", direction="t2i", pooling="lse").config.pooling
+    'lse'
+    >>> create("grm.no_uncertainty").config.uncertainty
+    'off'
 
     Args:
         name: registered name, with a variant after a dot.

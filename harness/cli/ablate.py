@@ -54,7 +54,7 @@ def ablate(
 
     from harness import registry
     from harness.cli.progress import ConsoleObserver
-    from harness.records.run import RunStore
+    from harness.records.store import RunStore
     from harness.runs.ablation import plan_ablation
     from harness.runs.experiment import run_cells
     from harness.runs.planning import check, plan

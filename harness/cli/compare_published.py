@@ -24,7 +24,7 @@ def compare_published(results: Path, tolerance: float) -> None:
 
     Writes compare-published.md, .html, .csv, .json and .tex below RESULTS/compare-published/.
     """
-    from harness.records.run import RunStore
+    from harness.records.store import RunStore
     from harness.reports.document import render
     from harness.reports.published import compare as comparing
     from harness.reports.runs.loading import sound_records

@@ -94,7 +94,7 @@ def evaluate(
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    from harness.records.run import atomic_path
+    from harness.files.writing import atomic_path
 
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

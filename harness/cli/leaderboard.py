@@ -46,7 +46,7 @@ def leaderboard(
         spec = tuned_experiment(spec, results, allow_unequal_tuning)
 
     from harness.cli.progress import ConsoleObserver
-    from harness.records.run import RunStore
+    from harness.records.store import RunStore
     from harness.runs.experiment import run_experiment
     from harness.tracking.tracker import create_tracker
 

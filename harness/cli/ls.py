@@ -78,7 +78,7 @@ def _experiments(_: Path):
 
 def _runs(results: Path):
     from harness.protocols import summary
-    from harness.records.run import RunStore
+    from harness.records.store import RunStore
 
     rows = [
         (

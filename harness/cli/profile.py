@@ -129,7 +129,7 @@ def _trained(
 
     from harness.cli.progress import ConsoleObserver
     from harness.errors import RunFailed
-    from harness.records.run import RunStore
+    from harness.records.store import RunStore
     from harness.reports.document import pages
     from harness.runs.experiment import run_cells
     from harness.runs.planning import plan
@@ -168,7 +168,7 @@ def _page(results: Path, name: str, about: dict[str, Any]) -> str:
 
     Measurements are kept there beside the page, so the folder says what it is about before anything is measured.
     """
-    from harness.records.run import write_json
+    from harness.records.documents import write_json
     from harness.reports.document import pages
 
     folder = pages.page_folder(results / "profiles", name, "about", about)
@@ -179,7 +179,7 @@ def _page(results: Path, name: str, about: dict[str, Any]) -> str:
 def _recorded(results: Path) -> dict[str, dict[str, Any]]:
     """The runs of a results folder by profile (one a dataset and protocol) and method, the lowest common seed of each."""
     from harness.errors import InvalidRecord
-    from harness.records.run import RunStore
+    from harness.records.store import RunStore
     from harness.reports.runs.groups import groups
     from harness.reports.runs.loading import sound_records
 
@@ -207,7 +207,7 @@ def _measure(name: str, runs: dict[str, Any], results: Path, device: Any, chosen
     from harness.files.locks import claim
     from harness.profiles.run import profile_runs
     from harness.records.profile import ProfileStore
-    from harness.records.run import RunStore
+    from harness.records.store import RunStore
 
     store = ProfileStore(results, name)
     observer = ConsoleObserver()

@@ -16,7 +16,7 @@ from harness.cli.terminal import show_page
 def report(results: Path, published: bool) -> None:
     """Write one leaderboard a dataset from all finished runs below RESULTS, without running anything."""
     from harness.files.names import safe_name
-    from harness.records.run import RunStore
+    from harness.records.store import RunStore
     from harness.reports.document import pages
     from harness.reports.leaderboard import report as board
     from harness.reports.runs.loading import sound_records

@@ -25,7 +25,7 @@ def rescore(run: str, names: tuple[str, ...], ties: str | None, overrides: tuple
     Works from scores.npy (kept with evaluation.save_scores=true), or from the ranks where they suffice. The numbers are
     written into the run's record; those under another tie rule than the run's own are kept apart there.
     """
-    from harness.records.run import RunStore
+    from harness.records.store import RunStore
     from harness.runs.rescoring import rescore as rescore_run
     from harness.runs.rescoring import tie_rule
 
@@ -45,7 +45,7 @@ def rescore(run: str, names: tuple[str, ...], ties: str | None, overrides: tuple
 @results_option
 def ensemble(runs: tuple[str, ...], names: tuple[str, ...], results: Path) -> None:
     """Average the saved scores of recorded runs and record the mean as a run, marked as an ensemble everywhere."""
-    from harness.records.run import RunStore
+    from harness.records.store import RunStore
     from harness.runs.ensemble import record_ensemble
 
     store = RunStore(results)

@@ -10,7 +10,7 @@ import click
 from harness.errors import InvalidRecord
 
 if TYPE_CHECKING:
-    from harness.records.run import RunStore
+    from harness.records.store import RunStore
     from harness.spec import Component
 
 #: protocol -> tie rule -> metrics

@@ -88,7 +88,7 @@ def sweep(
     spec = _with_options(load_experiment(experiment, overrides), sought)
 
     from harness.cli.progress import ConsoleObserver
-    from harness.records.run import RunStore
+    from harness.records.store import RunStore
     from harness.sweeps.plan import draft_study, with_data
     from harness.sweeps.run import run_study
     from harness.sweeps.study import check_study

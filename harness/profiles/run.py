@@ -20,7 +20,9 @@ from harness.profiles.trained import TrainedScorer, load_trained
 from harness.profiles.uses import Use, accuracy, all_uses
 from harness.records import environment
 from harness.records.profile import Profile, ScenarioResult
-from harness.records.run import RankTable, RunRecord, RunStore
+from harness.records.ranks import RankTable
+from harness.records.run import RunRecord
+from harness.records.store import RunStore
 from harness.runs.planning import open_dataset
 from harness.runs.threads import compute_threads
 from harness.tracking.observer import Observer

@@ -12,7 +12,8 @@ from torch import Tensor
 from harness.datasets.base import Split
 from harness.fragments import Fragments, Tokens
 from harness.profiles.index import Direction, prune
-from harness.records.run import RunRecord, RunStore
+from harness.records.run import RunRecord
+from harness.records.store import RunStore
 from harness.runs.experiment import load_scorer
 from harness.runs.planning import TEST_SPLIT, open_dataset
 from harness.scorer import Scorer

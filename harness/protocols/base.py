@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import InvalidProtocol, InvalidSimilarity
-from harness.records.run import RankTable
+from harness.records.ranks import RankTable
 from harness.records.ties import Ties
 
 if TYPE_CHECKING:

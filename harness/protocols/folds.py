@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.metrics import count_ranks, metrics_from_ties
 from harness.protocols.base import Evaluation, Protocol, Subject
-from harness.records.run import RankTable
+from harness.records.ranks import RankTable
 from harness.records.ties import Ties
 
 

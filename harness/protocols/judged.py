@@ -12,7 +12,7 @@ from torch import Tensor
 from harness.metrics import metrics_from_positives
 from harness.metrics.positives import PositiveCounts, Positives, count_positives
 from harness.protocols.base import Evaluation, Protocol, Subject
-from harness.records.run import RankTable
+from harness.records.ranks import RankTable
 from harness.records.ties import Ties
 
 TRUE_TOP1 = "top1_outside_pair_correct"

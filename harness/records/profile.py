@@ -14,8 +14,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.files.names import safe_name
+from harness.records.documents import read_document, write_json
 from harness.records.parts import Code, Environment
-from harness.records.run import RankTable, RunStore, read_document, write_json
+from harness.records.ranks import RankTable
+from harness.records.store import RunStore
 from harness.spec import Spec, sha256_json
 
 SCHEMA_VERSION = 1

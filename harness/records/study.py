@@ -15,8 +15,8 @@ from pydantic import Field
 
 from harness.errors import InvalidRecord
 from harness.records import noise
+from harness.records.documents import read_document, write_json
 from harness.records.parts import Budget, Cost
-from harness.records.run import read_document, write_json
 from harness.spec import Spec
 
 SCHEMA_VERSION = 1

@@ -12,7 +12,9 @@ import torch
 from pydantic import ValidationError
 
 from harness.errors import InvalidRecord
-from harness.records.run import RunRecord, RunStore, atomic_path, read_record
+from harness.files.writing import atomic_path
+from harness.records.run import RunRecord, read_record
+from harness.records.store import RunStore
 from harness.runs import saved_models as checkpoints
 from harness.runs.evaluation import evaluate, score_split
 from harness.runs.planning import TEST_SPLIT, open_dataset

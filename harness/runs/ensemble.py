@@ -15,9 +15,11 @@ import numpy as np
 from harness import datasets
 from harness.datasets.base import Dataset
 from harness.errors import InvalidDataset, InvalidRecord
+from harness.files.writing import atomic_path
 from harness.records import environment
-from harness.records.run import RunRecord, RunStore, atomic_path
+from harness.records.run import RunRecord
 from harness.records.scores import SCORES, mean_scores, open_member
+from harness.records.store import RunStore
 from harness.runs.evaluation import evaluate
 from harness.runs.rescoring import tie_rule
 from harness.spec import EvaluationSpec, sha256_json

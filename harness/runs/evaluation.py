@@ -15,7 +15,7 @@ from harness import protocols
 from harness.datasets import duplicates
 from harness.datasets.base import Dataset, Split
 from harness.fragments import Fragments
-from harness.records.run import RankTable
+from harness.records.ranks import RankTable
 from harness.records.ties import Ties
 from harness.scorer import Scorer
 from harness.scoring import similarity_matrix

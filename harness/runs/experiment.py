@@ -21,10 +21,12 @@ from harness import protocols, registry
 from harness.datasets.base import Dataset
 from harness.errors import InvalidDataset, InvalidRecord, ItmError
 from harness.files import strict_yaml
+from harness.files.writing import atomic_path
 from harness.measure.cost import measure_cost, peak_memory
 from harness.records import environment
 from harness.records.parts import Tuning
-from harness.records.run import RunRecord, RunStore, atomic_path
+from harness.records.run import RunRecord
+from harness.records.store import RunStore
 from harness.reports.document.text import counted
 from harness.runs import completion, sharing
 from harness.runs import saved_models as checkpoints

@@ -14,8 +14,10 @@ from harness.datasets.base import Dataset
 from harness.errors import InvalidDataset, InvalidRecord
 from harness.metrics import metrics_from_ties
 from harness.protocols.folds import FoldProtocol
-from harness.records.run import RankTable, RunRecord, RunStore
+from harness.records.ranks import RankTable
+from harness.records.run import RunRecord
 from harness.records.scores import SCORES, open_scores
+from harness.records.store import RunStore
 from harness.records.ties import TiedRanks, Ties
 from harness.runs.evaluation import subject_of
 from harness.spec import Component

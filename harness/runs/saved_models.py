@@ -14,7 +14,7 @@ from harness import backbones, registry
 from harness.backbones.weights import load_strictly, one_line, read_state_dict
 from harness.errors import InvalidCheckpoint, InvalidSpec
 from harness.files.kinds import identify, mismatch
-from harness.records.run import atomic_path
+from harness.files.writing import atomic_path
 from harness.scorer import Scorer
 from harness.scorers.authors.checkpoints import import_checkpoint
 from harness.spec import RunSpec, canonical_json

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from harness.errors import InvalidRecord
 from harness.files.writing import remove_leftovers, set_aside
-from harness.records.run import RunRecord, RunStore
+from harness.records.run import RunRecord
+from harness.records.store import RunStore
 from harness.runs.rescoring import check_agreement
 from harness.spec import RunSpec
 

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from harness.datasets.base import Split
 from harness.errors import TrainingDiverged
+from harness.files.writing import atomic_path
 from harness.fragments import Fragments, Tokens
 from harness.losses import InfoNCE, TripletLoss
 from harness.measure.cost import StepTimer, other_load
 from harness.metrics import retrieval_metrics
-from harness.records.run import atomic_path
 from harness.scorer import Objective, Scorer
 from harness.scoring import similarity_matrix
 from harness.scoring.inputs import encode_split, image_batch

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from harness.records import noise
-from harness.records.run import RunRecord, RunStore
+from harness.records.run import RunRecord
+from harness.records.store import RunStore
 from harness.reports.document import figures
 from harness.reports.document.model import Column, Figure, Report, Section, Table
 from harness.reports.leaderboard.rows import device

@@ -19,7 +19,7 @@ import pandas as pd
 
 from harness.errors import UnknownName
 from harness.files.names import safe_name
-from harness.records.run import atomic_path
+from harness.files.writing import atomic_path
 from harness.reports.document import figures
 from harness.reports.document import latex as _latex
 from harness.reports.document import markdown as _markdown

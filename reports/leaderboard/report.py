@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.records.run import RunRecord, RunStore
+from harness.records.run import RunRecord
+from harness.records.store import RunStore
 from harness.reports.document.model import Report, Section
 from harness.reports.leaderboard import tables, text
 from harness.reports.leaderboard.figures import board_figure

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from harness.records import noise
-from harness.records.run import RunStore
+from harness.records.store import RunStore
 from harness.reports.document.model import Column
 from harness.reports.runs.groups import Gallery, Group
 from harness.reports.runs.loading import method_runs

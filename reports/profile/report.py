@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.records import noise
 from harness.records.profile import Profile, device_slug
-from harness.records.run import RankTable
+from harness.records.ranks import RankTable
 from harness.reports.document.model import Report, Section
 from harness.reports.profile import tables, text
 from harness.reports.profile.budget import Limit

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.records.profile import Measure, Point, Profile, ScenarioResult
-from harness.records.run import RankTable
+from harness.records.ranks import RankTable
 from harness.reports.profile.pareto import Sense, strongest_dominator
 from harness.reports.runs.groups import Gallery
 from harness.reports.runs.loading import runs_of_table

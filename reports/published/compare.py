@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.records.run import RunStore
+from harness.records.store import RunStore
 from harness.reports.document.model import Report, Section
 from harness.reports.document.text import fixed
 from harness.reports.published import rows as published

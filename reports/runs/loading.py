@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import InvalidRecord
-from harness.records.ranks import OWN_GALLERY
-from harness.records.run import RankTable, RunRecord, RunStore
+from harness.records.ranks import OWN_GALLERY, RankTable
+from harness.records.run import RunRecord
 from harness.records.scores import SCORES, open_scores
+from harness.records.store import RunStore
 from harness.records.ties import Ties
 from harness.reports.runs.groups import Gallery, Group
 from harness.reports.runs.queries import all_seeds, one_seed

@@ -10,7 +10,7 @@ from harness.errors import InvalidRecord, UnknownName, did_you_mean
 from harness.files.kinds import identify, mismatch
 from harness.files.names import is_safe_name
 from harness.files.reading import Damaged, read_json
-from harness.records.run import RunStore
+from harness.records.store import RunStore
 from harness.reports.runs.foreign import ForeignRun
 from harness.reports.runs.groups import groups
 from harness.reports.runs.loading import finished_records, sound_records

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from harness.errors import InvalidRecord
 from harness.files.names import safe_name
-from harness.records.run import RunRecord, RunStore
+from harness.records.run import RunRecord
+from harness.records.store import RunStore
 from harness.reports.runs.foreign import ForeignRun, sha256
 from harness.reports.runs.groups import Gallery, Group
 from harness.reports.runs.loading import method_runs

@@ -23,7 +23,7 @@ from PIL import Image
 from harness import registry
 from harness.cli.main import COMMANDS, main
 from harness.files import strict_yaml
-from harness.records.run import RunStore
+from harness.records.store import RunStore
 from harness.spec import load_experiment
 
 ROOT = Path(__file__).parents[2]

@@ -24,7 +24,7 @@ PUBLIC = (
     "harness.scorer:Scorer",
     "harness.scoring:similarity_matrix",
     "harness.spec:load_experiment",
-    "harness.records.run:RunStore",
+    "harness.records.store:RunStore",
 )
 
 

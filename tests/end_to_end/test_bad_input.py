@@ -20,7 +20,7 @@ from PIL import Image
 from harness import registry
 from harness.cli.main import COMMANDS, main
 from harness.files import strict_yaml
-from harness.records.run import RunStore
+from harness.records.store import RunStore
 
 SCORER = "from harness.scorer import Scorer\nclass {name}(Scorer):\n    def score(self, images, texts): ...\n"
 #: Files that are not what they are taken for: name -> content.

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from harness.records.run import RunStore
+from harness.records.store import RunStore
 
 NAN_SCORER = """
 from harness.scorer import Scorer

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-from harness.records.run import RunRecord, RunStore
+from harness.records.run import RunRecord
+from harness.records.store import RunStore
 
 PROFILE = ("--seconds", "4", "--rounds", "2", "--samples", "3", "--galleries", "30", "--gallery", "30")
 

@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from harness.cli.main import main
-from harness.records.run import RunStore
+from harness.records.store import RunStore
 
 EVIL = "/../../../EVIL"
 TINY = {

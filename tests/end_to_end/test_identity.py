@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from harness.files import strict_yaml
-from harness.records.run import RunStore
+from harness.records.store import RunStore
 from harness.spec import RunSpec, build
 
 PLUGIN = """

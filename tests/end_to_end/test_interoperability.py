@@ -15,7 +15,7 @@ import torch
 from harness import protocols
 from harness.files import strict_yaml
 from harness.metrics import relevance_metrics, retrieval_metrics
-from harness.records.run import RunStore
+from harness.records.store import RunStore
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "retrieval.npz"
 

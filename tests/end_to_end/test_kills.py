@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.records.run import RunStore
+from harness.records.store import RunStore
 
 KILLS = int(os.environ.get("ITM_KILLS", "2"))
 #: `itm ARGUMENTS` that kills itself before or after the n-th file of the harness gets its name; n = 0: never.

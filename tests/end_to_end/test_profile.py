@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from harness.files import strict_yaml
-from harness.records.run import RunStore
+from harness.records.store import RunStore
 from harness.runs.experiment import run_experiment
 from harness.spec import load_experiment
 

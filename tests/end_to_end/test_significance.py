@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.records.run import RankTable, RunRecord, RunStore
+from harness.records.ranks import RankTable
+from harness.records.run import RunRecord
+from harness.records.store import RunStore
 from harness.reports.statistics.hits import METRICS, image_columns
 from harness.reports.statistics.runs import MethodRuns
 from tests.studies.calibration import HUBS

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from harness.cli.main import main
 from harness.files import strict_yaml
-from harness.records.run import RunStore
+from harness.records.store import RunStore
 from harness.records.study import StudySummary, read_summary
 from harness.spec import load_experiment
 from harness.sweeps.plan import plan_study

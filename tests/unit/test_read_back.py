@@ -16,8 +16,9 @@ from harness.errors import InvalidRecord
 from harness.files import reading
 from harness.files.reading import Damaged, read_arrays, read_json
 from harness.protocols.folds import FoldProtocol
-from harness.records.ranks import NAMES, OWN_GALLERY, check_table
-from harness.records.run import RankTable, RunRecord, RunStore
+from harness.records.ranks import NAMES, OWN_GALLERY, RankTable, check_table
+from harness.records.run import RunRecord
+from harness.records.store import RunStore
 
 RUN = "0123456789abcdef"
 

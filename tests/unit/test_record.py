@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from harness.errors import InvalidRecord, ResultsNotWritable
-from harness.records.run import RankTable, RunRecord, RunStore, atomic_path
+from harness.files.writing import atomic_path
+from harness.records.ranks import RankTable
+from harness.records.run import RunRecord
+from harness.records.store import RunStore
 
 
 def _record(**changes) -> RunRecord:

@@ -8,8 +8,9 @@ import pytest
 from harness import datasets
 from harness.errors import InvalidDataset, InvalidProtocol, InvalidRecord, InvalidSimilarity
 from harness.metrics import retrieval_metrics
-from harness.records.run import RunRecord, RunStore
+from harness.records.run import RunRecord
 from harness.records.scores import mean_scores, open_scores
+from harness.records.store import RunStore
 from harness.runs.ensemble import record_ensemble
 from harness.runs.evaluation import ALL_TIES, evaluate
 from harness.runs.rescoring import rescore

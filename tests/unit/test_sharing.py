@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from harness import protocols
-from harness.records.run import RunRecord, RunStore
+from harness.records.run import RunRecord
+from harness.records.store import RunStore
 from harness.runs import sharing
 from harness.runs.planning import plan
 from harness.runs.sharing import run_cells, state_of

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from harness.errors import InvalidRecord, InvalidSpec, UnknownName
 from harness.records.profile import Growth, Measure, Point, Profile, ProfileStore, ScenarioResult
-from harness.records.run import RankTable
+from harness.records.ranks import RankTable
 from harness.reports.document import render, terminal
 from harness.reports.profile import budget
 from harness.reports.profile import report as profile

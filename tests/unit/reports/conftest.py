@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from harness.records.run import RankTable, RunRecord, RunStore
+from harness.records.ranks import RankTable
+from harness.records.run import RunRecord
+from harness.records.store import RunStore
 
 
 def rank_table(i2t: Sequence[int], t2i: Sequence[int], owner: Sequence[int], folds: int = 1) -> RankTable:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.errors import InvalidRecord
-from harness.records.run import RankTable
+from harness.records.ranks import RankTable
 from harness.reports.runs.groups import groups
 from harness.reports.runs.loading import finished_records, method_runs, runs_of_table
 from harness.reports.statistics.errors import InvalidComparison
