@@ -243,24 +243,23 @@ def _report(name: str, results: Path, limits: Any, mix_devices: bool, mlflow: bo
 def _mirror(name: str, results: Path, built: Any, files: list[Path], numbers: Any) -> None:
     """Each point as a run of the experiment `profile <name>`, the report's files with a run of their own."""
     from harness.spec import sha256_json
+    from harness.tracking.base import TrackedRun
     from harness.tracking.tracker import create_tracker
 
     tracker = create_tracker(results)
     tracker.start_experiment(f"profile {name}", {"itm.experiment": f"profile {name}"})
     for row in built.main.to_dict("records"):
-        identity = [name, row["device"], row["label"]]
         figures = numbers(row)
-        tags = {"itm.kind": "profile", "itm.device": str(row["device"]), "itm.figures": sha256_json(figures)}
-        params = {key: str(row[key]) for key in ("label", "kind", "base", "device", "gallery", "run_ids")}
-        if tracker.start_run(str(row["label"]), sha256_json(identity)[:16], params, tags):
-            tracker.metrics({f"profile/{key}": value for key, value in figures.items()})
-            tracker.end_run()
-    tags = {
-        "itm.kind": "profile report",
-        "itm.figures": sha256_json([p.read_bytes().hex() for p in files if p.suffix == ".csv"]),
-    }
-    if tracker.start_run("report", sha256_json([name, "report"])[:16], tags=tags):
-        for file in files:
-            tracker.artifact(file)
-        tracker.end_run()
+        tracker.tell(
+            TrackedRun(
+                str(row["label"]),
+                sha256_json([name, row["device"], row["label"]])[:16],
+                params={key: str(row[key]) for key in ("label", "kind", "base", "device", "gallery", "run_ids")},
+                tags={"itm.kind": "profile", "itm.device": str(row["device"]), "itm.figures": sha256_json(figures)},
+                metrics={0: {"profile": figures}},
+            )
+        )
+    tables = sha256_json([p.read_bytes().hex() for p in files if p.suffix == ".csv"])
+    tags = {"itm.kind": "profile report", "itm.figures": tables}
+    tracker.tell(TrackedRun("report", sha256_json([name, "report"])[:16], tags=tags, artifacts=files))
     tracker.close()

@@ -82,9 +82,9 @@ def parse(text: str, where: str) -> Any:
         name = f"key '{key[1]}'" if key else "a key"
         raise InvalidSpec(f"{where} is not valid YAML: {name} appears twice{_line(error)}; keep one of them") from None
     except (YAMLError, ValueError, RecursionError, AttributeError) as error:
-        marked = isinstance(error, MarkedYAMLError)
-        problem = str(error.problem or error.context or "malformed") if marked else str(error)
-        line = _line(error) if marked else ""
+        problem, line = str(error), ""
+        if isinstance(error, MarkedYAMLError):
+            problem, line = str(error.problem or error.context or "malformed"), _line(error)
         raise InvalidSpec(f"{where} is not valid YAML: {' '.join(problem.split()):.200}{line}") from None
 
 

@@ -37,9 +37,9 @@ from harness.scorer import Scorer
 from harness.scoring.inputs import image_batch
 from harness.similarity.packed import products
 from harness.spec import Experiment, RunSpec
+from harness.tracking.base import Tracker
 from harness.tracking.mirror import mirror_record
 from harness.tracking.observer import Observer
-from harness.tracking.tracker import Tracker
 from harness.training import loop as training
 from harness.training.loop import Epoch, TrainingResult
 

@@ -12,7 +12,7 @@ from harness.records.study import TrialSummary
 from harness.spec import sha256_json
 from harness.sweeps.plan import StudyPlan
 from harness.sweeps.storage import shown_storage
-from harness.tracking.tracker import Status, Tracker
+from harness.tracking.base import Status, TrackedRun, Tracker
 
 #: A pruned trial was ended on purpose, which MLflow calls killed.
 STATUS: dict[str, Status] = {"complete": "finished", "pruned": "killed", "failed": "failed"}
@@ -44,28 +44,26 @@ class StudyMirror:
         if trial.number in self._told:
             return
         self._told.add(trial.number)
-        tracker = self._tracker
-        run_id = sha256_json([self._plan.name, self._plan.storage, trial.number])[:16]
-        wanted = tracker.start_run(f"trial {trial.number}", run_id, self._settings(trial), self._tags(trial))
-        if not wanted:
-            return
-        for index, curve in enumerate(trial.curves):
+        figures = {"cost": trial.cost.figures, "objective": trial.values, "validation": {"rsum": trial.rsum}}
+        figures["training"] = {"steps": trial.steps, "seconds": trial.seconds}
+        metrics: dict[int, dict[str, Any]] = {0: figures}
+        for seed, curve in zip(self._plan.seeds, trial.curves, strict=False):  # a pruned trial has fewer
             for epoch, value in enumerate(curve):
-                tracker.metric(f"epoch/seed{self._plan.seeds[index]}/validation/rsum", value, epoch + 1)
-        figures = {f"cost/{key}": value for key, value in trial.cost.figures.items()}
-        figures |= {f"objective/{key}": value for key, value in trial.values.items()}
-        figures |= {"training/steps": float(trial.steps), "training/seconds": trial.seconds}
-        if trial.rsum is not None:
-            figures["validation/rsum"] = trial.rsum
-        tracker.metrics(figures)
-        tracker.end_run(STATUS[trial.state])
+                metrics.setdefault(epoch + 1, {})[f"epoch/seed{seed}/validation/rsum"] = value
+        self._tracker.tell(
+            TrackedRun(
+                f"trial {trial.number}",
+                sha256_json([self._plan.name, self._plan.storage, trial.number])[:16],
+                params={"sampled": trial.params, "scorer": self._plan.entry.name, "seeds": list(self._plan.seeds)},
+                tags=self._tags(trial),
+                metrics=metrics,
+                status=STATUS[trial.state],
+            )
+        )
 
     def close(self) -> None:
         """Nothing more will be told."""
         self._tracker.close()
-
-    def _settings(self, trial: TrialSummary) -> dict[str, Any]:
-        return {"sampled": trial.params, "scorer": self._plan.entry.name, "seeds": list(self._plan.seeds)}
 
     def _tags(self, trial: TrialSummary) -> dict[str, str]:
         return {

@@ -22,8 +22,8 @@ from harness.sweeps.splits import open_tuning_splits
 from harness.sweeps.storage import shown_storage, storage_errors, study_lock
 from harness.sweeps.study import open_study
 from harness.sweeps.worker import census, has_ended, work
+from harness.tracking.base import Tracker
 from harness.tracking.observer import Observer
-from harness.tracking.tracker import Tracker
 
 
 def run_study(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -11,6 +10,7 @@ from optuna.study import Study
 
 from harness.errors import InvalidSpec
 from harness.spec import canonical_json
+from harness.spec.values import flatten
 from harness.sweeps.plan import StudyPlan
 from harness.sweeps.search import make_pruner, make_sampler
 from harness.sweeps.storage import open_beside_others, storage_errors, storage_file, study_lock
@@ -71,7 +71,7 @@ def check_unchanged(study: Study, plan: StudyPlan, data: bool = True) -> None:
     kept = f"its {finished} finished trials are kept; put that back, or choose another name with --study"
     if text is None:
         raise InvalidSpec(f"study '{study.study_name}' is in the storage but was not made by itm sweep; {kept}")
-    before, now = _flat(json.loads(text)), _flat(json.loads(canonical_json(plan.fingerprint)))
+    before, now = flatten(json.loads(text)), flatten(json.loads(canonical_json(plan.fingerprint)))
     if not data:
         before.pop(_OF_THE_DATA, None)
         now.pop(_OF_THE_DATA, None)
@@ -109,9 +109,3 @@ def _is_new(study: Study) -> bool:
     if FINGERPRINT in study.user_attrs:
         return False
     return all(trial.user_attrs.get(SOURCE) == "default" for trial in study.get_trials(deepcopy=False))
-
-
-def _flat(values: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(values, Mapping) and values:
-        return {k: v for key, value in values.items() for k, v in _flat(value, f"{path}{key}.").items()}
-    return {path.rstrip("."): values}

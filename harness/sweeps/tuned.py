@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.errors import InvalidSpec, UnequalTuning
 from harness.records.study import StudySummary, read_summary
 from harness.runs.planning import check, open_dataset, with_data
 from harness.spec import Experiment, RunSpec, ScorerEntry, build
+from harness.spec.values import flatten
 from harness.sweeps.plan import entry_identity, study_folder, study_name, validation_split
 
 
@@ -108,16 +107,10 @@ def _check_same(draft: RunSpec, entry: ScorerEntry, summary: StudySummary) -> No
         )
     dataset = open_dataset(draft.dataset)
     base = with_data(draft, dataset, validation_split(dataset))
-    now, then = _flat(entry_identity(base)), _flat(summary.entry)
+    now, then = flatten(entry_identity(base)), flatten(summary.entry)
     if now != then:
         path = next(path for path in [*then, *now] if then.get(path) != now.get(path))
         raise InvalidSpec(
             f"study '{summary.study}' tuned another version of entry '{entry.key}': {path} was {then.get(path)!r}, now it "
             f"is {now.get(path)!r}; sweep again under another results folder, or put that back"
         )
-
-
-def _flat(values: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(values, Mapping):
-        return {k: v for key, value in values.items() for k, v in _flat(value, f"{path}{key}.").items()}
-    return {path.rstrip("."): values}

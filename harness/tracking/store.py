@@ -24,7 +24,7 @@ _TABLES = {"alembic_version", "experiments", "runs", "metrics", "params", "tags"
 
 
 def prepare_database(path: Path, artifacts: Path) -> None:
-    """See to it that there is a whole database of this MLflow's schema. The caller has claimed it.
+    """Make sure that there is a whole database of this MLflow's schema. The caller has claimed it.
 
     Args:
         path: of the SQLite file.
@@ -32,7 +32,7 @@ def prepare_database(path: Path, artifacts: Path) -> None:
 
     Raises:
         OSError, sqlite3.Error: it cannot be read or written, or is locked.
-        Exception: whatever MLflow raises; a database of a later MLflow among it, which is left as it is.
+        Exception: whatever MLflow raises, such as for a database of a later MLflow, which is left as it is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(path):
@@ -82,7 +82,7 @@ def damage(path: Path) -> str:
 
 
 def _outdated(path: Path) -> str:
-    """Bring a database of an earlier MLflow up to date, on a copy; what is wrong with it where that fails."""
+    """Migrate a database of an earlier MLflow, on a copy; returns what is wrong with it where that fails."""
     from alembic.script import ScriptDirectory
     from mlflow.store.db import utils
 

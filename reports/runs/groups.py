@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.records.run import RunRecord
 from harness.spec import canonical_json, sha256_json
+from harness.spec.values import flatten
 
 # What a run's spec holds beside its identity: the seed, where things lie, which galleries were looked at, how long the
 # clock ran. None of it changes a trained model or a rank.
@@ -153,7 +154,7 @@ def _unique_labels(made: Sequence[Group]) -> list[str]:
     labels = [group.label for group in made]
     for marks_of in (
         lambda some: [f" [{group.first.backbone}]" for group in some],
-        lambda some: _differences([_flat(group.first.spec) for group in some]),
+        lambda some: _differences([_texts(group.first.spec) for group in some]),
         lambda some: [f" [{group.identity[:6]}]" for group in some],
     ):
         for label in [label for label in dict.fromkeys(labels) if labels.count(label) > 1]:
@@ -176,12 +177,5 @@ def _differences(specs: Sequence[Mapping[str, str]]) -> list[str]:
     return [f" ({text})" if text else "" for text in values]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested mappings as dotted keys to texts."""
-    found: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value if isinstance(value, str) else canonical_json(value)
-    return found
+def _texts(spec: Mapping[str, Any]) -> dict[str, str]:
+    return {k: v if isinstance(v, str) else canonical_json(v) for k, v in flatten(spec).items()}

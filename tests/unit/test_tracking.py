@@ -7,7 +7,6 @@ import shutil
 import socket
 import sqlite3
 import threading
-import time
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -15,11 +14,13 @@ import pytest
 
 from harness.records.parts import Epoch, Training
 from harness.records.run import RunRecord
+from harness.tracking import guard
 from harness.tracking import mirror as mirroring
 from harness.tracking import store as tracking_store
 from harness.tracking import tracker as tracking
+from harness.tracking.base import TrackedRun, Tracker
 from harness.tracking.mirror import mirror_record
-from harness.tracking.tracker import MlflowTracker, Tracker, create_tracker
+from harness.tracking.tracker import MlflowTracker, create_tracker
 
 STARTED, FINISHED = "2026-03-01T10:00:00+00:00", "2026-03-01T10:05:00+00:00"
 
@@ -132,7 +133,7 @@ def mirror(results, folder, *records, name="quickstart"):
 
 
 def warnings_of(caplog):
-    return [log.getMessage() for log in caplog.records if log.name == tracking.__name__]
+    return [log.getMessage() for log in caplog.records if log.name in (tracking.__name__, mirroring.__name__)]
 
 
 # What is mirrored ---------------------------------------------------------------------------------------------------
@@ -212,7 +213,7 @@ def test_names_and_values_outside_mlflows_limits_are_made_to_fit(results, folder
     (run,) = store.children()
     assert run.info.status == "FINISHED"
     assert run.data.params["config.mask_0__x"] == "1"
-    assert run.data.params["config.prompt"] == "w" * 5999 + "…"
+    assert run.data.params["config.prompt"] == "w" * 6000
     assert sum(key.startswith("many.") for key in run.data.params) == 250
     assert run.data.metrics["full/R_1 ___"] == 5.0
     assert run.data.metrics["up"] == 1.0
@@ -246,40 +247,53 @@ def test_a_run_that_was_done_again_replaces_its_mirror(results, folder):
     assert "cost/peak_memory_mib" not in run.data.metrics
 
 
-def test_a_mirror_that_was_cut_off_is_made_anew(results, folder):
+def kill(tracker):
+    """What the system does when the owner is killed."""
+    tracker._alive.close()
+
+
+@pytest.fixture
+def half_told(results, folder, monkeypatch):
+    """A tracker that was killed while it told of a run, between its first file and its end."""
     tracker = create_tracker(results)
     tracker.start_experiment("quickstart", {"itm.experiment": "quickstart"})
-    assert tracker.start_run("cut off", record(0).run_id, {}, mirroring._tags(record(0)))
-    (before,) = Store(results).children()
-    artifacts = results / "mlartifacts" / before.info.run_id
-    tracker.artifact(folder / "record.json")
-    assert artifacts.is_dir()
+    attach = tracker._client.log_artifact
 
-    mirror(results, folder, record(0))
+    def attach_and_die(*args):
+        attach(*args)
+        raise OSError("killed")
+
+    monkeypatch.setattr(tracker._client, "log_artifact", attach_and_die)
+    mirror_record(tracker, record(0), folder)
+    kill(tracker)
     (run,) = Store(results).children()
-    assert (run.info.run_id, run.info.status) == (before.info.run_id, "RUNNING"), "its owner lives and is at it"
+    assert run.info.status == "RUNNING"
+    assert (results / "mlartifacts" / run.info.run_id).is_dir()
+    return run
 
-    tracker._alive.close()  # what the system does when the owner is killed
+
+@pytest.mark.parametrize("name", ["quickstart", "another experiment"])
+def test_a_mirror_that_was_cut_off_is_removed_by_the_next_command_and_told_anew_by_its_own(
+    results, folder, half_told, name
+):
+    mirror(results, folder, name=name)
+    assert Store(results).children() == []
+    assert not (results / "mlartifacts" / half_told.info.run_id).exists()
     mirror(results, folder, record(0))
     (run,) = Store(results).children()
     assert (run.info.status, run.data.metrics["full/rsum"]) == ("FINISHED", 300.0)
-    assert not artifacts.exists()
 
 
-def test_what_a_killed_command_left_running_is_closed_by_the_next_of_any_experiment(results, folder):
+def test_what_a_killed_command_left_open_is_closed_by_the_next_of_any_experiment(results, folder):
     killed, alive = create_tracker(results), create_tracker(results)
     for name, tracker in (("killed", killed), ("alive", alive)):
         tracker.start_experiment(name)
-        tracker.start_run(f"run of {name}", record(0).run_id)
-    killed._alive.close()
+    kill(killed)
     mirror(results, folder, record(1), name="next")
-    status = {run.info.run_name: run.info.status for run in Store(results).runs()}
-    assert status.pop("scan.t2i_avg seed 1") == "FINISHED"
-    assert status == {
+    assert {run.info.run_name: run.info.status for run in Store(results).runs()} == {
+        "scan.t2i_avg seed 1": "FINISHED",
         "killed": "KILLED",
-        "run of killed": "KILLED",
         "alive": "RUNNING",
-        "run of alive": "RUNNING",
         "next": "FINISHED",
     }
 
@@ -287,7 +301,6 @@ def test_what_a_killed_command_left_running_is_closed_by_the_next_of_any_experim
 def test_an_interrupted_experiment_is_closed_as_killed(results):
     tracker = create_tracker(results)
     tracker.start_experiment("e")
-    tracker.start_run("r", record(0).run_id)
     tracker.close("killed")
     assert {run.info.status for run in Store(results).runs()} == {"KILLED"}
 
@@ -318,7 +331,7 @@ def test_one_tracker_serves_one_experiment_after_the_other(results, folder):
         tracker.start_experiment(name)
         mirror_record(tracker, record(0), folder)
     tracker.close()
-    assert tracker.start_run("after the end", "1") is False
+    mirror_record(tracker, record(1), folder)  # after the end
     store = Store(results)
     names = {run.info.run_id: run.info.run_name for run in store.parents()}
     assert sorted(names[run.data.tags["mlflow.parentRunId"]] for run in store.children()) == ["first", "second"]
@@ -335,29 +348,23 @@ def test_two_trackers_at_once_do_not_mix_and_mlflows_global_state_is_untouched(r
     trackers = [create_tracker(results), create_tracker(results)]
     for number, tracker in enumerate(trackers):
         tracker.start_experiment(f"e{number}")
-        assert tracker.start_run(f"r{number}", f"{number}")
     for step in range(3):
         for number, tracker in enumerate(trackers):
-            tracker.metric("value", 10 * number + step, step)
+            tracker.tell(
+                TrackedRun(f"r{number} {step}", f"{number}{step}", metrics={step: {"value": 10 * number + step}})
+            )
     assert mlflow.active_run() is None
     assert mlflow.get_tracking_uri() == uri
     for tracker in trackers:
-        tracker.end_run()
         tracker.close()
-    values = {run.info.run_name: run.data.metrics["value"] for run in Store(results).children()}
-    assert values == {"r0": 2.0, "r1": 12.0}
-
-
-def test_a_run_left_open_is_closed_as_killed(results):
-    tracker = create_tracker(results)
-    tracker.start_experiment("e")
-    tracker.start_run("left", "0")
-    tracker.start_run("next", "1")
-    tracker.end_run()
-    tracker.close()
-    assert {run.info.run_name: run.info.status for run in Store(results).children()} == {
-        "left": "KILLED",
-        "next": "FINISHED",
+    store = Store(results)
+    names = {run.info.run_id: run.info.run_name for run in store.parents()}
+    values = {
+        run.info.run_name: (names[run.data.tags["mlflow.parentRunId"]], run.data.metrics["value"])
+        for run in store.children()
+    }
+    assert values == {
+        f"r{number} {step}": (f"e{number}", 10.0 * number + step) for number in (0, 1) for step in range(3)
     }
 
 
@@ -381,7 +388,6 @@ def test_the_base_listens_to_nothing(tmp_path):
     tracker = create_tracker(tmp_path / "results", enabled=False)
     assert type(tracker) is Tracker
     tracker.start_experiment("e")
-    assert tracker.start_run("r", "0") is False
     mirror_record(tracker, record(), tmp_path)
     tracker.close()
     assert not (tmp_path / "results").exists()
@@ -405,27 +411,39 @@ def closed_port():
         return server.getsockname()[1]
 
 
-def expect_one_short_failure(results, folder, caplog, seconds):
-    start = time.perf_counter()
+@pytest.fixture
+def attempts(monkeypatch):
+    """The calls of MLflow that are begun: one that fails is the last."""
+    begun, within = [], tracking.within
+    monkeypatch.setattr(tracking, "within", lambda seconds, call: (begun.append(seconds), within(seconds, call)))
+    return begun
+
+
+#: How many calls have been begun when a failure ends them: import, connect, open the experiment.
+CONNECT, OPEN = 2, 3
+
+
+def expect_one_failure(results, folder, caplog, attempts, last):
     mirror(results, folder, *[record(seed) for seed in range(20)])
-    assert time.perf_counter() - start < seconds
+    assert len(attempts) == last, "nothing is tried after a failure"
     (warning,) = warnings_of(caplog)
     assert "the results are complete without it" in warning
     assert "\n" not in warning
     return warning
 
 
-def test_a_server_that_is_down(results, folder, monkeypatch, caplog):
+def test_a_server_that_is_down(results, folder, monkeypatch, caplog, attempts):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://someone:secret@127.0.0.1:{closed_port()}")
-    warning = expect_one_short_failure(results, folder, caplog, 5)
+    warning = expect_one_failure(results, folder, caplog, attempts, OPEN)
     assert "127.0.0.1" in warning
     assert "secret" not in warning
 
 
-def test_a_server_that_never_answers(results, folder, monkeypatch, caplog, silent_server):
-    monkeypatch.setitem(tracking.SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+def test_a_server_that_never_answers(results, folder, monkeypatch, caplog, attempts, silent_server):
+    monkeypatch.setitem(guard.SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", silent_server)
-    expect_one_short_failure(results, folder, caplog, 6)
+    warning = expect_one_failure(results, folder, caplog, attempts, OPEN)
+    assert "no answer within" not in warning, "MLflow's own time limit ends it, before that of the tracker"
 
 
 def test_what_no_request_timeout_covers(results, folder, monkeypatch, caplog):
@@ -434,18 +452,17 @@ def test_what_no_request_timeout_covers(results, folder, monkeypatch, caplog):
     tracker = MlflowTracker(results, "http://somewhere.invalid")
     tracker._deadline = 0.2
     monkeypatch.setattr(tracker, "_open", lambda name, tags: released.wait(30))
-    start = time.perf_counter()
     tracker.start_experiment("e")
     mirror_record(tracker, record(), folder)
+    assert not released.is_set(), "what hangs is left behind"
     released.set()
-    assert time.perf_counter() - start < 2
     assert "no answer within 0.2 s" in warnings_of(caplog)[0]
 
 
-def test_a_results_folder_that_cannot_hold_the_store(tmp_path, monkeypatch, caplog):
+def test_a_results_folder_that_cannot_hold_the_store(tmp_path, monkeypatch, caplog, attempts):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "file").write_text("not a folder")
-    expect_one_short_failure(tmp_path / "file", tmp_path, caplog, 5)
+    expect_one_failure(tmp_path / "file", tmp_path, caplog, attempts, 0)
 
 
 # The database -------------------------------------------------------------------------------------------------------
@@ -492,21 +509,21 @@ def test_a_broken_database_is_kept_aside_and_the_mirror_made_again(
     assert sorted(path.name for path in results.glob(".*")) == []
 
 
-def test_a_database_of_a_later_mlflow_is_left_as_it_is(results, folder, caplog):
+def test_a_database_of_a_later_mlflow_is_left_as_it_is(results, folder, caplog, attempts):
     sql(results / "mlflow.db", "UPDATE alembic_version SET version_num = 'ffffffffffff'")
     before = (results / "mlflow.db").read_bytes()
-    expect_one_short_failure(results, folder, caplog, 60)
+    expect_one_failure(results, folder, caplog, attempts, CONNECT)
     assert (results / "mlflow.db").read_bytes() == before
 
 
-def test_a_first_migration_that_is_cut_off_leaves_no_database(tmp_path, folder, monkeypatch, caplog):
+def test_a_first_migration_that_is_cut_off_leaves_no_database(tmp_path, folder, monkeypatch, caplog, attempts):
     def cut_off(path, artifacts):
         sql(path, "CREATE TABLE half (x)")
         raise OSError(28, "No space left on device")
 
     (tmp_path / "mlflow.db").unlink()
     monkeypatch.setattr(tracking_store, "_create", cut_off)
-    expect_one_short_failure(tmp_path, folder, caplog, 60)
+    expect_one_failure(tmp_path, folder, caplog, attempts, CONNECT)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
 
 
@@ -515,10 +532,7 @@ def test_a_record_that_is_odd_inside_costs_only_its_own_mirror(results, folder, 
     mirror(results, folder, odd, record(1))
     (warning,) = warnings_of(caplog)
     assert f"run {0:016x} is not mirrored" in warning
-    assert {run.data.tags["seed"]: run.info.status for run in Store(results).children()} == {
-        "0": "FAILED",
-        "1": "FINISHED",
-    }
+    assert [(run.data.tags["seed"], run.info.status) for run in Store(results).children()] == [("1", "FINISHED")]
 
 
 @pytest.mark.parametrize("method", ["create_run", "log_batch", "log_artifact", "set_terminated"])
@@ -540,14 +554,20 @@ def test_a_store_that_fails_in_the_middle(results, folder, monkeypatch, caplog, 
     assert "No space left on device" in warning
 
 
-def test_a_run_is_mirrored_in_less_than_half_a_second(results, folder):
-    """The bound of the issue, with room for a busy machine: the quickest of five."""
+def test_a_run_costs_seven_calls_of_mlflow(results, folder, monkeypatch):
+    """However many settings, figures and epochs it has: on a local store a fraction of a second."""
     tracker = create_tracker(results)
     tracker.start_experiment("e")
-    seconds = []
-    for seed in range(5):
-        start = time.perf_counter()
-        mirror_record(tracker, record(seed), folder)
-        seconds.append(time.perf_counter() - start)
+    calls = []
+
+    class Counting:
+        def __getattr__(self, name, client=tracker._client):
+            calls.append(name)
+            return getattr(client, name)
+
+    monkeypatch.setattr(tracker, "_client", Counting())
+    mirror_record(tracker, record(), folder)
+    assert calls == ["search_runs", "create_run", "log_batch", *["log_artifact"] * 3, "set_terminated"]
+    mirror_record(tracker, record(), folder)
+    assert len(calls) == 7, "a run that is known costs none"
     tracker.close()
-    assert min(seconds) < 0.5
