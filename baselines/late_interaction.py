@@ -21,7 +21,7 @@ from harness.scorers import recipes
 from harness.scorers.bases import UnitFragmentScorer
 from harness.similarity import PackedForm, max_sim
 from harness.similarity.gpu import fused
-from harness.similarity.packed.kernels import Kernel, Scratch, largest_over_positions
+from harness.similarity.packed.kernels import Kernel, Operands, Scratch, largest_over_positions
 from harness.similarity.packed.layout import Bucket, Group
 from harness.similarity.reductions import precise, total_
 
@@ -163,7 +163,7 @@ class BestMatches:
     tiles_in_use: int = 1
     multiplies: bool = False
 
-    def best_on(self, operands: fused.Operands) -> Kernel:
+    def best_on(self, operands: Operands) -> Kernel:
         """This kernel, or one that computes the same faster."""
         return FusedBestMatches(self.weights) if fused.available(operands.device, operands.dtype) else self
 

@@ -15,7 +15,7 @@ from harness.benchmark.data import Size
 from harness.fragments import Fragments
 from harness.registry import create
 from harness.scoring import similarity_matrix
-from harness.scoring.engine import TILES
+from harness.scoring.packed import TILES
 from harness.similarity.packed import products
 from harness.similarity.packed.layout import group, pack
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,7 +15,7 @@ from harness.benchmark.cases import LIMIT, OURS, UNFUSED, Case, Form, Goal, scor
 from harness.benchmark.data import Size
 from harness.fragments import Fragments
 from harness.registry import create
-from harness.similarity.gpu import fused
+from harness.similarity import settings
 from harness.similarity.packed import products
 from harness.similarity.packed.layout import group, pack
 
@@ -47,14 +46,8 @@ def unfused(form: Form) -> Form:
         call = form(images, texts)
 
         def run() -> Any:
-            before = os.environ.get(fused.ENVIRONMENT)
-            os.environ[fused.ENVIRONMENT] = "0"
-            try:
+            with settings.using(fused=False):
                 return call()
-            finally:
-                os.environ.pop(fused.ENVIRONMENT)
-                if before is not None:
-                    os.environ[fused.ENVIRONMENT] = before
 
         return run
 

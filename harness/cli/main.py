@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import sys
 
 import click
@@ -16,6 +15,7 @@ from harness import __version__
 from harness.cli.interruptions import Interruptions, interruptions
 from harness.cli.terminal import complain, one_line, say
 from harness.errors import ItmError, did_you_mean
+from harness.similarity import settings
 
 #: name -> (module:attribute, one line for the list)
 COMMANDS = {
@@ -74,15 +74,21 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="itm")
-def cli() -> None:
+@click.option(
+    "--product",
+    envvar=["ITM_PRODUCT", "ITM_PRODUCTS"],
+    metavar="rule|tune|NAME",
+    help="Matrix product of the scoring engine: a fixed default, the fastest of a timing, or a backend (docs/scoring.md).",
+)
+@click.option(
+    "--fused/--no-fused", envvar="ITM_FUSED", default=None, help="Kernels of our own on a GPU.  [default: fused]"
+)
+def cli(product: str | None, fused: bool | None) -> None:
     """Benchmark and ablation harness for fine-grained image-text matching.
 
     Start with `itm leaderboard quickstart`: it trains SCAN, CHAN, CLIP and GRM on generated scenes and ranks them.
     """
-    if "ITM_PRODUCTS" in os.environ:  # imports torch
-        from harness.similarity.packed import products
-
-        products.tune_as_asked(os.environ[products.TUNING_ENVIRONMENT])
+    settings.use(settings.Settings(product or settings.RULE, fused is not False))
 
 
 def main(arguments: list[str] | None = None) -> None:

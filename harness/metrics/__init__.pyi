@@ -1,11 +1,8 @@
-from .positives import PositiveCounts, Positives, count_positives
+from .counting import RankCounts, caption_owners, count_positives, count_ranks
+from .positives import PositiveCounts, Positives
 from .retrieval import (
     KS,
-    RankCounts,
-    caption_owners,
-    count_ranks,
     metrics_from_positives,
-    metrics_from_ranks,
     metrics_from_ties,
     ranks,
     relevance_metrics,
@@ -21,7 +18,6 @@ __all__ = [
     "count_positives",
     "count_ranks",
     "metrics_from_positives",
-    "metrics_from_ranks",
     "metrics_from_ties",
     "ranks",
     "relevance_metrics",

@@ -1,9 +1,6 @@
-"""Relevance sets: queries with any number of correct items, their ranks, and the metrics that look at all of them.
+"""Relevance sets: queries with any number of correct items, and the metrics that look at all of them.
 
-A query's items are counted, not ordered: one sort of its scores, then two binary searches for every correct item tell
-how many items lie above it and how many tie with it. Each tie rule follows from those counts exactly.
-
-Shape letters: I images, T captions, Q queries, N items of the gallery, P correct items of all queries together.
+Shape letters: I images, T captions, Q queries, P correct items of all queries together.
 """
 
 from __future__ import annotations
@@ -12,15 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from harness.errors import InvalidSimilarity
-from harness.records.scores import comparable
 from harness.records.ties import TiedRanks, Ties, check_ties
 
 Direction = Literal["i2t", "t2i"]
-_BLOCK_ELEMENTS = 8_000_000  # scores held and sorted at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +36,9 @@ class Positives:
         """From pairs of a query and a correct item, (n,) each, in any order; repeats count once, items below 0 are absent.
 
         A query of absent items alone is left out.
+
+        >>> Positives.from_pairs([2, 0, 2], [5, 1, 3]).items.tolist()
+        [1, 3, 5]
         """
         asked, named = np.asarray(queries, np.int64), np.asarray(items, np.int64)
         pairs = np.unique(np.stack([asked, named])[:, named >= 0], axis=1)
@@ -89,24 +84,10 @@ class PositiveCounts:
     best: np.ndarray
 
     @property
-    def tied(self) -> np.ndarray:
-        """(Q,) wrong items that tie with the best correct one."""
-        first = self.starts[:-1]
-        return self.equal[first] - self.correct_equal[first]
-
-    def ranks(self, ties: Ties = "pessimistic") -> np.ndarray:
-        """(Q,) 0-based rank of the best correct item; int64, float64 under the expected rule.
-
-        Raises:
-            InvalidSimilarity: unknown tie rule.
-        """
-        return self.first.ranks(ties)
-
-    @property
     def first(self) -> TiedRanks:
         """Where the best correct item of each query lies."""
         first = self.starts[:-1]
-        return TiedRanks(self.above[first], self.tied, self.correct_equal[first])
+        return TiedRanks(self.above[first], (self.equal - self.correct_equal)[first], self.correct_equal[first])
 
     def r_precision(self, ties: Ties = "pessimistic") -> np.ndarray:
         """(Q,) share of correct items among the first R, where R is the query's number of correct items; 0..1.
@@ -164,76 +145,3 @@ class PositiveCounts:
 
     def _mean(self, values: np.ndarray) -> np.ndarray:
         return np.add.reduceat(values.astype(np.float64), self.starts[:-1]) / self.relevant
-
-
-def rankable(similarity: Tensor | np.ndarray) -> Tensor | np.ndarray:
-    """The matrix in a type that can be compared exactly; floating-point tensors are left where they are."""
-    if not isinstance(similarity, Tensor):
-        return comparable(similarity)
-    if similarity.is_floating_point():
-        return similarity
-    return torch.from_numpy(comparable(similarity.cpu().numpy()).astype(np.float64)).to(similarity.device)
-
-
-def count_positives(similarity: Tensor | np.ndarray, positives: Positives, direction: Direction) -> PositiveCounts:
-    """Count, for every correct item of every query, what lies above it and what ties with it.
-
-    Args:
-        similarity: (I, T), higher is better; a tensor, an array or a memory map, read in blocks.
-        positives: Q queries of that direction.
-        direction: `i2t`: rows are queries, all T captions the gallery; `t2i`: columns, all I images.
-
-    Returns:
-        The counts.
-
-    Raises:
-        InvalidSimilarity: no query, or a value that is not finite.
-    """
-    if not len(positives.queries):
-        raise InvalidSimilarity(f"no {direction} query has a correct item")
-    similarity = rankable(similarity)
-    size = similarity.shape[1 if direction == "i2t" else 0]
-    step = max(1, _BLOCK_ELEMENTS // size)
-    counts = np.empty((4, len(positives.items)), dtype=np.int64)
-    best = np.empty(len(positives.queries), dtype=np.int64)
-    for start in range(0, len(positives.queries), step):
-        block = _query_block(similarity, positives.queries[start : start + step], direction)
-        ordered = np.sort(block, axis=1)
-        for row in range(len(block)):
-            query = start + row
-            part = slice(positives.starts[query], positives.starts[query + 1])
-            items = positives.items[part]
-            scores = block[row, items]
-            best[query] = items[np.argmax(scores)]
-            scores = np.sort(scores)
-            down = scores[::-1]
-            counts[:2, part] = _above_and_equal(ordered[row], down)
-            counts[2:, part] = _above_and_equal(scores, down)
-    relevant = positives.sizes + positives.absent
-    return PositiveCounts(positives.starts, relevant, counts[0], counts[1], counts[2], counts[3], best)
-
-
-def _above_and_equal(ordered: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many entries of a rising array are greater than each value, and how many equal it."""
-    right = ordered.searchsorted(values, side="right")
-    return len(ordered) - right, right - ordered.searchsorted(values, side="left")
-
-
-def _query_block(similarity: Tensor | np.ndarray, queries: np.ndarray, direction: Direction) -> np.ndarray:
-    """(len(queries), N) the scores of some queries, checked for finite values."""
-    whole_range = queries[-1] - queries[0] + 1 == len(queries)  # a slice is read without an index of every element
-    chosen = slice(int(queries[0]), int(queries[-1]) + 1) if whole_range else queries
-    block = similarity[chosen] if direction == "i2t" else similarity[:, chosen].T
-    if isinstance(block, Tensor):
-        block = block.to(torch.float64 if block.dtype == torch.float64 else torch.float32).cpu().numpy()
-    # half precision sorts and searches slowly; every value of it is a float32
-    kind = np.float64 if block.dtype.kind != "f" or block.dtype.itemsize > 4 else np.float32
-    block = np.ascontiguousarray(block, dtype=kind)
-    if not np.isfinite(block).all():
-        query, item = np.argwhere(~np.isfinite(block))[0].tolist()
-        image, caption = (queries[query], item) if direction == "i2t" else (item, queries[query])
-        raise InvalidSimilarity(
-            f"similarity holds {float(block[query, item])} at image {image}, caption {caption}; "
-            "every score must be finite, or ranks are undefined"
-        )
-    return block

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -18,8 +18,7 @@ from harness.measure.cost import MIB, peak_memory
 from harness.profiles.session import Scenario
 from harness.scorer import Scorer
 from harness.scoring import evaluating, similarity_matrix
-from harness.similarity.gpu import fused
-from harness.similarity.packed import products
+from harness.similarity import settings
 
 #: (m, n, k) of the product whose rate is measured: a tile of regions against packed words.
 MATRIX = (288, 4096, 1024)
@@ -55,7 +54,8 @@ def pair_flops(scorer: Scorer, images: Fragments, texts: Fragments) -> float | N
 
     def count(rows: int, columns: int) -> int:
         some_images, some_texts = _alike(images, rows), _alike(texts, columns).trimmed()
-        with evaluating(scorer), _countable_products():
+        # torch does not count the prepacked and the fused products, which do the same operations.
+        with evaluating(scorer), settings.using(product="torch_mm", fused=False):
             return flops(lambda: similarity_matrix(scorer, some_images, some_texts)) or 0
 
     # Multiples of what the engine fills small products up to, so that no filling is counted.
@@ -69,22 +69,6 @@ def _alike(side: Fragments, count: int) -> Fragments:
     items = side[torch.zeros(count, dtype=torch.long, device=side.device)]
     longer = 1 + torch.arange(count, dtype=items.features.dtype, device=side.device) * 2.0**-16
     return replace(items, features=items.features * longer[:, None, None])
-
-
-@contextmanager
-def _countable_products() -> Iterator[None]:
-    """Products by plain `mm`: torch does not count the prepacked and the fused ones, which do the same operations."""
-    wanted = {products.ENVIRONMENT: products.DEFAULT, fused.ENVIRONMENT: "0"}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def matrix_scenarios(device: torch.device | str) -> list[Scenario]:

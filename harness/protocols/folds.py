@@ -48,17 +48,17 @@ class FoldProtocol(Protocol):
         image_ids, caption_ids = np.asarray(subject.image_ids), np.asarray(subject.caption_ids)
         table = RankTable(
             i2t_rank=i2t,
-            i2t_ties=counts.i2t_tied,
+            i2t_ties=counts.i2t.wrong,
             i2t_image_id=image_ids[images],
             i2t_caption_id=caption_ids[captions][counts.i2t_best],
             t2i_rank=t2i,
-            t2i_ties=counts.t2i_tied,
+            t2i_ties=counts.t2i.wrong,
             t2i_caption_id=caption_ids[captions],
             t2i_image_id=image_ids[caption_image[captions]],
             i2t_fold=np.full(len(images), fold),
             t2i_fold=np.full(len(captions), fold),
-            i2t_best_tied=counts.i2t_best_tied,
-            t2i_best_tied=np.ones(len(captions), dtype=np.int64),
+            i2t_best_tied=counts.i2t.correct,
+            t2i_best_tied=counts.t2i.correct,
         )
         return Evaluation(metrics_from_ties(counts.i2t, counts.t2i, ties), table)
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from harness.metrics import metrics_from_positives
-from harness.metrics.positives import PositiveCounts, Positives, count_positives
+from harness.metrics.counting import count_positives
+from harness.metrics.positives import PositiveCounts, Positives
+from harness.metrics.retrieval import metrics_from_positives
 from harness.protocols.base import Evaluation, Protocol, Subject
 from harness.records.ranks import RankTable
 from harness.records.ties import Ties
@@ -119,12 +120,12 @@ def _table(subject: Subject, judged: Judged, i2t: PositiveCounts, t2i: PositiveC
     image_ids, caption_ids = np.asarray(subject.image_ids), np.asarray(subject.caption_ids)
     owner = np.asarray(subject.caption_image)
     return RankTable(
-        i2t_rank=i2t.ranks(ties),
-        i2t_ties=i2t.tied,
+        i2t_rank=i2t.first.ranks(ties),
+        i2t_ties=i2t.first.wrong,
         i2t_image_id=image_ids[judged.i2t.queries],
         i2t_caption_id=caption_ids[i2t.best],
-        t2i_rank=t2i.ranks(ties),
-        t2i_ties=t2i.tied,
+        t2i_rank=t2i.first.ranks(ties),
+        t2i_ties=t2i.first.wrong,
         t2i_caption_id=caption_ids[judged.t2i.queries],
         t2i_image_id=image_ids[owner[judged.t2i.queries]],
         i2t_fold=np.zeros(len(judged.i2t.queries), dtype=np.int64),

@@ -1,4 +1,4 @@
-"""Scoring galleries: every image against every caption, in blocks, packed or streamed."""
+"""Scoring galleries: every image against every caption, in blocks, packed or plain."""
 
 import lazy_loader
 

@@ -1,18 +1,10 @@
-from .engine import (
-    ScoreBlock,
-    depends_on_the_pair_alone,
-    evaluating,
-    packed_form,
-    product_backends,
-    score_blocks,
-    similarity_matrix,
-)
+from .blocks import ScoreBlock
 from .inputs import encode_split, image_batch
-from .streaming import streaming_counts, top_k
+from .matrix import evaluating, product_backends, score_blocks, similarity_matrix
+from .packed import packed_form
 
 __all__ = [
     "ScoreBlock",
-    "depends_on_the_pair_alone",
     "encode_split",
     "evaluating",
     "image_batch",
@@ -20,6 +12,4 @@ __all__ = [
     "product_backends",
     "score_blocks",
     "similarity_matrix",
-    "streaming_counts",
-    "top_k",
 ]

@@ -14,7 +14,7 @@ from harness.datasets.base import Split
 from harness.errors import InvalidDataset
 from harness.fragments import Fragments, Tokens
 from harness.scorer import Scorer
-from harness.similarity.distinct import digest
+from harness.scoring.distinct import digest
 
 
 def image_batch(split: Split, encoder: ImageEncoder, rows: Sequence[int] | np.ndarray) -> Tensor | Fragments:

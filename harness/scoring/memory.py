@@ -1,14 +1,22 @@
-"""How much memory a computation may take on this machine, in bytes."""
+"""How much memory a computation may take on this machine, in bytes, and where a matrix lies that takes more."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
+
+from harness.errors import ItmError
 
 #: A larger block is no faster than one of this size.
 LARGEST_DEFAULT = 2 * 1024**3
 SHARE = 4
+#: A matrix of at most so many bytes, or of this share of the free memory, stays in main memory.
+SMALL_MATRIX, SHARE_OF_MATRIX = 2**26, 2
 
 
 def default_budget(device: torch.device) -> int:
@@ -17,6 +25,32 @@ def default_budget(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return free // SHARE
     return min(LARGEST_DEFAULT, free_memory() // SHARE)
+
+
+def empty_matrix(rows: int, columns: int, device: torch.device) -> Tensor:
+    """A float32 matrix (rows, columns) without content, in memory or, where that is too small, in a file.
+
+    A matrix in main memory may take half of what is free. A larger one lies in a temporary file that is mapped into
+    memory: it is written and read in blocks, so that evaluation, ranks and stored scores go on as ever. The file has no
+    name, so that it ends with the process, however that ends; `TMPDIR` names the folder, which should be on a disk.
+
+    Raises:
+        ItmError: neither memory nor the folder has room.
+    """
+    size = 4 * rows * columns
+    if device.type != "cpu" or size <= SMALL_MATRIX or size <= free_memory() // SHARE_OF_MATRIX:
+        return torch.empty(rows, columns, device=device)
+    try:
+        with tempfile.TemporaryFile(prefix="itm-scores-") as file:
+            if hasattr(os, "posix_fallocate"):  # else a full disk would kill the process at a write
+                os.posix_fallocate(file.fileno(), 0, size)
+            return torch.from_numpy(np.memmap(file, np.float32, "r+", shape=(rows, columns)))
+    except OSError as error:
+        raise ItmError(
+            f"the scores of {rows:,} x {columns:,} pairs take {size / 2**30:.1f} GiB, which is more than half of the free "
+            f"memory, and {tempfile.gettempdir()} cannot hold them ({error.strerror}); free some space, or set TMPDIR to "
+            "a folder on another disk"
+        ) from None
 
 
 def free_memory() -> int:

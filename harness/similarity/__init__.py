@@ -1,7 +1,7 @@
-"""The fine-grained similarity kernels that scorers share, imported only when used.
+"""The fine-grained similarities that scorers share, imported only when used.
 
-`max_sim` and `cross_attention` take padded tensors with masks and are differentiable; the poolings and attention
-normalisations they are built from are tables from a config value to a component.
+`max_sim` and `cross_attention` take padded tensors with masks and are differentiable; poolings and attention norms are
+tables from a config value to a component. `PackedForm` and its kernels are the same for the scoring engine.
 """
 
 import lazy_loader

@@ -1,8 +1,8 @@
-from .assignment import max_sim
-from .attention import ATTENTION_NORMS, cross_attention
+from .dispatch import max_sim
 from .packed.attention import CrossAttentionKernel
 from .packed.kernels import Kernel, MaxSimKernel, PackedForm
 from .pooling import LogSumExp, Max, Mean, Pooling, SoftmaxMean, Sum
+from .reference.attention import ATTENTION_NORMS, cross_attention
 
 __all__ = [
     "ATTENTION_NORMS",

@@ -22,6 +22,7 @@ from optuna.study import Study
 
 from harness import registry
 from harness.errors import ItmError, RunFailed
+from harness.similarity import settings
 from harness.sweeps.liveness import bury
 from harness.sweeps.objective import Objective
 from harness.sweeps.plan import StudyPlan
@@ -57,6 +58,7 @@ class Work:
         threads: of computation.
         progress: where trials keep their checkpoints.
         parent: process that watches the worker.
+        engine: settings of the scoring engine.
     """
 
     plan: StudyPlan
@@ -65,6 +67,7 @@ class Work:
     grace: float
     progress: Progress
     parent: int
+    engine: settings.Settings
 
 
 def work_in_processes(
@@ -76,7 +79,7 @@ def work_in_processes(
     Raises:
         RunFailed: all workers ended before the study did.
     """
-    task = Work(plan, trials, device, grace, progress, os.getpid())
+    task = Work(plan, trials, device, grace, progress, os.getpid(), settings.current())
     lock = study_lock(plan.storage, plan.name)
     crew = [_Hand(task) for _ in range(workers)]
     codes = []
@@ -164,6 +167,7 @@ def _worker(task: Work) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    settings.use(task.engine)
     plan = task.plan
     try:
         for plugin in plan.plugins:

@@ -18,7 +18,7 @@ from torch import Tensor
 from harness.fragments import Fragments
 from harness.methods.grm.levels import Matching, unit_vectors
 from harness.similarity.gpu import fused
-from harness.similarity.packed.kernels import Kernel, Scratch, largest_over_positions
+from harness.similarity.packed.kernels import Kernel, Operands, Scratch, largest_over_positions
 from harness.similarity.packed.layout import Bucket, Group
 from harness.similarity.reductions import precise, total_
 
@@ -78,7 +78,7 @@ class LevelsKernel:
     tiles_in_use: int = 3
     multiplies: bool = False
 
-    def best_on(self, operands: fused.Operands) -> Kernel:
+    def best_on(self, operands: Operands) -> Kernel:
         """This kernel, or what computes the same faster."""
         return FusedLevels(self) if fused.available(operands.device, operands.dtype) else self
 

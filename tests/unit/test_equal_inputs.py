@@ -1,4 +1,4 @@
-"""Equal inputs have equal scores to the last bit, and no block, budget or chunk shows in a score."""
+"""Equal inputs have equal scores to the last bit, and no block or budget shows in a score."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.fragments import Fragments, Tokens
-from harness.metrics import count_ranks
 from harness.registry import create, names
 from harness.scorer import Scorer
-from harness.scoring import packed_form, score_blocks, similarity_matrix
+from harness.scoring import score_blocks, similarity_matrix
+from harness.scoring.distinct import distinct
 from harness.scoring.inputs import encode_split
-from harness.scoring.streaming import streaming_counts
-from harness.similarity.distinct import distinct
 
 
 def ragged(seed: int, items: int, longest: int, width: int = 16) -> Fragments:
@@ -92,22 +90,6 @@ def test_equal_items_tie_to_the_last_bit_and_no_limit_shows(name):
         assert torch.equal(blocks, scores), limit
 
 
-@pytest.mark.parametrize("name", SCORERS)
-def test_streamed_counts_are_those_of_the_matrix(name):
-    scorer, owner = built(name), np.arange(len(TEXTS)) % len(IMAGES)
-    expected = count_ranks(similarity_matrix(scorer, IMAGES, TEXTS), owner)
-    chunks = [TEXTS[:20], TEXTS[20:21], TEXTS[21:]]
-    found = [
-        streaming_counts(scorer, IMAGES, TEXTS, owner),
-        streaming_counts(scorer, IMAGES, TEXTS, owner, memory_budget=40_000),
-        *([streaming_counts(scorer, IMAGES, chunks, owner)] if packed_form(scorer) else []),
-    ]
-    for counts in found:
-        for field in expected.__dataclass_fields__:
-            np.testing.assert_array_equal(getattr(counts, field), getattr(expected, field), err_msg=field)
-    assert expected.tie_rate > 0
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", ["scan", "scan both", "chan", "late_interaction"])
 def test_a_packed_score_depends_on_its_pair_alone(name, dtype):
@@ -129,14 +111,6 @@ class OfAnotherShape(Scorer):
 @pytest.mark.parametrize("limit", [{}, *LIMITS])
 def test_equal_items_tie_even_where_the_size_of_a_call_shows(limit):
     assert_copies_tie(similarity_matrix(OfAnotherShape(), IMAGES, TEXTS, **limit))
-
-
-def test_streaming_agrees_with_the_matrix_even_where_the_size_of_a_call_shows():
-    images, texts, owner = ragged(5, 300, 2), ragged(6, 2500, 2), np.arange(2500) % 300
-    expected = count_ranks(similarity_matrix(OfAnotherShape(), images, texts), owner)
-    counts = streaming_counts(OfAnotherShape(), images, texts, owner)
-    for field in expected.__dataclass_fields__:
-        np.testing.assert_array_equal(getattr(counts, field), getattr(expected, field), err_msg=field)
 
 
 @settings(max_examples=50, deadline=None)

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from harness.errors import InvalidSimilarity
-from harness.metrics import positives, relevance_metrics, retrieval_metrics
-from harness.metrics.positives import Positives, count_positives
+from harness.metrics import Positives, count_positives, counting, relevance_metrics, retrieval_metrics
 
 
 def of_order(correct: list[bool], relevant: int) -> tuple[float, float, float]:
@@ -60,7 +59,7 @@ def test_equal_to_all_orders_of_tied_items(problem, ties, direction):
     rows, flags = (scores, relevance) if direction == "i2t" else (scores.T, relevance.T)
     assert wanted.queries.tolist() == np.flatnonzero(flags.any(axis=1)).tolist()
     expected = [naive(rows[q], flags[q], int(flags[q].sum()), ties) for q in wanted.queries]
-    got = np.stack([counts.ranks(ties), counts.r_precision(ties), counts.average_precision_at_r(ties)], axis=1)
+    got = np.stack([counts.first.ranks(ties), counts.r_precision(ties), counts.average_precision_at_r(ties)], axis=1)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
 
 
@@ -71,7 +70,7 @@ def test_correct_items_that_the_gallery_lacks_count_in_r(ties):
     assert (wanted.queries.tolist(), wanted.absent.tolist()) == ([0], [1])
     counts = count_positives(scores, wanted, "i2t")
     expected = naive(scores[0], np.array([True, False, True, False]), 3, ties)
-    got = counts.ranks(ties)[0], counts.r_precision(ties)[0], counts.average_precision_at_r(ties)[0]
+    got = counts.first.ranks(ties)[0], counts.r_precision(ties)[0], counts.average_precision_at_r(ties)[0]
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
 
 
@@ -90,7 +89,7 @@ def test_blocks_and_dtypes_do_not_matter(monkeypatch, block):
     scores = torch.randn(9, 20, generator=torch.Generator().manual_seed(1)).to(torch.bfloat16)
     relevance = np.random.default_rng(0).random((9, 20)) < 0.2
     expected = relevance_metrics(scores.double().numpy(), relevance)
-    monkeypatch.setattr(positives, "_BLOCK_ELEMENTS", block)
+    monkeypatch.setattr(counting, "SORTED_ELEMENTS", block)
     assert relevance_metrics(scores, relevance) == expected
 
 
@@ -125,6 +124,6 @@ def test_nan_in_a_column_is_named_by_image_and_caption():
 
 def test_an_unknown_tie_rule_is_refused():
     counts = count_positives(np.eye(2), Positives.from_pairs([0], [0]), "i2t")
-    for measure in (counts.ranks, counts.r_precision, counts.average_precision_at_r):
+    for measure in (counts.first.ranks, counts.r_precision, counts.average_precision_at_r):
         with pytest.raises(InvalidSimilarity, match="pessimistic, optimistic, expected"):
             measure("random")  # type: ignore[arg-type]

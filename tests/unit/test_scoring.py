@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
-from harness.errors import InvalidFragments, InvalidSimilarity, InvalidSpec, UnknownName
+from harness.cli.main import cli
+from harness.errors import InvalidFragments, InvalidSimilarity, ItmError, UnknownName
 from harness.fragments import Fragments
+from harness.records.run import RunRecord, RunStore
 from harness.registry import create
+from harness.runs.experiment import run_experiment
 from harness.scorer import Scorer
-from harness.scoring import packed_form, product_backends, score_blocks, similarity_matrix
+from harness.scoring import memory, packed_form, product_backends, score_blocks, similarity_matrix
+from harness.similarity import settings
 from harness.similarity.packed import products
+from harness.spec import load_experiment
 
 
 def fragments(items: int, longest: int, seed: int, width: int = 8) -> Fragments:
@@ -185,7 +192,6 @@ def test_overriding_score_alone_leaves_the_packed_route():
 @pytest.fixture
 def no_choice_yet(monkeypatch):
     monkeypatch.setattr(products, "_choices", {})
-    monkeypatch.setattr(products, "_tuning", False)
 
 
 def stopwatch() -> float:
@@ -203,7 +209,7 @@ def test_the_product_backend_is_chosen_by_a_rule_and_recorded(monkeypatch, no_ch
     assert choice["gflops"] == {}
 
 
-def test_the_rule_takes_what_torch_offers(monkeypatch, no_choice_yet):
+def test_the_rule_takes_what_torch_offers(monkeypatch):
     for offered, name in ((True, "onednn_prepacked"), (False, "torch_mm")):
         monkeypatch.setattr(products, "_offers_onednn", lambda dtype, offered=offered: offered)
         assert products.RULES["cpu", torch.float32]() == name
@@ -212,28 +218,112 @@ def test_the_rule_takes_what_torch_offers(monkeypatch, no_choice_yet):
 def test_tuning_times_the_candidates_only_where_it_is_asked_for(no_choice_yet):
     right = torch.randn(64, 16)
     products.prepare(right, 24, work=1e12)
-    products.tune()
-    products.prepare(right, 24, work=1e12)
-    (choice,) = product_backends().values()
-    assert choice["backend"] in choice["gflops"]
-    assert all(rate > 0 for rate in choice["gflops"].values())
-    products.tune_as_asked("rule")
+    with settings.using(product="tune"):
+        products.prepare(right, 24, work=1e12)
+        (choice,) = product_backends().values()
+        assert choice["backend"] in choice["gflops"]
+        assert all(rate > 0 for rate in choice["gflops"].values())
+        products.prepare(right, 24, work=0.0)
+        assert list(product_backends().values()) == [choice]  # timed once
     products.prepare(right, 24, work=1e12)
     (choice,) = product_backends().values()
     assert choice["gflops"] == {}
-    with pytest.raises(InvalidSpec, match=r"ITM_PRODUCTS must be 'rule' .the default. or 'tune', got 'fast'"):
-        products.tune_as_asked("fast")
 
 
 @pytest.mark.parametrize("name", products.CANDIDATES["cpu", torch.float32])
-def test_a_product_backend_can_be_pinned(monkeypatch, no_choice_yet, name):
+def test_a_product_backend_can_be_pinned_and_is_recorded(no_choice_yet, name):
     right, left = torch.randn(64, 16), torch.randn(24, 16)
-    monkeypatch.setenv("ITM_PRODUCT", "torch_mn")
+    with settings.using(product=name):
+        for rows in (24, 7):  # also another number of rows than it was prepared for
+            torch.testing.assert_close(products.prepare(right, 24)(left[:rows]), left[:rows] @ right.T)
+    assert [choice["backend"] for choice in product_backends().values()] == [name]
+    assert settings.current() == settings.Settings()
+
+
+def test_an_unknown_product_is_refused():
     with pytest.raises(UnknownName, match="did you mean 'torch_mm'"):
-        products.prepare(right, 24)
-    monkeypatch.setenv("ITM_PRODUCT", name)
-    for rows in (24, 7):  # also another number of rows than it was prepared for
-        torch.testing.assert_close(products.prepare(right, 24)(left[:rows]), left[:rows] @ right.T)
+        settings.Settings(product="torch_mn")
+    assert set(products.BACKENDS) == set(settings.PRODUCTS)
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "expected"),
+    [
+        ({}, [], settings.Settings()),
+        ({"ITM_PRODUCT": "mkl_prepacked", "ITM_FUSED": "0"}, [], settings.Settings("mkl_prepacked", fused=False)),
+        ({"ITM_PRODUCTS": "tune"}, [], settings.Settings("tune")),
+        ({"ITM_PRODUCT": "", "ITM_PRODUCTS": ""}, [], settings.Settings()),
+        (
+            {"ITM_PRODUCT": "mkl_prepacked"},
+            ["--product", "torch_mm", "--no-fused"],
+            settings.Settings("torch_mm", False),
+        ),
+    ],
+)
+def test_the_command_line_sets_the_engine(monkeypatch, environment, options, expected):
+    monkeypatch.setattr(settings, "_current", settings.Settings())
+    result = CliRunner().invoke(cli, [*options, "ls", "protocols"], env=environment)
+    assert result.exit_code == 0, result.output
+    assert settings.current() == expected
+
+
+def test_the_command_line_refuses_an_unknown_product():
+    result = CliRunner().invoke(cli, ["ls", "protocols"], env={"ITM_PRODUCT": "torch_mn"})
+    assert isinstance(result.exception, UnknownName)  # which `itm` turns into exit code 2
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+    """As if half a kilobyte were free; returns the matrices that then lie in a file."""
+    made = []
+    monkeypatch.setattr(memory, "SMALL_MATRIX", 0)
+    monkeypatch.setattr(memory, "free_memory", lambda: 512)
+    monkeypatch.setattr(
+        memory.np, "memmap", lambda *args, **options: made.append(options["shape"]) or MEMMAP(*args, **options)
+    )
+    return made
+
+
+MEMMAP = np.memmap
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_a_matrix_that_does_not_fit_in_memory_lies_in_a_file(name, little_memory, monkeypatch):
+    scorer = SCORERS[name]().eval()
+    in_file = similarity_matrix(scorer, IMAGES, TEXTS, memory_budget=50_000)
+    assert little_memory == [(7, 11)]
+    monkeypatch.undo()
+    assert torch.equal(in_file, similarity_matrix(scorer, IMAGES, TEXTS, memory_budget=50_000))
+    assert not little_memory[1:]
+
+
+def test_a_run_whose_scores_do_not_fit_in_memory_has_the_same_numbers(tiny, little_memory, monkeypatch, tmp_path):
+    evaluation = {**tiny["evaluation"], "save_scores": True}
+    tiny |= {"protocols": ["full", "scenes_relevance"], "evaluation": evaluation, "training": {"epochs": 0}}
+
+    def run(name: str) -> tuple[RunRecord, dict[str, bytes]]:
+        store = RunStore(tmp_path / name)
+        (record,) = run_experiment(load_experiment(tiny), store).records
+        arrays = np.load(store.folder(record.run_id) / "ranks.npz", allow_pickle=False)
+        scores = (store.folder(record.run_id) / "scores.npy").read_bytes()
+        return record, {"scores": scores} | {key: arrays[key].tobytes() for key in arrays.files}
+
+    record, files = run("in a file")
+    assert (12, 60) in little_memory
+    monkeypatch.undo()
+    again, same_files = run("in memory")
+    assert record.metrics == again.metrics
+    assert "scenes_relevance" in record.metrics
+    assert files == same_files
+
+
+def test_a_matrix_that_fits_nowhere_is_refused(little_memory, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(memory.os, "posix_fallocate", full)
+    with pytest.raises(ItmError, match=r"scores of 7 x 11 pairs take .*No space left on device.* set TMPDIR"):
+        similarity_matrix(create("chan"), IMAGES, TEXTS, memory_budget=50_000)
 
 
 @pytest.mark.parametrize("name", ["chan", "scan", "grm", "late_interaction"])

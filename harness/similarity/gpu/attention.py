@@ -148,7 +148,7 @@ def _size(attention, NORM: tl.constexpr):
 
 @triton.jit
 def _factor(total, inverse_temperature, NORM: tl.constexpr):
-    # Authors' smallest norm, see `harness.similarity.attention.EPSILON`.
+    # Authors' smallest norm, see `harness.similarity.reference.attention.EPSILON`.
     return inverse_temperature / ((tl.sqrt(total) if NORM == "l2" else total) + 1e-8)
 
 

@@ -18,7 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from harness.similarity.gpu.attention import ITEMS
-from harness.similarity.gpu.fused import LeftWeights, RightWeights
+from harness.similarity.gpu.weights import LeftWeights, RightWeights
 
 #: Left fragments and columns of a step of the first kernel; left fragments of a program of the second.
 ROWS, COLUMNS, CHUNK = 32, 128, 64
@@ -31,7 +31,7 @@ def both_ways(similarity: Tensor, left: LeftWeights, right: RightWeights, blocks
         similarity: (c, F, P), contiguous along P.
         left: of the fragments.
         right: of the columns.
-        blocks: (blocks, 5) int32, from `triton_attention.block_table`.
+        blocks: (blocks, 5) int32, from `harness.similarity.gpu.attention.block_table`.
         items: n.
 
     Returns:

@@ -1,7 +1,7 @@
 """Kernels for a GPU that multiply the tile themselves, so that its similarities are not read in many passes.
 
 They compute what `MaxSimKernel`, `CrossAttentionKernel` and the kernels of GRM and late interaction compute, and stand in
-for them where Triton is installed and the environment variable ITM_FUSED is not 0. Max-sim never writes the tile; its
+for them where Triton is installed and `harness.similarity.settings` allow it. Max-sim never writes the tile; its
 float32 operands are multiplied in three TensorFloat-32 products, whose error is no larger than that of an ordinary float32
 product. The others take the usual library's product and read the tile once or twice.
 
@@ -15,22 +15,19 @@ import os
 import shutil
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.similarity.attention import LEAK
+from harness.similarity import settings
+from harness.similarity.gpu.weights import LeftWeights, RightWeights
+from harness.similarity.packed.kernels import Scratch
 from harness.similarity.packed.layout import Bucket, Group
 from harness.similarity.pooling import LogSumExp, Max, Mean, Pooling, Sum
+from harness.similarity.reference.attention import LEAK
 
-if TYPE_CHECKING:
-    from harness.similarity.gpu.maxsim import Interleaved
-    from harness.similarity.packed.kernels import Scratch
-
-#: Set to 0, this environment variable leaves the products to the usual library.
-ENVIRONMENT = "ITM_FUSED"
 #: Fragments of the left items that the attention kernel can hold in its registers.
 LARGEST_CONTEXT = 64
 #: Attention norm -> (norm over an item's fragments, slope of negative similarities).
@@ -42,37 +39,20 @@ ATTENTION_NORMS = {
     "clipped": ("none", LEAK),
     "none": ("none", 1.0),
 }
-
-
 #: What the kernels multiply.
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-@dataclass(frozen=True)
-class Operands:
-    """What a kernel will be given, for the choice of the best one.
-
-    Args:
-        device: where it computes.
-        dtype: of the product's operands.
-        left_fragments: the largest number of real fragments of a left item.
-    """
-
-    device: torch.device
-    dtype: torch.dtype
-    left_fragments: int
-
-
 def available(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether fused kernels run on `device` for operands of `dtype`, and are wanted."""
-    if device.type != "cuda" or dtype not in DTYPES or os.environ.get(ENVIRONMENT) == "0":
+    if device.type != "cuda" or dtype not in DTYPES or not settings.current().fused:
         return False
     return _triton_works() and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 @cache
 def _triton_works() -> bool:
-    """Triton needs a C compiler for the part of a kernel that launches it."""
+    """Triton needs a C compiler for the part of a kernel that launches it, and looks for it in these places."""
     compilers = (os.environ.get("CC", ""), "cc", "gcc", "clang")
     return importlib.util.find_spec("triton") is not None and any(map(shutil.which, compilers))
 
@@ -86,7 +66,7 @@ class FusedMaxSim:
     tiles_in_use: int = 1
     multiplies: bool = True
 
-    def left_side(self, items: Bucket, rows: Tensor) -> Interleaved:
+    def left_side(self, items: Bucket, rows: Tensor) -> Any:
         """The fragments in the order of the kernel."""
         from harness.similarity.gpu.maxsim import interleave
 
@@ -96,7 +76,7 @@ class FusedMaxSim:
         """The items and their fragments."""
         return items, columns.contiguous()
 
-    def reduce(self, rows: Tensor, left: Interleaved, right: tuple[Group, Tensor], scratch: Scratch) -> Tensor:
+    def reduce(self, rows: Tensor, left: Any, right: tuple[Group, Tensor], scratch: Scratch) -> Tensor:
         """(c, F, D) -> (c, P): the largest similarity over F."""
         from harness.similarity.gpu.maxsim import best_rows
 
@@ -114,7 +94,7 @@ class AlignedColumns:
     Args:
         items: n of them.
         columns: (P', D).
-        blocks: of `triton_attention.block_table`.
+        blocks: of `harness.similarity.gpu.attention.block_table`.
     """
 
     items: Group
@@ -151,8 +131,8 @@ class FusedCrossAttention:
         norm: of `ATTENTION_NORMS`.
         leak: likewise.
         inverse_temperature: SCAN's lambda1.
-        pooling: name, sharpness and scale, see `triton_attention.attend`.
-        swapped: as ever.
+        pooling: name, sharpness and scale, see `harness.similarity.gpu.attention.attend`.
+        swapped: True = regions attend to words.
     """
 
     norm: str
@@ -197,40 +177,6 @@ class FusedCrossAttention:
     def finish(self, values: Tensor, right: tuple[AlignedColumns, Tensor]) -> Tensor:
         """(C, n) as it is."""
         return values
-
-
-@dataclass(frozen=True, eq=False)
-class LeftWeights:
-    """What is known of c left items.
-
-    Args:
-        split: fragments before it are gated, those from it on are a kind of their own.
-        gates: (c, F) float32, >= 0; None = only the plain maxima are wanted.
-        plain: (c, F) float32 weights of the largest similarity over an item's positions.
-        gated: (c, F) float32 weights of the largest similarity times a column's gate.
-    """
-
-    split: int
-    gates: Tensor | None
-    plain: Tensor
-    gated: Tensor | None
-
-
-@dataclass(frozen=True, eq=False)
-class RightWeights:
-    """What is known of P columns.
-
-    Args:
-        gates: (P,) float32, >= 0; None = only the plain maxima are wanted.
-        plain: (P,) float32 weights of the largest similarity with the fragments before the split.
-        gated: (P,) float32 weights of the same with those fragments' gates.
-        rest: (P,) float32 weights of the largest similarity with the fragments from the split on.
-    """
-
-    gates: Tensor | None
-    plain: Tensor
-    gated: Tensor | None
-    rest: Tensor | None
 
 
 class BothWays:

@@ -13,16 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.similarity.attention import EPSILON, LEAK
-from harness.similarity.gpu import fused
-from harness.similarity.packed.kernels import Kernel, Scratch
+from harness.similarity.packed.kernels import Scratch
 from harness.similarity.packed.layout import Bucket, Group
 from harness.similarity.pooling import Pooling
 from harness.similarity.reductions import precise, total, total_
+from harness.similarity.reference.attention import EPSILON, LEAK
 
 #: exp(x) of |x| up to this, even squared and summed, stays far from what float32 holds, so that no maximum is needed.
 SAFE_EXPONENT = 10.0
-#: Columns that a small product is filled up to, see `harness.similarity.packed.engine.SMALLEST_PRODUCT`.
+#: Columns that a small product is filled up to, see `harness.similarity.packed.scores.SMALLEST_PRODUCT`.
 SMALLEST_PRODUCT = 64
 
 
@@ -45,7 +44,7 @@ def _over_l1(attention: Tensor, items: Group, scratch: Tensor) -> Tensor:
 
 
 def _scaled(over: Callable[[Tensor, Group, Tensor], Tensor]) -> Callable[[Tensor, Group, Tensor, float], Tensor]:
-    """Normalise over the right fragments: each item's are scaled by one number a left fragment."""
+    """Normalise over the right fragments: each item's are scaled by one number per left fragment."""
 
     def normalise(attention: Tensor, items: Group, scratch: Tensor, factor: float) -> Tensor:
         scale = over(attention, items, scratch).mul_(factor)
@@ -125,14 +124,6 @@ class CrossAttentionKernel:
     swapped: bool = False
     tiles_in_use: int = 4
     multiplies: bool = False
-
-    def best_on(self, operands: fused.Operands) -> Kernel:
-        """This kernel, or what computes the same faster."""
-        norm, pooling = fused.ATTENTION_NORMS.get(self.attention_norm), fused.pooling_terms(self.pooling)
-        small = operands.left_fragments <= fused.LARGEST_CONTEXT
-        if norm is None or pooling is None or not (small and fused.available(operands.device, operands.dtype)):
-            return self
-        return fused.FusedCrossAttention(*norm, self.inverse_temperature, pooling, self.swapped)
 
     def left_side(self, items: Bucket, rows: Tensor) -> Tensor:
         """Gram matrices (c, F, F)."""

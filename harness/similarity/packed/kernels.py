@@ -15,21 +15,19 @@ fragments in all, q of them with L fragments each in one part; D width.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from harness.fragments import Fragments
-from harness.similarity.gpu import fused
 from harness.similarity.packed.layout import Bucket, Group
 from harness.similarity.pooling import Mean, Pooling
 from harness.similarity.reductions import precise
 
 #: torch's maximum over an axis takes this many contiguous columns at a time on a CPU, and single ones ten times as slowly.
 VECTOR = 32
-
 
 #: From the fragments of a block to those that enter the product.
 RowTransform = Callable[[Fragments], Fragments]
@@ -52,8 +50,26 @@ class Scratch:
         return buffer[: values.numel()].view(values.shape)
 
 
+@dataclass(frozen=True)
+class Operands:
+    """What a kernel will be given, for the choice of the best one.
+
+    Args:
+        device: where it computes.
+        dtype: of the product's operands.
+        left_fragments: the largest number of real fragments of a left item.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    left_fragments: int
+
+
 class Kernel(Protocol):
-    """The pairwise half of a scorer: reduces a tile, then finishes many left items at once."""
+    """The pairwise half of a scorer: reduces a tile, then finishes many left items at once.
+
+    A method `best_on(operands: Operands) -> Kernel`, if there is one, returns what computes the same faster there.
+    """
 
     @property
     def swapped(self) -> bool:
@@ -71,21 +87,11 @@ class Kernel(Protocol):
         ...
 
     def left_side(self, items: Bucket, rows: Tensor) -> Any:
-        """What is computed once a left item.
-
-        Args:
-            items: the tile's c items.
-            rows: (c, F, D) their fragments.
-        """
+        """What is computed once per left item: of the tile's c items and their fragments (c, F, D)."""
         ...
 
     def right_side(self, items: Group, columns: Tensor) -> Any:
-        """What is computed once a right item.
-
-        Args:
-            items: the tile's n items.
-            columns: (P, D) their fragments.
-        """
+        """What is computed once per right item: of the tile's n items and their fragments (P, D)."""
         ...
 
     def reduce(self, similarity: Tensor, left: Any, right: Any, scratch: Scratch) -> Tensor:
@@ -93,8 +99,7 @@ class Kernel(Protocol):
 
         Args:
             similarity: (c, F, P), not to be changed.
-            left: of `left_side`.
-            right: of `right_side`.
+            left, right: of `left_side` and `right_side`.
             scratch: for tensors that the result does not hold on to.
 
         Returns:
@@ -142,22 +147,6 @@ class PackedForm:
     image_rows: RowTransform | None = None
     text_rows: RowTransform | None = None
 
-    def on(self, device: torch.device, dtype: torch.dtype, images: int, texts: int) -> PackedForm:
-        """The form with the kernels that are best there: what a kernel's `best_on(Operands)`, if it has one, returns.
-
-        Args:
-            device: where it computes.
-            dtype: of the product's operands.
-            images: the largest number of fragments of an image.
-            texts: likewise of a caption.
-        """
-        terms = []
-        for weight, kernel in self.terms:
-            operands = fused.Operands(device, dtype, texts if kernel.swapped else images)
-            best = getattr(kernel, "best_on", None)
-            terms.append((weight, best(operands) if best else kernel))
-        return replace(self, terms=tuple(terms))
-
 
 @dataclass(frozen=True)
 class MaxSimKernel:
@@ -172,12 +161,6 @@ class MaxSimKernel:
     swapped: bool = False
     tiles_in_use: int = 1
     multiplies: bool = False
-
-    def best_on(self, operands: fused.Operands) -> Kernel:
-        """This kernel, or what computes the same faster."""
-        if fused.available(operands.device, operands.dtype):
-            return fused.FusedMaxSim(self.pooling, self.swapped)
-        return self
 
     def left_side(self, items: Bucket, rows: Tensor) -> None:
         """Nothing."""

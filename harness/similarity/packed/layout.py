@@ -136,11 +136,11 @@ class Group:
 
 
 def group(buckets: Sequence[Bucket], size: int) -> Iterator[Group]:
-    """Parts of the buckets, joined to groups for one matrix product each.
+    """Parts of the buckets, joined to groups of one matrix product each.
 
     Args:
         buckets: from `pack`.
-        size: largest number of fragments a group (a single item may have more).
+        size: largest number of fragments of a group (a single item may have more).
     """
     current: list[Bucket] = []
     room = size

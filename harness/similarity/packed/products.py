@@ -1,36 +1,32 @@
 """The matrix product under all fine-grained scores: several backends, of which a fixed rule takes one.
 
 Scoring multiplies the same right-hand matrix (many words) with many small left-hand ones, so a backend may reorder the
-right-hand one once. The backends differ in the last bit, so the choice must not depend on how busy a machine is: the rule
-(`RULES`) looks at the device, the dtype and what torch and the processor offer. Only where tuning is asked for (`tune`,
-`ITM_PRODUCTS=tune itm ...`) are the candidates timed on one tile. The choice is kept for the process, recorded in
-`chosen()` and pinned by the environment variable ITM_PRODUCT, where it names a candidate. A GPU has one backend, beside
-the kernels of `harness.similarity.gpu.fused`.
+right-hand one once. The backends differ in the last bit, so the default must not depend on how busy a machine is: `RULES`
+looks at the device, the dtype and what torch and the processor offer. The candidates are timed on one tile only where
+`harness.similarity.settings` ask for it, which may also name a backend. `chosen()` says what was taken; a run's record
+keeps it. A GPU has one backend, beside the kernels of `harness.similarity.gpu.fused`.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.errors import InvalidSpec, UnknownName
+from harness.similarity import settings
 
 #: (m, D) -> (m, n)
 Product = Callable[[Tensor], Tensor]
 
-ENVIRONMENT = "ITM_PRODUCT"
 DEFAULT, GPU, FUSED = "torch_mm", "aligned_mm", "fused"
 #: Elements of a vector of a GPU's memory, in half precision.
 ALIGNMENT = 16
-#: Read by the command line: "tune" asks for `tune(True)`.
-TUNING_ENVIRONMENT = "ITM_PRODUCTS"
 #: Below this many floating-point operations (a fraction of a second) timing costs more than it saves.
 WORTH_TIMING = 1e10
 #: Rows of the left and of the right-hand matrix that are enough to tell the candidates apart.
@@ -42,32 +38,13 @@ _REPEATS = 3
 
 @dataclass(frozen=True)
 class Choice:
-    """Which backend was taken, and the rates of the candidates that were timed (GFLOP/s; empty = by the rule)."""
+    """Which backend was taken, and the rates of the candidates that were timed (GFLOP/s; empty = none)."""
 
     name: str
-    gflops: dict[str, float]
+    gflops: dict[str, float] = field(default_factory=dict)
 
 
 _choices: dict[tuple[str, str, int], Choice] = {}
-_tuning = False
-
-
-def tune(wanted: bool = True) -> None:
-    """Whether this process times the candidates where the work is large enough; choices made so far are forgotten."""
-    global _tuning
-    _tuning = wanted
-    _choices.clear()
-
-
-def tune_as_asked(value: str) -> None:
-    """Tuning by the text of `TUNING_ENVIRONMENT`, for the command line.
-
-    Raises:
-        InvalidSpec: neither empty, "rule" nor "tune".
-    """
-    if value not in ("", "rule", "tune"):
-        raise InvalidSpec(f"{TUNING_ENVIRONMENT} must be 'rule' (the default) or 'tune', got '{value}'")
-    tune(value == "tune")
 
 
 def chosen() -> dict[str, dict[str, Any]]:
@@ -132,10 +109,10 @@ CANDIDATES: dict[tuple[str, torch.dtype], tuple[str, ...]] = {
 }
 
 
+@cache
 def _offers_onednn(dtype: torch.dtype) -> bool:
     """Whether this build of torch has oneDNN's prepacked product, and the processor the units for the dtype."""
-    operations = torch.ops.mkldnn
-    if not (torch.backends.mkldnn.is_available() and hasattr(operations, "_reorder_linear_weight")):
+    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")):
         return False
     return dtype == torch.float32 or any(
         getattr(torch.cpu, name, lambda: False)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -151,7 +128,7 @@ RULES: dict[tuple[str, torch.dtype], Callable[[], str]] = {
 
 
 def prepare(right: Tensor, rows: int, work: float = 0.0) -> Product:
-    """The product with `right` by the backend of the rule, or by the fastest one while tuning.
+    """The product with `right` by the backend of the rule, or what the settings ask for.
 
     Args:
         right: (n, D).
@@ -161,44 +138,38 @@ def prepare(right: Tensor, rows: int, work: float = 0.0) -> Product:
     Returns:
         A function from (m, D) to (m, n) `left @ right.T`, accumulated in float32, returned in the operands' dtype or in
         float32.
-
-    Raises:
-        UnknownName: ITM_PRODUCT names no backend.
     """
-    return BACKENDS[_choose(right, rows, work)](right, rows)
+    choice = _choices[_key(right)] = _choose(right, rows, work)
+    return BACKENDS[choice.name](right, rows)
 
 
 def note_fused(right: Tensor) -> None:
     """Record that kernels of our own multiply with `right` (n, D)."""
-    _choices.setdefault(_key(right), Choice(FUSED, {}))
+    _choices.setdefault(_key(right), Choice(FUSED))
 
 
 def _key(right: Tensor) -> tuple[str, str, int]:
     return (right.device.type, str(right.dtype).removeprefix("torch."), torch.get_num_threads())
 
 
-def _choose(right: Tensor, rows: int, work: float) -> str:
+def _choose(right: Tensor, rows: int, work: float) -> Choice:
     default = GPU if right.device.type == "cuda" else DEFAULT
-    candidates = CANDIDATES.get((right.device.type, right.dtype), (default,))
-    pinned = os.environ.get(ENVIRONMENT, "")
-    if pinned and pinned not in BACKENDS:
-        raise UnknownName(f"product backend in {ENVIRONMENT}", pinned, BACKENDS)
+    kind = right.device.type, right.dtype
+    candidates, wanted = CANDIDATES.get(kind, (default,)), settings.current().product
     # On a GPU the plain product may be asked for, whose operations torch counts without any that only fill up.
-    if pinned in candidates or (pinned == DEFAULT and default == GPU):
-        return pinned
-    key = _key(right)
-    timed = _tuning and len(candidates) > 1 and work >= WORTH_TIMING
-    known = _choices.get(key)
-    if known is None or known.name == FUSED or (timed and not known.gflops):
-        rule = RULES.get((right.device.type, right.dtype), lambda: default)
-        _choices[key] = (
-            _fastest(candidates, right[: TIMED_TILE[1]], min(rows, TIMED_TILE[0])) if timed else Choice(rule(), {})
-        )
-    return _choices[key].name
+    if wanted in candidates or (wanted == DEFAULT and default == GPU):
+        return Choice(wanted)
+    if wanted == settings.TUNE and len(candidates) > 1:
+        known = _choices.get(_key(right))
+        if known is not None and known.gflops:
+            return known
+        if work >= WORTH_TIMING:
+            return _fastest(candidates, right[: TIMED_TILE[1]], min(rows, TIMED_TILE[0]))
+    return Choice(RULES[kind]() if kind in RULES else default)
 
 
 def _fastest(candidates: tuple[str, ...], right: Tensor, rows: int) -> Choice:
-    left = torch.rand(rows, right.shape[1], device=right.device).to(right.dtype)
+    left = right[torch.arange(rows) % len(right)]
     products: dict[str, Product] = {}
     for name in candidates:
         try:  # an operation that this build of torch lacks is no candidate
@@ -207,14 +178,13 @@ def _fastest(candidates: tuple[str, ...], right: Tensor, rows: int) -> Choice:
         except (AttributeError, RuntimeError, NotImplementedError):
             continue
         products[name] = product
-    seconds = {name: float("inf") for name in products}
+    seconds = dict.fromkeys(products, float("inf"))
     for _ in range(_REPEATS):  # interleaved: a passing load hits all candidates
         for name, product in products.items():
             started = time.perf_counter()
             product(left)
             seconds[name] = min(seconds[name], time.perf_counter() - started)
-    best = min(seconds, key=lambda name: seconds[name])
-    safe = next(iter(products))
+    best, safe = min(seconds, key=lambda name: seconds[name]), next(iter(products))
     taken = best if seconds[safe] > ADVANTAGE * seconds[best] else safe
     operations = 2.0 * rows * right.numel()
     return Choice(taken, {name: round(operations / value / 1e9, 1) for name, value in seconds.items()})

@@ -6,6 +6,7 @@ import torch
 from harness import registry
 from harness.fragments import Fragments
 from harness.profiles import work
+from harness.similarity import settings
 
 
 def unit(n, f, d):
@@ -29,10 +30,10 @@ def test_one_more_pair_of_a_cosine():
     assert work.pair_flops(registry.create("clip"), unit(2, 1, 16), unit(2, 1, 16)) == 2 * 16
 
 
-def test_the_product_backend_is_as_before_afterwards(monkeypatch):
-    monkeypatch.setenv("ITM_PRODUCT", "mkl_prepacked")
-    work.pair_flops(registry.create("chan"), unit(2, 3, 8), unit(2, 3, 8))
-    assert work.os.environ["ITM_PRODUCT"] == "mkl_prepacked"
+def test_the_product_backend_is_as_before_afterwards():
+    with settings.using(product="mkl_prepacked"):
+        work.pair_flops(registry.create("chan"), unit(2, 3, 8), unit(2, 3, 8))
+        assert settings.current().product == "mkl_prepacked"
 
 
 def test_matrix_rates():

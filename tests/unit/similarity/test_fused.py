@@ -12,9 +12,11 @@ from similarity_cases import ragged
 from harness.fragments import Fragments
 from harness.registry import create
 from harness.scoring import similarity_matrix
+from harness.similarity import settings
+from harness.similarity.dispatch import best_kernel
 from harness.similarity.gpu import fused
 from harness.similarity.packed.attention import CrossAttentionKernel
-from harness.similarity.packed.kernels import Kernel, MaxSimKernel, PackedForm, Scratch
+from harness.similarity.packed.kernels import Kernel, MaxSimKernel, Operands, PackedForm, Scratch
 from harness.similarity.packed.layout import Group, pack
 from harness.similarity.pooling import LogSumExp, Max, Mean, Pooling, Sum
 
@@ -124,7 +126,7 @@ def packed_scores(scorer, dtype: torch.dtype, fuse: bool) -> torch.Tensor:
         texts = form.text_rows(scorer.prepare_texts(texts)).to(dtype)
         ((_, kernel),) = form.terms
         if fuse:
-            kernel = kernel.best_on(fused.Operands(torch.device(DEVICE), dtype, 70))
+            kernel = best_kernel(kernel, Operands(torch.device(DEVICE), dtype, 70))
             assert kernel.multiplies
         return scores_by(kernel, images, texts)
 
@@ -166,7 +168,7 @@ def test_the_engine_scores_with_fused_kernels_as_without(monkeypatch, name, conf
     torch.testing.assert_close(got, expected, rtol=0, atol=2e-5)
 
 
-def test_a_form_may_mix_kernels_that_multiply_with_others(monkeypatch):
+def test_a_form_may_mix_kernels_that_multiply_with_others():
     chan = type(create("chan"))
 
     class Mixed(chan):
@@ -177,22 +179,19 @@ def test_a_form_may_mix_kernels_that_multiply_with_others(monkeypatch):
             return super().score(images, texts)
 
     images, texts = ragged(14, 7, 6, 16).to(DEVICE), ragged(15, 11, 5, 16).to(DEVICE)
-    monkeypatch.setenv(fused.ENVIRONMENT, "0")
-    expected = similarity_matrix(create("chan", pooling="mean"), images, texts)
+    with settings.using(fused=False):
+        expected = similarity_matrix(create("chan", pooling="mean"), images, texts)
     torch.testing.assert_close(similarity_matrix(Mixed(), images, texts), expected, rtol=0, atol=1e-5)
 
 
 def test_the_choice_goes_by_real_fragments_and_by_the_type_of_the_operands(monkeypatch):
     monkeypatch.setattr(fused, "available", lambda device, dtype: dtype in fused.DTYPES)
     kernel = CrossAttentionKernel(Mean())
-    wide = fused.Operands(torch.device(DEVICE), torch.float16, fused.LARGEST_CONTEXT + 1)
-    assert kernel.best_on(wide) is kernel
-    assert kernel.best_on(fused.Operands(wide.device, torch.float64, 5)) is kernel
-    assert (
-        CrossAttentionKernel(Mean(), "softmax").best_on(fused.Operands(wide.device, torch.float16, 5)).multiplies
-        is False
-    )
-    assert kernel.best_on(fused.Operands(wide.device, torch.float16, 5)).multiplies
+    wide, narrow = (Operands(torch.device(DEVICE), torch.float16, fused.LARGEST_CONTEXT + n) for n in (1, 0))
+    assert best_kernel(kernel, wide) is kernel
+    assert best_kernel(kernel, Operands(wide.device, torch.float64, 5)) is kernel
+    assert not best_kernel(CrossAttentionKernel(Mean(), "softmax"), narrow).multiplies
+    assert best_kernel(kernel, narrow).multiplies
     images, texts = ragged(16, 3, 6, 8).to(DEVICE), ragged(17, 4, 5, 8).to(DEVICE)
     padded = Fragments(
         torch.nn.functional.pad(images.features, (0, 0, 0, 90)), torch.nn.functional.pad(images.mask, (0, 90))
@@ -207,7 +206,7 @@ on_a_gpu = pytest.mark.skipif(not GPU, reason="no GPU")
 
 
 @on_a_gpu
-@pytest.mark.parametrize("fuse", ["0", "1"])
+@pytest.mark.parametrize("fuse", [False, True])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(None, 1e-5), (torch.float16, 5e-3), (torch.bfloat16, 5e-2)])
 @pytest.mark.parametrize(
     ("name", "config"),
@@ -223,7 +222,7 @@ on_a_gpu = pytest.mark.skipif(not GPU, reason="no GPU")
 )
 @pytest.mark.parametrize("budget", [None, 200_000])
 def test_a_gpu_scores_like_a_cpu(monkeypatch, fuse, dtype, tolerance, name, config, budget):
-    monkeypatch.setenv(fused.ENVIRONMENT, fuse)
+    monkeypatch.setattr(settings, "_current", settings.Settings(fused=fuse))
     images, texts = ragged(6, 40, 9, 32), ragged(7, 90, 8, 32)
     torch.manual_seed(0)
     scorer = create(name, **config).eval()
@@ -242,10 +241,10 @@ def test_a_gpu_scores_like_a_cpu(monkeypatch, fuse, dtype, tolerance, name, conf
 
 
 @on_a_gpu
-@pytest.mark.parametrize("fuse", ["0", "1"])
+@pytest.mark.parametrize("fuse", [False, True])
 @pytest.mark.parametrize(("name", "config"), [("chan", {}), ("chan", {"coding": "tha"}), ("scan", {})])
 def test_gradients_on_a_gpu_are_those_of_a_cpu(monkeypatch, fuse, name, config):
-    monkeypatch.setenv(fused.ENVIRONMENT, fuse)
+    monkeypatch.setattr(settings, "_current", settings.Settings(fused=fuse))
     scorer = create(name, **config)
     weights = torch.randn(20, 30, generator=torch.Generator().manual_seed(0))
     gradients = []

@@ -11,7 +11,7 @@ from similarity_cases import ragged
 
 from harness.fragments import Fragments
 from harness.registry import create
-from harness.similarity import assignment, attention
+from harness.similarity.reference import assignment, attention
 
 
 def leaf(side: Fragments) -> Fragments:

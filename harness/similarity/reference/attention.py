@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from harness.errors import InvalidFragments
 from harness.similarity.pooling import NEGATIVE_INFINITY, Pooling
 from harness.similarity.reductions import precise
+from harness.similarity.reference.assignment import require_one_width
 
 #: Smallest product of norms that a cosine is divided by, as in the authors' code.
 EPSILON = 1e-8
@@ -80,7 +80,7 @@ def cross_attention(
 
     Args:
         context: (C, F, D) fragments that are attended to.
-        context_mask: (C, F) bool, True = real; at least one an item.
+        context_mask: (C, F) bool, True = real; at least one per item.
         queries: (Q, L, D) fragments that attend.
         query_mask: (Q, L) bool.
         pooling: reduces the cosines of an item's queries.
@@ -97,10 +97,7 @@ def cross_attention(
         Lee et al., SCAN, ECCV 2018, eq. 1-5 and the authors' code. Differs: padding is masked on both sides; l1norm is
         the division by the sum of absolute values that the authors' parser offers but their code does not define.
     """
-    if context.shape[-1] != queries.shape[-1]:
-        raise InvalidFragments(
-            f"the sides have widths {context.shape[-1]} and {queries.shape[-1]}; both must have one width D"
-        )
+    require_one_width(context, queries)
     attention = _Attention(ATTENTION_NORMS[attention_norm], inverse_temperature, pooling)
     limit = TILE_ELEMENTS.get(context.device.type, TILE_ELEMENTS["cuda"])
     query_order, query_groups = _similar_extents(query_mask, min(WIDEST_GROUP, limit // context.shape[1]))
@@ -137,7 +134,7 @@ class _Attention:
         return self.pooling(product / norms.clamp_min(EPSILON), 1, mask[None])
 
     def recomputed(self, *tile: Tensor) -> Tensor:
-        """The same, keeping nothing for backward but the tile's inputs, which are views."""
+        """The same, computed again in backward: only the tile's inputs are kept, which are views."""
         return checkpoint(self, *tile, use_reentrant=False, preserve_rng_state=False)
 
 
@@ -146,14 +143,9 @@ def _needs_gradient(*sides: Tensor) -> bool:
 
 
 def _similar_extents(mask: Tensor, fragments: int) -> tuple[Tensor, list[tuple[int, int]]]:
-    """Items in the order of their extent (one more than the last real position), cut into groups.
+    """Items in the order of their extent (one more than the last real position), and the size and longest extent of groups.
 
-    Args:
-        mask: (N, F) bool.
-        fragments: largest number of fragments a group, padding included; at least one item is taken all the same.
-
-    Returns:
-        The order (N,), and for each group its number of items and longest extent.
+    A group has at most so many fragments, padding included, or a single item.
     """
     positions = torch.arange(1, mask.shape[1] + 1, device=mask.device)
     extents, order = (mask * positions).amax(1).sort(stable=True)

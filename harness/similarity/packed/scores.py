@@ -1,4 +1,4 @@
-"""Packed scoring: exact-length buckets, small tiles, one matrix product a tile, no padding.
+"""Packed scoring: exact-length buckets, small tiles, one matrix product per tile, no padding.
 
 A packed side may be scored against any number of others: its left tiles are rows as they are, its right groups are
 reordered and prepared for the product.
@@ -58,11 +58,6 @@ class Plan:
     dtype: torch.dtype | None = None
     work: float = 0.0
 
-    @property
-    def orientations(self) -> list[bool]:
-        """Of `swapped`, those that the form has."""
-        return sorted({kernel.swapped for _, kernel in self.form.terms})
-
     def terms(self, swapped: bool) -> list[tuple[float, Kernel]]:
         """Weights and kernels of one orientation."""
         return [(weight, kernel) for weight, kernel in self.form.terms if kernel.swapped == swapped]
@@ -113,42 +108,33 @@ class PackedSide:
     rights: Sequence[RightGroup] | None
 
 
-def pack_images(plan: Plan, images: Fragments, items: Tensor) -> PackedSide:
-    """Pack some images.
+def pack_side(plan: Plan, source: Fragments, items: Tensor, *, texts: bool) -> PackedSide:
+    """Pack some items of one side.
 
     Args:
         plan: of the scorer.
-        images: fragments on the device that computes, after the form's `image_rows`.
-        items: (i,) int64 rows of `images`.
+        source: fragments on the device that computes, after the form's row transform.
+        items: (n,) int64 rows of `source`.
+        texts: whether they are captions, which are the left side of a swapped kernel; images are that of the others.
     """
-    return _pack(plan, images, items, left_of=False)
-
-
-def pack_texts(plan: Plan, texts: Fragments, items: Tensor) -> PackedSide:
-    """Pack some captions; arguments as `pack_images`."""
-    return _pack(plan, texts, items, left_of=True)
-
-
-def packed_scores(plan: Plan, images: PackedSide, texts: PackedSide) -> Tensor:
-    """(i, t) float32 scores, rows and columns in the order of the packing."""
-    scores = torch.zeros(len(images.items), len(texts.items), device=images.items.device)
-    for swapped in plan.orientations:
-        left, right = (texts, images) if swapped else (images, texts)
-        if left.lefts is None or right.rights is None:
-            raise AssertionError("a side was packed for another form")
-        _accumulate(scores.T if swapped else scores, plan, swapped, left.lefts, right.rights)
-    return scores
-
-
-def _pack(plan: Plan, source: Fragments, items: Tensor, left_of: bool) -> PackedSide:
-    """`left_of`: the value of `swapped` with which the side is the left one."""
     buckets = pack(source, items)
-    left, right = plan.terms(left_of), plan.terms(not left_of)
+    left, right = plan.terms(texts), plan.terms(not texts)
     return PackedSide(
         torch.cat([bucket.items for bucket in buckets]),
         _left_tiles(plan, buckets, [kernel for _, kernel in left]) if left else None,
         _right_groups(plan, buckets, [kernel for _, kernel in right]) if right else None,
     )
+
+
+def packed_scores(plan: Plan, images: PackedSide, texts: PackedSide) -> Tensor:
+    """(i, t) float32 scores, rows and columns in the order of the packing."""
+    scores = torch.zeros(len(images.items), len(texts.items), device=images.items.device)
+    for swapped in sorted({kernel.swapped for _, kernel in plan.form.terms}):
+        left, right = (texts, images) if swapped else (images, texts)
+        if left.lefts is None or right.rights is None:
+            raise AssertionError("a side was packed for another form")
+        _accumulate(scores.T if swapped else scores, plan, swapped, left.lefts, right.rights)
+    return scores
 
 
 def _left_tiles(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kernel]) -> list[LeftTile]:
@@ -212,15 +198,7 @@ def _accumulate(
 
 
 class _Work:
-    """A kernel at work on one right group: tiles are reduced, and many left items finished at once.
-
-    Args:
-        kernel: that works.
-        right: its right side.
-        scores: (left items, right items of the group) that its scores are added to.
-        weight: of them.
-        limit: of waiting values.
-    """
+    """A kernel at work on one right group: tiles are reduced, and many left items finished and added to `scores` at once."""
 
     def __init__(self, kernel: Kernel, right: Any, scores: Tensor, weight: float, limit: int):
         self.kernel, self.right, self.scores, self.weight, self.limit = kernel, right, scores, weight, limit
@@ -228,14 +206,7 @@ class _Work:
         self.waiting_values = self.done = 0
 
     def tile(self, rows: Tensor, left: LeftTile, sides: Sequence[Any], scratch: Scratch) -> None:
-        """Reduce one tile; the left items of successive tiles follow each other.
-
-        Args:
-            rows: (m, P) similarities, or (m, D) fragments for a kernel that multiplies.
-            left: whose rows they are.
-            sides: of its parts.
-            scratch: as in `Kernel.reduce`.
-        """
+        """Reduce one tile: (m, P) similarities, or (m, D) fragments for a kernel that multiplies; tiles come in order."""
         first = 0
         for part, side in zip(left.parts, sides, strict=True):
             piece = rows[first : first + part.size].unflatten(0, (len(part), part.length))
@@ -247,7 +218,6 @@ class _Work:
             self.finish()
 
     def finish(self) -> None:
-        """Add the scores of what waits."""
         if not self.waiting:
             return
         found = self.kernel.finish(torch.cat(self.waiting), self.right)

@@ -9,7 +9,7 @@ fragments, Q items of the searching side (right) with L fragments, P real right 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,13 +17,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from harness.errors import InvalidFragments
-from harness.similarity.gpu import fused
 from harness.similarity.pooling import Mean, Pooling
 
 #: Similarities of one tile: near the caches of a processor, enough to fill a GPU.
 TILE_ELEMENTS = {"cpu": 2**20, "cuda": 2**27}
-#: Of the fused form, which writes no tile.
+#: Of a maximum that writes no tile.
 UNLIMITED = 2**62
+
+#: (rows (c, F, D), words (P, D), whether indices are wanted) -> maxima (c, P), and their indices (c, P) or None
+Maximum = Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor | None]]
+#: (rows, fragments of the longest item) -> a maximum that writes no tile, or None where there is none
+FusedMaximum = Callable[[Tensor, int], Maximum | None]
 
 
 def max_sim(
@@ -34,52 +38,33 @@ def max_sim(
     *,
     direction: str = "t2i",
     pooling: Pooling | None = None,
+    fused: FusedMaximum | None = None,
 ) -> Tensor:
-    """Similarity of every image with every caption by hard assignment.
+    """Max-sim (I, T) in plain torch; arguments and errors as `harness.similarity.max_sim`.
 
     Args:
-        images: (I, R, D) region vectors; unit vectors make the token similarity a cosine.
-        image_mask: (I, R) bool, True = real; at least one an image.
-        texts: (T, W, D) word vectors.
-        text_mask: (T, W) bool.
-        direction: "t2i" = the best region of each word, pooled over words; "i2t" = the best word of each region,
-            pooled over regions.
-        pooling: mean by default.
-
-    Returns:
-        (I, T) float32 (float64 for float64 vectors), in the unit of the pooled token similarity. Differentiable once; a
-        maximum that is reached several times sends its gradient to one of them.
-
-    Raises:
-        InvalidFragments: the sides differ in width.
-
-    Source:
-        Pan et al., CHAN, CVPR 2023, eq. 5-9; Yao et al., FILIP, ICLR 2022, eq. 4-5.
-        Differs: padding takes no part, where CHAN writes -1, a legal cosine.
+        images, image_mask, texts, text_mask, direction, pooling: as there.
+        fused: what may stand in for the product and the maximum in the forward pass.
     """
     pool = Mean() if pooling is None else pooling
-    return _DIRECTIONS[direction](images, image_mask, texts, text_mask, pool)
+    if direction == "t2i":
+        return pool(best_match(images, image_mask, texts, text_mask, fused), 2, text_mask[None])
+    if direction == "i2t":
+        return pool(best_match(texts, text_mask, images, image_mask, fused), 2, image_mask[None]).T
+    raise ValueError(f"direction must be 't2i' or 'i2t', got '{direction}'")
 
 
-def _best_region(images: Tensor, image_mask: Tensor, texts: Tensor, text_mask: Tensor, pool: Pooling) -> Tensor:
-    return pool(best_match(images, image_mask, texts, text_mask), 2, text_mask[None])
-
-
-def _best_word(images: Tensor, image_mask: Tensor, texts: Tensor, text_mask: Tensor, pool: Pooling) -> Tensor:
-    return pool(best_match(texts, text_mask, images, image_mask), 2, image_mask[None]).T
-
-
-_DIRECTIONS = {"t2i": _best_region, "i2t": _best_word}
-
-
-def best_match(left: Tensor, left_mask: Tensor, right: Tensor, right_mask: Tensor) -> Tensor:
+def best_match(
+    left: Tensor, left_mask: Tensor, right: Tensor, right_mask: Tensor, fused: FusedMaximum | None = None
+) -> Tensor:
     """The largest similarity of each right fragment with the fragments of each left item.
 
     Args:
         left: (C, F, D).
-        left_mask: (C, F) bool, True = real; at least one an item.
+        left_mask: (C, F) bool, True = real; at least one per item.
         right: (Q, L, D).
         right_mask: (Q, L) bool.
+        fused: as in `max_sim`.
 
     Returns:
         (C, Q, L) float32, or float64 for float64 vectors; 0 at padded right fragments.
@@ -87,10 +72,7 @@ def best_match(left: Tensor, left_mask: Tensor, right: Tensor, right_mask: Tenso
     Raises:
         InvalidFragments: the sides differ in width.
     """
-    if left.shape[-1] != right.shape[-1]:
-        raise InvalidFragments(
-            f"the sides have widths {left.shape[-1]} and {right.shape[-1]}; both must have one width D"
-        )
+    require_one_width(left, right)
     lengths, order = left_mask.sum(1).sort(stable=True)
     rows = left.flatten(0, 1)
     if not bool(left_mask.all()):  # otherwise they are in order already, and a copy is saved
@@ -101,25 +83,39 @@ def best_match(left: Tensor, left_mask: Tensor, right: Tensor, right_mask: Tenso
     kind = rows.device.type
     if torch.is_autocast_enabled(kind):
         rows, words = rows.to(torch.get_autocast_dtype(kind)), words.to(torch.get_autocast_dtype(kind))
-    best = _BestMatch.apply(rows, words, lengths.tolist(), torch.is_grad_enabled())
+    maximum = fused(rows, int(lengths[-1])) if fused else None
+    best = _BestMatch.apply(rows, words, lengths.tolist(), torch.is_grad_enabled(), maximum)
     unpacked = best.new_zeros(len(best), right_mask.numel()).index_copy(1, places, best)
     return unpacked[order.argsort()].unflatten(1, right_mask.shape)
+
+
+def require_one_width(left: Tensor, right: Tensor) -> None:
+    """Refuse sides of different widths.
+
+    Raises:
+        InvalidFragments: naming both.
+    """
+    if left.shape[-1] != right.shape[-1]:
+        raise InvalidFragments(
+            f"the sides have widths {left.shape[-1]} and {right.shape[-1]}; both must have one width D"
+        )
 
 
 class _BestMatch(torch.autograd.Function):
     """(P_left, D), (P, D) -> (C, P): left rows belong to items of the given, rising lengths."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, words: Tensor, lengths: Sequence[int], keep: bool) -> Tensor:
+    def forward(
+        ctx: Any, rows: Tensor, words: Tensor, lengths: Sequence[int], keep: bool, fused: Maximum | None
+    ) -> Tensor:
         best = torch.empty(len(lengths), len(words), dtype=_precision(rows), device=rows.device)
         keep = keep and any(ctx.needs_input_grad[:2])
-        # One byte an index where that is enough.
+        # One byte per index where that is enough.
         kind = torch.uint8 if lengths[-1] <= 256 else torch.int16 if lengths[-1] <= 2**15 else torch.int32
         index = torch.empty(best.shape if keep else (0,), dtype=kind, device=rows.device)
-        fuse = fused.available(rows.device, rows.dtype) and lengths[-1] <= 2**15  # its indices have 16 bits
-        limit, reduce = (UNLIMITED, _fused) if fuse else (_limit(rows), _product_then_max)
+        limit, maximum = (UNLIMITED, fused) if fused else (_limit(rows), _product_then_max)
         for items, part, length in _tiles(lengths, len(words), limit):
-            values, where = reduce(rows[part].unflatten(0, (-1, length)), words, keep)
+            values, where = maximum(rows[part].unflatten(0, (-1, length)), words, keep)
             best[items] = values
             if where is not None:
                 index[items] = where
@@ -129,7 +125,7 @@ class _BestMatch(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         rows, words, index = ctx.saved_tensors
         to_rows = torch.empty_like(rows)
         to_words = torch.zeros_like(words, dtype=_precision(words))
@@ -139,18 +135,12 @@ class _BestMatch(torch.autograd.Function):
             spread = spread.scatter_(1, index[items, None].long(), of_tile).flatten(0, 1)
             to_rows[part] = spread @ words
             to_words += spread.T @ rows[part]
-        return to_rows, to_words.to(words.dtype), None, None
+        return to_rows, to_words.to(words.dtype), None, None, None
 
 
 def _product_then_max(rows: Tensor, words: Tensor, keep: bool) -> tuple[Tensor, Tensor | None]:
     similarity = (rows.flatten(0, 1) @ words.T).unflatten(0, rows.shape[:2])
     return similarity.max(1) if keep else (similarity.amax(1), None)
-
-
-def _fused(rows: Tensor, words: Tensor, keep: bool) -> tuple[Tensor, Tensor | None]:
-    from harness.similarity.gpu.maxsim import best_rows, interleave
-
-    return best_rows(interleave(rows), words, keep)
 
 
 def _precision(values: Tensor) -> torch.dtype:

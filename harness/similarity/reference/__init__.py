@@ -1,0 +1,1 @@
+"""The fine-grained similarities in plain torch, differentiable, on padded tensors with masks."""
