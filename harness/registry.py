@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import InvalidPlugin, UnknownName
 from harness.files import source_code as source_files
-from harness.spec.components import PartConfig, Parts, Source, validated
+from harness.settings.components import PartConfig, Parts, Source, validated
 
 if TYPE_CHECKING:
     from harness.scorer import Scorer

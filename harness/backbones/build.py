@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InvalidSpec
-from harness.spec.components import Component, Parts
+from harness.settings.components import Component, Parts
 
 if TYPE_CHECKING:
     from harness.backbones.base import ImageEncoder, TextEncoder, Tokenizer

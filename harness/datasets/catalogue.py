@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.spec.components import Component, Parts
+from harness.settings.components import Component, Parts
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset

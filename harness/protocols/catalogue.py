@@ -12,7 +12,7 @@ import numpy as np
 from harness.errors import InvalidProtocol
 from harness.protocols.base import Evaluation, Protocol, Subject
 from harness.records.ties import Ties
-from harness.spec.components import Catalogue
+from harness.settings.components import Catalogue
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -20,9 +20,9 @@ from harness.errors import InvalidDataset, InvalidSpec
 from harness.runs import saved_models as checkpoints
 from harness.runs.evaluation import subject_of
 from harness.scorer import Scorer
+from harness.settings.components import plain
+from harness.settings.sweep import SweepSettings
 from harness.spec import Component, Experiment, RunSpec, ScorerEntry, TrainingSpec, build, sha256_json
-from harness.spec.components import plain
-from harness.spec.sweep import SweepSettings
 
 log = logging.getLogger(__name__)
 TEST_SPLIT = "test"

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness.records.study import State, StudySummary, TrialSummary, best_of, pareto_front
 from harness.runs.planning import open_dataset
-from harness.spec.sweep import Direction
+from harness.settings.sweep import Direction
 from harness.sweeps.liveness import ERROR
 from harness.sweeps.plan import StudyPlan
 from harness.sweeps.search import COSTS, violations

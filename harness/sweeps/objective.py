@@ -23,8 +23,8 @@ from harness.runs.planning import build_scorer
 from harness.runs.threads import compute_threads
 from harness.scorer import Scorer
 from harness.scoring.inputs import image_batch
+from harness.settings.sweep import RSUM
 from harness.spec import RunSpec
-from harness.spec.sweep import RSUM
 from harness.sweeps.liveness import TakenOver, require_hold, stored
 from harness.sweeps.plan import StudyPlan
 from harness.sweeps.progress import Progress, TrialFiles

@@ -11,8 +11,8 @@ from harness.datasets.base import Dataset
 from harness.errors import InvalidSpec, UnknownName
 from harness.files.names import safe_name
 from harness.runs import planning
+from harness.settings.sweep import SweepSettings
 from harness.spec import Component, Experiment, RunSpec, ScorerEntry, TrainingSpec, build
-from harness.spec.sweep import SweepSettings
 from harness.sweeps.search import rehearse
 from harness.sweeps.space import TRAINING_SPACE, Space, Target, Values, base_value, check_space, merged
 

@@ -19,8 +19,8 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
 from harness.errors import InvalidSpec, UnknownName, did_you_mean
+from harness.settings.sweep import SweepSettings
 from harness.spec import Component
-from harness.spec.sweep import SweepSettings
 from harness.sweeps.space import Space
 
 #: User attribute of a trial: what was measured of its cost.

@@ -13,7 +13,7 @@ from harness.records.study import StudySummary, TrialSummary
 from harness.reports.document import figures
 from harness.reports.document.model import Figure
 from harness.reports.sweep.expected_performance import ExpectedPerformance
-from harness.spec.sweep import OBJECTIVES
+from harness.settings.sweep import OBJECTIVES
 
 #: Marker and colour of a trial's state.
 _STATES = {

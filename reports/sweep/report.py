@@ -15,7 +15,7 @@ from harness.reports.document.model import Column, Figure, Report, Section, Tabl
 from harness.reports.document.text import fixed, significant
 from harness.reports.sweep import figures as _sweep_figures
 from harness.reports.sweep.expected_performance import ExpectedPerformance, expected_performance, leaders
-from harness.spec.sweep import OBJECTIVES
+from harness.settings.sweep import OBJECTIVES
 
 BEST = "best.yaml"
 _READING = (

@@ -21,6 +21,7 @@ WINGS = ("methods", "baselines", "reports")
 FLOORS = (
     ("errors",),
     ("files",),
+    ("settings",),
     ("spec",),
     ("records",),
     ("reports", "fragments", "losses"),
@@ -38,9 +39,9 @@ FLOORS = (
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 #: What a method's author meets at the front door; every other module lives in a room.
-LOOSE = {"__init__", "errors", "fragments", "scorer", "losses", "registry", "conformance"}
+LOOSE = {"__init__", "errors", "spec", "fragments", "scorer", "losses", "registry", "conformance"}
 #: What reports may know of the harness: they read what lies on disk.
-READ_BY_REPORTS = {"errors", "files", "spec", "records", "reports"}
+READ_BY_REPORTS = {"errors", "files", "settings", "spec", "records", "reports"}
 
 
 def name_of(path: Path) -> str:

@@ -14,8 +14,8 @@ from harness.datasets import DATASETS
 from harness.datasets.base import DatasetConfig
 from harness.errors import DuplicateName, InvalidPlugin, InvalidSpec
 from harness.scorer import ScorerConfig
+from harness.settings.components import Catalogue, Source
 from harness.spec import Component, PartConfig
-from harness.spec.components import Catalogue, Source
 
 
 @pytest.mark.parametrize("base", [DatasetConfig, BackboneConfig, ScorerConfig])

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from harness.spec.base import Spec
-from harness.spec.components import Component
+from harness.settings.base import Spec
+from harness.settings.components import Component
 
 #: Most seeds of one experiment, and the largest seed that every generator of random numbers takes.
 MOST_SEEDS, LARGEST_SEED = 1000, 2**32 - 1
@@ -101,7 +101,7 @@ class Experiment(Spec):
     )
     scorers: tuple[ScorerEntry, ...]
     sweep: dict[str, Any] = Field(
-        default_factory=dict, description="how `itm sweep` tunes, see `harness.spec.sweep`; no run depends on it"
+        default_factory=dict, description="how `itm sweep` tunes, see `harness.settings.sweep`; no run depends on it"
     )
 
     @field_validator("seeds", mode="before")

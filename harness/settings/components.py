@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
 from pydantic import Field, InstanceOf, PlainSerializer, model_serializer, model_validator
 
 from harness.errors import DuplicateName, UnknownName
-from harness.spec.base import Spec, build, canonical_json
+from harness.settings.base import Spec, build, canonical_json
 
 
 class PartConfig(Spec):

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from harness.errors import did_you_mean
-from harness.spec.base import Spec
-from harness.spec.components import Component
+from harness.settings.base import Spec
+from harness.settings.components import Component
 
 Direction = Literal["maximize", "minimize"]
 RSUM = "rsum"

@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from harness.spec.base import Spec, sha256_json
-from harness.spec.components import Component, Options
-from harness.spec.experiment import EvaluationSpec, TrainingSpec
+from harness.settings.base import Spec, sha256_json
+from harness.settings.components import Component, Options
+from harness.settings.experiment import EvaluationSpec, TrainingSpec
 
 
 class RunSpec(Spec):

@@ -9,8 +9,8 @@ from typing import Any
 
 from harness.errors import InvalidSpec, UnknownName
 from harness.files import strict_yaml
-from harness.spec.base import build
-from harness.spec.experiment import Experiment
+from harness.settings.base import build
+from harness.settings.experiment import Experiment
 
 log = logging.getLogger(__name__)
 
