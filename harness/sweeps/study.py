@@ -9,8 +9,8 @@ import optuna
 from optuna.study import Study
 
 from harness.errors import InvalidSpec
+from harness.settings.values import flatten
 from harness.spec import canonical_json
-from harness.spec.values import flatten
 from harness.sweeps.plan import StudyPlan
 from harness.sweeps.search import make_pruner, make_sampler
 from harness.sweeps.storage import open_beside_others, storage_errors, storage_file, study_lock

@@ -23,8 +23,8 @@ from typing import Any
 from harness.files.locks import claim, is_claimed
 from harness.files.names import safe_name
 from harness.files.owners import this_machine
+from harness.settings.values import flatten
 from harness.spec import sha256_json
-from harness.spec.values import flatten
 from harness.tracking.base import Status, TrackedRun, Tracker
 from harness.tracking.guard import considerate, within, without_password
 from harness.tracking.store import prepare_database

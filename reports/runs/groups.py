@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from harness.spec.values import flatten
 
 from harness.records.run import RunRecord
+from harness.settings.values import flatten
 from harness.spec import canonical_json, sha256_json
 
 # What a run's spec holds beside its identity: the seed, where things lie, which galleries were looked at, how long the
