@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from harness.backbones.vocabulary import MASK
+from harness.backbones.words.vocabulary import MASK
 from harness.fragments import Fragments
 from harness.scorer import ScorerConfig
 from harness.scorers import recipes

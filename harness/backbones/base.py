@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor, nn
 
+from harness.backbones.words.tokenizers import Tokenizer, WordTokenizer, restore_tokenizer
+from harness.backbones.words.vocabulary import Vocabulary
+from harness.errors import InvalidSpec
 from harness.fragments import Fragments, Tokens
 from harness.spec import PartConfig
-
-if TYPE_CHECKING:
-    from harness.backbones.vocabulary import Vocabulary
 
 DEFAULT_WIDTH = 256  #: D of every backbone unless configured, so that any image and text backbone fit each other
 
@@ -22,12 +21,10 @@ class BackboneConfig(PartConfig):
 
 
 class ImageEncoder(nn.Module):
-    """Maps a batch of images to fragments.
+    """Maps a batch of images to fragments, which come out as the last layer leaves them: scorers normalise.
 
     `input` says what `forward` takes: "pixels" = uint8 (N, 3, H, W) of side `image_size`, which the encoder itself
     normalises; "regions" = raw region features as `Fragments` of width `input_width`.
-
-    The fragments come out as the last layer leaves them: scorers normalise.
 
     Args:
         config: the backbone's settings, an instance of `Config`.
@@ -58,7 +55,13 @@ class ImageEncoder(nn.Module):
 class TextEncoder(nn.Module):
     """Maps tokens of its own tokenizer to fragments, which come out as the last layer leaves them.
 
-    Built by `fresh` for training and by `restored` for the weights of a saved run.
+    Built by `fresh` for training and by `restored` for the weights of a saved run. The defaults are those of an encoder
+    that learns an embedding of the words that captions or a vocabulary name.
+
+    Args:
+        config: an instance of `Config`.
+        tokenizer: of the tokens that the encoder embeds.
+        load_pretrained: False builds the same modules without reading pretrained weights.
     """
 
     Config: ClassVar[type[BackboneConfig]] = BackboneConfig
@@ -66,8 +69,13 @@ class TextEncoder(nn.Module):
     width: int
     tokenizer: Tokenizer
 
+    def __init__(self, config: Any, tokenizer: Tokenizer, *, load_pretrained: bool = True):
+        super().__init__()
+        self.config = config
+        self.tokenizer = tokenizer
+
     @classmethod
-    def fresh(cls, config: Any, captions: Sequence[str] | None, vocabulary: Vocabulary | None) -> TextEncoder:
+    def fresh(cls, config: Any, captions: Sequence[str] | None, vocabulary: Vocabulary | None) -> Self:
         """A new encoder whose tokenizer comes from a vocabulary, from captions to count, or from a pretrained model.
 
         Args:
@@ -78,67 +86,49 @@ class TextEncoder(nn.Module):
         Raises:
             InvalidSpec: the encoder needs captions or a vocabulary and got neither, or a pretrained model is missing.
         """
-        raise NotImplementedError
+        return cls(config, cls.fresh_tokenizer(config, captions, vocabulary))
 
     @classmethod
     def fresh_tokenizer(cls, config: Any, captions: Sequence[str] | None, vocabulary: Vocabulary | None) -> Tokenizer:
         """The tokenizer that `fresh` would build its encoder around. Arguments and errors as there."""
-        raise NotImplementedError
+        if vocabulary is None and captions is None:
+            raise InvalidSpec(
+                "a text backbone that learns its words needs training captions to count, or a vocabulary file; got neither"
+            )
+        vocabulary = vocabulary or Vocabulary.from_captions(captions or (), config.min_count)
+        return WordTokenizer(vocabulary, config.max_words)
+
+    @classmethod
+    def restored(cls, config: Any, state: Mapping[str, Any]) -> Self:
+        """The encoder that `tokenizer_state` describes, before its trained weights are loaded; needs no other file.
+
+        Raises:
+            InvalidCheckpoint: the state is not one that this encoder wrote.
+        """
+        return cls(config, cls.restored_tokenizer(config, state), load_pretrained=False)
 
     @classmethod
     def restored_tokenizer(cls, config: Any, state: Mapping[str, Any]) -> Tokenizer:
         """The tokenizer that `restored` would build its encoder around. Arguments and errors as there."""
-        raise NotImplementedError
+        return restore_tokenizer(state)
 
     @classmethod
     def reads_vocabulary(cls, config: Any) -> bool:
         """Whether the encoder learns an embedding of the words that captions or a vocabulary name."""
         return True
 
-    @classmethod
-    def restored(cls, config: Any, state: Mapping[str, Any]) -> TextEncoder:
-        """The encoder that `tokenizer_state` describes, before its trained weights are loaded; needs no other file.
-
-        Raises:
-            InvalidCheckpoint: the state is not one that this encoder wrote.
-        """
-        raise NotImplementedError
-
     def forward(self, tokens: Tokens) -> Fragments:
         raise NotImplementedError
 
     def tokenizer_state(self) -> dict[str, Any]:
         """What `restored` needs beside the config, as JSON values."""
-        raise NotImplementedError
+        return self.tokenizer.state()
 
     def pretrained_parameters(self) -> list[nn.Parameter]:
         """Parameters that came trained, for which the learning rate is scaled down. None by default."""
         return []
 
 
-@dataclass(frozen=True)
-class Losses:
-    """Captions of which a tokenizer keeps too little.
-
-    Args:
-        unknown: captions in which it knows no word.
-        cut: captions whose end it leaves out.
-    """
-
-    unknown: int
-    cut: int
-
-
-class Tokenizer(Protocol):
-    """Captions to token ids, and the ids that masking of words needs."""
-
-    vocabulary_size: int
-    longest: int  #: tokens of a caption, special ones included; the rest of a longer one is cut off
-    mask_id: int  #: what replaces a masked word
-    special_ids: tuple[int, ...]  #: never masked, replaced or deleted, nor drawn as a replacement (start, end, padding)
-
-    def __call__(self, captions: Sequence[str]) -> Tokens: ...
-
-    def losses(self, captions: Sequence[str]) -> Losses:
-        """How many captions lose all their words, or their end. A blank caption has nothing to lose."""
-        ...
+def projection(own: int, width: int) -> nn.Module:
+    """To the common width; nothing to learn where a tower already has it."""
+    return nn.Identity() if own == width else nn.Linear(own, width)

@@ -5,18 +5,20 @@ Shape letters: N captions, W words, E word width, D width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from harness.backbones import word_vectors
 from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, TextEncoder
-from harness.backbones.vocabulary import NoTokenizer, Vocabulary, WordTokenizer, make_tokenizer, restore_tokenizer
+from harness.backbones.words import vectors
+from harness.backbones.words.tokenizers import Tokenizer, WordTokenizer
+from harness.backbones.words.vocabulary import Vocabulary
 from harness.errors import InvalidFragments, InvalidSpec
+from harness.files.hashing import sha256_file
 from harness.fragments import Fragments, Tokens
 
 
@@ -42,7 +44,7 @@ class BiGruConfig(BackboneConfig):
     def _hash_embeddings(self) -> BiGruConfig:
         if self.embeddings and not self.embeddings_sha256:
             try:
-                found = word_vectors.digest(self.embeddings)
+                found = sha256_file(self.embeddings)
             except (OSError, ValueError) as error:
                 raise ValueError(f"cannot read the word vectors: {getattr(error, 'strerror', error)}") from None
             object.__setattr__(self, "embeddings_sha256", found)
@@ -50,7 +52,7 @@ class BiGruConfig(BackboneConfig):
 
 
 class BiGruEncoder(TextEncoder):
-    """One fragment a word: the mean of the GRU's two directions.
+    """One fragment per word: the mean of the GRU's two directions.
 
     Args:
         config: settings.
@@ -62,11 +64,9 @@ class BiGruEncoder(TextEncoder):
 
     Config = BiGruConfig
 
-    def __init__(self, config: BiGruConfig, tokenizer: WordTokenizer | NoTokenizer):
-        super().__init__()
-        self.config = config
+    def __init__(self, config: BiGruConfig, tokenizer: Tokenizer, *, load_pretrained: bool = True):
+        super().__init__(config, tokenizer)
         self.width = config.width
-        self.tokenizer: WordTokenizer | NoTokenizer = tokenizer
         self.embedding = nn.Embedding(tokenizer.vocabulary_size, config.word_width)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         self.gru = nn.GRU(
@@ -75,34 +75,13 @@ class BiGruEncoder(TextEncoder):
 
     @classmethod
     def fresh(cls, config: BiGruConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None) -> BiGruEncoder:
-        """See `TextEncoder.fresh`."""
-        words = cls.fresh_tokenizer(config, captions, vocabulary)
-        encoder = cls(config, words)
+        """See `TextEncoder.fresh`; published vectors are copied into the embedding where the config names some."""
+        encoder = super().fresh(config, captions, vocabulary)
         if config.embeddings:
             _require_content(config)
-            word_vectors.initialise(encoder.embedding, config.embeddings, words.vocabulary, vocabulary is not None)
+            words = cast(WordTokenizer, encoder.tokenizer).vocabulary
+            vectors.initialise(encoder.embedding, config.embeddings, words, vocabulary is not None)
         return encoder
-
-    @classmethod
-    def fresh_tokenizer(
-        cls, config: BiGruConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None
-    ) -> WordTokenizer:
-        """See `TextEncoder.fresh_tokenizer`."""
-        return make_tokenizer("text backbone bigru", captions, vocabulary, config.min_count, config.max_words)
-
-    @classmethod
-    def restored_tokenizer(cls, config: BiGruConfig, state: Mapping[str, Any]) -> WordTokenizer | NoTokenizer:
-        """See `TextEncoder.restored_tokenizer`."""
-        return restore_tokenizer(state)
-
-    @classmethod
-    def restored(cls, config: BiGruConfig, state: Mapping[str, Any]) -> BiGruEncoder:
-        """See `TextEncoder.restored`."""
-        return cls(config, cls.restored_tokenizer(config, state))
-
-    def tokenizer_state(self) -> dict[str, Any]:
-        """See `TextEncoder.tokenizer_state`."""
-        return self.tokenizer.state()
 
     def forward(self, tokens: Tokens) -> Fragments:
         """Word fragments (N, W, D), <start> and <end> among them; padded positions are zero.
@@ -119,7 +98,7 @@ class BiGruEncoder(TextEncoder):
 
 def _require_content(config: BiGruConfig) -> None:
     try:
-        found = word_vectors.digest(config.embeddings)
+        found = sha256_file(config.embeddings)
     except OSError as error:
         raise InvalidSpec(f"cannot read the word vectors {config.embeddings}: {error.strerror or error}") from None
     if found != config.embeddings_sha256:

@@ -10,14 +10,15 @@ from harness.errors import InvalidSpec
 from harness.settings.components import Component, Parts
 
 if TYPE_CHECKING:
-    from harness.backbones.base import ImageEncoder, TextEncoder, Tokenizer
-    from harness.backbones.vocabulary import Vocabulary
+    from harness.backbones.base import ImageEncoder, TextEncoder
+    from harness.backbones.words.tokenizers import Tokenizer
+    from harness.backbones.words.vocabulary import Vocabulary
 
 IMAGE_BACKBONES: Parts[ImageEncoder] = Parts(
     "image backbone",
     {
         "regions": "harness.backbones.regions:RegionEncoder",
-        "patches": "harness.backbones.patches:PatchEncoder",
+        "patches": "harness.backbones.patches.encoder:PatchEncoder",
         "open_clip": "harness.backbones.open_clip.encoders:ClipImageEncoder",
     },
 )
@@ -114,6 +115,6 @@ def component_of(encoder: ImageEncoder | TextEncoder) -> Component:
 def _vocabulary(given: Vocabulary | str | Path | None) -> Vocabulary | None:
     if not isinstance(given, (str, Path)):
         return given
-    from harness.backbones.vocabulary import Vocabulary
+    from harness.backbones.words.vocabulary import Vocabulary
 
     return Vocabulary.load(given)

@@ -6,17 +6,18 @@ Shape letters: N captions, W word pieces, D width.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 from pydantic import Field
 from torch import nn
 
-from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, Losses, TextEncoder, Tokenizer
+from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, TextEncoder, projection
 from harness.backbones.bigru import checked_lengths
-from harness.backbones.vocabulary import Vocabulary, make_tokenizer, pad_rows
-from harness.backbones.vocabulary import restore_tokenizer as restore_words
 from harness.backbones.weights import one_line
+from harness.backbones.words.tokenizers import Losses, Tokenizer, pad_rows, restore_tokenizer
+from harness.backbones.words.vocabulary import Vocabulary
 from harness.errors import InvalidCheckpoint, InvalidSpec
 from harness.fragments import Fragments, Tokens
 
@@ -41,7 +42,7 @@ class TransformerConfig(BackboneConfig):
 
 
 class TransformerEncoder(TextEncoder):
-    """One fragment a word piece: the last hidden states, projected to the common width where it differs.
+    """One fragment per word piece: the last hidden states, projected to the common width where it differs.
 
     Args:
         config: settings.
@@ -62,10 +63,8 @@ class TransformerEncoder(TextEncoder):
         model_config: Mapping[str, Any],
         model: nn.Module | None = None,
     ):
-        super().__init__()
-        self.config = config
+        super().__init__(config, tokenizer)
         self.width = config.width
-        self.tokenizer = tokenizer
         self._model_config = dict(model_config)
         self._trained = model is not None
         self.model = cast(Any, model if model is not None else _from_config(self._model_config))
@@ -74,70 +73,51 @@ class TransformerEncoder(TextEncoder):
             raise InvalidSpec(
                 f"max_words {config.max_words} is more than the {positions} positions of transformer '{config.model}'"
             )
-        hidden = int(self.model.config.hidden_size)
-        self.project = nn.Identity() if hidden == config.width else nn.Linear(hidden, config.width)
+        self.project = projection(int(self.model.config.hidden_size), config.width)
 
     @classmethod
     def fresh(
         cls, config: TransformerConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None
     ) -> TransformerEncoder:
-        """See `TextEncoder.fresh`; only the small model reads captions or a vocabulary.
-
-        Raises:
-            InvalidSpec: the model or its tokenizer is neither in the folder nor in the local cache nor on the hub.
-        """
-        words: Any = cls.fresh_tokenizer(config, captions, vocabulary)
+        """See `TextEncoder.fresh`; only the small model reads captions or a vocabulary."""
+        tokenizer = cls.fresh_tokenizer(config, captions, vocabulary)
         if config.model == SMALL:
-            sizes = {"vocab_size": words.vocabulary_size, "max_position_embeddings": config.max_words}
-            return cls(config, words, {**SMALL_CONFIG, **sizes, "pad_token_id": 0})
+            sizes = {"vocab_size": tokenizer.vocabulary_size, "max_position_embeddings": config.max_words}
+            return cls(config, tokenizer, {**SMALL_CONFIG, **sizes, "pad_token_id": 0})
         model = _load_model(config) if config.pretrained else None
         model_config = model.config if model is not None else _load_config(config.model)
-        return cls(config, words, json.loads(model_config.to_json_string(use_diff=False)), model)
+        return cls(config, tokenizer, json.loads(model_config.to_json_string(use_diff=False)), model)
 
     @classmethod
     def fresh_tokenizer(
         cls, config: TransformerConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None
     ) -> Tokenizer:
-        """See `TextEncoder.fresh_tokenizer`."""
         if config.model != SMALL:
             return PieceTokenizer.load(config)
-        what = "text backbone transformer with model 'small'"
-        return make_tokenizer(what, captions, vocabulary, config.min_count, config.max_words)
+        return super().fresh_tokenizer(config, captions, vocabulary)
 
     @classmethod
     def reads_vocabulary(cls, config: TransformerConfig) -> bool:
-        """See `TextEncoder.reads_vocabulary`."""
         return config.model == SMALL
 
     @classmethod
     def restored_tokenizer(cls, config: TransformerConfig, state: Mapping[str, Any]) -> Tokenizer:
-        """See `TextEncoder.restored_tokenizer`.
-
-        Raises:
-            InvalidCheckpoint: the state is of another kind of encoder.
-        """
         inner = state.get("tokenizer")
         if not isinstance(inner, Mapping) or not isinstance(state.get("architecture"), Mapping):
             raise InvalidCheckpoint(
                 "the saved state of text backbone transformer lacks its tokenizer or its architecture"
             )
-        return PieceTokenizer.from_state(inner) if inner.get("kind") == "pieces" else restore_words(inner)
+        return PieceTokenizer.from_state(inner) if inner.get("kind") == "pieces" else restore_tokenizer(inner)
 
     @classmethod
     def restored(cls, config: TransformerConfig, state: Mapping[str, Any]) -> TransformerEncoder:
-        """See `TextEncoder.restored`; everything is in the state, so neither the hub nor the folder is needed.
-
-        Raises:
-            InvalidCheckpoint: the state is of another kind of encoder.
-        """
+        """See `TextEncoder.restored`; the architecture is in the state, so neither hub nor folder is needed."""
         encoder = cls(config, cls.restored_tokenizer(config, state), state["architecture"])
         encoder._trained = config.model != SMALL and config.pretrained
         return encoder
 
     def tokenizer_state(self) -> dict[str, Any]:
-        """See `TextEncoder.tokenizer_state`."""
-        words: Any = self.tokenizer
-        return {"kind": "transformer", "tokenizer": words.state(), "architecture": self._model_config}
+        return {"kind": "transformer", "tokenizer": self.tokenizer.state(), "architecture": self._model_config}
 
     def forward(self, tokens: Tokens) -> Fragments:
         """Fragments (N, W, D), [CLS] and [SEP] or <start> and <end> among them.
@@ -173,7 +153,7 @@ class PieceTokenizer:
         self.special_ids = tuple(special_ids)
         self.mask_id = mask_id
         self.padding_id = padding_id
-        self.max_words = self.longest = max_words
+        self.longest = max_words
         model = json.loads(definition).get("model", {})
         unknown = self._definition.token_to_id(model["unk_token"]) if model.get("unk_token") else None
         self._meaningless = {*self.special_ids, unknown}
@@ -187,10 +167,8 @@ class PieceTokenizer:
         """
         from transformers import AutoTokenizer
 
-        try:
+        with _said_in_one_line("tokenizer", config.model):
             loaded = AutoTokenizer.from_pretrained(config.model, use_fast=True)
-        except Exception as error:  # transformers raises many kinds for files that are missing or malformed
-            raise InvalidSpec(_missing("tokenizer", config.model, error)) from None
         backend = getattr(loaded, "backend_tokenizer", None)
         if backend is None:
             raise InvalidSpec(
@@ -219,7 +197,7 @@ class PieceTokenizer:
             "special_ids": list(self.special_ids),
             "mask_id": self.mask_id,
             "padding_id": self.padding_id,
-            "max_words": self.max_words,
+            "max_words": self.longest,
         }
 
     @classmethod
@@ -243,14 +221,20 @@ def _load_model(config: TransformerConfig) -> Any:
     bar = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        # safetensors only: a .bin file is a pickle
-        model = AutoModel.from_pretrained(config.model, use_safetensors=True, trust_remote_code=False)
-    except Exception as error:  # transformers raises many kinds for files that are missing or malformed
-        raise InvalidSpec(_missing("model", config.model, error)) from None
+        with _said_in_one_line("model", config.model):
+            # safetensors only: a .bin file is a pickle
+            model = AutoModel.from_pretrained(config.model, use_safetensors=True, trust_remote_code=False)
     finally:
         if bar:
             logging.enable_progress_bar()
     return _encoder_only(model).float()
+
+
+def _load_config(name: str) -> Any:
+    from transformers import AutoConfig
+
+    with _said_in_one_line("configuration", name):
+        return AutoConfig.from_pretrained(name, trust_remote_code=False)
 
 
 def _from_config(values: Mapping[str, Any]) -> Any:
@@ -276,17 +260,12 @@ def _encoder_only(model: Any) -> Any:
     return model
 
 
-def _load_config(name: str) -> Any:
-    from transformers import AutoConfig
-
+@contextmanager
+def _said_in_one_line(what: str, name: str) -> Iterator[None]:
     try:
-        return AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:
-        raise InvalidSpec(_missing("configuration", name, error)) from None
-
-
-def _missing(what: str, name: str, error: Exception) -> str:
-    return (
-        f"cannot load the {what} of text backbone transformer '{name}': {one_line(error)}; give the name of a model on "
-        "the Hugging Face hub (with a connection) or a local folder with config.json, tokenizer.json, model.safetensors"
-    )
+        yield
+    except Exception as error:  # transformers raises many kinds for files that are missing or malformed
+        raise InvalidSpec(
+            f"cannot load the {what} of text backbone transformer '{name}': {one_line(error)}; give the name of a model on "
+            "the Hugging Face hub (with a connection) or a local folder with config.json, tokenizer.json, model.safetensors"
+        ) from None

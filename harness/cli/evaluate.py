@@ -42,7 +42,7 @@ def evaluate(
     memory-mapped; no model and no GPU is needed. Several matrices need --ensemble: their mean is evaluated.
     """
     from harness import datasets, protocols
-    from harness.datasets import duplicates
+    from harness.datasets.repeats import report_captions
     from harness.errors import InvalidSimilarity
     from harness.records.scores import mean_scores, open_member, open_scores, require_array_file
     from harness.runs.evaluation import subject_of
@@ -62,7 +62,7 @@ def evaluate(
     read = open_member if ensemble else open_scores
     matrices = [read(path, len(part.image_ids), len(part.captions)) for path in scores]
     matrix = mean_scores(matrices) if ensemble else matrices[0]
-    found = duplicates.report(part.captions, part.caption_image, f"{opened.title} {split}")
+    found = report_captions(part.captions, part.caption_image, f"{opened.title} {split}")
     rules = tie_rules(ties, "pessimistic")
     numbers: Numbers = {}
     info: dict[str, Any] = {}

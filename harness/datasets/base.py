@@ -13,6 +13,8 @@ from harness.errors import InvalidDataset
 from harness.fragments import Fragments
 from harness.spec import PartConfig
 
+SPLITS = ("train", "val", "test")
+
 
 class DatasetConfig(PartConfig):
     """Base of every dataset's configuration: immutable, unknown keys refused."""
@@ -62,55 +64,53 @@ class Split:
     relevance: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        count_images, count_captions = len(self.image_ids), len(self.captions)
-        if not count_images or not count_captions:
-            raise InvalidDataset(
-                f"split '{self.name}' is empty: {count_images} images and {count_captions} captions; "
-                "check the split's name"
+        problem = self._count_problem() or self._pairing_problem() or self._relevance_problem() or self._id_problem()
+        if problem:
+            raise InvalidDataset(f"split '{self.name}': {problem}")
+
+    def _count_problem(self) -> str:
+        images, captions = len(self.image_ids), len(self.captions)
+        if not images or not captions:
+            return f"it is empty: {images} images and {captions} captions; check the split's name"
+        if len(self.images) != images:
+            return f"{len(self.images)} images but {images} image ids"
+        if not captions == len(self.caption_ids) == len(self.caption_image):
+            return (
+                f"{captions} captions, {len(self.caption_ids)} caption ids and {len(self.caption_image)} "
+                "caption-to-image entries; all three must agree"
             )
-        if len(self.images) != count_images:
-            raise InvalidDataset(f"split '{self.name}': {len(self.images)} images but {count_images} image ids")
-        if len(self.caption_ids) != count_captions or len(self.caption_image) != count_captions:
-            raise InvalidDataset(
-                f"split '{self.name}': {count_captions} captions, {len(self.caption_ids)} caption ids and "
-                f"{len(self.caption_image)} caption-to-image entries; all three must agree"
+        return ""
+
+    def _pairing_problem(self) -> str:
+        images, owner = len(self.image_ids), self.caption_image
+        outside = np.flatnonzero((owner < 0) | (owner >= images))
+        if len(outside):
+            first = int(outside[0])
+            return (
+                f"{len(outside)} captions belong to no image (first: caption '{self.caption_ids[first]}' names image row "
+                f"{int(owner[first])} of {images})"
             )
-        outside = (self.caption_image < 0) | (self.caption_image >= count_images)
-        if outside.any():
-            first = int(np.flatnonzero(outside)[0])
-            raise InvalidDataset(
-                f"split '{self.name}': {int(outside.sum())} captions belong to no image (first: caption "
-                f"'{self.caption_ids[first]}' names image row {int(self.caption_image[first])} of {count_images})"
-            )
-        without = np.bincount(self.caption_image, minlength=count_images) == 0
-        if without.any():
-            raise InvalidDataset(
-                f"split '{self.name}': {int(without.sum())} images have no caption "
-                f"(first: '{self.image_ids[int(np.flatnonzero(without)[0])]}')"
-            )
-        self._check_relevance()
+        bare = np.flatnonzero(np.bincount(owner, minlength=images) == 0)
+        return f"{len(bare)} images have no caption (first: '{self.image_ids[int(bare[0])]}')" if len(bare) else ""
+
+    def _relevance_problem(self) -> str:
+        shape = (len(self.image_ids), len(self.captions))
+        if self.relevance is None:
+            return ""
+        if self.relevance.dtype != np.bool_ or self.relevance.shape != shape:
+            came = f"{self.relevance.dtype} of shape {self.relevance.shape}"
+            return f"relevance must be bool of shape (I, T) = {shape}, got {came}"
+        denied = np.flatnonzero(~self.relevance[self.caption_image, np.arange(shape[1])])
+        if not len(denied):
+            return ""
+        image = self.image_ids[int(self.caption_image[denied[0]])]
+        return f"caption '{self.caption_ids[int(denied[0])]}' is not relevant to its own image '{image}'"
+
+    def _id_problem(self) -> str:
         for kind, ids in (("image", self.image_ids), ("caption", self.caption_ids)):
             if len(set(ids)) < len(ids):
-                raise InvalidDataset(
-                    f"split '{self.name}': {len(ids) - len(set(ids))} {kind} ids appear more than once"
-                )
-
-    def _check_relevance(self) -> None:
-        if self.relevance is None:
-            return
-        shape = (len(self.image_ids), len(self.captions))
-        if self.relevance.dtype != np.bool_ or self.relevance.shape != shape:
-            raise InvalidDataset(
-                f"split '{self.name}': relevance must be bool of shape (I, T) = {shape}, "
-                f"got {self.relevance.dtype} of shape {self.relevance.shape}"
-            )
-        own = self.relevance[self.caption_image, np.arange(shape[1])]
-        if not own.all():
-            first = int(np.argmin(own))
-            raise InvalidDataset(
-                f"split '{self.name}': caption '{self.caption_ids[first]}' is not relevant to its own image "
-                f"'{self.image_ids[int(self.caption_image[first])]}'"
-            )
+                return f"{len(ids) - len(set(ids))} {kind} ids appear more than once"
+        return ""
 
 
 class Dataset:
@@ -129,6 +129,7 @@ class Dataset:
 
     def __init__(self, config: Any):
         self.config = config
+        self._splits: dict[str, Split] = {}
 
     @property
     def title(self) -> str:
@@ -141,20 +142,28 @@ class Dataset:
         raise NotImplementedError
 
     def split(self, name: str) -> Split:
-        """The split `train`, `val` or `test`.
+        """The split `train`, `val` or `test`, opened once.
 
         Raises:
-            InvalidDataset: it does not exist or is empty.
+            InvalidDataset: it does not exist, is empty, or its files are missing or contradict each other.
         """
+        if name not in SPLITS:
+            raise InvalidDataset(f"dataset {self.title} has no split '{name}'; it has {', '.join(SPLITS)}")
+        if name not in self._splits:
+            self._splits[name] = self.open_split(name)
+        return self._splits[name]
+
+    def open_split(self, name: str) -> Split:
+        """What `split` gives, read now."""
         raise NotImplementedError
 
     def image_digests(self, split: str) -> tuple[bytes, ...] | None:
-        """Of the content of each image of a split, equal for equal images; None where images are generated."""
+        """Digest of the content of each image of a split, equal for equal images; None where images are generated."""
         return None
 
     def check(self) -> None:
         """Refuse data that would fail a run later: images that cannot be decoded, splits that do not fit each other.
 
         Raises:
-            InvalidDataset: saying what is wrong with which file.
+            InvalidDataset: which file has which problem.
         """

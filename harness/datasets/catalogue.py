@@ -14,8 +14,8 @@ DATASETS: Parts[Dataset] = Parts(
     "dataset",
     {
         "scenes": "harness.datasets.scenes.dataset:Scenes",
-        "karpathy": "harness.datasets.karpathy:Karpathy",
-        "precomp": "harness.datasets.precomp:Precomp",
+        "karpathy": "harness.datasets.karpathy.dataset:Karpathy",
+        "precomp": "harness.datasets.precomp.dataset:Precomp",
     },
 )
 

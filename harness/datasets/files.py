@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from harness.datasets.base import DatasetConfig
-from harness.datasets.digests import signature
+from harness.datasets.store.facts import signature
 from harness.errors import InvalidDataset
-
-SplitName = Literal["train", "val", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+from harness.files.reading import Damaged
+from harness.files.reading import parse_json as parse_strictly
 
 
 class FolderConfig(DatasetConfig):
@@ -31,7 +29,8 @@ class FolderConfig(DatasetConfig):
 
     def limit(self, split: str) -> int | None:
         """The largest number of images of a split; None = no limit."""
-        return {"train": self.max_train_images, "val": self.max_val_images, "test": self.max_test_images}[split]
+        limit: int | None = getattr(self, f"max_{split}_images")
+        return limit
 
 
 def dataset_root(root: str) -> Path:
@@ -58,17 +57,15 @@ def within(root: Path, relative: str, told_by: str) -> Path:
         told_by: who gives it, for the message.
 
     Raises:
-        InvalidDataset: it is absolute, climbs with `..`, or is no path. Links are the business of `require_inside`.
+        InvalidDataset: it is absolute, climbs with `..`, or is no path. Links are checked by `require_inside`.
+
+    >>> str(within(Path("data"), "images/1.jpg", "dataset.annotation"))
+    'data/images/1.jpg'
     """
     path = PurePosixPath(relative)
+    climbs = path.is_absolute() or ".." in path.parts or not path.parts
     # A drive letter or a backslash would climb on Windows only, so it is refused everywhere.
-    if (
-        path.is_absolute()
-        or ".." in path.parts
-        or not path.parts
-        or any(c in relative for c in "\\\0")
-        or ":" in path.parts[0]
-    ):
+    if climbs or any(c in relative for c in "\\\0") or ":" in path.parts[0]:
         raise InvalidDataset(
             f"{told_by} names the path {relative!r}, which leaves {root}; paths must lie below the root"
         )
@@ -103,18 +100,6 @@ def read_bytes(path: Path) -> bytes:
         raise InvalidDataset(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def read_text(path: Path) -> str:
-    """A UTF-8 text file without its byte-order mark.
-
-    Raises:
-        InvalidDataset: missing, unreadable or not UTF-8.
-    """
-    try:
-        return read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidDataset(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
-
-
 @dataclass(frozen=True)
 class Lines:
     """The lines of a file.
@@ -144,7 +129,10 @@ def read_lines(path: Path) -> Lines:
     Raises:
         InvalidDataset: missing, unreadable, not UTF-8, or with CR line ends beside others.
     """
-    text = re.sub(r"\r+\n", "\n", read_text(path))
+    try:
+        text = re.sub(r"\r+\n", "\n", read_bytes(path).decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise InvalidDataset(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
     if "\r" in text:
         if "\n" in text:
             raise InvalidDataset(f"{path} ends some lines by LF and others by CR; give it one kind of line end")
@@ -165,31 +153,12 @@ def parse_json(content: bytes, path: Path) -> dict[str, Any]:
         path: the file, for the message.
 
     Raises:
-        InvalidDataset: malformed, truncated, or not an object.
+        InvalidDataset: malformed, truncated, a key twice, or not an object.
     """
     try:
-        value = json.loads(content, object_pairs_hook=_distinct)
-    except (ValueError, RecursionError) as error:  # ValueError: also bytes that are not UTF-8
-        raise InvalidDataset(f"{path} is not valid JSON (truncated?): {error!s:.200}") from None
+        value = parse_strictly(content)
+    except Damaged as error:
+        raise InvalidDataset(f"cannot read {path} as JSON: {error}") from None
     if not isinstance(value, dict):
         raise InvalidDataset(f"{path} must hold a JSON object, got {type(value).__name__}")
     return value
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object whose keys differ: the last of two would win without a word."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} appears twice in one object")
-    return values
-
-
-def require_split(name: str, dataset: str) -> None:
-    """Refuse a split name that no dataset has.
-
-    Raises:
-        InvalidDataset: `name` is not train, val or test.
-    """
-    if name not in SPLITS:
-        raise InvalidDataset(f"dataset {dataset} has no split '{name}'; it has {', '.join(SPLITS)}")

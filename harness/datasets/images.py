@@ -1,4 +1,4 @@
-"""Images that lie in arrays: pixels (I, 3, S, S), and region features of a ragged number an image."""
+"""Images that lie in arrays: pixels (I, 3, S, S), and region features of a ragged number per image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from harness.errors import InvalidDataset
 from harness.fragments import Fragments
 
 
@@ -44,18 +43,6 @@ class ArrayImages:
         longest = int(counts.max(initial=1))
         features = torch.from_numpy(np.array(self._regions[rows, :longest]))
         return Fragments(features, torch.from_numpy(np.arange(longest) < counts[:, None]))
-
-
-class NoRegions:
-    """The half of the `Images` contract that a dataset of pixels alone keeps."""
-
-    region_width: int = 0
-
-    def regions(self, indices: Sequence[int] | np.ndarray) -> Fragments:
-        raise InvalidDataset(
-            "this dataset has pixels but no region features; choose an image backbone that takes pixels (patches, "
-            "open_clip), or region features in SCAN's layout (dataset precomp)"
-        )
 
 
 def to_pixels(image: Image.Image, size: int) -> np.ndarray:

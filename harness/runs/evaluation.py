@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from harness import protocols
-from harness.datasets import duplicates
 from harness.datasets.base import Dataset, Split
+from harness.datasets.repeats import duplicate_captions
 from harness.fragments import Fragments
 from harness.records.ranks import RankTable
 from harness.records.ties import Ties
@@ -114,7 +114,7 @@ def evaluate(
         {name: result.ranks for name, result in results.items()},
         {
             "ties": spec.ties,
-            "duplicate_captions": duplicates.find(split.captions, split.caption_image).as_dict(),
+            "duplicate_captions": duplicate_captions(split.captions, split.caption_image).as_dict(),
             "protocols": {name: result.info for name, result in results.items() if result.info},
         },
     )

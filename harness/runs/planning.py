@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import Any
 import torch
 
 from harness import backbones, datasets, protocols, registry
-from harness.backbones import coverage
-from harness.backbones.vocabulary import Vocabulary
-from harness.datasets import duplicates, overlap
+from harness.backbones.words import coverage
+from harness.backbones.words.vocabulary import Vocabulary
 from harness.datasets.base import Dataset, Split
+from harness.datasets.repeats import report_captions, report_splits
 from harness.errors import InvalidDataset, InvalidSpec
+from harness.files.hashing import sha256_file
 from harness.runs import saved_models as checkpoints
 from harness.runs.evaluation import subject_of
 from harness.scorer import Scorer
@@ -42,7 +42,7 @@ def plan(experiment: Experiment) -> list[RunSpec]:
     drafts = check(experiment)
     dataset = open_checked(next(iter(drafts.values())).dataset)
     test = dataset.split(TEST_SPLIT)
-    duplicates.report(test.captions, test.caption_image, f"{dataset.title} {TEST_SPLIT}")
+    report_captions(test.captions, test.caption_image, f"{dataset.title} {TEST_SPLIT}")
     subject = subject_of(test, dataset)
     for name in experiment.protocols:
         protocols.get(name).check(subject.images, subject)
@@ -56,7 +56,7 @@ def plan(experiment: Experiment) -> list[RunSpec]:
         cells.append(cell.model_copy(update={"protocol_files": files}))
     if any(cell.training.epochs for cell in cells):
         require_training_data(dataset)
-    overlap.report(dataset)
+    report_splits(dataset)
     _report_words(cells, dataset)
     _report_equal(experiment, cells)
     return [cell.model_copy(update={"seed": seed}) for seed in experiment.seeds for cell in cells]
@@ -288,13 +288,6 @@ def _check_width(entry: ScorerEntry, split: Split, dataset: Dataset) -> None:
         )
 
 
-@functools.lru_cache(maxsize=64)
-def _sha256_file(path: Path, length: int, changed_ns: int) -> str:
-    """Of a file's bytes; read once a process while its length and time of change stay."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def sha256_path(path: Path) -> str:
     """SHA-256 of a file's bytes, or of all files below a folder with their names.
 
@@ -306,7 +299,6 @@ def sha256_path(path: Path) -> str:
         if path.is_dir():
             files = sorted(file for file in path.rglob("*") if file.is_file())
             return sha256_json([(str(file.relative_to(path)), sha256_path(file)) for file in files])
-        status = path.stat()
-        return _sha256_file(path, status.st_size, status.st_mtime_ns)
+        return sha256_file(path)
     except OSError as error:
         raise InvalidSpec(f"cannot read {path}: {error.strerror or error}") from None

@@ -24,7 +24,7 @@ CROP_RATIO = (3 / 4, 4 / 3)  #: width over height, log-uniform
 
 
 class WordIds(Protocol):
-    """What masking must know of a tokenizer; `harness.backbones.base.Tokenizer` is one."""
+    """What masking must know of a tokenizer; `harness.backbones.words.tokenizers.Tokenizer` is one."""
 
     vocabulary_size: int
     mask_id: int

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.backbones.vocabulary import Vocabulary, WordTokenizer
+from harness.backbones.words.tokenizers import WordTokenizer
+from harness.backbones.words.vocabulary import Vocabulary
 from harness.errors import InvalidSpec
 from harness.fragments import Fragments, Tokens
 from harness.training import augmentation

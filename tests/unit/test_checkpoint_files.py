@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from harness import backbones
-from harness.backbones.vocabulary import Vocabulary
 from harness.backbones.weights import bare_names, read_safe_pickle, read_state_dict, require_finite
+from harness.backbones.words.vocabulary import Vocabulary
 from harness.errors import CannotEncode, InvalidCheckpoint, InvalidDataset, InvalidSpec, UnknownName
 from harness.fragments import Fragments
 from harness.registry import create

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from harness.backbones.vocabulary import Vocabulary
+from harness.backbones.words.vocabulary import Vocabulary
 from harness.errors import InvalidDataset
 from harness.files.kinds import identify, mismatch
 

@@ -1,4 +1,4 @@
-"""Image and text backbones `open_clip`: the two towers of a CLIP, with a global embedding or one fragment a token.
+"""Image and text backbones `open_clip`: the two towers of a CLIP, with a global embedding or one fragment per token.
 
 `model: small` is a tiny CLIP of open_clip's own modules, made to train from scratch; its text tower learns word
 embeddings over a vocabulary of the training captions, since CLIP's 49,408 word pieces would be most of the model.
@@ -9,17 +9,19 @@ Shape letters: N items, S side in pixels, L patches, W tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.backbones.base import BackboneConfig, ImageEncoder, TextEncoder, Tokenizer
+from harness.backbones.base import BackboneConfig, ImageEncoder, TextEncoder, projection
 from harness.backbones.bigru import checked_lengths
+from harness.backbones.open_clip.small import SMALL, SMALL_CONFIG
 from harness.backbones.open_clip.tokens import PaddedTokenizer, PieceTokenizer
 from harness.backbones.pixels import PixelNormalizer
-from harness.backbones.vocabulary import Vocabulary, make_tokenizer, restore_tokenizer
+from harness.backbones.words.tokenizers import Tokenizer, restore_tokenizer
+from harness.backbones.words.vocabulary import Vocabulary
 from harness.errors import InvalidCheckpoint, InvalidSpec
 from harness.fragments import Fragments, Tokens
 
@@ -29,7 +31,9 @@ class ClipConfig(BackboneConfig):
 
     model: str = Field("small", description="small, a name of open_clip.list_models(), or local-dir:/folder")
     pretrained: str | None = Field(None, description="a tag of open_clip, or the path of a local file")
-    output: Literal["global", "tokens"] = Field("global", description="one embedding an item, or one a patch or token")
+    output: Literal["global", "tokens"] = Field(
+        "global", description="one embedding per item, or one per patch or token"
+    )
     width: int | None = Field(None, ge=1, description="D of the fragments, by a further layer; none = the model's own")
     quick_gelu: bool | None = Field(None, description="OpenAI's activation; none = as the weights were trained")
 
@@ -44,6 +48,7 @@ class ClipImageConfig(ClipConfig):
 class ClipTextConfig(ClipConfig):
     """Settings of the text tower."""
 
+    max_words: ClassVar[int] = SMALL_CONFIG["text_cfg"]["context_length"]
     min_count: int = Field(1, ge=1, description="small: a training word that is rarer becomes <unk>")
 
 
@@ -77,12 +82,13 @@ class ClipImageEncoder(ImageEncoder):
             load_pretrained=load_pretrained,
         )
         self.visual = tower.module
-        self.image_size = _side(self.visual.image_size)
+        size: Any = self.visual.image_size
+        self.image_size = int(size[0] if isinstance(size, (tuple, list)) else size)
         self.normalize = PixelNormalizer(self.image_size, tower.mean, tower.std)
         self.read_out = _image_read_out(self.visual, config)
         self.class_tokens = self.read_out.class_tokens
         self.width = config.width or tower.width
-        self.project = _projection(tower.width, self.width)
+        self.project = projection(tower.width, self.width)
         self._trained = tower.trained
 
     def forward(self, batch: Tensor | Fragments) -> Fragments:
@@ -91,17 +97,11 @@ class ClipImageEncoder(ImageEncoder):
         return Fragments(features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device))
 
     def pretrained_parameters(self) -> list[nn.Parameter]:
-        """The tower's parameters where they came trained."""
         return list(self.visual.parameters()) if self._trained else []
 
 
 class ClipTextEncoder(TextEncoder):
     """A CLIP's text tower.
-
-    Args:
-        config: settings.
-        tokenizer: of the words or word pieces that the tower embeds.
-        load_pretrained: False builds the same modules with random weights.
 
     Raises:
         InvalidSpec, InvalidCheckpoint: as `ClipImageEncoder`.
@@ -110,11 +110,9 @@ class ClipTextEncoder(TextEncoder):
     Config = ClipTextConfig
 
     def __init__(self, config: ClipTextConfig, tokenizer: Tokenizer, *, load_pretrained: bool = True):
-        super().__init__()
+        super().__init__(config, tokenizer)
         from harness.backbones.open_clip.models import build_tower
 
-        self.config = config
-        self.tokenizer = tokenizer
         tower = build_tower(
             "text",
             config.model,
@@ -126,43 +124,23 @@ class ClipTextEncoder(TextEncoder):
         self.text = tower.module
         self.read_out = _text_read_out(self.text, config, tokenizer)
         self.width = config.width or tower.width
-        self.project = _projection(tower.width, self.width)
+        self.project = projection(tower.width, self.width)
         self._trained = tower.trained
-
-    @classmethod
-    def fresh(
-        cls, config: ClipTextConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None
-    ) -> ClipTextEncoder:
-        """See `TextEncoder.fresh`; only the small model reads captions or a vocabulary."""
-        return cls(config, cls.fresh_tokenizer(config, captions, vocabulary))
 
     @classmethod
     def fresh_tokenizer(
         cls, config: ClipTextConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None
     ) -> Tokenizer:
-        """See `TextEncoder.fresh_tokenizer`."""
-        from harness.backbones.open_clip.models import SMALL_CONFIG
-
-        if not cls.reads_vocabulary(config):
+        if config.model != SMALL:
             return _pieces(config.model)
-        context = SMALL_CONFIG["text_cfg"]["context_length"]
-        what = "text backbone open_clip with model 'small'"
-        return make_tokenizer(what, captions, vocabulary, config.min_count, context)
+        return super().fresh_tokenizer(config, captions, vocabulary)
 
     @classmethod
     def reads_vocabulary(cls, config: ClipTextConfig) -> bool:
-        """See `TextEncoder.reads_vocabulary`."""
-        from harness.backbones.open_clip.models import SMALL
-
         return config.model == SMALL
 
     @classmethod
     def restored_tokenizer(cls, config: ClipTextConfig, state: Mapping[str, Any]) -> Tokenizer:
-        """See `TextEncoder.restored_tokenizer`.
-
-        Raises:
-            InvalidCheckpoint: the state is of another model.
-        """
         if state.get("kind") != "open_clip":
             return restore_tokenizer(state)
         if state.get("model") != config.model:
@@ -170,16 +148,6 @@ class ClipTextEncoder(TextEncoder):
                 f"the saved tokenizer is of open_clip model {state.get('model')}, not {config.model}"
             )
         return _pieces(config.model)
-
-    @classmethod
-    def restored(cls, config: ClipTextConfig, state: Mapping[str, Any]) -> ClipTextEncoder:
-        """See `TextEncoder.restored`; the word pieces come with open_clip."""
-        return cls(config, cls.restored_tokenizer(config, state), load_pretrained=False)
-
-    def tokenizer_state(self) -> dict[str, Any]:
-        """See `TextEncoder.tokenizer_state`."""
-        own_state = getattr(self.tokenizer, "state", None)
-        return own_state() if own_state else {"kind": "open_clip", "model": self.config.model}
 
     def forward(self, tokens: Tokens) -> Fragments:
         """Fragments (N, 1, D), or (N, W, D) with `output: tokens`.
@@ -191,7 +159,6 @@ class ClipTextEncoder(TextEncoder):
         return Fragments(self.project(features), mask)
 
     def pretrained_parameters(self) -> list[nn.Parameter]:
-        """The tower's parameters where they came trained."""
         return list(self.text.parameters()) if self._trained else []
 
 
@@ -231,7 +198,7 @@ class _CausalText:
 
 
 class _CausalTokens(_CausalText):
-    """One fragment a token, start and end among them."""
+    """One fragment per token, start and end among them."""
 
     def __call__(self, text: Any, tokens: Tokens) -> tuple[Tensor, Tensor]:
         checked_lengths(tokens)
@@ -288,12 +255,4 @@ def _pieces(model: str) -> PieceTokenizer | PaddedTokenizer:
     from harness.backbones.open_clip.models import piece_tokenizer
 
     pieces = piece_tokenizer(model)
-    return PieceTokenizer(pieces) if hasattr(pieces, "eot_token_id") else PaddedTokenizer(pieces)
-
-
-def _projection(own: int, width: int) -> nn.Module:
-    return nn.Identity() if own == width else nn.Linear(own, width)
-
-
-def _side(size: Any) -> int:
-    return int(size[0] if isinstance(size, (tuple, list)) else size)
+    return (PieceTokenizer if hasattr(pieces, "eot_token_id") else PaddedTokenizer)(pieces, model)

@@ -19,17 +19,10 @@ from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed,
 from open_clip.pretrained import download_pretrained_from_hf
 from torch import Tensor, nn
 
-from harness.backbones.base import DEFAULT_WIDTH
+from harness.backbones.open_clip.small import SMALL, SMALL_CONFIG
 from harness.backbones.weights import load_strictly, one_line, read_state_dict
 from harness.errors import InvalidCheckpoint, InvalidSpec
 
-SMALL = "small"
-#: A CLIP to train from scratch on small images; its vocabulary is that of the training captions.
-SMALL_CONFIG: dict[str, Any] = {
-    "embed_dim": DEFAULT_WIDTH,
-    "vision_cfg": {"image_size": 64, "patch_size": 16, "width": 128, "layers": 2, "head_width": 32},
-    "text_cfg": {"context_length": 32, "width": 128, "heads": 4, "layers": 2, "pool_type": "eos", "eos_id": 2},
-}
 _LOCAL, _HUB = "local-dir:", "hf-hub:"  #: prefixes of a model whose name says where both config and weights are
 _WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
 

@@ -7,25 +7,37 @@ from typing import Any
 
 import torch
 
-from harness.backbones.base import Losses
+from harness.backbones.words.tokenizers import Losses
 from harness.fragments import Tokens
 
 BLANK = "_"  #: stands for a masked word, since CLIP's word pieces hold no mask
 
 
-class PieceTokenizer:
-    """CLIP's byte-pair encoding: ids and a mask up to and including the end of the text.
+class OpenClipTokenizer:
+    """What open_clip's tokenizers share.
 
     Args:
-        pieces: open_clip's `SimpleTokenizer`.
+        pieces: open_clip's own tokenizer.
+        model: the name that it is built by.
     """
 
-    def __init__(self, pieces: Any):
-        self.pieces = pieces
+    def __init__(self, pieces: Any, model: str):
+        self.pieces, self.model = pieces, model
+        self.longest = int(pieces.context_length)
+
+    def state(self) -> dict[str, Any]:
+        """See `Tokenizer.state`; the word pieces come with open_clip."""
+        return {"kind": "open_clip", "model": self.model}
+
+
+class PieceTokenizer(OpenClipTokenizer):
+    """CLIP's byte-pair encoding: ids and a mask up to and including the end of the text."""
+
+    def __init__(self, pieces: Any, model: str):
+        super().__init__(pieces, model)
         self.vocabulary_size = int(pieces.vocab_size)
         self.special_ids: tuple[int, ...] = (int(pieces.sot_token_id), int(pieces.eot_token_id))
         self.mask_id = int(pieces.encode(BLANK)[0])
-        self.longest = int(pieces.context_length)
 
     def losses(self, captions: Sequence[str]) -> Losses:
         """See `Tokenizer.losses`; byte pairs know every word."""
@@ -41,22 +53,17 @@ class PieceTokenizer:
         return Tokens(ids, torch.arange(ids.shape[1]) < lengths[:, None])
 
 
-class PaddedTokenizer:
-    """Any other tokenizer of open_clip: ids at the full context, padding marked by its own id.
+class PaddedTokenizer(OpenClipTokenizer):
+    """Any other tokenizer of open_clip: ids at the full context, padding marked by its own id."""
 
-    Args:
-        pieces: open_clip's `HFTokenizer` or `SigLipTokenizer`.
-    """
-
-    def __init__(self, pieces: Any):
-        self.pieces = pieces
+    def __init__(self, pieces: Any, model: str):
+        super().__init__(pieces, model)
         inner = pieces.tokenizer
         self.vocabulary_size = len(inner)
         self.padding_id = int(inner.pad_token_id or 0)
-        self.special_ids = tuple(int(i) for i in inner.all_special_ids)
+        self.special_ids: tuple[int, ...] = tuple(int(i) for i in inner.all_special_ids)
         mask_id = inner.mask_token_id if inner.mask_token_id is not None else inner.unk_token_id
         self.mask_id = int(mask_id if mask_id is not None else self.padding_id)
-        self.longest = int(pieces.context_length)
 
     def losses(self, captions: Sequence[str]) -> Losses:
         """See `Tokenizer.losses`."""

@@ -1,7 +1,7 @@
 """A simulated object detector: boxes round most objects and some background, with features of the pixels inside.
 
 Where the boxes lie comes from the scene, as a trained detector would place them; what is in them does not: a box's
-feature is a function of its pixels and its coordinates alone. Exact arithmetic, as in `_rendering`.
+feature is a function of its pixels and its coordinates alone. Exact arithmetic, as in `rendering`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ a finer grid.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -117,10 +117,8 @@ def _stroke(canvas: np.ndarray, clutter: Clutter, draws: Draws, width: float) ->
     x1, y1 = x0 + draws.between(-0.3, 0.3) * size, y0 + draws.between(-0.3, 0.3) * size
     grey = 40 + draws.below(176)
     colour = RGB[COLOURS[draws.below(len(COLOURS))]] if draws.chance(0.5) and clutter.vivid else (grey, grey, grey)
-    rows, columns = (
-        _window(min(y0, y1) - width, max(y0, y1) + width, size),
-        _window(min(x0, x1) - width, max(x0, x1) + width, size),
-    )
+    rows = _window(min(y0, y1) - width, max(y0, y1) + width, size)
+    columns = _window(min(x0, x1) - width, max(x0, x1) + width, size)
     ys, xs = _samples(rows)[:, None], _samples(columns)[None, :]
     dx, dy = x1 - x0, y1 - y0
     along = np.clip(((xs - x0) * dx + (ys - y0) * dy) / (dx * dx + dy * dy + 1e-9), 0.0, 1.0)
@@ -134,10 +132,8 @@ def _draw(canvas: np.ndarray, placed: Placed) -> None:
     rows = _window(placed.y - reach, placed.y + reach, size)
     columns = _window(placed.x - reach, placed.x + reach, size)
     cosine, sine = placed.rotation
-    dx, dy = (
-        (_samples(columns)[None, :] - placed.x) / placed.radius,
-        (_samples(rows)[:, None] - placed.y) / placed.radius,
-    )
+    dx = (_samples(columns)[None, :] - placed.x) / placed.radius
+    dy = (_samples(rows)[:, None] - placed.y) / placed.radius
     u, v = cosine * dx + sine * dy, cosine * dy - sine * dx
     inside = _SHAPES[SHAPES[placed.object.shape]](u, v)
     marked = inside & _TEXTURES[TEXTURES[placed.object.texture]](u, v)
@@ -171,27 +167,6 @@ def _samples(pixels: range) -> np.ndarray:
     return (np.arange(len(pixels) * SAMPLES) + 0.5) / SAMPLES + pixels.start
 
 
-def _circle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return u * u + v * v <= 1.0
-
-
-def _square(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return np.maximum(abs(u), abs(v)) <= 0.9
-
-
-def _triangle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return (v <= 0.85) & (2.0 * abs(u) - v <= 1.0)
-
-
-def _cross(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return (np.minimum(abs(u), abs(v)) <= 0.34) & (np.maximum(abs(u), abs(v)) <= 1.0)
-
-
-def _ring(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    square = u * u + v * v
-    return (square <= 1.0) & (square >= 0.25)
-
-
 def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Four points: a square frame from which four circles are cut."""
     x, y = 1.1 - abs(u), 1.1 - abs(v)
@@ -213,5 +188,13 @@ def _spots(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return x * x + y * y < 0.09
 
 
-_SHAPES = {"circle": _circle, "square": _square, "triangle": _triangle, "cross": _cross, "ring": _ring, "star": _star}
+#: What lies inside, for coordinates (u, v) in radii from the object's centre.
+_SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "circle": lambda u, v: u * u + v * v <= 1.0,
+    "square": lambda u, v: np.maximum(abs(u), abs(v)) <= 0.9,
+    "triangle": lambda u, v: (v <= 0.85) & (2.0 * abs(u) - v <= 1.0),
+    "cross": lambda u, v: (np.minimum(abs(u), abs(v)) <= 0.34) & (np.maximum(abs(u), abs(v)) <= 1.0),
+    "ring": lambda u, v: (u * u + v * v <= 1.0) & (u * u + v * v >= 0.25),
+    "star": _star,
+}
 _TEXTURES = {"plain": _nowhere, "striped": _stripes, "spotted": _spots}

@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
-from harness.backbones.base import Tokenizer
 from harness.backbones.bigru import BiGruConfig, BiGruEncoder
 from harness.backbones.regions import RegionConfig, RegionEncoder
 from harness.backbones.transformer import PieceTokenizer, TransformerConfig, TransformerEncoder
-from harness.backbones.vocabulary import NoTokenizer, Vocabulary, WordTokenizer
 from harness.backbones.weights import load_strictly
+from harness.backbones.words.tokenizers import NoTokenizer, Tokenizer, WordTokenizer
+from harness.backbones.words.vocabulary import Vocabulary
 from harness.errors import InvalidCheckpoint
 
 State = Mapping[str, Tensor]
@@ -72,7 +72,7 @@ def _bigru(state: State, words: Words, added_words: tuple[str, ...], path: Path)
     tokenizer: Tokenizer = NoTokenizer(count)
     if words is not None:
         tokenizer = WordTokenizer(_vocabulary(words, added_words, count, path), config.max_words)
-    encoder = BiGruEncoder(config, tokenizer)  # type: ignore[arg-type]
+    encoder = BiGruEncoder(config, tokenizer)
     # CHAN's text encoder owns a linear layer that its forward pass never uses.
     used = {name: value for name, value in state.items() if not name.startswith("fc.")}
     load_strictly(encoder, _renamed(used, {"embed.": "embedding.", "rnn.": "gru."}), f"{path}, text encoder")

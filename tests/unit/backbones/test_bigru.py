@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness import backbones
-from harness.backbones.vocabulary import Vocabulary
+from harness.backbones.words.vocabulary import Vocabulary
 from harness.errors import InvalidFragments, InvalidSpec
 from harness.fragments import Tokens
 

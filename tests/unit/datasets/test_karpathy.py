@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from harness.datasets import open_dataset
-from harness.datasets.karpathy import Karpathy
+from harness.datasets.karpathy.dataset import Karpathy
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.spec import Component
 
@@ -148,14 +148,14 @@ def test_decoded_pixels_are_kept_until_a_file_changes(root, monkeypatch):
     changed = karpathy(root).split("test").images.pixels([0], 12)
     assert (first != changed).any()
     with monkeypatch.context() as patched:
-        patched.setattr("harness.datasets.photographs.decode", lambda *_: pytest.fail("decoded again"))
+        patched.setattr("harness.datasets.karpathy.photographs.decode", lambda *_: pytest.fail("decoded again"))
         np.testing.assert_array_equal(karpathy(root).split("test").images.pixels([0], 12), changed)
 
 
 def test_a_long_decoding_says_how_far_it_is(root, monkeypatch, caplog):
-    monkeypatch.setattr("harness.datasets.photographs._BLOCK", 1)
-    monkeypatch.setattr("harness.datasets.digests._BLOCK", 1)
-    monkeypatch.setattr("harness.datasets.digests.REPORT_SECONDS", 0)
+    monkeypatch.setattr("harness.datasets.karpathy.photographs._BLOCK", 1)
+    monkeypatch.setattr("harness.datasets.store.facts._BLOCK", 1)
+    monkeypatch.setattr("harness.datasets.store.facts.REPORT_SECONDS", 0)
     caplog.set_level("INFO")
     karpathy(root).split("test").images.pixels([0], 12)
     for work in ("reading images", "decoding images to 12 px"):
@@ -223,9 +223,9 @@ def test_the_hash_does_not_follow_the_spelling_of_the_json(root):
 
 
 def test_each_file_is_read_once(root, monkeypatch):
-    monkeypatch.setattr("harness.datasets.digests.SETTLED_SECONDS", -1)
+    monkeypatch.setattr("harness.datasets.store.facts.SETTLED_SECONDS", -1)
     before = karpathy(root).sha256
-    monkeypatch.setattr("harness.datasets.photographs.read_image", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("harness.datasets.karpathy.photographs.read_image", lambda *_: pytest.fail("read again"))
     assert karpathy(root).sha256 == before
 
 
@@ -263,7 +263,7 @@ def test_an_annotation_that_is_missing(root):
 @pytest.mark.parametrize("content", [b'{"images": [', b"", b"\xff\xfe", b"[" * 100_000])
 def test_malformed_json(root, content):
     (root / "dataset_flickr30k.json").write_bytes(content)
-    refused(root, r"dataset_flickr30k\.json is not valid JSON")
+    refused(root, r"cannot read .*dataset_flickr30k\.json as JSON: it is (not valid JSON|nested too deeply)")
 
 
 def test_json_that_is_no_object(root):
@@ -360,7 +360,7 @@ def test_a_folder_of_images_that_is_a_link_out_of_the_root(root, tmp_path_factor
 def test_a_key_that_stands_twice_in_the_json(root):
     text = (root / "dataset_flickr30k.json").read_text()
     (root / "dataset_flickr30k.json").write_text(text.replace('{"dataset"', '{"images": [], "dataset"'))
-    refused(root, "is not valid JSON .*'images' appears twice")
+    refused(root, "as JSON: the key 'images' stands twice")
 
 
 def test_an_impossible_cache_limit(root, monkeypatch):

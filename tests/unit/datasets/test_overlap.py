@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.datasets import overlap
 from harness.datasets.base import Dataset, Split
+from harness.datasets.repeats import report_splits
 
 
 class Rows:
@@ -72,10 +72,10 @@ VAL = [("v", b"V", ["one v", "two v"])]
     ],
 )
 def test_what_test_shares_is_counted(test, expected, caplog):
-    lines = overlap.report(Small(train=TRAIN, val=VAL, test=test))
+    lines = report_splits(Small(train=TRAIN, val=VAL, test=test))
     assert lines == [f"test shares with {line}" for line in expected]
     assert all(f"small: {line}" in caplog.text for line in lines)
 
 
 def test_generated_data_are_not_looked_at():
-    assert overlap.report(Small(generated=True, train=TRAIN, val=VAL, test=TRAIN)) == []
+    assert report_splits(Small(generated=True, train=TRAIN, val=VAL, test=TRAIN)) == []

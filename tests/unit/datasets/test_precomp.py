@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.backbones.vocabulary import Vocabulary
+from harness.backbones.words.vocabulary import Vocabulary
 from harness.datasets import open_dataset
-from harness.datasets.precomp import Precomp, PrecompConfig
+from harness.datasets.precomp.dataset import Precomp, PrecompConfig
 from harness.errors import InvalidDataset
 from harness.spec import Component
 
@@ -304,10 +304,10 @@ def test_features_that_would_execute_a_pickle(root):
 
 
 def test_features_are_read_once_and_again_when_the_file_changes(root, monkeypatch):
-    monkeypatch.setattr("harness.datasets.digests.SETTLED_SECONDS", -1)
+    monkeypatch.setattr("harness.datasets.store.facts.SETTLED_SECONDS", -1)
     before = precomp(root).sha256
     with monkeypatch.context() as patched:
-        patched.setattr("harness.datasets.features._facts", lambda *_: pytest.fail("read again"))
+        patched.setattr("harness.datasets.precomp.features._facts", lambda *_: pytest.fail("read again"))
         assert precomp(root).sha256 == before
     dates = (root / "test_ims.npy").stat()
     rows = features()
@@ -342,7 +342,7 @@ def test_arrays_that_are_no_features(root, array, message):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_features_that_are_not_finite_are_found_wherever_they_are(root, value, monkeypatch):
-    monkeypatch.setattr("harness.datasets.features._BLOCK_BYTES", 2 * REGIONS * WIDTH * 4)  # several blocks
+    monkeypatch.setattr("harness.datasets.precomp.features._BLOCK_BYTES", 2 * REGIONS * WIDTH * 4)  # several blocks
     rows = features()
     rows[3, 2, 7] = value
     write(root, "test", rows, 5 * IMAGES)
@@ -353,11 +353,11 @@ def test_features_that_are_not_finite_are_found_wherever_they_are(root, value, m
 @pytest.mark.parametrize(
     ("rows", "captions", "configured", "message"),
     [
-        (4, 19, None, "4 rows and .* 19 captions; expected the same number of captions an image"),
-        (4, 20, 4, "4 rows and .* 20 captions; expected 4 captions an image"),
+        (4, 19, None, "4 rows and .* 19 captions; expected the same number of captions per image"),
+        (4, 20, 4, "4 rows and .* 20 captions; expected 4 captions per image"),
         (4, 3, None, "4 rows and .* 3 captions"),
         (10, 10, 5, "must be repeated captions_per_image = 5 times, but row 1 differs"),
-        (12, 12, 5, "12 rows and .* 12 captions; expected 5 captions an image"),
+        (12, 12, 5, "12 rows and .* 12 captions; expected 5 captions per image"),
         (4, 0, None, "4 rows and .* 0 captions"),
     ],
 )
@@ -388,7 +388,7 @@ def test_captions_that_are_not_text(root):
 @pytest.mark.parametrize("content", ['{"word2idx": ', "[]", "{}", '{"word2idx": 3}'])
 def test_a_malformed_vocabulary(root, content):
     (root / "a_vocab.json").write_text(content)
-    refused(root, "a_vocab.json (is not valid JSON|must )")
+    refused(root, "a_vocab.json (as JSON: it is not valid|must )")
 
 
 def test_a_vocabulary_that_is_missing(root):
@@ -397,7 +397,7 @@ def test_a_vocabulary_that_is_missing(root):
 
 def test_a_word_that_stands_twice_in_the_vocabulary(root):
     (root / "a_vocab.json").write_text('{"word2idx": {"dog": 4, "dog": 5}}')
-    refused(root, "a_vocab.json is not valid JSON .*'dog' appears twice")
+    refused(root, "a_vocab.json as JSON: the key 'dog' stands twice")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.datasets.features import open_features
-from harness.datasets.storage import Storage, find_storage
+from harness.datasets.precomp.features import open_features
+from harness.datasets.precomp.storage import Storage, find_storage
 from harness.errors import InvalidDataset
 
 REGIONS, WIDTH = 3, 8
@@ -91,8 +91,8 @@ def test_what_is_proved_or_stated_is_taken(tmp_path, rows, captions, stated, exp
     ("rows", "captions", "stated", "message"),
     [
         (different(4).repeat(5, 0), 100, {}, "groups of 5 equal ones, so an image seems to be stored 5 times"),
-        (different(8), 32, {}, "4 captions an image would be a guess; set dataset.captions_per_image=4"),
-        (different(8), 200, {}, "25 captions an image would be a guess; set dataset.captions_per_image=25"),
+        (different(8), 32, {}, "4 captions per image would be a guess; set dataset.captions_per_image=4"),
+        (different(8), 200, {}, "25 captions per image would be a guess; set dataset.captions_per_image=25"),
         (noisy(8, 5, 1e-7), 40, {}, "every 5 are so near to each other .* set dataset.captions_per_image=1 if"),
         (noisy(8, 5, 1e-2), 40, {}, "every 5 are so near to each other"),
         (noisy(8, 5, 1e-7), 200, {}, "every 5 are so near to each other .* dataset.stored=once"),
@@ -101,10 +101,10 @@ def test_what_is_proved_or_stated_is_taken(tmp_path, rows, captions, stated, exp
         (with_a_double(10), 10, {}, "1 rows equal the row before .* set dataset.captions_per_image=1"),
         (np.ones((20, REGIONS, WIDTH), np.float32), 20, {}, "in 1 runs of equal ones; set dataset.captions_per_image"),
         (different(4).repeat(10, 0), 40, {}, "in 4 runs of equal ones; set dataset.captions_per_image"),
-        (different(8), 40, {"captions_per_image": 4}, "expected 4 captions an image"),
-        (different(8), 41, {}, "expected the same number of captions an image"),
-        (different(8), 7, {}, "expected the same number of captions an image"),
-        (different(8), 40, {"stored": "repeated"}, "stored=repeated there must be one row a caption"),
+        (different(8), 40, {"captions_per_image": 4}, "expected 4 captions per image"),
+        (different(8), 41, {}, "expected the same number of captions per image"),
+        (different(8), 7, {}, "expected the same number of captions per image"),
+        (different(8), 40, {"stored": "repeated"}, "stored=repeated there must be one row per caption"),
         (different(8), 8, {"stored": "repeated"}, "no even repetition"),
     ],
 )
@@ -133,7 +133,7 @@ def test_ids_an_image_or_a_caption(tmp_path, rows, captions, ids, expected):
     ("rows", "captions", "ids", "message"),
     [
         (different(8), 40, names(7), "x_ids.txt has 7 ids for 8 images with 5 captions each"),
-        (different(8), 40, names(10, 4), "expected 4 captions an image"),
+        (different(8), 40, names(10, 4), "expected 4 captions per image"),
         (different(8).repeat(5, 0), 40, names(10, 4), r"each id must repeat 5 times, but line 5 holds '1.jpg' after"),
         (different(8), 40, [*names(7, 5), *names(5)], "each id must repeat 5 times, but line 37"),
     ],

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.datasets import digests
+from harness.datasets.store import facts
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("ITM_CACHE", str(folder))
-    monkeypatch.setattr(digests, "SETTLED_SECONDS", -1)
+    monkeypatch.setattr(facts, "SETTLED_SECONDS", -1)
     return folder
 
 
@@ -32,7 +32,7 @@ class Reader:
 
     def read(self, *paths: Path) -> list[list[str]]:
         self.asked.clear()
-        return digests.remembered("kind", paths, [digests.signature(path) for path in paths], self, "reading")
+        return facts.remembered("kind", paths, [facts.signature(path) for path in paths], self, "reading")
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_another_content_of_the_same_length_is_seen(files, change):
 
 
 def test_a_file_that_changed_just_now_is_not_remembered(files, monkeypatch):
-    monkeypatch.setattr(digests, "SETTLED_SECONDS", 3600)
+    monkeypatch.setattr(facts, "SETTLED_SECONDS", 3600)
     read = Reader()
     read.read(*files)
     read.read(*files)
@@ -108,8 +108,8 @@ def test_a_cache_that_cannot_be_written_is_told_and_costs_time_only(files, cache
 
 def test_arrays_are_made_once_and_anew_for_another_content(files, cache):
     def made(value: int) -> int:
-        mark = digests.signature(files[0])
-        found = digests.remembered_arrays("kind", files[0], mark, lambda: {"value": np.array([value])})
+        mark = facts.signature(files[0])
+        found = facts.remembered_arrays("kind", files[0], mark, lambda: {"value": np.array([value])})
         return int(found["value"][0])
 
     assert [made(1), made(2)] == [1, 1]

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.datasets.features import FeatureFile
+from harness.datasets.precomp.features import FeatureFile
 from harness.errors import InvalidDataset
 
-PUBLISHED = 5  #: captions an image in every data set that was published in this layout
+PUBLISHED = 5  #: captions per image in every data set that was published in this layout
 _LARGEST_GROUP, _SAMPLE = 10, 500
 _NOISE = 0.25  # rows nearer to each other than this share of the way to the next group are no strangers
 
-_WAYS = "each image stored once or once a caption; correct the files or dataset.captions_per_image"
+_WAYS = "each image stored once or once per caption; correct the files or dataset.captions_per_image"
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Storage:
 
     Args:
         images: I.
-        each: captions an image.
-        once: whether an image has one row, or one a caption.
+        each: captions per image.
+        once: whether an image has one row, or one per caption.
     """
 
     images: int
@@ -32,7 +32,7 @@ class Storage:
     once: bool
 
     def sentence(self) -> str:
-        """What was taken, for the log."""
+        """For the log."""
         rows = "stored once" if self.once else f"stored {self.each} times"
         captions = f"{self.each} captions each" if self.each > 1 else "1 caption each"
         return f"{self.images:,} images {rows}, {captions}"
@@ -72,12 +72,10 @@ def find_storage(
     """
     rows = len(file)
     if ids is not None and len(ids) == captions != rows and not configured:
-        shown = _even(np.array(_runs(ids)))  # one id a caption says how many captions an image has
+        shown = _even(_runs(ids))  # one id per caption says how many captions an image has
         configured = shown if shown > 1 else None
-    if stored == "repeated" or (stored is None and rows == captions and configured != 1):
-        found = _repeated(file, captions, configured, stored, told)
-    else:
-        found = _once(file, captions, configured, stored, told)
+    repeated = stored == "repeated" or (stored is None and rows == captions and configured != 1)
+    found = (_repeated if repeated else _once)(file, captions, configured, stored, told)
     if ids is not None:
         _check_ids(ids, found, ids_file)
     return found
@@ -87,11 +85,11 @@ def _once(file: FeatureFile, captions: int, configured: int | None, stored: str 
     rows = len(file)
     each = configured or captions // rows
     if rows * each != captions or not each:
-        expected = f"{configured} captions an image" if configured else "the same number of captions an image"
+        expected = f"{configured} captions per image" if configured else "the same number of captions per image"
         raise InvalidDataset(f"{told}; expected {expected}, {_WAYS}")
     if configured is None and each not in (1, PUBLISHED):
         raise InvalidDataset(
-            f"{told}: {each} captions an image would be a guess; set dataset.captions_per_image={each} if it is right"
+            f"{told}: {each} captions per image would be a guess; set dataset.captions_per_image={each} if it is right"
         )
     group = _even(file.runs())
     if stored is None and configured != 1 and group > 1 and rows > 1:
@@ -100,17 +98,9 @@ def _once(file: FeatureFile, captions: int, configured: int | None, stored: str 
             f"store each once, or set dataset.stored=once if {rows} images with {each} captions (captions_per_image="
             f"{each}) are right"
         )
-    if stored is None and configured is None and (noisy := _noisy_group(file.features)):
-        raise InvalidDataset(
-            f"{told}; {_seems(noisy)}; store each image once, or set dataset.stored=once if these are {rows} images"
-        )
+    if stored is None and configured is None:
+        _refuse_noise(file, told, f"store each image once, or set dataset.stored=once if these are {rows} images")
     return Storage(rows, each, True)
-
-
-def _seems(group: int) -> str:
-    return (
-        f"no two rows are equal, but every {group} are so near to each other that they seem to be one image with noise"
-    )
 
 
 def _repeated(file: FeatureFile, captions: int, configured: int | None, stored: str | None, told: str) -> Storage:
@@ -118,19 +108,18 @@ def _repeated(file: FeatureFile, captions: int, configured: int | None, stored: 
     group = _even(runs)
     each = configured or group
     if rows != captions:
-        raise InvalidDataset(f"{told}; with dataset.stored=repeated there must be one row a caption")
+        raise InvalidDataset(f"{told}; with dataset.stored=repeated there must be one row per caption")
     if rows % each:
-        raise InvalidDataset(f"{told}; expected {each} captions an image, {_WAYS}")
+        raise InvalidDataset(f"{told}; expected {each} captions per image, {_WAYS}")
     if group % each:
-        odd = _first_odd(runs, each)
+        starts = np.cumsum(runs)[:-1]
         raise InvalidDataset(
-            f"{told}, so each image must be repeated captions_per_image = {each} times, but row {odd} differs from the "
-            "row before it; store each image once, or correct captions_per_image"
+            f"{told}, so each image must be repeated captions_per_image = {each} times, but row "
+            f"{int(starts[starts % each != 0][0])} differs from the row before it; store each image once, or correct "
+            "captions_per_image"
         )
-    if configured is not None:
-        return Storage(rows // each, each, False)
     # Ten equal rows may be one image with ten captions, or two equal images with five: that is no proof.
-    if group == PUBLISHED or (group > 1 and len(runs) > 1 and group % PUBLISHED):
+    if configured is not None or group == PUBLISHED or (group > 1 and len(runs) > 1 and group % PUBLISHED):
         return Storage(rows // each, each, False)
     ways = "captions_per_image=1 if each row is an image of its own, or the number of times that an image is stored"
     if group > 1:
@@ -139,8 +128,7 @@ def _repeated(file: FeatureFile, captions: int, configured: int | None, stored: 
         raise InvalidDataset(
             f"{told}, and {rows - len(runs)} rows equal the row before them, which is no even repetition; set dataset.{ways}"
         )
-    if noisy := _noisy_group(file.features):
-        raise InvalidDataset(f"{told}; {_seems(noisy)}; set dataset.{ways}")
+    _refuse_noise(file, told, f"set dataset.{ways}")
     return Storage(rows, 1, True)
 
 
@@ -153,7 +141,7 @@ def _check_ids(ids: list[str], found: Storage, path: Path) -> None:
     odd = next((k for k, name in enumerate(ids) if name != ids[k - k % found.each]), None)
     if odd is not None:
         raise InvalidDataset(
-            f"{path}: with {found.each} captions an image each id must repeat {found.each} times, but line {odd + 1} "
+            f"{path}: with {found.each} captions per image each id must repeat {found.each} times, but line {odd + 1} "
             f"holds '{ids[odd]}' after '{ids[odd - 1]}'; correct the ids or set dataset.captions_per_image"
         )
 
@@ -163,19 +151,15 @@ def _even(runs: np.ndarray) -> int:
     return int(np.gcd.reduce(runs))
 
 
-def _runs(values: list[str]) -> list[int]:
+def _runs(values: list[str]) -> np.ndarray:
+    """Lengths of the runs of equal neighbours."""
     starts = [k for k, value in enumerate(values) if not k or value != values[k - 1]]
-    return [after - start for start, after in zip(starts, [*starts[1:], len(values)], strict=True)]
+    return np.diff([*starts, len(values)])
 
 
-def _first_odd(runs: np.ndarray, each: int) -> int:
-    """The first row inside a group of `each` that differs from the row before it."""
-    starts = np.cumsum(runs)[:-1]
-    return int(starts[starts % each != 0][0])
-
-
-def _noisy_group(features: np.ndarray) -> int:
-    """The size of groups whose rows are much nearer to each other than to the next group; 0 where there are none."""
+def _refuse_noise(file: FeatureFile, told: str, remedy: str) -> None:
+    """Refuse rows in groups that are much nearer to each other than to the next group."""
+    features = file.features
     count = min(len(features), _SAMPLE)
     steps = np.array(
         [np.linalg.norm(np.subtract(features[k], features[k - 1], dtype=np.float64)) for k in range(1, count)]
@@ -186,4 +170,8 @@ def _noisy_group(features: np.ndarray) -> int:
         if len(features) % group == 0 and between.any():
             ratios[group] = steps[~between].mean() / steps[between].mean()
     nearest = min(ratios, key=ratios.__getitem__, default=0)
-    return nearest if nearest and ratios[nearest] < _NOISE else 0
+    if nearest and ratios[nearest] < _NOISE:
+        raise InvalidDataset(
+            f"{told}; no two rows are equal, but every {nearest} are so near to each other that they seem to be one image "
+            f"with noise; {remedy}"
+        )

@@ -6,8 +6,6 @@ of them with the rest of the model.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,29 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.backbones.vocabulary import MASK, Vocabulary
 from harness.backbones.weights import read_safe_pickle
+from harness.backbones.words.vocabulary import MASK, Vocabulary
 from harness.errors import InvalidCheckpoint, InvalidSpec
 from harness.files.kinds import identify, mismatch
 
 _EXPECTED = "word vectors: a text of a word and its numbers a line (GloVe's), or a PyTorch file of one tensor"
 _log = logging.getLogger(__name__)
-
-
-def digest(path: str | Path) -> str:
-    """SHA-256 of a file; hashed once as long as its size, times and inode stay.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    found = Path(path).stat()
-    return _digest(str(path), found.st_size, found.st_mtime_ns, found.st_ino)
-
-
-@functools.lru_cache(maxsize=16)
-def _digest(path: str, *_: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def initialise(embedding: nn.Embedding, path: str | Path, vocabulary: Vocabulary, given: bool) -> int:

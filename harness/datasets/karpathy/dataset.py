@@ -17,19 +17,10 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from harness.datasets.base import Dataset, DatasetConfig, Split
-from harness.datasets.decoding import DECODER
-from harness.datasets.files import (
-    SPLITS,
-    FolderConfig,
-    dataset_root,
-    parse_json,
-    read_bytes,
-    require_inside,
-    require_split,
-    within,
-)
-from harness.datasets.photographs import Photographs
+from harness.datasets.base import SPLITS, Dataset, DatasetConfig, Split
+from harness.datasets.files import FolderConfig, dataset_root, parse_json, read_bytes, require_inside, within
+from harness.datasets.karpathy.decoding import DECODER
+from harness.datasets.karpathy.photographs import Photographs
 from harness.errors import InvalidDataset
 
 log = logging.getLogger(__name__)
@@ -76,7 +67,6 @@ class Karpathy(Dataset):
         values = parse_json(read_bytes(self._annotation), self._annotation)
         self._name = str(values.get("dataset") or self._annotation.stem.removeprefix("dataset_"))
         self._entries = _entries(values, self._annotation, self._root, config)
-        self._splits: dict[str, Split] = {}
 
     @property
     def title(self) -> str:
@@ -85,7 +75,7 @@ class Karpathy(Dataset):
 
     @cached_property
     def sha256(self) -> str:
-        """Of every image's file and name, of the captions with their ids in their order, and of how images are decoded.
+        """Of every image's content and name, of the captions with their ids in order, and of how images are decoded.
 
         Raises:
             InvalidDataset: an image is missing.
@@ -109,18 +99,7 @@ class Karpathy(Dataset):
         for photographs in self._photographs.values():
             photographs.check()
 
-    def split(self, name: str) -> Split:
-        """The split `train`, `val` or `test`.
-
-        Raises:
-            InvalidDataset: no such split, an empty one, or an image that is missing.
-        """
-        require_split(name, "karpathy")
-        if name not in self._splits:
-            self._splits[name] = self._open(name)
-        return self._splits[name]
-
-    def _open(self, name: str) -> Split:
+    def open_split(self, name: str) -> Split:
         entries = self._entries[name]
         if not entries:
             raise InvalidDataset(f"{self._annotation}: split '{name}' is empty; no image has that split")

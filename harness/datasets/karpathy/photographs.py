@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import stat
@@ -14,19 +13,17 @@ from typing import Literal
 
 import numpy as np
 
-from harness.datasets import digests
-from harness.datasets.cache import cache_folder, load_array, write_array
-from harness.datasets.decoding import DECODER, decode, problem_of, read_image
 from harness.datasets.files import require_inside
-from harness.datasets.images import NoRegions
+from harness.datasets.karpathy.decoding import DECODER, decode, problem_of, read_image
+from harness.datasets.store import facts
+from harness.datasets.store.arrays import cache_folder, load_array, write_array
 from harness.errors import InvalidDataset, InvalidSpec
-
-log = logging.getLogger(__name__)
+from harness.fragments import Fragments
 
 _BLOCK = 256  # images decoded between two writes
 
 
-class Photographs(NoRegions):
+class Photographs:
     """The photographs of a split, as pixels.
 
     The first request for a size decodes the whole split, in parallel, to `<cache>/photographs/<key>-<size>.npy`; the
@@ -41,8 +38,10 @@ class Photographs(NoRegions):
         InvalidDataset: an image is missing, is no regular file, or is a link that leaves the root.
     """
 
+    inputs: frozenset[Literal["pixels", "regions"]] = frozenset(("pixels",))
+    region_width = 0
+
     def __init__(self, root: Path, names: Sequence[str]):
-        self.inputs: frozenset[Literal["pixels", "regions"]] = frozenset(("pixels",))
         self._paths = [root / name for name in names]
         self._marks = _marks(root, self._paths)
         self._decoded: dict[int, np.ndarray] = {}
@@ -53,7 +52,7 @@ class Photographs(NoRegions):
     @cached_property
     def _facts(self) -> list[list[str]]:
         """SHA-256 of each file, and why it cannot be decoded ("" = it can). Each file is read once, ever."""
-        return digests.remembered(f"photographs-{DECODER}", self._paths, self._marks, _facts_of, "reading images")
+        return facts.remembered(f"photographs-{DECODER}", self._paths, self._marks, _facts_of, "reading images")
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -71,9 +70,11 @@ class Photographs(NoRegions):
             more = f" ({len(problems)} of {len(self)} images of this split cannot be read)" if len(self) > 1 else ""
             raise InvalidDataset(f"{problems[0]}{more}")
 
-    @cached_property
-    def _key(self) -> str:
-        return digests.sha256_of(f"{DECODER} {' '.join(self.digests)}".encode())[:16]
+    def regions(self, indices: Sequence[int] | np.ndarray) -> Fragments:
+        raise InvalidDataset(
+            "this dataset has pixels but no region features; choose an image backbone that takes pixels (patches, "
+            "open_clip), or region features in SCAN's layout (dataset precomp)"
+        )
 
     def pixels(self, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
         """(n, 3, size, size) uint8, RGB, plainly resized (bicubic).
@@ -96,16 +97,15 @@ class Photographs(NoRegions):
         return needed <= _cache_limit() and needed < 0.9 * _free_bytes(cache_folder())
 
     def _file(self, size: int) -> Path:
-        return cache_folder() / "photographs" / f"{self._key}-{size}.npy"
+        key = facts.sha256_of(f"{DECODER} {' '.join(self.digests)}".encode())[:16]
+        return cache_folder() / "photographs" / f"{key}-{size}.npy"
 
     def _cached(self, size: int) -> np.ndarray:
-        shape = (len(self), 3, size, size)
-        array = load_array(self._file(size), shape, np.uint8)
+        path, shape = self._file(size), (len(self), 3, size, size)
+        array = load_array(path, shape, np.uint8)
         if array is None:
-            what = f"decoding images to {size} px"
-            array = write_array(
-                self._file(size), shape, np.uint8, digests.reported(self._blocks(size), len(self), what)
-            )
+            blocks = facts.reported(self._blocks(size), len(self), f"decoding images to {size} px")
+            array = write_array(path, shape, np.uint8, blocks)
         return array
 
     def _blocks(self, size: int) -> Iterator[np.ndarray]:
@@ -117,10 +117,10 @@ class Photographs(NoRegions):
 
 def _facts_of(path: Path) -> list[str]:
     content = read_image(path)
-    return [digests.sha256_of(content), problem_of(content, path)]
+    return [facts.sha256_of(content), problem_of(content, path)]
 
 
-def _marks(root: Path, paths: Sequence[Path]) -> list[digests.Signature]:
+def _marks(root: Path, paths: Sequence[Path]) -> list[facts.Signature]:
     """Signature of every file; one line for all that are missing, and one for all that are no files."""
     marks, missing, odd = [], [], []
     for path in paths:
@@ -132,7 +132,7 @@ def _marks(root: Path, paths: Sequence[Path]) -> list[digests.Signature]:
         except OSError:
             missing.append(path)
             continue
-        marks.append(digests.signature_of(found))
+        marks.append(facts.signature_of(found))
         if not stat.S_ISREG(found.st_mode):
             odd.append(path)
     if missing:

@@ -1,4 +1,4 @@
-"""Image backbone `patches`: pixels to one fragment a patch, by a small trainable tower or any timm model.
+"""Image backbone `patches`: pixels to one fragment per patch, by a small trainable tower or any timm model.
 
 Shape letters: N images, S side in pixels, L patches, D width.
 """
@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, ImageEncoder
+from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, ImageEncoder, projection
 from harness.backbones.pixels import PixelNormalizer
 from harness.fragments import Fragments
 
@@ -28,7 +28,7 @@ class PatchConfig(BackboneConfig):
     image_size: int = Field(64, ge=8, description="side of the pixels, S")
     width: int = Field(DEFAULT_WIDTH, ge=1, description="D of the fragments")
     keep_class_token: bool = Field(True, description="keep [CLS] as the first fragment where the tower has one")
-    patch_size: int = Field(8, ge=1, description="conv_stem and small_vit: pixels a side of a patch")
+    patch_size: int = Field(8, ge=1, description="conv_stem and small_vit: side of a patch in pixels")
     channels: int = Field(128, ge=8, description="conv_stem and small_vit: width inside the tower")
     depth: int = Field(4, ge=1, description="small_vit: layers")
     heads: int = Field(4, ge=1, description="small_vit: attention heads")
@@ -46,7 +46,7 @@ class PatchConfig(BackboneConfig):
 
 
 class PatchEncoder(ImageEncoder):
-    """One fragment a patch, [CLS] first where it is kept.
+    """One fragment per patch, [CLS] first where it is kept.
 
     Attributes:
         class_tokens: how many leading fragments are no patches: 1 with a [CLS] that is kept, else 0 (registers of a
@@ -62,7 +62,7 @@ class PatchEncoder(ImageEncoder):
 
     def __init__(self, config: PatchConfig, region_width: int = 0, *, load_pretrained: bool = True):
         super().__init__(config)
-        from harness.backbones import towers  # imports timm, which a listing of backbones should not pay for
+        from harness.backbones.patches import towers  # imports timm, which a listing of backbones should not pay for
 
         builders = {
             "conv_stem": lambda: towers.ConvStem(config.image_size, config.patch_size, config.channels),
@@ -78,7 +78,7 @@ class PatchEncoder(ImageEncoder):
         self.class_tokens = min(1, self.tower.class_tokens) if config.keep_class_token else 0
         self._dropped = slice(self.class_tokens, self.tower.class_tokens)
         self.normalize = PixelNormalizer(config.image_size, self.tower.mean, self.tower.std)
-        self.project = _projection(self.tower.channels, config.width)
+        self.project = projection(self.tower.channels, config.width)
 
     def forward(self, batch: Tensor | Fragments) -> Fragments:
         """Patch fragments (N, L, D), or (N, 1 + L, D) with [CLS] first, from uint8 pixels (N, 3, S, S)."""
@@ -91,8 +91,3 @@ class PatchEncoder(ImageEncoder):
     def pretrained_parameters(self) -> list[nn.Parameter]:
         """The tower's parameters where they came trained."""
         return list(self.tower.parameters()) if self.config.pretrained else []
-
-
-def _projection(channels: int, width: int) -> nn.Module:
-    """To the common width; nothing to learn where the tower already has it."""
-    return nn.Identity() if channels == width else nn.Linear(channels, width)

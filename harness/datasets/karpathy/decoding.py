@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from harness.datasets.images import to_pixels
 from harness.errors import InvalidDataset
@@ -19,7 +19,6 @@ DECODER = 2
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 MOST_PIXELS = 178_956_970  # Pillow's own limit of a decompression bomb
 
-_ORIENTATION = 0x0112  # the EXIF tag
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -31,6 +30,7 @@ _UPRIGHT = {
 }
 _SIXTEEN_BITS = 65_535
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+_UNKNOWN_RANGE = {"I": "32-bit integers", "F": "floating-point numbers"}
 
 
 def decode(path: Path, size: int) -> np.ndarray:
@@ -50,16 +50,15 @@ def read_image(path: Path) -> bytes:
         InvalidDataset: missing, unreadable, or a FIFO, device or folder.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO without a writer does not block here
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        # A FIFO without a writer does not block here.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InvalidDataset(f"image {path} is not a regular file; replace it with the photograph")
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return file.read()
-        finally:
-            os.close(descriptor)
+            return file.read()
     except FileNotFoundError:
         raise InvalidDataset(f"image {path} is missing") from None
+    except IsADirectoryError:
+        raise InvalidDataset(f"image {path} is not a regular file; replace it with the photograph") from None
     except OSError as error:
         raise InvalidDataset(f"image {path} cannot be read: {error.strerror or error}") from None
 
@@ -111,25 +110,24 @@ def as_shown(image: Image.Image) -> Image.Image:
     Raises:
         ValueError: a pixel type whose range is not known (32-bit integers, floats).
     """
-    turn = _UPRIGHT.get(_orientation(image))
+    try:
+        turn = _UPRIGHT.get(int(image.getexif().get(ExifTags.Base.Orientation, 1)))
+    except Exception:  # damaged EXIF data: Pillow raises many kinds; viewers show the picture as it lies
+        turn = None
     image = _eight_bits(image)
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
-        image = _on_white(image)
+        shown = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", shown.size, (255, 255, 255, 255)), shown)
     image = image.convert("RGB")
     return image if turn is None else image.transpose(turn)
 
 
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged EXIF data: Pillow raises many kinds; viewers show the picture as it lies
-        return 1
-
-
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """An image of a mode with 8 bits a channel."""
+    """An image of a mode with 8 bits per channel."""
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
-        raise ValueError(f"its pixels are {_DEEP[image.mode]}, whose range is not known; save it with 8 or 16 bits")
+        raise ValueError(
+            f"its pixels are {_UNKNOWN_RANGE[image.mode]}, whose range is not known; save it with 8 or 16 bits"
+        )
     if not image.mode.startswith("I"):
         return image
     values = np.asarray(image).astype(np.int64)
@@ -138,11 +136,3 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if isinstance(hidden, int):  # one grey value that stands for nothing
         grey.putalpha(Image.fromarray(np.where(values == hidden, 0, 255).astype(np.uint8)))
     return grey
-
-
-_DEEP = {"I": "32-bit integers", "F": "floating-point numbers"}
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    shown = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", shown.size, (255, 255, 255, 255)), shown)

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from harness.datasets import digests
+from harness.datasets.store import facts
 from harness.errors import InvalidDataset
 from harness.fragments import Fragments
 
@@ -31,8 +31,9 @@ class FeatureRows:
         rows: (I,) int64, the row of each image.
     """
 
+    inputs: frozenset[Literal["pixels", "regions"]] = frozenset(("regions",))
+
     def __init__(self, features: np.ndarray, rows: np.ndarray):
-        self.inputs: frozenset[Literal["pixels", "regions"]] = frozenset(("regions",))
         self.region_width: int = features.shape[2]
         self._features, self._rows = features, rows
 
@@ -95,32 +96,30 @@ def open_features(path: Path) -> FeatureFile:
     """Map a file and read all of it once, ever.
 
     Args:
-        path: an array (N, R, D), or (N, D) for one vector an image, which counts as R = 1.
+        path: an array (N, R, D), or (N, D) for one vector per image, which counts as R = 1.
 
     Raises:
         InvalidDataset: missing, truncated, no floating-point features, or rows without regions.
     """
     features = _mapped(path)
-    mark = digests.signature(path)
-    found = digests.remembered_arrays("features", path, mark, lambda: _facts(features, path))
+    found = facts.remembered_arrays("features", path, facts.signature(path), lambda: _facts(features, path))
     return FeatureFile(path, features, found["digests"], found["not_finite"])
 
 
 def _mapped(path: Path) -> np.ndarray:
     if not path.exists():
         raise InvalidDataset(f"{path} is missing; precomp needs {{split}}_ims.npy beside {{split}}_caps.txt")
-    digests.signature(path)  # refuses a FIFO before it is opened
+    facts.signature(path)  # refuses a FIFO before it is opened
     try:
         features = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:  # ValueError: truncated, or an array of Python objects
-        if "object" in str(error).lower():
-            raise InvalidDataset(
-                f"{path} cannot be read as an array: it holds Python objects (a pickle), for example images with unequal "
-                "numbers of regions; save one array (N, R, D) of floats"
-            ) from None
-        raise InvalidDataset(
-            f"{path} cannot be read as an array (truncated?): {' '.join(str(error).split())}"
-        ) from None
+        reason = f" (truncated?): {' '.join(str(error).split())}"
+        if "object" in reason.lower():
+            reason = (
+                ": it holds Python objects (a pickle), for example images with unequal numbers of regions; save one array "
+                "(N, R, D) of floats"
+            )
+        raise InvalidDataset(f"{path} cannot be read as an array{reason}") from None
     if not isinstance(features, np.ndarray) or features.ndim not in (2, 3) or features.dtype.kind != "f":
         got = f"{features.dtype} of shape {features.shape}" if isinstance(features, np.ndarray) else "an archive"
         raise InvalidDataset(f"{path} must hold floating-point features (N, R, D), got {got}")
@@ -131,20 +130,12 @@ def _mapped(path: Path) -> np.ndarray:
 
 def _facts(features: np.ndarray, path: Path) -> dict[str, np.ndarray]:
     with ThreadPoolExecutor(2) as pool:  # hashing and reading release the interpreter's lock
-        blocks = digests.reported(pool.map(_block_facts, _blocks(features)), len(features), f"reading {path.name}")
-        found = list(blocks)
-    parts = [np.frombuffer(b"".join(block), dtype=f"V{_DIGEST_BYTES}") for block in found]
-    bad = [flag for block in found for flag in block.finite]
-    return {
-        "digests": np.concatenate([*parts, np.empty(0, dtype=f"V{_DIGEST_BYTES}")]),
-        "not_finite": np.flatnonzero(~np.array(bad, dtype=bool)),
-    }
+        blocks = facts.reported(pool.map(_block_facts, _blocks(features)), len(features), f"reading {path.name}")
+        rows = np.concatenate([np.empty(0, _ROW), *blocks])
+    return {"digests": rows["digest"], "not_finite": np.flatnonzero(~rows["finite"])}
 
 
-class _Block(list[bytes]):
-    """Digests of a block's rows, and which of them are finite."""
-
-    finite: np.ndarray
+_ROW = np.dtype([("digest", f"V{_DIGEST_BYTES}"), ("finite", "?")])
 
 
 def _blocks(features: np.ndarray) -> Iterator[np.ndarray]:
@@ -153,8 +144,11 @@ def _blocks(features: np.ndarray) -> Iterator[np.ndarray]:
         yield features[start : start + size]
 
 
-def _block_facts(mapped: np.ndarray) -> _Block:
+def _block_facts(mapped: np.ndarray) -> np.ndarray:
+    """(n,) digest of each row, and whether its values are finite."""
     rows = np.ascontiguousarray(mapped)
-    block = _Block(hashlib.blake2b(row.data, digest_size=_DIGEST_BYTES).digest() for row in rows)
-    block.finite = np.isfinite(rows).all(axis=(1, 2))
-    return block
+    found = np.empty(len(rows), _ROW)
+    digests = b"".join(hashlib.blake2b(row.data, digest_size=_DIGEST_BYTES).digest() for row in rows)
+    found["digest"] = np.frombuffer(digests, _ROW["digest"])
+    found["finite"] = np.isfinite(rows).all(axis=(1, 2))
+    return found

@@ -1,6 +1,6 @@
-"""Region features in SCAN's layout: `{split}_ims.npy` (N, R, D) beside `{split}_caps.txt`, one caption a line.
+"""Region features in SCAN's layout: `{split}_ims.npy` (N, R, D) beside `{split}_caps.txt`, one caption per line.
 
-The features may be stored once an image, or repeated once a caption as SCAN does. They are memory-mapped: 33 GB of COCO
+The features may be stored once per image, or repeated once per caption as SCAN does. They are memory-mapped: 33 GB of COCO
 need no memory. Optional: `{split}_ids.txt`, and a vocabulary JSON as SCAN's `vocab.py` writes it.
 """
 
@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -18,19 +17,17 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from harness.datasets.base import Dataset, DatasetConfig, Split
-from harness.datasets.features import FeatureFile, FeatureRows, open_features
+from harness.datasets.base import SPLITS, Dataset, DatasetConfig, Split
 from harness.datasets.files import (
-    SPLITS,
     FolderConfig,
     dataset_root,
     parse_json,
     read_bytes,
     read_lines,
     require_inside,
-    require_split,
 )
-from harness.datasets.storage import Storage, find_storage
+from harness.datasets.precomp.features import FeatureFile, FeatureRows, open_features
+from harness.datasets.precomp.storage import Storage, find_storage
 from harness.errors import InvalidDataset
 
 log = logging.getLogger(__name__)
@@ -47,7 +44,7 @@ class PrecompConfig(FolderConfig):
         None, ge=1, description="null = 5, or what repeated rows or the ids file prove; anything else is refused"
     )
     stored: Literal["once", "repeated"] | None = Field(
-        None, description="rows of an image: one, or one a caption; null = what the files prove"
+        None, description="rows of an image: one, or one per caption; null = what the files prove"
     )
     vocabulary: str | None = Field(
         None,
@@ -61,26 +58,8 @@ class PrecompConfig(FolderConfig):
     )
 
 
-@dataclass(frozen=True)
-class _Files:
-    """The files of one split."""
-
-    features: Path
-    captions: Path
-    ids: Path
-
-
-@dataclass(frozen=True, eq=False)
-class _Stored:
-    """One split as it lies on the disk."""
-
-    file: FeatureFile
-    rows: np.ndarray
-    split: Split
-
-
 class Precomp(Dataset):
-    """Precomputed region features with captions. `inputs` is regions only."""
+    """Precomputed region features with captions. `inputs` is regions only. The first opening ever reads all features."""
 
     Config: ClassVar[type[DatasetConfig]] = PrecompConfig
     config: PrecompConfig
@@ -89,7 +68,7 @@ class Precomp(Dataset):
         super().__init__(config)
         self._root = dataset_root(config.root)
         self.vocabulary_path = _vocabulary(self._root, config.vocabulary)
-        self._splits: dict[str, _Stored] = {}
+        self._stored: dict[str, tuple[FeatureFile, np.ndarray]] = {}  # by split: its file, and the row of each image
 
     @property
     def title(self) -> str:
@@ -105,7 +84,8 @@ class Precomp(Dataset):
         """
         digest = hashlib.sha256()
         for name in SPLITS:
-            split, layout = self.split(name), self._splits[name].file.layout
+            split = self.split(name)
+            layout = self._stored[name][0].layout
             texts = [name, layout, split.image_ids, split.captions, split.caption_image.tolist()]
             digest.update(json.dumps(texts).encode())
             digest.update(b"".join(self.image_digests(name)))
@@ -113,22 +93,11 @@ class Precomp(Dataset):
             digest.update(hashlib.sha256(read_bytes(self.vocabulary_path)).digest())
         return digest.hexdigest()
 
-    def split(self, name: str) -> Split:
-        """The split `train`, `val` (files `dev_*` or `val_*`) or `test`. The first call ever reads all its features.
-
-        Raises:
-            InvalidDataset: files missing or truncated, counts that disagree, or features that are not finite.
-        """
-        require_split(name, "precomp")
-        if name not in self._splits:
-            self._splits[name] = self._open(name)
-        return self._splits[name].split
-
     def image_digests(self, split: str) -> tuple[bytes, ...]:
         """Of each image's features."""
         self.split(split)
-        stored = self._splits[split]
-        return tuple(digest.tobytes() for digest in stored.file.digests[stored.rows])
+        file, rows = self._stored[split]
+        return tuple(digest.tobytes() for digest in file.digests[rows])
 
     def check(self) -> None:
         """Refuse splits whose features differ in width: an encoder takes one.
@@ -136,56 +105,38 @@ class Precomp(Dataset):
         Raises:
             InvalidDataset: names the files and their widths.
         """
-        files = [self._splits[name].file for name in SPLITS if self.split(name)]
+        files = [self._stored[name][0] for name in SPLITS if self.split(name)]
         if len({file.features.shape[2] for file in files}) > 1:
             widths = ", ".join(f"{file.path.name} {file.features.shape[2]}" for file in files)
             raise InvalidDataset(
                 f"{self._root}: the splits' features differ in width ({widths}); extract them with one detector"
             )
 
-    def _files(self, split: str) -> _Files:
-        prefix = {"val": self._prefix("val", "dev"), "test": self.config.test_name}.get(split, split)
-        if split == "test" and prefix == "test" and (self._root / "testall_ims.npy").is_file():
-            log.info("%s: test_* is taken; dataset.test_name=testall takes testall_*", self._root)
-        return _Files(
-            *(
-                require_inside(self._root, self._root / f"{prefix}_{kind}")
-                for kind in ("ims.npy", "caps.txt", "ids.txt")
-            )
-        )
-
-    def _prefix(self, name: str, other: str) -> str:
-        """The one of two prefixes whose features are there; the first where both are, which is said."""
-        first, second = ((self._root / f"{prefix}_ims.npy").is_file() for prefix in (name, other))
-        if first and second:
-            log.warning("%s holds %s_* and %s_*; %s_* is taken", self._root, name, other, name)
-        return other if second and not first else name
-
-    def _open(self, name: str) -> _Stored:
-        files = self._files(name)
-        file = open_features(files.features)
-        lines = read_lines(files.captions)
+    def open_split(self, name: str) -> Split:
+        features, caption_file, ids_file = self._files(name)
+        file = open_features(features)
+        lines = read_lines(caption_file)
         captions = lines.texts
         if not len(file) or not captions:
-            raise InvalidDataset(
-                f"{files.features} holds {len(file)} rows and {files.captions} {len(captions)} captions"
-            )
-        _refuse_bytes(captions, files.captions)
-        told = f"{files.features} has {len(file)} rows and {files.captions} {len(captions)} captions{lines.hint}"
-        ids = read_lines(files.ids).texts if files.ids.exists() else None
-        storage = find_storage(
-            file, len(captions), files.ids, ids, self.config.captions_per_image, self.config.stored, told
-        )
+            raise InvalidDataset(f"{features} holds {len(file)} rows and {caption_file} {len(captions)} captions")
+        _refuse_bytes(captions, caption_file)
+        told = f"{features} has {len(file)} rows and {caption_file} {len(captions)} captions{lines.hint}"
+        ids = read_lines(ids_file).texts if ids_file.exists() else None
+        config = self.config
+        storage = find_storage(file, len(captions), ids_file, ids, config.captions_per_image, config.stored, told)
         repeats = len(file) - len(file.runs()) if storage.once else 0
         also = f"; {repeats} rows equal the row before them" if repeats else ""
-        log.info("%s: %s%s", files.features.name, storage.sentence(), also)
-        count = min(storage.images, self.config.limit(name) or storage.images)
+        log.info("%s: %s%s", features.name, storage.sentence(), also)
+        count = min(storage.images, config.limit(name) or storage.images)
         rows, each = storage.rows[:count], storage.each
         file.require_finite(rows)
         names = _image_ids(ids, storage, name)[:count]
         captions = captions[: count * each]
-        _tell_blank(captions, files.captions)
-        split = Split(
+        blank = captions.count("")
+        if blank:  # kept: line k belongs to image k // each
+            log.warning("%s: %d captions are blank", caption_file, blank)
+        self._stored[name] = file, rows
+        return Split(
             name=name,
             images=FeatureRows(file.features, rows),
             image_ids=tuple(names),
@@ -193,11 +144,27 @@ class Precomp(Dataset):
             caption_ids=tuple(f"{image}#{number}" for image in names for number in range(each)),
             caption_image=np.repeat(np.arange(count), each),
         )
-        return _Stored(file, rows, split)
+
+    def _files(self, split: str) -> tuple[Path, Path, Path]:
+        """Features, captions and ids of a split."""
+        prefix = self._validation_prefix() if split == "val" else self.config.test_name if split == "test" else split
+        if split == "test" and prefix == "test" and (self._root / "testall_ims.npy").is_file():
+            log.info("%s: test_* is taken; dataset.test_name=testall takes testall_*", self._root)
+        features, captions, ids = (
+            require_inside(self._root, self._root / f"{prefix}_{kind}") for kind in ("ims.npy", "caps.txt", "ids.txt")
+        )
+        return features, captions, ids
+
+    def _validation_prefix(self) -> str:
+        """`val`, or `dev` where only that has features; a line says so where both have."""
+        val, dev = ((self._root / f"{prefix}_ims.npy").is_file() for prefix in ("val", "dev"))
+        if val and dev:
+            log.warning("%s holds val_* and dev_*; val_* is taken", self._root)
+        return "dev" if dev and not val else "val"
 
 
 def _image_ids(ids: list[str] | None, storage: Storage, split: str) -> list[str]:
-    """From the ids file, one an image or one a caption, else by number."""
+    """From the ids file, one per image or one per caption, else by number."""
     if ids is None:
         return [f"{split}-{number:06d}" for number in range(storage.images)]
     return ids if len(ids) == storage.images else ids[:: storage.each]
@@ -210,12 +177,6 @@ def _refuse_bytes(captions: list[str], path: Path) -> None:
             f"{path}: {len(printed)} captions are bytes printed by Python (line {printed[0]}: {captions[printed[0] - 1]:.40}); "
             "write the text itself, decoded from UTF-8"
         )
-
-
-def _tell_blank(captions: list[str], path: Path) -> None:
-    blank = sum(not caption for caption in captions)
-    if blank:  # kept: line k belongs to image k // each
-        log.warning("%s: %d captions are blank", path, blank)
 
 
 def _vocabulary(root: Path, given: str | None) -> Path | None:

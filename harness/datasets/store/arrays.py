@@ -24,16 +24,7 @@ def cache_folder() -> Path:
 
 
 def load_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray | None:
-    """A cached array, memory-mapped read-only.
-
-    Args:
-        path: the `.npy` file.
-        shape: what the array must have; a file of another shape is stale.
-        dtype: likewise.
-
-    Returns:
-        The array, or None where the file is missing, truncated, of another shape, or not an array.
-    """
+    """A cached array, memory-mapped read-only; None where it is missing, damaged, or of another shape or dtype."""
     if not os.path.lexists(path):
         return None
     if not path.is_file():
@@ -41,15 +32,13 @@ def load_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> n
         return None
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
+        problem = f"it holds {array.dtype} {array.shape}, not {dtype} {shape}"
+        if array.shape == shape and array.dtype == dtype:
+            return array
     except (OSError, ValueError, EOFError) as error:  # ValueError: the file is shorter than its header says
-        log.warning("cache %s is damaged and will be made again: %s", path, error)
-        return None
-    if array.shape != shape or array.dtype != dtype:
-        log.warning(
-            "cache %s holds %s %s, not %s %s, and will be made again", path, array.dtype, array.shape, dtype, shape
-        )
-        return None
-    return array
+        problem = str(error)
+    log.warning("cache %s is damaged and will be made again: %s", path, problem)
+    return None
 
 
 def write_array(

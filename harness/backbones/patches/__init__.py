@@ -1,0 +1,1 @@
+"""Image backbone `patches`: pixels to one fragment per patch."""

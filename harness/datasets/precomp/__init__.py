@@ -1,0 +1,1 @@
+"""Precomputed region features with captions, in SCAN's layout."""
