@@ -60,7 +60,7 @@ def test_saving_and_loading_changes_nothing(tmp_path_factory, captions):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ('{"word2idx": {"<pad>": 0', "truncated"),
+        ('{"word2idx": {"<pad>": 0', "as JSON: it is not valid"),
         ("[1, 2]", "word2idx"),
         ('{"word2idx": {"<pad>": 0, "<start>": 1, "<end>": 2, "<unk>": 5}}', "ids 0 to 3"),
         ('{"word2idx": {"a": 0, "<start>": 1, "<end>": 2, "<unk>": 3}}', "must start with <pad>"),
