@@ -79,6 +79,11 @@ def room(module: str) -> str:
 
 
 @pytest.mark.parametrize("module", sorted(FILES))
+def test_every_import_of_the_house_exists(module):
+    assert not {i for i in imports(module) if i.split(".")[0] == "harness"} - set(FILES)
+
+
+@pytest.mark.parametrize("module", sorted(FILES))
 def test_imports_go_down(module):
     here = room(module)
     assert here in FLOOR or not here, f"give {here} a floor"
