@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -29,6 +30,17 @@ def installed(tmp_path_factory) -> Path:
         (site / name).mkdir()
         (site / name / "__init__.py").write_text(f"raise ImportError('{name} belongs to another project')\n")
     return site
+
+
+def test_the_source_distribution_holds_the_same_package(installed, tmp_path):
+    build = "import hatchling.build, sys; print(hatchling.build.build_sdist(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", build, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        given = {name.partition("/")[2] for name in archive.getnames()}
+    assert {str(p.relative_to(installed)) for p in (installed / "harness").rglob("*.py")} <= given
 
 
 def test_it_installs_one_import_name(installed):
