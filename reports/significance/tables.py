@@ -276,7 +276,7 @@ def _score(run: MethodRuns, metric: str, comparison: Comparison, place: RankedMe
         "score_sd": own.sd,
         "score_low": own.low,
         "score_high": own.high,
-        "seeds": own.seeds,
+        "seeds": len(run.seeds),
     }
     if place is not None:
         ranks = str(place.rank_low) if place.rank_low == place.rank_high else f"{place.rank_low}–{place.rank_high}"

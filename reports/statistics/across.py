@@ -1,6 +1,6 @@
 """Several datasets: win counts always, a test only where one could reject.
 
-A test over datasets asks about new datasets, and the dataset is its unit: with 5 the smallest two-sided p is .0625.
+A test over datasets is about new datasets, so the dataset is its unit.
 """
 
 from __future__ import annotations
@@ -15,24 +15,17 @@ from harness.reports.statistics.errors import DuplicateQueries, TooFewDatasets
 from harness.reports.statistics.permutation import flip_test
 
 MINIMUM_DATASETS = 6
-_UNITS_A_POINT = 10**6  # the sign flip counts in whole numbers; a millionth of a point is none to a reader
+_UNITS_PER_POINT = 10**6  # the sign flip counts in whole numbers; no reader sees a millionth of a point
 
 
 @dataclass(frozen=True)
 class DatasetDifference:
-    """Method a minus method b on one dataset.
-
-    Attributes:
-        dataset: its name.
-        images: what images it shows; COCO 1K and 5K show the same ones and count once.
-        difference: points.
-        significant: after the correction within the dataset.
-    """
+    """Method a minus method b on one dataset."""
 
     dataset: str
-    images: str
-    difference: float
-    significant: bool
+    images: str  # identifies the images; COCO 1K and 5K show the same ones and count once
+    difference: float  # points
+    significant: bool  # after the correction within the dataset
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,11 @@ class WinCounts:
 
 
 def smallest_p(pairs: int) -> float:
-    """The smallest two-sided sign-flip p that so many pairs can give: 2 / 2^pairs."""
+    """The smallest two-sided sign-flip p that so many pairs can give.
+
+    >>> smallest_p(5)
+    0.0625
+    """
     whole(pairs, "the number of pairs", least=1)
     return 2.0 / 2.0**pairs
 
@@ -60,25 +57,17 @@ def win_counts(differences: Sequence[DatasetDifference]) -> WinCounts:
     """
     values = array([d.difference for d in differences], "differences in points") if differences else np.zeros(0)
     significant = np.asarray([d.significant for d in differences], dtype=bool)
-    return WinCounts(
-        wins=int((values > 0).sum()),
-        ties=int((values == 0).sum()),
-        losses=int((values < 0).sum()),
-        significant_wins=int(((values > 0) & significant).sum()),
-        significant_losses=int(((values < 0) & significant).sum()),
-    )
+    counts = (values > 0, values == 0, values < 0, (values > 0) & significant, (values < 0) & significant)
+    return WinCounts(*(int(count.sum()) for count in counts))
 
 
 def across_datasets(differences: Sequence[DatasetDifference], *, resamples: int = 10_000, seed: int = 0) -> float:
-    """Two-sided sign-flip p over datasets.
+    """Two-sided sign-flip p for the claim about new datasets.
 
     Args:
-        differences: one for each dataset.
+        differences: one per dataset.
         resamples: drawn when there are more than 16 datasets.
         seed: of the signs.
-
-    Returns:
-        p for the claim about new datasets.
 
     Raises:
         DuplicateQueries: two entries show the same images.
@@ -93,5 +82,5 @@ def across_datasets(differences: Sequence[DatasetDifference], *, resamples: int 
             f"{len(differences)} datasets cannot give a p below {smallest_p(len(differences)):g}, at least "
             f"{MINIMUM_DATASETS} are needed; report the table and the win counts"
         )
-    units = np.rint(array([d.difference for d in differences], "differences in points") * _UNITS_A_POINT)
+    units = np.rint(array([d.difference for d in differences], "differences in points") * _UNITS_PER_POINT)
     return float(flip_test(units, resamples=resamples, seed=seed).p[0])

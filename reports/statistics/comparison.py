@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.reports.document.text import counted
 from harness.reports.statistics.corrections import Correction, adjust, checked_resamples
-from harness.reports.statistics.equivalence import tost
 from harness.reports.statistics.hits import METRICS, ImageColumns, image_columns
 from harness.reports.statistics.hubs import hub_notices
-from harness.reports.statistics.intervals import clustered_variance, t_interval, t_p_value
+from harness.reports.statistics.intervals import t_interval, t_p_value, tost
 from harness.reports.statistics.joint import Hypotheses, resample
-from harness.reports.statistics.method_claim import SeedDraws, VarianceSplit, combine
-from harness.reports.statistics.power import images_needed, minimum_detectable
 from harness.reports.statistics.queries import QueryHits
-from harness.reports.statistics.refusals import Claim, Notice, aligned, check_images, check_seeds, warnings_for
+from harness.reports.statistics.refusals import Claim, Notice, aligned, check_seeds, refuse_few_images, warnings_for
 from harness.reports.statistics.results import Comparison, Family, PairRow
 from harness.reports.statistics.runs import MethodRuns
 from harness.reports.statistics.settings import (
@@ -31,16 +30,32 @@ from harness.reports.statistics.settings import (
     declared_families,
     pair_hypotheses,
 )
+from harness.reports.statistics.variance import (
+    SeedDraws,
+    VarianceSplit,
+    clustered_variance,
+    combine,
+    images_needed,
+    minimum_detectable,
+)
 
 
 @dataclass(frozen=True, eq=False)
-class Estimates:
-    """H differences in points with the variance of each, (H,) and H long."""
+class Estimate:
+    """One difference before it is tested: method `first` minus `second` (rows in the methods) on a metric."""
 
-    hypotheses: Hypotheses
-    numerators: NDArray[np.int64]
-    differences: NDArray[np.float64]
-    splits: Sequence[VarianceSplit]
+    first: int
+    second: int
+    metric: str
+    units: NDArray[np.int64]  # (N,) whole differences of the images
+    difference: float  # points
+    split: VarianceSplit
+    df_images: int  # degrees of freedom of the images alone
+
+    @property
+    def t(self) -> float:
+        """|difference| over its standard error."""
+        return abs(self.difference) / self.split.se if self.split.se > 0 else math.inf if self.difference else 0.0
 
 
 def compare(
@@ -68,7 +83,7 @@ def compare(
         methods: M >= 2 methods on one dataset and protocol.
         metrics: `rsum`, recalls such as `t2i_r1`.
         claim: `checkpoint` for these trained models, `method` for the methods retrained (3 seeds or more).
-        correction: of the primary family.
+        correction: of the primary family: `holm`, `maxt` or `bh`.
         alpha: family-wise level (or false discovery rate).
         resamples: rows of signs; raised until alpha (R + 1) / m >= 10.
         seed: of all resampling, 0 or more.
@@ -89,16 +104,16 @@ def compare(
     names = checked_metrics(metrics)
     check_choices(claim, correction, alpha, resamples, seed)
     ordered = aligned(methods)
-    check_images(ordered)
+    refuse_few_images(len(ordered[0].image_ids))
     check_seeds(ordered, claim, allow_unequal_seeds=allow_unequal_seeds, paired_seeds=paired_seeds)
     hypotheses = pair_hypotheses([m.name for m in ordered], pairs, len(names))
     families = declared_families(names, correction, len(hypotheses.metric) // len(names))
+    primary = families[0].metrics[0]
     settings = Settings(
         claim=claim,
-        correction=correction,
         alpha=alpha,
         seed=seed,
-        margins=checked_margins(equivalence, names, families[0].metrics[0]),
+        margins=checked_margins(equivalence, names, primary),
         targets=checked_targets(targets, names),
         paired_seeds=paired_seeds,
     )
@@ -106,8 +121,8 @@ def compare(
         resamples = checked_resamples(resamples, family.m, alpha, family.correction, raise_to_need=raise_resamples)
 
     columns = image_columns(ordered, names)
-    estimates = _estimate(columns, hypotheses, settings)
-    rows = _test(ordered, columns, estimates, families, settings, resamples)
+    rows = _rows(ordered, columns, hypotheses, families, settings, resamples)
+    notices = (*warnings_for(ordered), *_concordance(rows), *hub_notices(columns, ordered, rows, primary))
     return Comparison(
         methods=tuple(m.name for m in ordered),
         metrics=names,
@@ -121,50 +136,44 @@ def compare(
         captions=len(ordered[0].caption_ids),
         rows=rows,
         families=families,
-        notices=(
-            *warnings_for(ordered),
-            *_concordance(rows),
-            *hub_notices(columns, ordered, rows, families[0].metrics[0]),
-        ),
+        notices=notices,
     )
 
 
-def _estimate(columns: ImageColumns, hypotheses: Hypotheses, settings: Settings) -> Estimates:
+def _estimates(columns: ImageColumns, hypotheses: Hypotheses, settings: Settings) -> Iterator[Estimate]:
     numerators = hypotheses.numerators(columns)
     # From whole numbers, so that swapping a pair negates the difference to the last bit.
     differences = numerators.sum(axis=1) * columns.scale[hypotheses.metric]
     df = len(columns.fold) - int(columns.fold.max()) - 1
-    splits = []
-    for influence, a, b, k in zip(
-        hypotheses.influence(columns), hypotheses.first, hypotheses.second, hypotheses.metric, strict=True
-    ):
+    indices = np.stack([hypotheses.first, hypotheses.second, hypotheses.metric], axis=1).tolist()
+    for h, influence in enumerate(hypotheses.influence(columns)):
+        a, b, k = indices[h]
         scores: list[NDArray[np.float64]] = []
         if settings.claim == "method":
             scores = [columns.seed_scores[a][:, k], columns.seed_scores[b][:, k]]
             scores = [scores[0] - scores[1]] if settings.paired_seeds else scores
-        splits.append(combine(clustered_variance(influence, columns.fold), df, scores))
-    return Estimates(hypotheses, numerators, differences, splits)
+        split = combine(clustered_variance(influence, columns.fold), df, scores)
+        yield Estimate(a, b, columns.metrics[k], numerators[h], float(differences[h]), split, df)
 
 
-def _test(
+def _rows(
     methods: Sequence[MethodRuns],
     columns: ImageColumns,
-    estimates: Estimates,
+    hypotheses: Hypotheses,
     families: Sequence[Family],
     settings: Settings,
     resamples: int,
 ) -> tuple[PairRow, ...]:
-    splits, differences = estimates.splits, estimates.differences
-    names = [columns.metrics[k] for k in estimates.hypotheses.metric]
-    members = [np.flatnonzero([name in family.metrics for name in names]) for family in families]
+    estimates = list(_estimates(columns, hypotheses, settings))
+    members = [np.flatnonzero([e.metric in family.metrics for e in estimates]) for family in families]
     draws = None
     if settings.claim == "method":
         draws = SeedDraws(columns.seed_scores, settings.paired_seeds, np.random.SeedSequence([settings.seed, 1]))
     joint = resample(
         columns,
-        estimates.hypotheses,
+        hypotheses,
         members,
-        t_observed=np.asarray([_t(float(d), split.se) for d, split in zip(differences, splits, strict=True)]),
+        t_observed=np.asarray([e.t for e in estimates]),
         alpha=settings.alpha,
         resamples=resamples,
         seed=settings.seed,
@@ -172,75 +181,56 @@ def _test(
     )
     raw = joint.p_flip
     if settings.claim == "method":
-        raw = np.asarray([t_p_value(float(d), s.se, s.df) for d, s in zip(differences, splits, strict=True)])
+        raw = np.asarray([t_p_value(e.difference, e.split.se, e.split.df) for e in estimates])
     queries = QueryHits(methods, columns.metrics)
     rows: dict[int, PairRow] = {}
     for family, member, critical in zip(families, members, joint.critical, strict=True):
         adjusted = joint.p_maxt[member] if family.correction == "maxt" else adjust(raw[member], family.correction)
         for h, p_adjusted in zip(member.tolist(), adjusted.tolist(), strict=True):
-            rows[h] = _row(
-                methods, estimates, h, names[h], family, settings, queries, critical, float(raw[h]), p_adjusted
+            e = estimates[h]
+            rows[h] = PairRow(
+                a=methods[e.first].name,
+                b=methods[e.second].name,
+                metric=e.metric,
+                family=family,
+                p=float(raw[h]),
+                p_adjusted=p_adjusted,
+                significant=p_adjusted <= settings.alpha,
+                simultaneous_low=e.difference - critical * e.split.se,
+                simultaneous_high=e.difference + critical * e.split.se,
+                diagnostics=queries.diagnose(e.first, e.second, e.metric, e.split.images),
+                **_alone(e, family.m, settings),
             )
-    return tuple(rows[h] for h in range(len(names)))
+    return tuple(rows[h] for h in range(len(estimates)))
 
 
-def _t(difference: float, se: float) -> float:
-    if se > 0:
-        return abs(difference) / se
-    return math.inf if difference else 0.0
-
-
-def _row(
-    methods: Sequence[MethodRuns],
-    estimates: Estimates,
-    h: int,
-    metric: str,
-    family: Family,
-    settings: Settings,
-    queries: QueryHits,
-    critical: float,
-    p: float,
-    p_adjusted: float,
-) -> PairRow:
-    first, second = int(estimates.hypotheses.first[h]), int(estimates.hypotheses.second[h])
-    split, difference, units = estimates.splits[h], float(estimates.differences[h]), estimates.numerators[h]
-    images, folds = len(units), len(np.unique(methods[0].fold))
-    low, high = t_interval(difference, split.se, split.df, settings.alpha)
-    delta = settings.margins.get(metric)
-    return PairRow(
-        a=methods[first].name,
-        b=methods[second].name,
-        metric=metric,
-        family=family,
-        difference=difference,
-        se=split.se,
-        df=split.df,
-        low=low,
-        high=high,
-        simultaneous_low=difference - critical * split.se,
-        simultaneous_high=difference + critical * split.se,
-        p=p,
-        p_adjusted=p_adjusted,
-        p_cluster_t=t_p_value(difference, math.sqrt(split.images), images - folds),
-        significant=p_adjusted <= settings.alpha,
-        wins=int((units > 0).sum()),
-        ties=int((units == 0).sum()),
-        losses=int((units < 0).sum()),
-        diagnostics=queries.diagnose(first, second, metric, split.images),
-        detectable=minimum_detectable(split.se, alpha=settings.alpha),
-        detectable_corrected=minimum_detectable(split.se, alpha=settings.alpha, comparisons=family.m),
-        target=settings.targets[metric],
-        images_needed=images_needed(
-            split, images, settings.targets[metric], alpha=settings.alpha, comparisons=family.m
-        ),
-        variance=split,
-        equivalence=tost(difference, split.se, split.df, delta, alpha=settings.alpha) if delta is not None else None,
-    )
+def _alone(e: Estimate, comparisons: int, settings: Settings) -> dict[str, Any]:
+    """What follows from an estimate without the other ones."""
+    low, high = t_interval(e.difference, e.split.se, e.split.df, settings.alpha)
+    delta, target = settings.margins.get(e.metric), settings.targets[e.metric]
+    return {
+        "difference": e.difference,
+        "low": low,
+        "high": high,
+        "p_cluster_t": t_p_value(e.difference, math.sqrt(e.split.images), e.df_images),
+        "wins": int((e.units > 0).sum()),
+        "ties": int((e.units == 0).sum()),
+        "losses": int((e.units < 0).sum()),
+        "detectable": minimum_detectable(e.split.se, alpha=settings.alpha),
+        "detectable_corrected": minimum_detectable(e.split.se, alpha=settings.alpha, comparisons=comparisons),
+        "target": target,
+        "images_needed": images_needed(e.split, len(e.units), target, alpha=settings.alpha, comparisons=comparisons),
+        "variance": e.split,
+        "equivalence": None
+        if delta is None
+        else tost(e.difference, e.split.se, e.split.df, delta, alpha=settings.alpha),
+    }
 
 
 def _concordance(rows: Sequence[PairRow]) -> list[Notice]:
-    same = [f"{row.a} and {row.b} on {row.metric}" for row in rows if row.diagnostics.disagreement == 0.0]
+    same = [f"{row.a} and {row.b} on {row.metric}" for row in rows if row.outcome == "same answers"]
     if not same:
         return []
     shown = "; ".join(same[:3]) + ("; ..." if len(same) > 3 else "")
-    return [Notice("no_discordance", f"No query tells {len(same)} pairs apart ({shown}): are the runs the same?")]
+    pairs = counted(len(same), "pair")
+    return [Notice("no_discordance", f"No query tells {pairs} apart ({shown}): are the runs the same?")]

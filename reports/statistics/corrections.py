@@ -16,29 +16,33 @@ from harness.reports.statistics.checks import MAXIMUM_RESAMPLES, array, level, w
 from harness.reports.statistics.errors import InvalidSetting, TooFewResamples
 
 Correction = Literal["holm", "maxt", "bh"]
-CORRECTIONS: tuple[Correction, ...] = ("holm", "maxt", "bh")
-LABELS = {"holm": "Holm", "maxt": "maxT", "bh": "Benjamini-Hochberg"}
+LABELS: dict[Correction, str] = {"holm": "Holm", "maxt": "maxT", "bh": "Benjamini-Hochberg"}
 _STATSMODELS = {"holm": "holm", "bh": "fdr_bh"}
 
 
+def checked_correction(correction: str) -> None:
+    """Refuse a correction that does not exist."""
+    if correction not in LABELS:
+        raise InvalidSetting(f"correction must be one of {', '.join(LABELS)}, got '{correction}'")
+
+
 def adjust(p_values: ArrayLike, correction: Correction) -> NDArray[np.float64]:
-    """Adjusted p-values of one family.
+    """Adjusted p-values (m,) of one family, in the order given.
 
     Args:
         p_values: (m,) raw.
-        correction: `holm` (family-wise error) or `bh` (false discovery rate); maxT needs the resamples, see
-            `permutation.MaxT`.
-
-    Returns:
-        (m,) in the order given.
+        correction: `holm` (family-wise error) or `bh` (false discovery rate); for maxT see `permutation.MaxT`.
 
     Raises:
         InvalidSetting: another correction, or values that are no p-values.
+
+    >>> adjust([0.01, 0.04, 0.03, 0.005], "holm").round(3).tolist()
+    [0.03, 0.06, 0.06, 0.02]
     """
     if correction not in _STATSMODELS:
         raise InvalidSetting(f"correction must be holm or bh here, got '{correction}'")
     values = array(p_values, "p-values", least=0, most=1)
-    if len(values) < 2:  # nothing to correct; and statsmodels collects the interpreter's garbage at every call
+    if len(values) < 2:  # nothing to correct, and statsmodels collects the interpreter's garbage at every call
         return values
     return np.asarray(multipletests(values, method=_STATSMODELS[correction])[1])
 
@@ -48,29 +52,26 @@ def needed_resamples(m: int, alpha: float, correction: Correction) -> int:
 
     MaxT compares with the distribution of the family's maximum, so its p-floor is not multiplied by m.
 
-    Raises:
-        InvalidSetting: m below 1, alpha outside 0 to 1, another correction.
+    >>> needed_resamples(10, 0.05, "holm"), needed_resamples(10, 0.05, "maxt")
+    (1999, 199)
     """
     whole(m, "the number of comparisons", least=1)
     level(alpha)
-    if correction not in CORRECTIONS:
-        raise InvalidSetting(f"correction must be one of {', '.join(CORRECTIONS)}, got '{correction}'")
+    checked_correction(correction)
     members = 1 if correction == "maxt" else m
     return math.ceil(round(10.0 * members / alpha, 6)) - 1
 
 
-def checked_resamples(
-    resamples: int, m: int, alpha: float, correction: Correction, *, raise_to_need: bool, limit: int = MAXIMUM_RESAMPLES
-) -> int:
+def checked_resamples(resamples: int, m: int, alpha: float, correction: Correction, *, raise_to_need: bool) -> int:
     """The number of resamples to draw for a family of m, at least what `needed_resamples` says.
 
     Raises:
-        TooFewResamples: fewer than needed and not to be raised, or more needed than the limit.
+        TooFewResamples: fewer than needed and not to be raised, or more needed than a million.
     """
     need = needed_resamples(m, alpha, correction)
     if resamples >= need:
         return resamples
-    if raise_to_need and need <= limit:
+    if raise_to_need and need <= MAXIMUM_RESAMPLES:
         return need
     raise TooFewResamples(
         f"{resamples} resamples cannot carry {m} comparisons at alpha {alpha:g} with {LABELS[correction]}: "

@@ -1,4 +1,4 @@
-"""The named refusals of the statistics: each message gives the ids or counts that came and what to do about them."""
+"""The refusals of the statistics: each message gives the ids or counts that came, and what to do about them."""
 
 from __future__ import annotations
 
@@ -35,14 +35,6 @@ class InvalidRanks(InvalidComparison):
     """Ranks that are not finite, are negative or do not fit their queries."""
 
 
-class InvalidHits(InvalidComparison):
-    """Hits other than 0 and 1."""
-
-
-class RecallNotMonotone(InvalidComparison):
-    """A query that is a hit at a small K and a miss at a larger one."""
-
-
 class TooFewImages(InvalidComparison):
     """Fewer images than the approximations need."""
 
@@ -52,7 +44,7 @@ class TooFewSeeds(InvalidComparison):
 
 
 class UnequalSeeds(InvalidComparison):
-    """Methods trained with different numbers of seeds, without the caller's consent."""
+    """Methods with different numbers of seeds, without the caller's consent."""
 
 
 class BestSeedRuns(InvalidComparison):
@@ -82,12 +74,8 @@ class InvalidSetting(InvalidComparison):
 def listing(ids: Iterable[object], limit: int = 5) -> str:
     """The count of some ids and the first few of them, for a one-line message.
 
-    Args:
-        ids: what to list, in the order to show.
-        limit: how many to spell out.
-
-    Returns:
-        For example `7 (a, b, c, d, e, ...)`.
+    >>> listing("abc", limit=2)
+    '3 (a, b, ...)'
     """
     items = [str(i) for i in ids]
     shown = ", ".join(items[:limit]) + (", ..." if len(items) > limit else "")

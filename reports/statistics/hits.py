@@ -1,8 +1,8 @@
-"""From ranks to whole numbers an image: the columns that every test, interval and resampling is made of.
+"""From ranks to whole numbers per image: the columns that every test, interval and resampling is made of.
 
 The image is the unit: its own query, all its captions, all recalls and all seeds move together. A recall (or rSum) is
-`scale * sum_i x_i` with whole x_i, so that sums are exact in any order and on any number of threads. Under the expected tie
-rule a query hits with a probability; it then counts whole parts of a hit, as many as `_EXACT_BITS` leave room for.
+`scale * sum_i x_i` with whole x_i, so that sums are exact in any order and on any number of threads. Under the expected
+tie rule a query hits with a probability; it then counts whole parts of a hit, as many as `_EXACT_BITS` leave room for.
 
 Shape letters: M methods, K metrics, S seeds, N images, T captions, G query groups (a direction in a fold).
 """
@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UnknownName
-from harness.reports.statistics.checks import whole
 from harness.reports.statistics.errors import InvalidRanks
 from harness.reports.statistics.runs import MethodRuns
 
@@ -27,31 +26,24 @@ METRICS = (*RECALLS, "rsum")
 DIRECTIONS = ("i2t", "t2i")
 # Sums must stay whole in float64; weights that would not are rounded to this many bits, far below any printed digit.
 _EXACT_BITS = 50
-#: Of the parts of a hit, where hits are probabilities: no more than a million, no fewer than 64.
+#: Where hits are probabilities, a hit has between 2^6 and 2^20 parts.
 _PART_BITS = (6, 20)
+Part = tuple[str, int]
+#: direction -> whole numbers, by image or by fold
+Counts = Mapping[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True, eq=False)
 class ImageColumns:
-    """Per-image numerators of M methods and K metrics, and what turns them into points and influences.
-
-    Attributes:
-        metrics: the K names.
-        numerators: (M, K, N) whole numbers; method m scores `scale[k] * numerators[m, k].sum()` points.
-        scale: (K,) points a unit of numerator.
-        groups: (G, N) queries of each image in each direction and fold.
-        group_means: (M, K, G) points a query of the group adds to the metric, on average.
-        fold: (N,) fold number of each image, from 0.
-        seed_scores: for each method (S_m, K) points of each seed alone.
-    """
+    """Per-image numerators of M methods and K metrics, and what turns them into points and influences."""
 
     metrics: tuple[str, ...]
-    numerators: NDArray[np.int64]
-    scale: NDArray[np.float64]
-    groups: NDArray[np.int64]
-    group_means: NDArray[np.float64]
-    fold: NDArray[np.int64]
-    seed_scores: tuple[NDArray[np.float64], ...]
+    numerators: NDArray[np.int64]  # (M, K, N); method m scores `scale[k] * numerators[m, k].sum()` points
+    scale: NDArray[np.float64]  # (K,) points per unit of numerator
+    groups: NDArray[np.int64]  # (G, N) queries of each image in each direction and fold
+    group_means: NDArray[np.float64]  # (M, K, G) points that a query of the group adds to the metric, on average
+    fold: NDArray[np.int64]  # (N,) from 0
+    seed_scores: tuple[NDArray[np.float64], ...]  # per method (S_m, K) points of each seed alone
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -61,8 +53,8 @@ class ImageColumns:
     def influence(self, numerators: NDArray[np.int64], group_means: NDArray[np.float64], k: int) -> NDArray[np.float64]:
         """Linearised contribution of each image to a score or a difference of scores, in points; it sums to zero.
 
-        With one query or equally many captions an image this is the centred contribution; with unequal counts it is
-        that of the ratio estimator (hits over queries), where an image with more captions is expected to hit more.
+        With equally many captions per image this is the centred contribution; with unequal counts it is that of the
+        ratio estimator (hits over queries), where an image with more captions is expected to hit more.
 
         Args:
             numerators: (N,) of metric k.
@@ -80,14 +72,14 @@ def primary_metric(metrics: Sequence[str]) -> str:
     return "rsum" if "rsum" in metrics else metrics[0]
 
 
-def components(metric: str) -> tuple[tuple[str, int], ...]:
-    """The (direction, K) recalls that a metric sums.
-
-    Args:
-        metric: `rsum`, or `i2t_r<K>` or `t2i_r<K>`.
+def components(metric: str) -> tuple[Part, ...]:
+    """The (direction, K) recalls that a metric sums: `rsum`, or one of `i2t_r<K>` and `t2i_r<K>`.
 
     Raises:
         UnknownName: another name.
+
+    >>> components("t2i_r5")
+    (('t2i', 5),)
     """
     if metric == "rsum":
         return tuple(part for recall in RECALLS for part in components(recall))
@@ -97,48 +89,35 @@ def components(metric: str) -> tuple[tuple[str, int], ...]:
     return ((found[1], int(found[2])),)
 
 
-def query_counts(runs: MethodRuns) -> dict[str, NDArray[np.int64]]:
+def metric_name(metric: str) -> str:
+    """A metric as tables and sentences name it.
+
+    >>> metric_name("rsum"), metric_name("t2i_r1")
+    ('rSum', 't2i R@1')
+    """
+    return "rSum" if metric == "rsum" else "{} R@{}".format(*components(metric)[0])
+
+
+def decimals(metric: str) -> int:
+    """Decimals of points: 1 for rSum, 2 for a recall."""
+    return 1 if metric == "rsum" else 2
+
+
+def query_counts(runs: MethodRuns) -> Counts:
     """Queries of each image by direction, each (N,): 0 or 1 image queries, and its number of captions."""
     captions = np.bincount(runs.caption_image, minlength=len(runs.image_ids)).astype(np.int64)
     return {"i2t": runs.image_queried.astype(np.int64), "t2i": captions}
 
 
-def hits_an_image(runs: MethodRuns, direction: str, k: int) -> NDArray[np.float64]:
-    """Hits at K of each seed, added up over the queries of each image.
-
-    Args:
-        runs: one method.
-        direction: `i2t` or `t2i`.
-        k: a query is a hit if its rank is below k; under the expected tie rule, with the probability of that.
-
-    Returns:
-        (S, N), whole numbers unless the rule is the expected one.
-
-    Raises:
-        UnknownName: another direction.
-        InvalidSetting: k below 1 or no whole number.
-    """
-    if direction not in DIRECTIONS:
-        raise UnknownName("direction", direction, DIRECTIONS)
-    whole(k, "K", least=1)
-    hits = runs.hits(direction, k)
-    if direction == "i2t":
-        return hits
-    size = len(runs.image_ids)
-    return np.stack([np.bincount(runs.caption_image, weights=row, minlength=size) for row in hits])
-
-
 def image_columns(methods: Sequence[MethodRuns], metrics: Sequence[str]) -> ImageColumns:
-    """Aggregate the ranks of methods that share their queries (see `refusals.aligned`) to images.
+    """Aggregate the ranks of methods to images.
 
     Args:
-        methods: M methods with identical ids, caption maps and folds, in one order.
+        methods: M methods with identical ids, caption maps and folds, in one order (see `refusals.aligned`).
         metrics: K metric names.
 
-    Returns:
-        The columns.
-
     Raises:
+        UnknownName: a metric that does not exist.
         InvalidRanks: a fold without queries in one direction.
     """
     first = methods[0]
@@ -146,10 +125,14 @@ def image_columns(methods: Sequence[MethodRuns], metrics: Sequence[str]) -> Imag
     folds = int(fold.max()) + 1
     counts = query_counts(first)
     totals = {d: np.bincount(fold, weights=counts[d], minlength=folds).astype(np.int64) for d in DIRECTIONS}
-    _refuse_empty(first, totals)
+    for direction, queries in totals.items():
+        if (queries == 0).any():
+            raise InvalidRanks(
+                f"'{first.name}': {int((queries == 0).sum())} of {folds} folds have no {direction} query; "
+                "give every fold queries in both directions"
+            )
     parts = [components(metric) for metric in metrics]
-    asked = sorted({part for recalls in parts for part in recalls})
-    hits = [{part: hits_an_image(run, *part) for part in asked} for run in methods]
+    hits = [{part: _image_hits(run, *part) for part in sorted({p for ps in parts for p in ps})} for run in methods]
     common = math.lcm(*(len(run.seeds) for run in methods))
     whole = all(run.i2t_ties is None and run.t2i_ties is None for run in methods)
 
@@ -157,9 +140,9 @@ def image_columns(methods: Sequence[MethodRuns], metrics: Sequence[str]) -> Imag
     group_means = np.zeros((len(methods), len(metrics), 2 * folds))
     scale = np.zeros(len(metrics))
     for j, recalls in enumerate(parts):
-        asked_totals = {d: totals[d] for d, _ in recalls}
-        weights, unit = _whole_weights(asked_totals)
-        pieces = 1 if whole else _parts_of_a_hit(asked_totals, weights)
+        asked = {d: totals[d] for d, _ in recalls}
+        weights, unit = _whole_weights(asked)
+        pieces = 1 if whole else _parts_of_a_hit(asked, weights)
         scale[j] = 100.0 * unit / (folds * common * pieces)
         for m, run in enumerate(methods):
             for d, k in recalls:
@@ -168,41 +151,38 @@ def image_columns(methods: Sequence[MethodRuns], metrics: Sequence[str]) -> Imag
                 numerators[m, j] += units
                 group = slice(0, folds) if d == "i2t" else slice(folds, 2 * folds)
                 group_means[m, j, group] += scale[j] * np.bincount(fold, weights=units, minlength=folds) / totals[d]
-    groups = np.stack([counts[d] * (fold == f) for d in DIRECTIONS for f in range(folds)])
-    seed_scores = tuple(
-        np.stack([_seed_scores([table[part] for part in recalls], recalls, fold, totals) for recalls in parts], axis=1)
-        for table in hits
+    return ImageColumns(
+        metrics=tuple(metrics),
+        numerators=numerators,
+        scale=scale,
+        groups=np.stack([counts[d] * (fold == f) for d in DIRECTIONS for f in range(folds)]),
+        group_means=group_means,
+        fold=fold,
+        seed_scores=tuple(np.stack([_seed_scores(own, ps, fold, totals) for ps in parts], axis=1) for own in hits),
     )
-    return ImageColumns(tuple(metrics), numerators, scale, groups, group_means, fold, seed_scores)
+
+
+def _image_hits(runs: MethodRuns, direction: str, k: int) -> NDArray[np.float64]:
+    """(S, N) hits at K of each seed, added up over the queries of each image."""
+    hits = runs.hits(direction, k)
+    if direction == "i2t":
+        return hits
+    size = len(runs.image_ids)
+    return np.stack([np.bincount(runs.caption_image, weights=row, minlength=size) for row in hits])
 
 
 def _seed_scores(
-    tables: Sequence[NDArray[np.float64]],
-    recalls: Sequence[tuple[str, int]],
-    fold: NDArray[np.int64],
-    totals: dict[str, NDArray[np.int64]],
+    hits: Mapping[Part, NDArray[np.float64]], parts: Sequence[Part], fold: NDArray[np.int64], totals: Counts
 ) -> NDArray[np.float64]:
-    """Points (S,) of each seed on the sum of some recalls, each averaged over folds."""
-    folds = len(totals["i2t"])
-    one_hot = np.eye(folds, dtype=np.int64)[fold]  # (N, folds)
-    return np.sum(
-        [(100.0 * (t @ one_hot) / totals[d]).mean(axis=1) for t, (d, _) in zip(tables, recalls, strict=True)], axis=0
-    )
+    """(S,) points of each seed on the sum of some recalls, each averaged over folds."""
+    one_hot = np.eye(len(totals["i2t"]), dtype=np.int64)[fold]  # (N, folds)
+    return np.sum([(100.0 * (hits[d, k] @ one_hot) / totals[d]).mean(axis=1) for d, k in parts], axis=0)
 
 
-def _refuse_empty(runs: MethodRuns, totals: dict[str, NDArray[np.int64]]) -> None:
-    for direction, queries in totals.items():
-        if (queries == 0).any():
-            raise InvalidRanks(
-                f"'{runs.name}': {int((queries == 0).sum())} of {len(queries)} folds have no {direction} query; "
-                "give every fold queries in both directions"
-            )
-
-
-def _whole_weights(totals: dict[str, NDArray[np.int64]]) -> tuple[dict[str, NDArray[np.int64]], float]:
+def _whole_weights(totals: Counts) -> tuple[Counts, float]:
     """Whole weights proportional to 1 / queries of each direction and fold, and the value of one unit.
 
-    Five captions an image give 5 for an image query and 1 for a caption query. Folds of unequal sizes can make the
+    With five captions per image an image query weighs 5 and a caption query 1. Folds of unequal sizes can make the
     common denominator astronomical; the weights are then rounded to `_EXACT_BITS` bits less those of the sums.
     """
     sizes = [int(n) for queries in totals.values() for n in queries]
@@ -226,8 +206,7 @@ def _free_bits(sizes: Sequence[int]) -> int:
     return _EXACT_BITS - math.ceil(math.log2(1000 * max(sizes) * len(sizes)))
 
 
-def _parts_of_a_hit(totals: dict[str, NDArray[np.int64]], weights: dict[str, NDArray[np.int64]]) -> int:
+def _parts_of_a_hit(totals: Counts, weights: Counts) -> int:
     sizes = [int(n) for queries in totals.values() for n in queries]
     largest = max(int(row.max()) for row in weights.values())
-    low, high = _PART_BITS
-    return 2 ** int(np.clip(_free_bits(sizes) - math.ceil(math.log2(largest + 1)), low, high))
+    return 2 ** int(np.clip(_free_bits(sizes) - math.ceil(math.log2(largest + 1)), *_PART_BITS))

@@ -1,4 +1,4 @@
-"""Is the image enough of a unit? The check for hubs: images that take places from many queries of one method.
+"""The check for hubs: images that take places from many queries of one method, so that the image is no unit any more.
 
 Where the scores of both methods are kept, their difference gets a second standard error that counts the gallery. By
 simulation the two agree unless the few errors of good methods come from hubs of their own (docs/calibration.md).
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.reports.document.text import counted
 from harness.reports.statistics.hits import ImageColumns, components, query_counts
 from harness.reports.statistics.intervals import t_p_value
 from harness.reports.statistics.joint import Hypotheses
@@ -19,7 +20,7 @@ from harness.reports.statistics.refusals import Notice
 from harness.reports.statistics.results import PairRow
 from harness.reports.statistics.rivals import DEPTHS, gallery_variance, mean_gains
 from harness.reports.statistics.runs import MethodRuns
-from harness.reports.statistics.verdicts import format_p
+from harness.reports.statistics.verdicts import p_phrase
 
 # By simulation the ratio is 1.03 +- 0.04 without hubs; at 1.15 a promised 5 % of false alarms has become about 9 %.
 HUB_LIMIT = 1.15
@@ -45,16 +46,16 @@ def gallery_counted(columns: ImageColumns, methods: Sequence[MethodRuns], row: P
         The ratio, at least 1, and the two-sided p; 1 and `row.p` where the runs do not say what stood ahead, or no
         rivals are known at a K of the metric.
     """
-    place = {run.name: m for m, run in enumerate(methods)}
-    first, second = place[row.a], place[row.b]
+    names = [run.name for run in methods]
+    first, second = names.index(row.a), names.index(row.b)
     parts = components(row.metric)
-    rivals = [methods[m].rivals for m in (first, second)]
-    if rivals[0] is None or rivals[1] is None or row.se == 0 or any(k not in DEPTHS for _, k in parts):
+    a, b = methods[first].rivals, methods[second].rivals
+    if a is None or b is None or row.se == 0 or any(k not in DEPTHS for _, k in parts):
         return Counted(1.0, row.p)
     queries = {d: int(counts.sum()) for d, counts in query_counts(methods[0]).items()}
-    gains = mean_gains(rivals[0], parts, queries) - mean_gains(rivals[1], parts, queries)
-    k = np.asarray([columns.metrics.index(row.metric)])
-    influence = Hypotheses(np.asarray([first]), np.asarray([second]), k).influence(columns)[0]
+    gains = mean_gains(a, parts, queries) - mean_gains(b, parts, queries)
+    k = columns.metrics.index(row.metric)
+    influence = Hypotheses(*(np.asarray([place]) for place in (first, second, k))).influence(columns)[0]
     variance = row.variance.total - row.variance.images + gallery_variance(influence, gains)
     ratio = max(1.0, math.sqrt(variance / row.variance.total))  # 1 to the last bit where nothing was added
     return Counted(ratio, t_p_value(row.difference, ratio * row.se, row.df))
@@ -74,11 +75,11 @@ def hub_notices(
         One notice `hubs`, or none.
     """
     found = [
-        f"{row.a} against {row.b}: {counted.ratio:.2f} times the standard error, p {format_p(counted.p)}"
+        f"{row.a} against {row.b}: {both.ratio:.2f} times the standard error, {p_phrase(both.p)}"
         for row in rows
         if row.metric == metric
-        for counted in [gallery_counted(columns, methods, row)]
-        if counted.ratio > HUB_LIMIT
+        for both in [gallery_counted(columns, methods, row)]
+        if both.ratio > HUB_LIMIT
     ]
     if not found:
         return []
@@ -87,6 +88,6 @@ def hub_notices(
         Notice(
             "hubs",
             f"Some images take so many places from other queries that intervals and p on {metric} are too sure for "
-            f"{len(found)} pairs. With the gallery counted: {shown}.",
+            f"{counted(len(found), 'pair')}. With the gallery counted: {shown}.",
         )
     ]

@@ -1,69 +1,43 @@
-"""Intervals with the image as the unit: analytic cluster-t, and the cluster bootstrap for what is not a mean.
+"""Analytic intervals with the image as the unit (cluster-t), and equivalence by two one-sided tests (TOST).
 
-By simulation (docs/calibration.md) the cluster-t interval covers 95 % down to 50 images, where BCa and percentile fall
-short; the bootstrap is for statistics without a formula.
+By simulation (docs/calibration.md) they cover 95 % down to 50 images, where BCa and percentile bootstrap fall short.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from harness.reports.statistics.checks import array, codes, level, number, resample_count, whole
-from harness.reports.statistics.errors import InvalidSetting, TooFewImages
+from harness.reports.statistics.checks import level, number
+from harness.reports.statistics.errors import MissingEquivalenceBound
 from harness.reports.statistics.hits import components, image_columns
-from harness.reports.statistics.method_claim import combine
 from harness.reports.statistics.runs import MethodRuns
+from harness.reports.statistics.variance import clustered_variance, combine
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A score with its interval.
+    """A score with its interval, in points."""
 
-    Attributes:
-        mean: points, averaged over seeds.
-        sd: standard deviation over seeds, None with one seed.
-        se: standard error in points.
-        df: degrees of freedom of its t quantile.
-        low, high: the interval, cut to the metric's range.
-        images, seeds: what it rests on.
-    """
-
-    mean: float
-    sd: float | None
+    mean: float  # over seeds
+    sd: float | None  # over seeds; None with one seed
     se: float
-    df: float
-    low: float
+    low: float  # the interval is cut to the metric's range
     high: float
-    images: int
-    seeds: int
 
 
-def clustered_variance(influence: NDArray[np.float64], fold: NDArray[np.int64]) -> float:
-    """Variance of a sum of centred image contributions, folds being strata.
+@dataclass(frozen=True)
+class Equivalence:
+    """Whether a difference lies inside ±delta, in points."""
 
-    Args:
-        influence: (N,) contributions in points that sum to zero in every fold, as `ImageColumns.influence` gives them.
-        fold: (N,) fold number of each image.
-
-    Returns:
-        Points squared; sd(d)^2 / N for one fold.
-
-    Raises:
-        TooFewImages: a fold with one image.
-        InvalidSetting: NaN, or folds that are not one whole number per contribution.
-    """
-    influence = array(influence, "contributions")
-    fold = codes(fold, "folds", length=len(influence))
-    sizes = np.bincount(fold)
-    if (sizes < 2).any():
-        raise TooFewImages(f"an interval needs 2 images in every fold, got {int(sizes.min())}; evaluate on more images")
-    squares = np.bincount(fold, weights=influence**2)
-    return float((squares * sizes / (sizes - 1)).sum())
+    delta: float  # the declared margin
+    p: float  # the larger of the two one-sided p-values
+    low: float  # the (1 - 2 alpha) interval: equivalent exactly if it lies inside ±delta
+    high: float
+    equivalent: bool  # p < alpha
 
 
 def t_interval(mean: float, se: float, df: float, alpha: float) -> tuple[float, float]:
@@ -71,6 +45,9 @@ def t_interval(mean: float, se: float, df: float, alpha: float) -> tuple[float, 
 
     Raises:
         InvalidSetting: NaN, a negative se, df not above 0, alpha outside 0 to 1.
+
+    >>> [round(end, 3) for end in t_interval(5.0, 1.0, 99, 0.05)]
+    [3.016, 6.984]
     """
     _check_estimate(mean, se, df)
     level(alpha)
@@ -83,6 +60,9 @@ def t_p_value(mean: float, se: float, df: float) -> float:
 
     Raises:
         InvalidSetting: NaN, a negative se, df not above 0.
+
+    >>> round(t_p_value(2.0, 1.0, 99), 4)
+    0.0482
     """
     _check_estimate(mean, se, df)
     if mean == 0.0:
@@ -96,6 +76,47 @@ def _check_estimate(mean: float, se: float, df: float) -> None:
     number(df, "degrees of freedom", above=0)
 
 
+def checked_bound(delta: Any, metric: str = "the metric") -> float:
+    """The margin as a number.
+
+    Raises:
+        MissingEquivalenceBound: none, or not a positive finite number of points.
+    """
+    if isinstance(delta, bool) or not isinstance(delta, int | float) or not math.isfinite(delta) or delta <= 0:
+        raise MissingEquivalenceBound(
+            f"equivalence on {metric} needs a margin in points, got {delta!r}; declare the largest difference that "
+            "would not matter, before looking at the results"
+        )
+    return float(delta)
+
+
+def tost(mean: float, se: float, df: float, delta: float | None, *, alpha: float = 0.05) -> Equivalence:
+    """Test that |true difference| < delta: the only way to say that a difference does not matter.
+
+    Args:
+        mean: the difference, in points.
+        se: its standard error.
+        df: degrees of freedom of its t distribution.
+        delta: the declared margin, in points.
+        alpha: level of each one-sided test.
+
+    Raises:
+        MissingEquivalenceBound: no usable delta.
+        InvalidSetting: a mean, SE, df or alpha out of range.
+
+    >>> tost(0.2, se=0.4, df=99, delta=1.5).equivalent
+    True
+    """
+    bound = checked_bound(delta)
+    level(alpha, below=0.5)
+    low, high = t_interval(mean, se, df, 2.0 * alpha)
+    if se > 0:
+        p = float(max(stats.t.sf((mean + bound) / se, df), stats.t.cdf((mean - bound) / se, df)))
+    else:
+        p = 0.0 if abs(mean) < bound else 1.0
+    return Equivalence(bound, p, low, high, p < alpha)
+
+
 def single_interval(runs: MethodRuns, metric: str, *, alpha: float = 0.05) -> Interval:
     """A method's score on one metric, with the uncertainty of new images and, given seeds, of new seeds.
 
@@ -105,7 +126,7 @@ def single_interval(runs: MethodRuns, metric: str, *, alpha: float = 0.05) -> In
         alpha: 0.05 for a 95 % interval.
 
     Returns:
-        Mean over seeds in points and interval: V = s²(images)/N + s²(seeds)/S, Satterthwaite degrees of freedom.
+        V = s²(images)/N + s²(seeds)/S, with Satterthwaite degrees of freedom.
 
     Raises:
         UnknownName: not a metric.
@@ -115,96 +136,10 @@ def single_interval(runs: MethodRuns, metric: str, *, alpha: float = 0.05) -> In
     columns = image_columns([runs], [metric])
     influence = columns.influence(columns.numerators[0, 0], columns.group_means[0, 0], 0)
     scores = columns.seed_scores[0][:, 0]
-    images, folds = len(columns.fold), int(columns.fold.max()) + 1
-    split = combine(clustered_variance(influence, columns.fold), images - folds, [scores] if len(scores) > 1 else [])
+    several = len(scores) > 1
+    df = len(columns.fold) - int(columns.fold.max()) - 1
+    split = combine(clustered_variance(influence, columns.fold), df, [scores] if several else [])
     mean = float(columns.scores[0, 0])
     low, high = t_interval(mean, split.se, split.df, alpha)
-    top = 100.0 * len(components(metric))
-    return Interval(
-        mean=mean,
-        sd=float(scores.std(ddof=1)) if len(scores) > 1 else None,
-        se=split.se,
-        df=split.df,
-        low=max(low, 0.0),
-        high=min(high, top),
-        images=images,
-        seeds=len(scores),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class BootstrapInterval:
-    """Percentile interval of a statistic (C values) over resampled images: estimate, SE, low and high, (C,) each."""
-
-    estimate: NDArray[np.float64]
-    se: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    distribution: NDArray[np.float64]
-
-
-def resampled_rows(size: int, generator: np.random.Generator, strata: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """Row numbers (N,) of one resample with replacement, within each stratum."""
-    if strata is None:
-        return generator.integers(0, size, size)
-    rows = np.empty(size, dtype=np.int64)
-    for stratum in np.unique(strata):
-        members = np.flatnonzero(strata == stratum)
-        rows[members] = members[generator.integers(0, len(members), len(members))]
-    return rows
-
-
-def cluster_bootstrap(
-    rows: ArrayLike,
-    statistic: Callable[[NDArray[np.float64]], ArrayLike],
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
-    alpha: float = 0.05,
-    strata: ArrayLike | None = None,
-    crossed: bool = False,
-) -> BootstrapInterval:
-    """Percentile bootstrap over images, for statistics that are not means (a median rank, a ratio, a rank order).
-
-    Args:
-        rows: (N, ...) one row an image, whatever the statistic needs of it.
-        statistic: from resampled rows to a number or (C,) numbers, all from the same resample.
-        resamples: number of resamples.
-        seed: of the resampling.
-        alpha: 0.05 for a 95 % interval.
-        strata: (N,) folds; images are resampled within theirs.
-        crossed: also resample axis 1 of rows (seeds), independently of the images.
-
-    Returns:
-        Estimates and intervals.
-
-    Raises:
-        TooFewImages: under 2 rows.
-        InvalidSetting: rows that are not finite numbers, strata that do not fit them, rows without a second axis to
-            cross, a statistic that is not finite, or a setting outside its range.
-    """
-    level(alpha)
-    resample_count(resamples)
-    whole(seed, "the seed of the resampling")
-    values = array(rows, "rows", axes=None)
-    if len(values) < 2:
-        raise TooFewImages(f"a bootstrap needs 2 images, got {len(values)}; evaluate on more images")
-    if crossed and values.ndim < 2:
-        raise InvalidSetting(f"a crossed bootstrap needs rows (N, S, ...), got shape {values.shape}")
-    groups = None if strata is None else np.unique(codes(strata, "strata", length=len(values)), return_inverse=True)[1]
-    generator = np.random.default_rng(seed)
-    draws = []
-    for _ in range(resamples):
-        sample = values[resampled_rows(len(values), generator, groups)]
-        if crossed:
-            sample = sample[:, generator.integers(0, sample.shape[1], sample.shape[1])]
-        draws.append(np.atleast_1d(np.asarray(statistic(sample), dtype=np.float64)))
-    distribution = array(np.stack(draws), "the statistic of resampled rows", axes=2)
-    low, high = np.quantile(distribution, [alpha / 2.0, 1.0 - alpha / 2.0], axis=0)
-    return BootstrapInterval(
-        estimate=np.atleast_1d(np.asarray(statistic(values), dtype=np.float64)),
-        se=distribution.std(axis=0, ddof=1),
-        low=low,
-        high=high,
-        distribution=distribution,
-    )
+    sd = float(scores.std(ddof=1)) if several else None
+    return Interval(mean, sd, split.se, max(low, 0.0), min(high, 100.0 * len(components(metric))))

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.reports.statistics.hits import ImageColumns
-from harness.reports.statistics.method_claim import SeedDraws
 from harness.reports.statistics.permutation import (
     BLOCK_BYTES,
     MaxT,
@@ -23,6 +22,7 @@ from harness.reports.statistics.permutation import (
     sign_sums,
     tail_probability,
 )
+from harness.reports.statistics.variance import SeedDraws
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Hypotheses:
     metric: NDArray[np.int64]
 
     def numerators(self, columns: ImageColumns) -> NDArray[np.int64]:
-        """(H, N) whole differences an image."""
+        """(H, N) whole differences per image."""
         return columns.numerators[self.first, self.metric] - columns.numerators[self.second, self.metric]
 
     def group_means(self, columns: ImageColumns) -> NDArray[np.float64]:
@@ -43,27 +43,17 @@ class Hypotheses:
 
     def influence(self, columns: ImageColumns) -> NDArray[np.float64]:
         """(H, N) centred contributions in points."""
-        numerators, means = self.numerators(columns), self.group_means(columns)
-        return np.stack(
-            [columns.influence(*args) for args in zip(numerators, means, self.metric.tolist(), strict=True)]
-        )
+        parts = zip(self.numerators(columns), self.group_means(columns), self.metric.tolist(), strict=True)
+        return np.stack([columns.influence(*part) for part in parts])
 
 
 @dataclass(frozen=True, eq=False)
 class JointResult:
-    """What the resampling says of H hypotheses in families.
+    """What the resampling says of H hypotheses in families."""
 
-    Attributes:
-        p_flip: (H,) sign-flip p-values.
-        p_maxt: (H,) step-down maxT p-values, each within its family.
-        critical: one simultaneous critical value a family, in standard errors.
-        resamples: rows of signs.
-    """
-
-    p_flip: NDArray[np.float64]
-    p_maxt: NDArray[np.float64]
-    critical: tuple[float, ...]
-    resamples: int
+    p_flip: NDArray[np.float64]  # (H,) sign flip
+    p_maxt: NDArray[np.float64]  # (H,) step-down, each within its family
+    critical: tuple[float, ...]  # one simultaneous critical value per family, in standard errors
 
 
 def resample(
@@ -79,6 +69,9 @@ def resample(
 ) -> JointResult:
     """Flip all images' signs together and compare every hypothesis and family with what chance gives.
 
+    For checkpoints maxT is a permutation test, studentised by sqrt(sum d²). For methods it compares with centred flips
+    plus drawn seed effects, each draw studentised by its own variance.
+
     Args:
         columns: the numerators of all methods and metrics.
         hypotheses: the differences to test.
@@ -88,10 +81,6 @@ def resample(
         resamples: rows of signs.
         seed: of the signs.
         draws: seed effects, for a claim about methods; None for checkpoints.
-
-    Returns:
-        p-values and critical values. For checkpoints maxT is a permutation test, studentised by sqrt(sum d²); for
-        methods it compares with centred flips plus drawn seed effects, each draw studentised by its own variance.
     """
     differences = hypotheses.numerators(columns).T  # (N, H)
     observed = np.abs(differences.sum(axis=0)).astype(np.float64)
@@ -115,7 +104,7 @@ def resample(
     for family, steps in zip(families, stepwise, strict=True):
         p_maxt[family] = steps.p_values(rows, exact)[0]
     critical = tuple(critical_value(np.concatenate(largest), alpha) for largest in maxima)
-    return JointResult(tail_probability(counts, rows, exact), p_maxt, critical, rows)
+    return JointResult(tail_probability(counts, rows, exact), p_maxt, critical)
 
 
 def _pair_sums(
@@ -126,7 +115,7 @@ def _pair_sums(
     flat = columns.numerators.reshape(methods * metrics, size)
     first = hypotheses.first * metrics + hypotheses.metric
     second = hypotheses.second * metrics + hypotheses.metric
-    # A block holds a row of signs an image and about eight temporary rows a hypothesis.
+    # A block holds a row of signs per image and about eight temporary rows per hypothesis.
     rows = max(1, BLOCK_BYTES // (8 * max(size, 8 * len(first))))
     means, scale = hypotheses.group_means(columns), columns.scale[hypotheses.metric]
     for block in sign_sums(np.concatenate([flat, columns.groups]).T, resamples, seed, rows):

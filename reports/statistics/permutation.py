@@ -1,8 +1,8 @@
 """Sign-flip permutation of image differences by matrix products: one sign matrix for all pairs and metrics.
 
 A flip swaps two methods' answers on one image. Sums of whole numbers under 2^24 are exact in float32, so the product
-gives the same bits on any number of threads and a pair's sum is the difference of its two methods' sums: the product
-has one column a method and metric, not one a pair and metric.
+gives the same bits on any number of threads, and a pair's sum is the difference of its two methods' sums: the product
+has one column per method and metric, not one per pair and metric.
 
 Source: Smucker et al. 2007; Phipson & Smyth 2010 for (b + 1) / (R + 1); Westfall & Young 1993 for maxT.
 """
@@ -27,27 +27,17 @@ _SLACK = 1.0 - 1e-10  # two studentised statistics that are equal on paper may d
 
 @dataclass(frozen=True, eq=False)
 class FlipTest:
-    """Two-sided sign-flip p-values of C columns.
-
-    Attributes:
-        p: (C,) of each column alone.
-        p_single_step: (C,) adjusted by single-step maxT over the columns.
-        p_step_down: (C,) adjusted by step-down maxT; never above single-step.
-        resamples: sign rows that were drawn, or all 2^N.
-        exact: whether all were enumerated.
-    """
+    """Two-sided sign-flip p-values (C,): of each column alone, and adjusted over the columns by maxT."""
 
     p: NDArray[np.float64]
     p_single_step: NDArray[np.float64]
     p_step_down: NDArray[np.float64]
-    resamples: int
-    exact: bool
 
 
 def flip_count(images: int, resamples: int) -> tuple[int, bool]:
     """Rows of signs that `sign_sums` yields, and whether they are an exact enumeration.
 
-    With up to 16 images all sign vectors are enumerated up to a global sign, which a two-sided test cannot see.
+    Up to 16 images all sign vectors are enumerated up to a global sign, which a two-sided test cannot see.
     """
     return (2 ** (images - 1), True) if images <= EXACT_UP_TO else (resamples, False)
 
@@ -61,7 +51,7 @@ def sign_sums(
         columns: (N, C) whole numbers, sums of their absolutes below 2^51.
         resamples: rows R to draw when N > 16.
         seed: of the sign matrix; the same signs come for any block size.
-        block_rows: rows at a time; chosen for about 64 MiB of signs if None.
+        block_rows: rows at a time; about 64 MiB of signs if None.
 
     Yields:
         (rows, C) float64, exact.
@@ -131,26 +121,26 @@ def root_sum_squares(columns: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def flip_test(differences: ArrayLike, *, resamples: int = 10_000, seed: int = 0) -> FlipTest:
-    """Sign-flip test of plain columns of paired differences, one row an image.
+    """Sign-flip test of plain columns of paired differences, one row per image.
 
     Args:
         differences: (N,) or (N, C) whole numbers.
         resamples: rows of signs when N > 16; up to there all are enumerated.
         seed: of the signs.
 
-    Returns:
-        The p-values.
-
     Raises:
-        InvalidSetting: differences that are not whole finite numbers or whose sums are not exact; a number of resamples
-            outside 1 to a million; a seed that is no whole number.
+        InvalidSetting: differences that are not whole finite numbers or whose sums are not exact, or a setting out of
+            range.
+
+    >>> flip_test([5, 4, 3, 2, 1, -1]).p.tolist()
+    [0.09375]
     """
     resample_count(resamples)
     whole(seed, "the seed of the resampling")
-    columns = array(differences, "differences, whole finite numbers (N,) or (N, C),", axes=None)
+    columns = array(differences, "differences, whole finite numbers (N,) or (N, C),", dimensions=(1, 2))
     columns = columns[:, None] if columns.ndim == 1 else columns
-    if columns.ndim != 2 or not np.array_equal(columns, np.rint(columns)):
-        raise InvalidSetting(f"differences must be whole finite numbers (N, C), got shape {columns.shape}; scale them")
+    if not np.array_equal(columns, np.rint(columns)):
+        raise InvalidSetting("differences must be whole finite numbers, got fractions; scale them")
     if (np.abs(columns).sum(axis=0) >= LARGEST_SUM).any():
         raise InvalidSetting("differences must sum to less than 2^51 in absolute value; use a coarser unit")
     observed = np.abs(columns.sum(axis=0))
@@ -163,13 +153,7 @@ def flip_test(differences: ArrayLike, *, resamples: int = 10_000, seed: int = 0)
         family.update(absolute / root)
     rows, exact = flip_count(len(columns), resamples)
     step_down, single_step = family.p_values(rows, exact)
-    return FlipTest(
-        p=tail_probability(counts, rows, exact),
-        p_single_step=single_step,
-        p_step_down=step_down,
-        resamples=2 * rows if exact else rows,
-        exact=exact,
-    )
+    return FlipTest(tail_probability(counts, rows, exact), single_step, step_down)
 
 
 def critical_value(maxima: NDArray[np.float64], alpha: float) -> float:
@@ -178,6 +162,9 @@ def critical_value(maxima: NDArray[np.float64], alpha: float) -> float:
     Raises:
         TooFewResamples: R + 1 is below 1 / alpha.
         InvalidSetting: NaN among the maxima, or alpha outside 0 to 1.
+
+    >>> critical_value(np.arange(1.0, 20.0), alpha=0.05)
+    19.0
     """
     level(alpha)
     if not len(maxima) or np.isnan(maxima).any():  # infinite where a resample varies by nothing

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.reports.statistics.errors import (
     AggregateOnlyResults,
@@ -45,11 +44,7 @@ def default_claim(methods: Sequence[MethodRuns]) -> Claim:
 
 
 def refuse_aggregate_only(names: Sequence[str]) -> None:
-    """Refuse methods that exist only as published averages.
-
-    Raises:
-        AggregateOnlyResults: any name given.
-    """
+    """Raise `AggregateOnlyResults` if any method exists only as published averages."""
     if names:
         raise AggregateOnlyResults(
             f"only published averages for {listing(names)}: a test needs every query's rank, which papers do not "
@@ -58,15 +53,7 @@ def refuse_aggregate_only(names: Sequence[str]) -> None:
 
 
 def aligned(methods: Sequence[MethodRuns]) -> list[MethodRuns]:
-    """Check that methods answered the same queries on the same gallery, and put them in one canonical order.
-
-    The order is that of the sorted ids, so that results do not depend on the order of a file's rows.
-
-    Args:
-        methods: at least two.
-
-    Returns:
-        The same runs, rows reordered.
+    """The same runs with rows in the order of the sorted ids, if they answered the same queries on the same gallery.
 
     Raises:
         InvalidSetting, DuplicateQueries, DifferentQueries, MissingQueries, DifferentGalleries, DifferentCaptionMaps.
@@ -79,8 +66,8 @@ def aligned(methods: Sequence[MethodRuns]) -> list[MethodRuns]:
         raise DuplicateQueries(f"methods named twice: {listing(repeated)}; give each a name of its own")
     first, *others = methods
     for other in others:
-        _same_ids(first, other, "image", first.image_ids, other.image_ids)
-        _same_ids(first, other, "caption", first.caption_ids, other.caption_ids)
+        _same_ids(first, other, "image")
+        _same_ids(first, other, "caption")
         if other.gallery != first.gallery:
             raise DifferentGalleries(
                 f"'{first.name}' searched the gallery '{first.gallery}' and '{other.name}' '{other.gallery}'; "
@@ -92,7 +79,8 @@ def aligned(methods: Sequence[MethodRuns]) -> list[MethodRuns]:
     return ordered
 
 
-def _same_ids(a: MethodRuns, b: MethodRuns, kind: str, ids_a: NDArray[Any], ids_b: NDArray[Any]) -> None:
+def _same_ids(a: MethodRuns, b: MethodRuns, kind: str) -> None:
+    ids_a, ids_b = getattr(a, f"{kind}_ids"), getattr(b, f"{kind}_ids")
     if np.array_equal(ids_a, ids_b):
         return
     only_a, only_b = np.setdiff1d(ids_a, ids_b), np.setdiff1d(ids_b, ids_a)
@@ -144,21 +132,8 @@ def _same_maps(a: MethodRuns, b: MethodRuns) -> None:
             )
 
 
-def check_images(methods: Sequence[MethodRuns]) -> None:
-    """Refuse fewer than 30 images.
-
-    Raises:
-        TooFewImages: with the count.
-    """
-    refuse_few_images(len(methods[0].image_ids))
-
-
 def refuse_few_images(size: int) -> None:
-    """Refuse so many images if they are fewer than 30.
-
-    Raises:
-        TooFewImages: with the count.
-    """
+    """Raise `TooFewImages` if this number of images is below 30."""
     if size < MINIMUM_IMAGES:
         raise TooFewImages(
             f"{size} images are too few for a test, at least {MINIMUM_IMAGES} are needed; evaluate on a larger split"
@@ -168,11 +143,7 @@ def refuse_few_images(size: int) -> None:
 def check_seeds(
     methods: Sequence[MethodRuns], claim: Claim, *, allow_unequal_seeds: bool, paired_seeds: bool = False
 ) -> None:
-    """Refuse runs whose seeds cannot carry the claim.
-
-    Raises:
-        BestSeedRuns, TooFewSeeds, UnequalSeeds, InvalidSetting.
-    """
+    """Raise `BestSeedRuns`, `TooFewSeeds`, `UnequalSeeds` or `InvalidSetting` if the seeds cannot carry the claim."""
     picked = [m.name for m in methods if m.seed_selection == "best"]
     if picked:
         raise BestSeedRuns(
@@ -196,32 +167,16 @@ def check_seeds(
 
 
 def warnings_for(methods: Sequence[MethodRuns]) -> list[Notice]:
-    """What a reader must know about the runs themselves.
-
-    Returns:
-        Notices `few_images`, `chosen_on_test` and `unequal_captions`, those that apply.
-    """
-    notices = []
-    first = methods[0]
-    size = len(first.image_ids)
-    if size < COMFORTABLE_IMAGES:
-        notices.append(
-            Notice("few_images", f"Only {size} images: intervals are wide and their coverage approximate below 200.")
-        )
+    """What a reader must know about the runs themselves: `few_images`, `chosen_on_test`, `unequal_captions`."""
+    size = len(methods[0].image_ids)
     on_test = [m.name for m in methods if m.checkpoint_chosen_on == "test"]
-    if on_test:
-        notices.append(
-            Notice(
-                "chosen_on_test",
-                f"The checkpoints of {listing(on_test)} were chosen on test data: scores are biased up.",
-            )
-        )
-    counts = np.unique(np.bincount(first.caption_image, minlength=size))
-    if len(counts) > 1:
-        notices.append(
-            Notice(
-                "unequal_captions",
-                f"Images have {counts.min()} to {counts.max()} captions: the ratio estimator is used for t2i and rSum.",
-            )
-        )
-    return notices
+    counts = np.unique(np.bincount(methods[0].caption_image, minlength=size))
+    found = {
+        "few_images": size < COMFORTABLE_IMAGES
+        and f"Only {size} images: intervals are wide and their coverage approximate below {COMFORTABLE_IMAGES}.",
+        "chosen_on_test": on_test
+        and f"The checkpoints of {listing(on_test)} were chosen on test data: scores are biased up.",
+        "unequal_captions": len(counts) > 1
+        and f"Images have {counts[0]} to {counts[-1]} captions: the ratio estimator is used for t2i and rSum.",
+    }
+    return [Notice(code, message) for code, message in found.items() if message]

@@ -10,23 +10,18 @@ from numpy.typing import NDArray
 
 from harness.errors import UnknownName
 from harness.reports.statistics.corrections import Correction
-from harness.reports.statistics.equivalence import Equivalence
 from harness.reports.statistics.hits import primary_metric
-from harness.reports.statistics.method_claim import VarianceSplit
+from harness.reports.statistics.intervals import Equivalence
 from harness.reports.statistics.queries import QueryDiagnostics
 from harness.reports.statistics.refusals import Claim, Notice
+from harness.reports.statistics.variance import VarianceSplit
+
+Outcome = Literal["same answers", "A better", "B better", "equivalent", "inconclusive"]
 
 
 @dataclass(frozen=True)
 class Family:
-    """Tests that are corrected together.
-
-    Attributes:
-        name: `primary`, `secondary` or `exploratory`.
-        metrics: the metrics whose pairs are in it.
-        correction: holm, maxt or bh.
-        m: number of tests.
-    """
+    """Tests that are corrected together: m tests, all pairs on these metrics."""
 
     name: Literal["primary", "secondary", "exploratory"]
     metrics: tuple[str, ...]
@@ -36,78 +31,67 @@ class Family:
 
 @dataclass(frozen=True)
 class PairRow:
-    """One difference, method a minus method b on one metric. Points are percent for recalls and 0 to 600 for rSum.
-
-    Attributes:
-        a, b, metric: what is compared.
-        family: its family, with the correction and m.
-        difference, se, df, low, high: points; the interval is mean ± t(df) se.
-        simultaneous_low, simultaneous_high: intervals that hold for all of the family together (maxT).
-        p: raw, sign flip for checkpoints and Satterthwaite t for methods.
-        p_adjusted: after the family's correction.
-        p_cluster_t: cross-check, from images alone.
-        significant: p_adjusted <= alpha.
-        wins, ties, losses: images on which a scores more, as much, less than b.
-        diagnostics: ICC, design effect, disagreement of queries.
-        detectable, detectable_corrected: points found with 80 % power at alpha and at alpha / m.
-        target, images_needed: a difference worth finding, and the images to find it at alpha / m.
-        variance: images against seeds.
-        equivalence: TOST, if a margin was declared for the metric.
-    """
+    """One difference, method a minus method b on one metric. Points are percent for recalls and 0 to 600 for rSum."""
 
     a: str
     b: str
     metric: str
     family: Family
-    difference: float
-    se: float
-    df: float
+    difference: float  # points, as all to `simultaneous_high`; the interval is difference ± t(df) se
     low: float
     high: float
-    simultaneous_low: float
+    simultaneous_low: float  # holds for all of the family together (maxT)
     simultaneous_high: float
-    p: float
-    p_adjusted: float
-    p_cluster_t: float
-    significant: bool
-    wins: int
+    p: float  # raw: sign flip for checkpoints, Satterthwaite t for methods
+    p_adjusted: float  # after the family's correction
+    p_cluster_t: float  # cross-check, from images alone
+    significant: bool  # p_adjusted <= alpha
+    wins: int  # images on which a scores more, as much, less than b
     ties: int
     losses: int
     diagnostics: QueryDiagnostics
-    detectable: float
-    detectable_corrected: float
-    target: float
-    images_needed: float
+    detectable: float  # points found with 80 % power at alpha
+    detectable_corrected: float  # at alpha / m
+    target: float  # a difference worth finding, in points
+    images_needed: float  # to find it at alpha / m
     variance: VarianceSplit
-    equivalence: Equivalence | None
+    equivalence: Equivalence | None  # if a margin was declared for the metric
+
+    @property
+    def se(self) -> float:
+        """Standard error of the difference, in points."""
+        return self.variance.se
+
+    @property
+    def df(self) -> float:
+        """Degrees of freedom of the interval."""
+        return self.variance.df
+
+    @property
+    def outcome(self) -> Outcome:
+        """What was found, in two words."""
+        if self.diagnostics.disagreement == 0.0:
+            return "same answers"
+        if self.significant and self.difference != 0.0:
+            return "A better" if self.difference > 0 else "B better"
+        return "equivalent" if self.equivalence is not None and self.equivalence.equivalent else "inconclusive"
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """All differences of one call, with what was declared and what to be warned of.
-
-    Attributes:
-        methods, metrics: names in the order given.
-        scores: (M, K) points, averaged over seeds.
-        seeds: number of seeds of each method.
-        claim, alpha, resamples, seed: the settings; resamples after raising.
-        images, captions: queries' counts.
-        rows: pair by pair within metric by metric.
-        families: as declared.
-        notices: warnings.
-    """
+    """All differences of one call, with what was declared and what to be warned of."""
 
     methods: tuple[str, ...]
     metrics: tuple[str, ...]
-    scores: NDArray[np.float64]
-    seeds: tuple[int, ...]
+    scores: NDArray[np.float64]  # (M, K) points, averaged over seeds
+    seeds: tuple[int, ...]  # number of seeds of each method
     claim: Claim
     alpha: float
-    resamples: int
+    resamples: int  # after raising
     seed: int
     images: int
     captions: int
-    rows: tuple[PairRow, ...]
+    rows: tuple[PairRow, ...]  # pair by pair within metric by metric
     families: tuple[Family, ...]
     notices: tuple[Notice, ...]
 

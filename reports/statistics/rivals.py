@@ -25,19 +25,15 @@ from harness.reports.statistics.checks import array, codes
 from harness.reports.statistics.errors import InvalidSetting
 
 DEPTHS = (1, 5, 10)
-Key = tuple[str, int]
 
 
 @dataclass(frozen=True, eq=False)
 class Rivals:
-    """Gains of one seed's queries from the absence of single images.
+    """Gains of one seed's queries from the absence of single images."""
 
-    Attributes:
-        gains: for each direction and K a sparse (N, N) matrix; row i, column j holds how many queries of image i would
-            become hits at K without image j. The diagonal is 0.
-    """
-
-    gains: Mapping[Key, sparse.csr_array]
+    #: Per direction and K a sparse (N, N) matrix: how many queries of image i (row) would become hits at K without
+    #: image j (column). The diagonal is 0.
+    gains: Mapping[tuple[str, int], sparse.csr_array]
 
     def reordered(self, order: NDArray[np.int64]) -> Rivals:
         """The same with images in another order, (N,) rows of the present one."""
@@ -47,33 +43,35 @@ class Rivals:
 def gallery_ranks(
     similarity: NDArray[np.floating], caption_image: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """0-based ranks of the best positives in one matrix, tied negatives first.
+    """0-based ranks of the best positives in one matrix, tied negatives first: i2t (N,) and t2i (T,).
 
     Args:
         similarity: (N, T), higher is better.
         caption_image: (T,) the image of each caption.
 
-    Returns:
-        i2t (N,) and t2i (T,).
+    >>> gallery_ranks(np.array([[0.9, 0.1], [0.8, 0.7]]), np.array([0, 1]))
+    (array([0, 1]), array([0, 0]))
     """
     size, total = similarity.shape
     positive = similarity[caption_image, np.arange(total)]
-    best = np.full(size, -np.inf)
-    np.maximum.at(best, caption_image, positive)
+    best = _best_positive(positive, caption_image, size)
     # The positives that tie with the best, itself included, are no negatives.
     tied = np.bincount(caption_image, weights=positive >= best[caption_image], minlength=size).astype(np.int64)
     return (similarity >= best[:, None]).sum(axis=1) - tied, (similarity >= positive).sum(axis=0) - 1
 
 
+def _best_positive(positive: NDArray[np.floating], owner: NDArray[np.int64], size: int) -> NDArray[np.float64]:
+    best = np.full(size, -np.inf)
+    np.maximum.at(best, owner, positive)
+    return best
+
+
 def find_rivals(similarity: NDArray[np.floating], caption_image: NDArray[np.int64]) -> Rivals:
-    """Which images keep which queries from being hits, one image at a time.
+    """Which images keep which queries from being hits at K = 1, 5 and 10, one image at a time.
 
     Args:
         similarity: (N, T), higher is better; tied negatives stand ahead.
         caption_image: (T,) the image of each caption.
-
-    Returns:
-        The gains at K = 1, 5 and 10.
 
     Raises:
         InvalidSetting: scores or owners of another shape, or an image without captions.
@@ -88,55 +86,45 @@ def find_rivals(similarity: NDArray[np.floating], caption_image: NDArray[np.int6
     size, total = scores.shape
     positive = scores[owner, np.arange(total)]
     ranks = (scores >= positive).sum(axis=0) - 1
-    gains: dict[Key, sparse.csr_array] = {}
+    gains = {}
     for k in DEPTHS:
-        close = np.flatnonzero(ranks == k)
+        close = np.flatnonzero(ranks == k)  # the removal of any one image that stands ahead makes these hits
         ahead, column = np.nonzero(scores[:, close] >= positive[close])
         query = owner[close[column]]
         other = ahead != query
-        gains["t2i", k] = _matrix(query[other], ahead[other], size)
-    return Rivals(gains | _image_gains(scores, owner, positive))
-
-
-def _image_gains(
-    scores: NDArray[np.floating], owner: NDArray[np.int64], positive: NDArray[np.floating]
-) -> dict[Key, sparse.csr_array]:
-    """An image leaves with all its captions, so that a query may rise by several places at once."""
-    size = len(scores)
-    best = np.full(size, -np.inf)
-    np.maximum.at(best, owner, positive)
+        gains["t2i", k] = _matrix([query[other]], [ahead[other]], size)
     most = int(np.bincount(owner).max())
-    found: dict[int, tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]] = {k: ([], []) for k in DEPTHS}
-    for image in range(size):
-        ahead = np.bincount(owner[scores[image] >= best[image]], minlength=size)
+    rows: dict[int, list[NDArray[np.int64]]] = {k: [] for k in DEPTHS}
+    columns: dict[int, list[NDArray[np.int64]]] = {k: [] for k in DEPTHS}
+    for image, best in enumerate(_best_positive(positive, owner, size)):
+        # An image leaves with all its captions, so that a query may rise by several places at once.
+        ahead = np.bincount(owner[scores[image] >= best], minlength=size)
         ahead[image] = 0
         rank = int(ahead.sum())
         for k in DEPTHS:
             if k <= rank < k + most:
                 rivals = np.flatnonzero(rank - ahead < k)
-                found[k][0].append(np.full(len(rivals), image))
-                found[k][1].append(rivals)
-    none = [np.zeros(0, dtype=np.int64)]
-    return {
-        ("i2t", k): _matrix(np.concatenate(none + rows), np.concatenate(none + columns), size)
-        for k, (rows, columns) in found.items()
-    }
+                rows[k].append(np.full(len(rivals), image))
+                columns[k].append(rivals)
+    return Rivals(gains | {("i2t", k): _matrix(rows[k], columns[k], size) for k in DEPTHS})
 
 
-def _matrix(rows: NDArray[np.int64], columns: NDArray[np.int64], size: int) -> sparse.csr_array:
-    return sparse.coo_array((np.ones(len(rows)), (rows, columns)), shape=(size, size)).tocsr()
+def _matrix(rows: list[NDArray[np.int64]], columns: list[NDArray[np.int64]], size: int) -> sparse.csr_array:
+    """Ones at these places; repeated places add up."""
+    none = np.zeros(0, dtype=np.int64)
+    places = np.concatenate([none, *rows]), np.concatenate([none, *columns])
+    return sparse.coo_array((np.ones(len(places[0])), places), shape=(size, size)).tocsr()
 
 
-def mean_gains(seeds: Sequence[Rivals], parts: Sequence[Key], queries: Mapping[str, int]) -> sparse.csr_array:
-    """Gains of a method on a metric, in points, averaged over its seeds.
+def mean_gains(
+    seeds: Sequence[Rivals], parts: Sequence[tuple[str, int]], queries: Mapping[str, int]
+) -> sparse.csr_array:
+    """Gains (N, N) of a method on a metric, in points, averaged over its seeds.
 
     Args:
-        seeds: one a seed.
+        seeds: one per seed.
         parts: the recalls that the metric sums.
         queries: number of queries of each direction.
-
-    Returns:
-        (N, N) sparse.
     """
     return sum(100.0 / (queries[d] * len(seeds)) * rivals.gains[d, k] for rivals in seeds for d, k in parts)
 

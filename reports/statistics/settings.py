@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from harness.errors import UnknownName
 from harness.reports.statistics.checks import level, number, resample_count, whole
-from harness.reports.statistics.corrections import CORRECTIONS, Correction
-from harness.reports.statistics.equivalence import checked_bound
+from harness.reports.statistics.corrections import Correction, checked_correction
 from harness.reports.statistics.errors import InvalidSetting
-from harness.reports.statistics.hits import components
+from harness.reports.statistics.hits import components, primary_metric
+from harness.reports.statistics.intervals import checked_bound
 from harness.reports.statistics.joint import Hypotheses
 from harness.reports.statistics.refusals import Claim
 from harness.reports.statistics.results import Family
@@ -28,7 +28,6 @@ class Settings:
     """The declared part of a comparison; see `compare` for the meaning of each field."""
 
     claim: Claim
-    correction: Correction
     alpha: float
     seed: int
     margins: Mapping[str, float]
@@ -50,8 +49,7 @@ def check_choices(claim: str, correction: str, alpha: float, resamples: int, see
     """Refuse a setting outside its range."""
     if claim not in get_args(Claim):
         raise InvalidSetting(f"claim must be checkpoint or method, got '{claim}'")
-    if correction not in CORRECTIONS:
-        raise InvalidSetting(f"correction must be one of {', '.join(CORRECTIONS)}, got '{correction}'")
+    checked_correction(correction)
     level(alpha, below=0.5)
     resample_count(resamples)
     whole(seed, "the seed of the resampling")
@@ -63,12 +61,12 @@ def pair_hypotheses(names: Sequence[str], pairs: Pairs, metrics: int) -> Hypothe
     if isinstance(pairs, str) and pairs == "all":
         chosen = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
     elif isinstance(pairs, str):
-        reference = _place(place, pairs)
-        chosen = [(i, reference) for i in range(len(names)) if i != reference]
+        reference = _known("method", pairs, place)
+        chosen = [(i, place[reference]) for i in range(len(names)) if i != place[reference]]
     else:
         if any(isinstance(pair, str) or len(pair) != 2 for pair in pairs):
             raise InvalidSetting(f"pairs must be 'all', a reference's name or pairs of names, got {list(pairs)!r:.80}")
-        chosen = [(_place(place, a), _place(place, b)) for a, b in pairs]
+        chosen = [(place[_known("method", a, place)], place[_known("method", b, place)]) for a, b in pairs]
     unordered = {frozenset(pair) for pair in chosen}
     if not chosen or len(unordered) < len(chosen) or any(len(pair) < 2 for pair in unordered):
         raise InvalidSetting("pairs must name at least one pair, each of two different methods and each pair once")
@@ -78,17 +76,11 @@ def pair_hypotheses(names: Sequence[str], pairs: Pairs, metrics: int) -> Hypothe
     )
 
 
-def _place(place: Mapping[str, int], name: str) -> int:
-    if name not in place:
-        raise UnknownName("method", name, place)
-    return place[name]
-
-
 def declared_families(metrics: tuple[str, ...], correction: Correction, pairs: int) -> tuple[Family, ...]:
     """Primary and secondary family, or one exploratory family for Benjamini-Hochberg."""
     if correction == "bh":
         return (Family("exploratory", metrics, "bh", pairs * len(metrics)),)
-    primary = "rsum" if "rsum" in metrics else metrics[0]
+    primary = primary_metric(metrics)
     rest = tuple(name for name in metrics if name != primary)
     secondary = (Family("secondary", rest, "maxt", pairs * len(rest)),) if rest else ()
     return (Family("primary", (primary,), correction, pairs), *secondary)
@@ -100,18 +92,19 @@ def checked_margins(
     """Equivalence margins by metric; a bare number is the primary metric's."""
     if equivalence is None:
         return {}
-    given = dict(equivalence) if isinstance(equivalence, Mapping) else {primary: equivalence}
-    for name in given:
-        if name not in metrics:
-            raise UnknownName("metric", name, metrics)
-    return {name: checked_bound(delta, name) for name, delta in given.items()}
+    given = equivalence if isinstance(equivalence, Mapping) else {primary: equivalence}
+    return {_known("metric", name, metrics): checked_bound(delta, name) for name, delta in given.items()}
 
 
 def checked_targets(targets: Mapping[str, float] | None, metrics: Sequence[str]) -> dict[str, float]:
     """Differences worth finding by metric, the declared ones over the defaults."""
     merged = {name: DEFAULT_RSUM_TARGET if name == "rsum" else DEFAULT_RECALL_TARGET for name in metrics}
     for name, points in (targets or {}).items():
-        if name not in merged:
-            raise UnknownName("metric", name, metrics)
-        merged[name] = number(points, f"the target of {name} in points", above=0)
+        merged[_known("metric", name, metrics)] = number(points, f"the target of {name} in points", above=0)
     return merged
+
+
+def _known(kind: str, name: str, names: Collection[str]) -> str:
+    if name not in names:
+        raise UnknownName(kind, name, names)
+    return name

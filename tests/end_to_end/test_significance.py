@@ -199,7 +199,7 @@ def test_a_gallery_that_cannot_be_tested_does_not_take_the_others_along(signific
         ({"seeds": 1}, ["--protocol", "coco_1k"], "unknown protocol 'coco_1k'; valid: full"),
         ({"seeds": 1}, ["--equivalence", "-3"], "needs a margin in points, got -3.0"),
         ({"seeds": 1}, ["--equivalence", "much"], "must be a number of points or METRIC=POINTS, got 'much'"),
-        ({"seeds": 1}, ["--alpha", "2"], "alpha must lie between 0 and 0.5"),
+        ({"seeds": 1}, ["--alpha", "2"], "alpha must be a number above 0 and below 0.5"),
         ({"methods": 1}, [], "a comparison needs 2 methods, there is only 'method 0'"),
     ],
 )
@@ -212,9 +212,9 @@ def test_refusals(significance, store, settings, arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--alpha", "0"), "alpha must lie between 0 and 0.5, got 0.0"),
-        (("--alpha", "1"), "alpha must lie between 0 and 0.5, got 1.0"),
-        (("--alpha", "nan"), "alpha must lie between 0 and 0.5, got nan"),
+        (("--alpha", "0"), "alpha must be a number above 0 and below 0.5, got 0.0"),
+        (("--alpha", "1"), "alpha must be a number above 0 and below 0.5, got 1.0"),
+        (("--alpha", "nan"), "alpha must be a number above 0 and below 0.5, got nan"),
         (("--resamples", "0"), "resamples must be a whole number from 1 to 1,000,000, got 0"),
         (("--resamples", "1000000000000"), "resamples must be a whole number from 1 to 1,000,000, got 1000000000000"),
         (("--resamples", "1e12"), "'1e12' is not a valid integer"),

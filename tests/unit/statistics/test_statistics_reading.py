@@ -1,4 +1,4 @@
-"""What a reader is told: ranks and tiers, verdict sentences; and the bootstrap for what has no formula."""
+"""What a reader is told: ranks and tiers, and verdict sentences."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from harness.reports.statistics.comparison import compare
-from harness.reports.statistics.equivalence import Equivalence
-from harness.reports.statistics.intervals import cluster_bootstrap
-from harness.reports.statistics.method_claim import combine
+from harness.reports.statistics.intervals import Equivalence
 from harness.reports.statistics.queries import QueryDiagnostics
-from harness.reports.statistics.ranking import best_frequency, rank_intervals, tiers
+from harness.reports.statistics.ranking import rank_intervals, tiers
 from harness.reports.statistics.results import Family
-from harness.reports.statistics.verdicts import format_p, tier_sentences, verdict, verdicts
+from harness.reports.statistics.variance import combine
+from harness.reports.statistics.verdicts import p_phrase, tier_sentences, verdict, verdicts
 
 
 def test_rank_intervals_and_tiers_by_hand():
@@ -47,15 +45,6 @@ def test_tiers_separate_a_worse_method_and_not_equal_ones(world, correction):
     assert ranking[-1].name == "method 0"
     assert (ranking[-1].rank_low, ranking[-1].rank_high) == (4, 4)
     assert all((m.rank_low, m.rank_high) == (1, 3) for m in ranking[:3])
-
-
-def test_best_frequency():
-    rows = np.random.default_rng(0).random((3, 50))
-    rows[2] = rows[1]
-    shares = best_frequency(rows, resamples=500)
-    assert shares.sum() == pytest.approx(1.0)
-    assert shares[1] == shares[2]
-    assert best_frequency(np.array([[1.0, 2.0], [0.0, 1.0]])).tolist() == [1.0, 0.0]
 
 
 @pytest.fixture
@@ -115,12 +104,12 @@ INCONCLUSIVE = {"difference": 2.0, "low": -3.0, "high": 7.0, "p_adjusted": 0.4, 
         ),
         (
             INCONCLUSIVE | {"claim": "method", "equivalence": Equivalence(5.0, 0.01, -0.8, 1.1, True)},
-            "A and B are equivalent within ±5 rSum (90 % CI -0.8 to 1.1) on new images and new seeds.",
+            "A and B are equivalent within ±5 rSum (90 % CI −0.8 to 1.1) on new images and new seeds.",
         ),
         (
             INCONCLUSIVE,
-            "A against B: inconclusive, 95 % CI -3.0 to 7.0 (Holm p = .400, 10 comparisons); this set-up detects "
-            "14.0 rSum or more with 80 % power; about 7840 images needed for 5.",
+            "A against B: inconclusive, 95 % CI −3.0 to 7.0 (Holm p = .400, 10 comparisons); this set-up detects "
+            "14.0 rSum or more with 80 % power; about 7,840 images needed for 5.",
         ),
         (
             INCONCLUSIVE | {"images_needed": np.inf, "low": -0.04, "equivalence": Equivalence(1.0, 0.3, -2, 6, False)},
@@ -129,8 +118,8 @@ INCONCLUSIVE = {"difference": 2.0, "low": -3.0, "high": 7.0, "p_adjusted": 0.4, 
         ),
         (
             INCONCLUSIVE | {"metric": "t2i_r1", "target": 1.0, "family": Family("primary", ("t2i_r1",), "holm", 1)},
-            "A against B: inconclusive, 95 % CI -3.00 to 7.00 (p = .400, 1 comparison); this set-up detects "
-            "14.00 points of t2i R@1 or more with 80 % power; about 7840 images needed for 1.",
+            "A against B: inconclusive, 95 % CI −3.00 to 7.00 (p = .400, 1 comparison); this set-up detects "
+            "14.00 points of t2i R@1 or more with 80 % power; about 7,840 images needed for 1.",
         ),
         (
             INCONCLUSIVE | {"diagnostics": QueryDiagnostics(np.nan, 1.0, 0.0)},
@@ -152,10 +141,11 @@ def test_verdicts_of_a_comparison(world):
 
 
 @pytest.mark.parametrize(
-    ("p", "text"), [(0.012, "= .012"), (0.0004, "< .001"), (0.0005, "= .001"), (1.0, "= 1.000"), (0.3, "= .300")]
+    ("p", "text"),
+    [(0.012, "p = .012"), (0.0004, "p < .001"), (0.0005, "p = .001"), (1.0, "p = 1.000"), (0.3, "p = .300")],
 )
-def test_format_p(p, text):
-    assert format_p(p) == text
+def test_p_phrase(p, text):
+    assert p_phrase(p) == text
 
 
 @pytest.mark.parametrize(
@@ -172,35 +162,3 @@ def test_format_p(p, text):
 )
 def test_advice(seeds, advice):
     assert combine(25.0, 999, seeds).advice().startswith(advice)
-
-
-def test_cluster_bootstrap_against_scipy():
-    values = np.random.default_rng(1).exponential(size=80)
-    ours = cluster_bootstrap(values, np.median, resamples=3000)
-    theirs = stats.bootstrap((values,), np.median, n_resamples=3000, method="percentile", rng=np.random.default_rng(2))
-    assert ours.estimate[0] == np.median(values)
-    assert ours.se[0] == pytest.approx(theirs.standard_error, rel=0.1)
-    assert ours.low[0] == pytest.approx(theirs.confidence_interval.low, abs=0.1)
-    assert ours.high[0] == pytest.approx(theirs.confidence_interval.high, abs=0.1)
-
-
-def test_cluster_bootstrap_strata_and_several_statistics():
-    strata = np.repeat([0, 1], 30)
-    values = strata * 10.0 + np.random.default_rng(0).normal(size=60)
-    free = cluster_bootstrap(values, lambda v: [v.mean(), np.median(v)], resamples=400)
-    kept = cluster_bootstrap(values, lambda v: [v.mean(), np.median(v)], resamples=400, strata=strata)
-    assert free.distribution.shape == (400, 2)
-    within = np.sqrt(sum(values[strata == s].var() / 30 / 4 for s in (0, 1)))
-    assert kept.se[0] == pytest.approx(within, rel=0.15)
-    assert free.se[0] > 4 * kept.se[0]
-
-
-def test_crossed_bootstrap_adds_the_seeds():
-    generator = np.random.default_rng(0)
-    values = generator.normal(size=(100, 1)) + 2 * generator.normal(size=(1, 8))
-    images = cluster_bootstrap(values, np.mean, resamples=800)
-    crossed = cluster_bootstrap(values, np.mean, resamples=800, crossed=True)
-    expected = images.se[0] ** 2 + values.mean(axis=0).var() / 8
-    assert crossed.se[0] ** 2 == pytest.approx(expected, rel=0.2)
-    again = cluster_bootstrap(values, np.mean, resamples=800, crossed=True)
-    np.testing.assert_array_equal(crossed.distribution, again.distribution)
