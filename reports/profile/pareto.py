@@ -23,7 +23,7 @@ def dominates(values: ArrayLike, senses: Sequence[Sense]) -> NDArray[np.bool_]:
     Raises:
         InvalidSetting: a value that is not finite, or another shape.
     """
-    gains = array(values, "values", axes=2) * [1.0 if sense == "max" else -1.0 for sense in senses]
+    gains = array(values, "values", dimensions=(2,)) * [1.0 if sense == "max" else -1.0 for sense in senses]
     at_least = (gains[:, None] >= gains[None]).all(-1)
     return np.asarray(at_least & (gains[:, None] > gains[None]).any(-1), dtype=np.bool_)
 
