@@ -12,6 +12,7 @@ from harness.files import strict_yaml
 from harness.records.study import StudySummary, TrialSummary, read_summary, write_summary
 from harness.reports.document import render
 from harness.reports.sweep import report as sweep
+from harness.reports.sweep import rows
 from harness.reports.sweep.expected_performance import expected_performance
 from harness.spec import load_experiment
 
@@ -103,7 +104,7 @@ def test_several_objectives_get_their_front():
 
 
 def test_the_curve_leaves_the_default_out_and_counts_what_was_pruned_or_failed():
-    (curve,) = sweep.curves([study()]).values()
+    (curve,) = rows.curves([study()]).values()
     np.testing.assert_allclose(curve.expected, expected_performance([310.0, 250.0, 0.0, 305.0]).expected)
 
 
@@ -133,4 +134,4 @@ def test_without_a_best_trial_the_report_says_so():
     ],
 )
 def test_a_space_in_words(entry, words):
-    assert sweep.searched(entry) == words
+    assert rows.searched(entry) == words
