@@ -94,6 +94,7 @@ def _require_testable(cells: Sequence[RunSpec]) -> None:
 def _write(ablation, cells, outcome, store, cls) -> None:
     from harness.errors import RunFailed
     from harness.reports.ablation import report
+    from harness.reports.ablation.rows import Ablated, Published
     from harness.reports.document import pages
 
     finished = {record.run_id for record in outcome.records}
@@ -103,7 +104,7 @@ def _write(ablation, cells, outcome, store, cls) -> None:
         run_ids = [cell.run_id for cell in cells[position :: len(ablation.models)]]
         kept = tuple(run_id for run_id in run_ids if run_id in finished)
         if kept:
-            models.append(report.Ablated(model.key, model.removed, kept))
+            models.append(Ablated(model.key, model.removed, kept))
     reference = ablation.reference.key
     if reference not in {model.label for model in models} or len(models) < 2:
         raise RunFailed(f"the reference {reference} and at least one other model must finish; see the errors above")
@@ -113,7 +114,7 @@ def _write(ablation, cells, outcome, store, cls) -> None:
         models,
         reference,
         title=f"Ablation of {ablation.scorer}: {ablation.kind.replace('_', ' ')}",
-        published=report.Published(effects, cls.published_ablation_source) if effects else None,
+        published=Published(effects, cls.published_ablation_source) if effects else None,
         failures=outcome.failures,
     )
     about = pages.about_experiment(ablation.experiment, kind=ablation.kind)

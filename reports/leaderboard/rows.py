@@ -142,11 +142,6 @@ def board_frame(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(dict.fromkeys(_COUNTS, "Int64"))
 
 
-def device(group: Group) -> str:
-    """What the runs of a group were computed and timed on; several where the seeds differ."""
-    return "; ".join(dict.fromkeys(record.environment.computed_on for record in group.records))
-
-
 def _compare(runs: Sequence[MethodRuns]) -> tuple[Comparison | None, str]:
     if len(runs) < 2:
         return None, "There is nothing to compare it with, so it has no tier." if runs else ""
@@ -172,7 +167,7 @@ def _row(group: Group, runs: MethodRuns | None, place: RankedMethod | None) -> R
         tuning_trials=_most(record.tuning.trials for record in group.records),
         tuning_steps=_most(budget.steps for budget in budgets if budget),
         tuning_seconds=_most(budget.seconds for budget in budgets if budget),
-        device=device(group),
+        device=group.computed_on,
         data_sha256=group.gallery.data_sha256,
         citation=record.citation,
         run_ids=" ".join(group.run_ids),

@@ -91,6 +91,11 @@ class Group:
         """The runs, by seed."""
         return tuple(record.run_id for record in self.records)
 
+    @property
+    def computed_on(self) -> str:
+        """What its runs were computed and timed on; several where the seeds differ."""
+        return "; ".join(dict.fromkeys(record.environment.computed_on for record in self.records))
+
     def metric(self, name: str) -> float | None:
         """Mean over seeds of a metric of the records; None where one lacks it."""
         values = [record.metrics[self.gallery.protocol].get(name) for record in self.records]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -75,7 +76,11 @@ def importance(rows: Sequence[Row], methods: Sequence[str]) -> Figure:
         for position, method in enumerate(methods):
             where = np.arange(len(rows)) + (position - (len(methods) - 1) / 2) * width
             shares = [row[method] or 0.0 for row in rows]
-            style = {"color": figures.COLOURS[position], "hatch": ("", "///")[position % 2], "edgecolor": "white"}
+            style: dict[str, Any] = {
+                "color": figures.COLOURS[position],
+                "hatch": ("", "///")[position % 2],
+                "edgecolor": "white",
+            }
             axes.barh(where, shares, width, label=method, **style)
         figures.rows_down(axes, [row["setting"] for row in rows])
         axes.set_xlabel("share in the variation of validation rSum")
@@ -101,7 +106,7 @@ def pareto(summary: StudySummary, cost: str) -> Figure:
         # Only with two objectives is the set a line in this plane.
         line = "-" if len(summary.directions) == 2 else "none"
         steps = "steps-post" if objective.direction == "minimize" else "steps-pre"
-        style = {"linestyle": line, "marker": "D", "color": figures.COLOURS[0], "drawstyle": steps}
+        style: dict[str, Any] = {"linestyle": line, "marker": "D", "color": figures.COLOURS[0], "drawstyle": steps}
         axes.plot(*_places(front, cost), label="Pareto set", **style)
         for trial, x, y in zip(front, *_places(front, cost), strict=True):
             axes.annotate(str(trial.number), (x, y), textcoords="offset points", xytext=(5, 5), fontsize=8)
@@ -159,9 +164,10 @@ def _slice(axes: Axes, summary: StudySummary, path: str) -> None:
 
 def _by_state(axes: Axes, trials: Sequence[TrialSummary], place: Callable[[TrialSummary], float]) -> None:
     for state, (marker, colour) in _STATES.items():
-        some = [(place(trial), trial.rsum) for trial in trials if trial.state == state and trial.rsum is not None]
-        if some:
-            axes.scatter(*zip(*some, strict=True), marker=marker, color=colour, s=26, label=state)
+        points = [(place(trial), trial.rsum) for trial in trials if trial.state == state and trial.rsum is not None]
+        if points:
+            x, y = zip(*points, strict=True)
+            axes.scatter(x, y, marker=marker, color=colour, s=26, label=state)
 
 
 def _places(trials: Sequence[TrialSummary], cost: str) -> tuple[list[float], list[float]]:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from harness.reports.ablation import report as ablation
-from harness.reports.ablation.report import Ablated, Published
+from harness.reports.ablation.rows import Ablated, Published
 from harness.reports.document import render
 
 PUBLISHED = Published({"": 516.2, "no_a": 502.8}, "A paper, Table 2")
