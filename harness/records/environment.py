@@ -9,9 +9,12 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from harness.records.parts import Code, Environment
 
 if TYPE_CHECKING:
     import torch
@@ -26,42 +29,32 @@ CODE = ("harness", "methods", "baselines")
 _TIMEOUT_S = 10
 
 
-def describe(device: torch.device | str = "cpu") -> dict[str, Any]:
-    """The environment of a run.
-
-    Args:
-        device: where it runs.
-
-    Returns:
-        `python`, `torch`, `platform` (system and machine type), `device` ("cpu" or "cuda"), `processor` (the CPU's
-        model), `cpus` (logical CPUs this process may use), `threads` (of torch), `cpu_mhz` (mean clock now; None where
-        unknown), `gpu` (its name), `driver`, `cuda` (the version torch was built for; these three are None without a
-        GPU), and `packages` (versions of the installed ones of `PACKAGES`).
-    """
+def describe(device: torch.device | str = "cpu") -> Environment:
+    """The environment of a run on a device; what cannot be found out is None."""
     import torch
 
     device = torch.device(device)
     on_gpu = device.type == "cuda" and torch.cuda.is_available()
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "platform": f"{platform.system()}-{platform.machine()}",
-        "device": device.type,
-        "processor": _processor(),
-        "cpus": _usable_cpus(),
-        "threads": torch.get_num_threads(),
-        "cpu_mhz": _clock(),
-        "gpu": torch.cuda.get_device_name(device) if on_gpu else None,
-        "driver": _driver() if on_gpu else None,
-        "cuda": torch.version.cuda if on_gpu else None,
-        "packages": package_versions(),
-    }
+    return Environment(
+        python=platform.python_version(),
+        torch=torch.__version__,
+        platform=f"{platform.system()}-{platform.machine()}",
+        device=device.type,
+        processor=_processor(),
+        cpus=_usable_cpus(),
+        threads=torch.get_num_threads(),
+        cpu_mhz=_clock(),
+        gpu=torch.cuda.get_device_name(device) if on_gpu else None,
+        driver=_driver() if on_gpu else None,
+        cuda=torch.version.cuda if on_gpu else None,
+        packages=package_versions(PACKAGES),
+    )
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of the installed distributions of `PACKAGES`; one that is not installed is absent."""
+def package_versions(names: Iterable[str]) -> dict[str, str]:
+    """Versions of the installed ones of some distributions."""
     found = {}
-    for name in PACKAGES:
+    for name in names:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -69,18 +62,17 @@ def package_versions() -> dict[str, str]:
     return found
 
 
-def code_revision(package: Path | None = None) -> dict[str, Any]:
-    """The git revision of the code that runs.
+def code_revision(package: Path | None = None) -> Code:
+    """The git commit of the code that runs, and whether code differs from it, new files included.
 
     Args:
         package: a folder of the code; by default this package's own.
 
     Returns:
-        `revision` (the commit, or "unknown" where the package is not part of a git checkout, as when it was installed
-        from a wheel) and `dirty` (whether code differs from that commit, new files included; None when unknown).
+        Revision "unknown" where the package is not part of a git checkout, as when it was installed from a wheel.
     """
     package = package or Path(__file__).resolve().parent
-    unknown: dict[str, Any] = {"revision": "unknown", "dirty": None}
+    unknown = Code(revision="unknown", dirty=None)
     # A virtual environment may lie inside somebody's repository: only a folder with tracked files is our checkout.
     if not _git(package, "ls-files", "."):
         return unknown
@@ -89,7 +81,7 @@ def code_revision(package: Path | None = None) -> dict[str, Any]:
     if not root or not revision:
         return unknown
     status = _git(Path(root), "status", "--porcelain", "--", *CODE)
-    return unknown if status is None else {"revision": revision, "dirty": bool(status)}
+    return unknown if status is None else Code(revision=revision, dirty=bool(status))
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -116,20 +116,20 @@ class Evaluation(Part):
 
 
 class Environment(Part):
-    """Where a run was made; see `harness.records.environment.describe`."""
+    """Where a run was made, as `harness.records.environment.describe` finds it; None where unknown or without a GPU."""
 
     python: str | None = None
     torch: str | None = None
-    platform: str | None = None
-    device: str | None = None
-    processor: str | None = None
-    cpus: int | None = None
-    threads: int | None = None
-    cpu_mhz: float | None = None
-    gpu: str | None = None
+    platform: str | None = Field(None, description="system and machine type")
+    device: str | None = Field(None, description="cpu or cuda")
+    processor: str | None = Field(None, description="the CPU's model")
+    cpus: int | None = Field(None, description="logical CPUs that the process may use")
+    threads: int | None = Field(None, description="of torch")
+    cpu_mhz: float | None = Field(None, description="mean clock at that moment")
+    gpu: str | None = Field(None, description="its name")
     driver: str | None = None
-    cuda: str | None = None
-    packages: dict[str, str] = Field(default_factory=dict)
+    cuda: str | None = Field(None, description="version that torch was built for")
+    packages: dict[str, str] = Field(default_factory=dict, description="versions that can move a number")
     products: dict[str, Any] = Field(default_factory=dict, description="matrix products that the engine chose")
 
     @property

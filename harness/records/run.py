@@ -15,6 +15,7 @@ from harness.errors import InvalidRecord
 from harness.files.names import is_safe_name
 from harness.records.documents import read_document
 from harness.records.parts import Code, Cost, Environment, Evaluation, Training, Tuning
+from harness.settings.run import Labelled
 from harness.spec import Spec
 
 SCHEMA_VERSION = 1
@@ -22,7 +23,7 @@ REMEDY = "delete the run's folder to run it again"
 _PERCENT = re.compile(r"(i2t|t2i)_r\d+")
 
 
-class RunRecord(Spec):
+class RunRecord(Labelled, Spec):
     """Everything a table, a test or a profile needs to know of one run.
 
     Metrics are percents (recalls), 1-based ranks (medr, meanr) and the sum of the six recalls (rsum, 0..600), by
@@ -66,16 +67,6 @@ class RunRecord(Spec):
                 if name == "rsum" and not 0 <= value <= 600:
                     raise ValueError(f"rsum of {protocol} must be 0 to 600, got {value:g}")
         return metrics
-
-    @property
-    def label(self) -> str:
-        """`scorer` or `scorer.variant`."""
-        return f"{self.scorer}.{self.variant}" if self.variant else self.scorer
-
-    @property
-    def title(self) -> str:
-        """The label and the seed."""
-        return f"{self.label} seed {self.seed}"
 
     @property
     def ties(self) -> str:

@@ -15,7 +15,21 @@ from harness.settings.components import Component, Options
 from harness.settings.experiment import EvaluationSpec, TrainingSpec
 
 
-class RunSpec(Spec):
+class Labelled:
+    """What a run and its record are called."""
+
+    @property
+    def label(self: Any) -> str:
+        """`scorer` or `scorer.variant`."""
+        return f"{self.scorer}.{self.variant}" if self.variant else self.scorer
+
+    @property
+    def title(self: Any) -> str:
+        """The label and the seed."""
+        return f"{self.label} seed {self.seed}"
+
+
+class RunSpec(Labelled, Spec):
     """One cell, resolved: everything that decides the numbers. Running it is a pure function of it and the data."""
 
     scorer: str
@@ -53,16 +67,6 @@ class RunSpec(Spec):
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process the parts are plain again: a plug-in's classes may not be known there yet."""
         return RunSpec.model_validate, ({**self.model_dump(mode="json"), "tuning": self.tuning},)
-
-    @property
-    def label(self) -> str:
-        """`scorer` or `scorer.variant`."""
-        return f"{self.scorer}.{self.variant}" if self.variant else self.scorer
-
-    @property
-    def title(self) -> str:
-        """The label and the seed."""
-        return f"{self.label} seed {self.seed}"
 
     @property
     def backbone(self) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 from harness import __version__
+from harness.records.environment import package_versions
 from harness.reports.document.text import fixed
 from harness.reports.statistics.corrections import LABELS
 from harness.reports.statistics.hits import components
@@ -224,10 +224,4 @@ def warning_sentences(comparison: Comparison, remarks: Sequence[str], published:
 
 def versions() -> dict[str, str]:
     """Versions of the harness, Python and the libraries that numbers come from."""
-    found = {"itm-harness": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"itm-harness": __version__, "python": platform.python_version(), **package_versions(PACKAGES)}

@@ -40,7 +40,7 @@ def checkout(tmp_path):
 
 
 def test_describe_states_this_process():
-    told = environment.describe("cpu")
+    told = environment.describe("cpu").model_dump()
     assert told["python"] == platform.python_version()
     assert told["torch"] == torch.__version__
     assert told["device"] == "cpu"
@@ -51,7 +51,7 @@ def test_describe_states_this_process():
 
 
 def test_describe_is_json_and_names_no_host_user_or_folder():
-    told = environment.describe("cpu")
+    told = environment.describe("cpu").model_dump(mode="json")
     text = json.dumps(told)
     assert json.loads(text) == told
     assert socket.gethostname() not in told.values()
@@ -63,18 +63,17 @@ def test_describe_names_the_gpu_and_its_driver(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"card {device.index}")
     monkeypatch.setattr(environment, "_driver", lambda: "555.42")
-    told = environment.describe("cuda:1")
+    told = environment.describe("cuda:1").model_dump()
     assert (told["device"], told["gpu"], told["driver"]) == ("cuda", "card 1", "555.42")
 
 
-def test_a_package_that_is_not_installed_is_absent(monkeypatch):
-    monkeypatch.setattr(environment, "PACKAGES", ("numpy", "no-such-distribution-at-all"))
-    assert environment.package_versions() == {"numpy": version("numpy")}
+def test_a_package_that_is_not_installed_is_absent():
+    assert environment.package_versions(("numpy", "no-such-distribution-at-all")) == {"numpy": version("numpy")}
 
 
 @git_only
 def test_revision_of_a_clean_checkout(checkout):
-    assert environment.code_revision(checkout / "harness") == {
+    assert environment.code_revision(checkout / "harness").model_dump() == {
         "revision": git(checkout, "rev-parse", "HEAD"),
         "dirty": False,
     }
@@ -88,7 +87,7 @@ def test_revision_of_a_clean_checkout(checkout):
 def test_dirty_means_that_code_differs(checkout, path, dirty):
     (checkout / path).parent.mkdir(exist_ok=True)
     (checkout / path).write_text("x = 2\n")
-    assert environment.code_revision(checkout / "harness")["dirty"] is dirty
+    assert environment.code_revision(checkout / "harness").dirty is dirty
 
 
 @git_only
@@ -96,17 +95,17 @@ def test_an_installation_inside_somebody_elses_repository_has_no_revision(checko
     package = checkout / ".venv" / "site-packages" / "harness"
     package.mkdir(parents=True)
     (package / "code.py").write_text("x = 1\n")
-    assert environment.code_revision(package) == {"revision": "unknown", "dirty": None}
+    assert environment.code_revision(package).model_dump() == {"revision": "unknown", "dirty": None}
 
 
 def test_outside_a_repository_or_without_git_the_revision_is_unknown(tmp_path, monkeypatch):
     unknown = {"revision": "unknown", "dirty": None}
-    assert environment.code_revision(tmp_path) == unknown
+    assert environment.code_revision(tmp_path).model_dump() == unknown
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert environment.code_revision() == unknown
+    assert environment.code_revision().model_dump() == unknown
 
 
 @git_only
 def test_a_git_hook_does_not_lead_elsewhere(checkout, tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
-    assert environment.code_revision(checkout / "harness")["revision"] != "unknown"
+    assert environment.code_revision(checkout / "harness").revision != "unknown"
