@@ -48,10 +48,12 @@ class ChanConfig(ScorerConfig):
     """Settings of CHAN; the defaults are the authors' for a bi-GRU on Flickr30K."""
 
     coding: Literal["vha", "tha"] = Field(
-        "vha", description="visual: best region of a word; textual: best word of a region"
+        "vha", description="visual: best region per word; textual: best word per region"
     )
     pooling: Literal["lse", "mean", "sum", "max", "softmax"] = "lse"
-    temperature: float = Field(0.1, gt=0, description="of lse (whose result is not scaled back) and softmax")
+    temperature: float = Field(
+        0.1, gt=0, description="temperature of lse (whose result is not scaled back) and of softmax"
+    )
 
 
 class Chan(UnitFragmentScorer):

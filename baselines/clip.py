@@ -27,11 +27,11 @@ class ClipScorerConfig(ScorerConfig):
     """Settings of CLIP."""
 
     model: str | None = Field(
-        None, description="without backbones: builds both towers of this name of open_clip.list_models()"
+        None, description="name in open_clip.list_models() that gives both towers; only without backbones"
     )
-    pretrained: str | None = Field(None, description="of that model: a tag of open_clip, or the path of a local file")
+    pretrained: str | None = Field(None, description="weights of that model: a tag of open_clip, or a local file")
     initial_temperature: float = Field(
-        0.07, ge=1 / LARGEST_SCALE, description="of the contrastive loss; learned from there on"
+        0.07, ge=1 / LARGEST_SCALE, description="initial temperature of the contrastive loss, which is learned"
     )
 
     @model_validator(mode="after")

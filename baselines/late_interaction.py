@@ -40,14 +40,16 @@ class LateInteractionConfig(ScorerConfig):
     """Settings of late interaction; the defaults are FILIP's."""
 
     combination: Literal["mean", "sum", "t2i", "i2t"] = Field(
-        "mean", description="of s_i2t (best word of each image token) and s_t2i (best image token of each word)"
+        "mean", description="combination of s_i2t (best word per image token) and s_t2i (best image token per word)"
     )
     objective: Literal["contrastive", "triplet"] = Field(
         "contrastive",
         description="contrastive: each direction's own, with a learned temperature, whatever training.objective says; "
         "triplet: training.objective on the combined score",
     )
-    initial_temperature: float = Field(0.07, ge=1 / LARGEST_SCALE, description="of the contrastive objective")
+    initial_temperature: float = Field(
+        0.07, ge=1 / LARGEST_SCALE, description="initial temperature of the contrastive objective"
+    )
 
 
 class LateInteraction(UnitFragmentScorer):

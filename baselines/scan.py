@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
@@ -66,7 +65,7 @@ class ScanConfig(ScorerConfig):
 
     direction: Literal["t2i", "i2t", "both"] = Field("t2i", description="which side attends; both = mean of the two")
     attention_norm: Literal["clipped_l2norm", "l2norm", "clipped_l1norm", "l1norm", "softmax", "clipped", "none"] = (
-        Field("clipped_l2norm", description="of the similarities, over the attending fragments")
+        Field("clipped_l2norm", description="normalisation of the similarities over the attending fragments")
     )
     pooling: Literal["lse", "mean", "max", "sum"] = "lse"
     inverse_temperature: float | None = Field(None, gt=0, description="lambda1; None = 9 for t2i, 4 for i2t")
@@ -117,45 +116,24 @@ class Scan(UnitFragmentScorer):
     author_checkpoints = AUTHOR_CHECKPOINTS
 
     def setup(self) -> None:
-        self._heads = [_attention(direction, self.config) for direction in DIRECTIONS[self.config.direction]]
+        """One attention per direction."""
+        self._heads = [(*ATTENDING[d], _attention(d, self.config)) for d in DIRECTIONS[self.config.direction]]
 
     def score(self, images: Fragments, texts: Fragments) -> Tensor:
         """(I, T): the mean over the directions; arguments and errors as `Scorer.score`."""
-        scores = [head.score(images, texts) for head in self._heads]
+        scores = [attend(images, texts, **attention) for attend, _, attention in self._heads]
         return sum(scores[1:], start=scores[0]) / len(scores)
 
     def packed_form(self) -> PackedForm:
         """The same scores for the scoring engine."""
-        return PackedForm(tuple((1 / len(self._heads), head.kernel()) for head in self._heads))
+        kernels = [CrossAttentionKernel(swapped=swapped, **attention) for _, swapped, attention in self._heads]
+        return PackedForm(tuple((1 / len(kernels), kernel) for kernel in kernels))
 
 
-@dataclass(frozen=True)
-class _Attention:
-    """One direction of the attention with its temperatures."""
-
-    attend: Callable[..., Tensor]
-    swapped: bool
-    attention_norm: str
-    inverse_temperature: float
-    pooling: Pooling
-
-    def score(self, images: Fragments, texts: Fragments) -> Tensor:
-        return self.attend(
-            images,
-            texts,
-            pooling=self.pooling,
-            attention_norm=self.attention_norm,
-            inverse_temperature=self.inverse_temperature,
-        )
-
-    def kernel(self) -> CrossAttentionKernel:
-        return CrossAttentionKernel(self.pooling, self.attention_norm, self.inverse_temperature, self.swapped)
-
-
-def _attention(direction: str, config: ScanConfig) -> _Attention:
-    return _Attention(
-        *ATTENDING[direction],
-        config.attention_norm,
-        config.inverse_temperature or INVERSE_TEMPERATURE[direction],
-        POOLINGS[config.pooling](config.lse_scale or LSE_SCALE[direction]),
-    )
+def _attention(direction: str, config: ScanConfig) -> dict[str, Any]:
+    """Norm, temperature and pooling of one direction."""
+    return {
+        "pooling": POOLINGS[config.pooling](config.lse_scale or LSE_SCALE[direction]),
+        "attention_norm": config.attention_norm,
+        "inverse_temperature": config.inverse_temperature or INVERSE_TEMPERATURE[direction],
+    }

@@ -30,12 +30,12 @@ class VseInfinityConfig(LazyWidthConfig):
     """Settings of VSE-infinity; the defaults are the authors' for region features."""
 
     image_mlp: Literal["residual", "off"] = Field(
-        "residual", description="two layers added to each image fragment before pooling; off for grid features"
+        "residual", description="two-layer network added to each image fragment before pooling; off for grid features"
     )
     image_mlp_width: int = Field(512, ge=1, description="hidden width of that network")
-    code_width: int = Field(32, ge=2, multiple_of=2, description="of the position code that the pooling reads")
-    hidden_width: int = Field(32, ge=1, description="H, of the pooling's GRU")
-    temperature: float = Field(0.1, gt=0, description="of the softmax over positions")
+    code_width: int = Field(32, ge=2, multiple_of=2, description="width of the position code that the pooling reads")
+    hidden_width: int = Field(32, ge=1, description="H, hidden width of the pooling's GRU")
+    temperature: float = Field(0.1, gt=0, description="temperature of the softmax over positions")
 
 
 class GeneralizedPooling(nn.Module):

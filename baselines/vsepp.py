@@ -29,7 +29,7 @@ class VseppConfig(ScorerConfig):
     """Settings of VSE++; the defaults are the authors'."""
 
     text_pooling: Literal["last", "mean"] = Field(
-        "last", description="of the word states: the last one, or their mean for text encoders other than a GRU"
+        "last", description="last word state, or the mean of all (for text encoders other than a GRU)"
     )
 
 

@@ -96,14 +96,7 @@ class Scorer(nn.Module):
         return self.prepare_images(self.encoders[0](batch))
 
     def encode_texts(self, batch: Any) -> Fragments:
-        """Fragments of a batch of captions, ready for `score`.
-
-        Args:
-            batch: `Tokens` of the text encoder's own tokenizer.
-
-        Raises:
-            CannotEncode: the scorer was created without a text encoder.
-        """
+        """Fragments of `Tokens` of the text encoder's own tokenizer, ready for `score`; errors as `encode_images`."""
         return self.prepare_texts(self.encoders[1](batch))
 
     def prepare_images(self, images: Fragments) -> Fragments:

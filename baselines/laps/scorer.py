@@ -46,8 +46,8 @@ class LapsConfig(LazyWidthConfig):
     max_fragments: int = Field(196, ge=1, description="L for which the network is built; larger images get its N")
     aggregated_tokens: int | None = Field(None, ge=1, description="N of every image; None = int(L * beta * rho)")
     hidden_ratio: float = Field(0.2, gt=0, description="hidden width of the aggregation network, in units of D")
-    leaky_slope: float = Field(0.1, ge=0, le=1, description="of the leaky ReLU on the cosines; 1 = none")
-    ratio_weight: float = Field(2.0, ge=0, description="of the ratio loss, which has no gradient; see `losses`")
+    leaky_slope: float = Field(0.1, ge=0, le=1, description="slope of the leaky ReLU on the cosines; 1 = none")
+    ratio_weight: float = Field(2.0, ge=0, description="weight of the ratio loss, which has no gradient; see `losses`")
     class_token: ClassToken = Field(
         "auto", description="whether the first image fragment is a [CLS], which is set apart; auto asks the backbone"
     )

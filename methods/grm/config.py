@@ -24,7 +24,7 @@ class GrmConfig(LazyWidthConfig):
     # normalisation cancels the gate and leaves the adapters without a gradient, so the gate comes after it.
     gate_order: Literal["norm_then_gate", "gate_then_norm", "none"] = "norm_then_gate"
     # Not printed; 1 makes the mask of an undecided fragment uniform on [0, 1] during training.
-    gate_temperature: float = Field(1.0, gt=0, description="tau")
+    gate_temperature: float = Field(1.0, gt=0, description="tau, temperature of the gates")
     # Gumbel noise belongs to training; the inference rule is not printed, and a score must not be random.
     gate_noise: bool = Field(True, description="Gumbel noise on the gates in training, never at evaluation")
     # At 0 both sides start half closed, so salient scores start at a quarter of the original under the same margin.
@@ -72,7 +72,7 @@ class GrmConfig(LazyWidthConfig):
     # The text aligns the mean of the regions; the formula can be read as each region's distance, against diversity.
     reconstruction: Literal["global", "per_region"] = "global"
     # Printed as a sum over the regions.
-    kl_reduction: Literal["sum", "mean"] = Field("sum", description="over an image's regions")
+    kl_reduction: Literal["sum", "mean"] = Field("sum", description="reduction of the KL term over an image's regions")
     # Added with a plus, as printed: this favours low entropy, that is, concentrated regions.
     entropy_sign: Literal["minimise", "maximise"] = "minimise"
 
