@@ -40,6 +40,13 @@ class Scorer(nn.Module):
     implements `score`. Work done once per image or per caption belongs in `prepare_images` and `prepare_texts`; work
     that needs both sides belongs in `score`; what the config builds is built in `setup`.
 
+    >>> class FirstFragments(Scorer):
+    ...     def score(self, images, texts):
+    ...         return images.features[:, 0] @ texts.features[:, 0].T
+    >>> images, texts = (Fragments(torch.ones(n, 1, 4), torch.ones(n, 1).bool()) for n in (2, 3))
+    >>> FirstFragments().score(images, texts).shape
+    torch.Size([2, 3])
+
     Args:
         config: the method's settings.
         image_encoder: maps a batch of pixels or region features to fragments; None = the scorer only scores fragments.
