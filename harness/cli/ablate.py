@@ -86,7 +86,7 @@ def _require_testable(cells: Sequence[RunSpec]) -> None:
         TooFewImages: with the count.
     """
     from harness.reports.statistics.refusals import refuse_few_images
-    from harness.runs.planning import TEST_SPLIT, open_dataset
+    from harness.runs.building import TEST_SPLIT, open_dataset
 
     refuse_few_images(len(open_dataset(cells[0].dataset).split(TEST_SPLIT).image_ids))
 

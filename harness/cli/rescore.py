@@ -27,12 +27,11 @@ def rescore(run: str, names: tuple[str, ...], ties: str | None, overrides: tuple
     """
     from harness.records.store import RunStore
     from harness.runs.rescoring import rescore as rescore_run
-    from harness.runs.rescoring import tie_rule
 
     store = RunStore(results)
     run_id = find_run(store, run)
     record = store.read(run_id)
-    default = tie_rule(record) if record else "pessimistic"
+    default = record.ties if record else "pessimistic"
     done = rescore_run(store, run_id, names, tie_rules(ties, default), dataset_options(overrides))
     say(f"{done.record.title} ({run_id}) from {done.source}")
     print_numbers(done.metrics)

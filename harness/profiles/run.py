@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import gc
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 import torch
 
@@ -23,8 +22,8 @@ from harness.records.profile import Profile, ScenarioResult
 from harness.records.ranks import RankTable
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
-from harness.runs.planning import open_dataset
-from harness.runs.threads import compute_threads
+from harness.runs.building import open_dataset
+from harness.runs.cell import compute_threads
 from harness.tracking.observer import Observer
 
 
@@ -90,7 +89,7 @@ def _profile(
     options: ProfileOptions,
     observer: Observer,
 ) -> tuple[Profile, dict[str, RankTable]]:
-    started = _now()
+    started = environment.now()
     scorers = []
     for key, record in runs.items():
         observer.noted(f"{key}: encoding the test split")
@@ -139,7 +138,7 @@ def _profile(
         code=environment.code_revision(),
         points=points,
         started=started,
-        finished=_now(),
+        finished=environment.now(),
     )
     return profile, ranks
 
@@ -191,7 +190,3 @@ def _notes(options: ProfileOptions, reference: int) -> tuple[str, ...]:
         f"Points are compared at {reference:,} gallery items, not at {options.gallery:,}, which would have taken more "
         "time or memory than was given.",
     )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

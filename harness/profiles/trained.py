@@ -14,8 +14,7 @@ from harness.fragments import Fragments, Tokens
 from harness.profiles.index import Direction, prune
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
-from harness.runs.experiment import load_scorer
-from harness.runs.planning import TEST_SPLIT, open_dataset
+from harness.runs.building import TEST_SPLIT, load_scorer, open_dataset
 from harness.scorer import Scorer
 from harness.scoring import evaluating, image_batch
 from harness.spec import RunSpec

@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,11 @@ PACKAGES = (
 #: The folders of the checkout that decide what a run computes.
 CODE = ("harness", "methods", "baselines")
 _TIMEOUT_S = 10
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def describe(device: torch.device | str = "cpu") -> Environment:

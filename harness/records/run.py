@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import Field, field_validator
 
@@ -15,6 +15,7 @@ from harness.errors import InvalidRecord
 from harness.files.names import is_safe_name
 from harness.records.documents import read_document
 from harness.records.parts import Code, Cost, Environment, Evaluation, Training, Tuning
+from harness.records.ties import Ties
 from harness.settings.run import Labelled
 from harness.spec import Spec
 
@@ -69,11 +70,11 @@ class RunRecord(Labelled, Spec):
         return metrics
 
     @property
-    def ties(self) -> str:
+    def ties(self) -> Ties:
         """The tie rule of its metrics and ranks."""
         evaluation = self.spec.get("evaluation")
         planned = evaluation.get("ties") if isinstance(evaluation, dict) else None
-        return str(self.evaluation.ties or planned or "pessimistic")
+        return cast(Ties, str(self.evaluation.ties or planned or "pessimistic"))
 
 
 def read_record(path: Path) -> RunRecord:

@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.errors import InvalidSimilarity
 from harness.files.kinds import identify, mismatch
+from harness.files.writing import atomic_path
 
 SCORES = "scores.npy"  #: of a run that keeps them, in its folder
 _BLOCK_ELEMENTS = 4_000_000
@@ -68,6 +69,16 @@ def open_scores(path: Path, images: int, texts: int) -> np.ndarray:
         )
     _require_finite(scores, path)
     return comparable(scores)
+
+
+def write_scores(path: Path, scores: np.ndarray) -> None:
+    """Write a score matrix (I, T), whole or not at all.
+
+    Raises:
+        ResultsNotWritable: the folder cannot be written.
+    """
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, scores, allow_pickle=False)
 
 
 def require_array_file(path: Path) -> None:

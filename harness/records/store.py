@@ -114,6 +114,17 @@ class RunStore:
             return None
         return record if record is not None and record.status == "finished" else None
 
+    def require(self, run_id: str) -> RunRecord:
+        """The record of a finished run.
+
+        Raises:
+            InvalidRecord: missing, damaged, or not finished.
+        """
+        record = self.read(run_id)
+        if record is None or record.status != "finished":
+            raise InvalidRecord(f"run {run_id} has no finished record below {self.results}/runs; see `itm ls runs`")
+        return record
+
     def records(self) -> list[RunRecord]:
         """All readable records, oldest first; of each one that is not, a line says why it is left out."""
         found = []

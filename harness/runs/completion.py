@@ -1,25 +1,22 @@
-"""What a finished run still lacks: files that are stored only on request are made from its weights, without training."""
+"""What a finished run still lacks of the plan that asks for it: scores, from its weights, and what the plan calls it."""
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from pydantic import ValidationError
 
 from harness.errors import InvalidRecord
-from harness.files.writing import atomic_path
 from harness.records.run import RunRecord, read_record
+from harness.records.scores import SCORES, write_scores
 from harness.records.store import RunStore
-from harness.runs import saved_models as checkpoints
+from harness.runs.building import TEST_SPLIT, open_dataset
+from harness.runs.cell import compute_threads, tuning_of
 from harness.runs.evaluation import evaluate, score_split
-from harness.runs.planning import TEST_SPLIT, open_dataset
-from harness.runs.rescoring import SCORES
-from harness.runs.threads import compute_threads
+from harness.runs.saved_models import load_model
 from harness.spec import RunSpec
 
 log = logging.getLogger(__name__)
@@ -28,31 +25,32 @@ log = logging.getLogger(__name__)
 LARGEST_DIFFERENCE = 1.0
 
 
-def complete_scores(spec: RunSpec, store: RunStore, device: torch.device) -> bool:
-    """Write `scores.npy` of a finished run where the plan asks for it and it is missing.
-
-    The run's saved weights score the test split again, and a line says so.
+def completed(spec: RunSpec, store: RunStore, device: torch.device) -> RunRecord | None:
+    """The finished record of a run with all that the plan asks for; None if it did not finish.
 
     Args:
-        spec: the run, as the plan that asks has it.
+        spec: the run, as the plan has it.
         store: where it lies.
-        device: where to compute.
-
-    Returns:
-        Whether the file was written.
+        device: where to compute what is missing.
 
     Raises:
-        InvalidCheckpoint: the weights are missing or damaged.
-        InvalidRecord: the weights do not give the recorded recalls.
+        InvalidCheckpoint: scores are missing, and the weights are missing or damaged.
+        InvalidRecord: scores are missing, and the weights do not give the recorded recalls.
     """
-    folder = store.folder(spec.run_id)
     record = store.finished(spec.run_id)
-    if not spec.evaluation.save_scores or record is None or (folder / SCORES).is_file():
-        return False
+    if record is None:
+        return None
+    if spec.evaluation.save_scores and not (store.folder(spec.run_id) / SCORES).is_file():
+        _complete_scores(record, spec, store.folder(spec.run_id), device)
+    return _as_planned(record, spec, store)
+
+
+def _complete_scores(record: RunRecord, spec: RunSpec, folder: Path, device: torch.device) -> None:
+    """Score the test split again by the run's saved weights."""
     dataset = open_dataset(spec.dataset)
     test = dataset.split(TEST_SPLIT)
     with compute_threads(spec.threads):
-        scorer = checkpoints.load_model(folder / "model.safetensors").to(device)
+        scorer = load_model(folder / "model.safetensors").to(device)
         scored = score_split(scorer, test, spec.evaluation.batch_size)
         metrics = evaluate(scored.similarity, test, spec.protocols, spec.evaluation, dataset).metrics
     apart = _largest_difference(record, metrics)
@@ -61,23 +59,44 @@ def complete_scores(spec: RunSpec, store: RunStore, device: torch.device) -> boo
             f"run {spec.run_id}: its weights give recalls up to {apart:.2f} points from the recorded ones, so {SCORES} "
             f"was not written; delete {folder} to run it again"
         )
-    write_scores(scored.similarity, folder)
+    write_scores(folder / SCORES, scored.similarity.cpu().numpy())
     exact = "" if not apart else f"; recalls differ from the recorded ones by up to {apart:.2f} points on this device"
     log.info("run %s (%s): %s made from its weights, without training%s", spec.run_id, spec.label, SCORES, exact)
-    return True
 
 
-def write_scores(similarity: torch.Tensor, folder: Path) -> None:
-    """Keep a score matrix (I, T) beside the record of its run."""
-    with atomic_path(folder / SCORES) as path, path.open("wb") as file:
-        np.save(file, similarity.cpu().numpy(), allow_pickle=False)
+def _largest_difference(record: RunRecord, metrics: dict[str, dict[str, float]]) -> float:
+    """Of the recalls, in percent points."""
+    return max(
+        (
+            abs(record.metrics[protocol][name] - values[name])
+            for protocol, values in metrics.items()
+            if protocol in record.metrics
+            for name in values.keys() & record.metrics[protocol].keys()
+            if "_r" in name
+        ),
+        default=0.0,
+    )
+
+
+def _as_planned(record: RunRecord, spec: RunSpec, store: RunStore) -> RunRecord:
+    """The record with what this plan says of it: the same settings may have been run untuned before, or under the name
+    of a variant that sets them."""
+    said = spec.model_dump(mode="json")
+    said["evaluation"] = record.spec.get("evaluation", said["evaluation"])  # how often its costs were timed
+    update = {"tuning": tuning_of(spec), "variant": spec.variant, "spec": said}
+    if all(getattr(record, key) == value for key, value in update.items()):
+        return record
+    with store.claim(record.run_id):  # a rescoring may have changed it meanwhile
+        record = (store.finished(record.run_id) or record).model_copy(update=update)
+        store.write(record)
+    return record
 
 
 def report_earlier_ids(store: RunStore, missing: Sequence[RunSpec]) -> None:
-    """Say in one line how many runs of the folder have ids that this version would not give, if cells have to run."""
+    """Log one line on how many runs of the folder have ids of an earlier version, if cells have to run."""
     if not missing:
         return
-    earlier = Counter(_is_of_earlier_version(path) for path in (store.results / "runs").glob("*/record.json"))[True]
+    earlier = sum(map(_is_of_earlier_version, (store.results / "runs").glob("*/record.json")))
     if earlier:
         log.info(
             "%d %s recorded under ids of an earlier version below %s; they stay in reports, and are trained again when "
@@ -94,17 +113,3 @@ def _is_of_earlier_version(path: Path) -> bool:
         return record.status == "finished" and RunSpec.model_validate(record.spec).run_id != record.run_id
     except (InvalidRecord, ValidationError):  # damaged or handmade: others tell of it
         return False
-
-
-def _largest_difference(record: RunRecord, metrics: dict[str, dict[str, float]]) -> float:
-    """Of the recalls, in percent points."""
-    return max(
-        (
-            abs(value - metrics[protocol][name])
-            for protocol, values in record.metrics.items()
-            if protocol in metrics
-            for name, value in values.items()
-            if "_r" in name and name in metrics[protocol]
-        ),
-        default=0.0,
-    )

@@ -7,21 +7,16 @@ together, so it never stands in a table as if it were one method: label, origin 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
 from harness import datasets
-from harness.datasets.base import Dataset
-from harness.errors import InvalidDataset, InvalidRecord
-from harness.files.writing import atomic_path
+from harness.errors import InvalidRecord
 from harness.records import environment
 from harness.records.run import RunRecord
-from harness.records.scores import SCORES, mean_scores, open_member
+from harness.records.scores import SCORES, mean_scores, open_member, write_scores
 from harness.records.store import RunStore
+from harness.runs.agreement import check_data
 from harness.runs.evaluation import evaluate
-from harness.runs.rescoring import tie_rule
 from harness.spec import EvaluationSpec, sha256_json
 
 ORIGIN = "ensemble"
@@ -45,14 +40,15 @@ def record_ensemble(store: RunStore, run_ids: Sequence[str], names: Sequence[str
         InvalidProtocol: a protocol does not fit the dataset.
     """
     members = _members(store, run_ids)
-    dataset = _dataset(members[0])
+    dataset = datasets.open_dataset(members[0].spec["dataset"])
+    check_data(members[0], dataset, "the scores of the runs belong to other data")
     split = dataset.split(members[0].split)
     shape = len(split.image_ids), len(split.captions)
     scores = mean_scores([open_member(store.folder(member.run_id) / SCORES, *shape) for member in members])
-    ties = tie_rule(members[0])
+    ties = members[0].ties
     shared = [name for name in members[0].protocols if all(name in member.metrics for member in members)]
     spec = _spec(members, ties)
-    started = _now()
+    started = environment.now()
     results = evaluate(scores, split, tuple(names) or shared, EvaluationSpec(ties=ties), dataset)
     record = RunRecord(
         run_id=sha256_json({"ensemble": sorted(member.run_id for member in members)})[:16],
@@ -74,12 +70,10 @@ def record_ensemble(store: RunStore, run_ids: Sequence[str], names: Sequence[str
         spec=spec,
         status="finished",
         started=started,
-        finished=_now(),
+        finished=environment.now(),
     )
     with store.claim(record.run_id):
-        folder = store.folder(record.run_id)
-        with atomic_path(folder / SCORES) as path, path.open("wb") as file:
-            np.save(file, scores, allow_pickle=False)
+        write_scores(store.folder(record.run_id) / SCORES, scores)
         store.write_ranks(record.run_id, results.ranks)
         store.write(record)
     return record
@@ -90,9 +84,7 @@ def _members(store: RunStore, run_ids: Sequence[str]) -> list[RunRecord]:
         raise InvalidRecord(f"an ensemble needs two or more different runs, got {', '.join(run_ids) or 'none'}")
     members = []
     for run_id in run_ids:
-        record = store.read(run_id)
-        if record is None or record.status != "finished":
-            raise InvalidRecord(f"run {run_id} has no finished record below {store.results}/runs; see `itm ls runs`")
+        record = store.require(run_id)
         if not (store.folder(run_id) / SCORES).is_file():
             raise InvalidRecord(
                 f"run {run_id} ({record.label}) has no {SCORES}; run it again with --set evaluation.save_scores=true"
@@ -106,29 +98,16 @@ def _members(store: RunStore, run_ids: Sequence[str]) -> list[RunRecord]:
                     f"runs {first.run_id} and {other.run_id} differ in {what} ({getattr(first, what):.12} and "
                     f"{getattr(other, what):.12}); an ensemble averages scores of the same pairs"
                 )
-        if tie_rule(other) != tie_rule(first):
+        if other.ties != first.ties:
             raise InvalidRecord(f"runs {first.run_id} and {other.run_id} were evaluated under different tie rules")
     return members
 
 
-def _dataset(member: RunRecord) -> Dataset:
-    dataset = datasets.open_dataset(member.spec["dataset"])
-    if dataset.sha256 != member.data_sha256:
-        raise InvalidDataset(
-            f"the data of '{member.dataset}' changed since run {member.run_id}; its scores belong to others"
-        )
-    return dataset
-
-
 def _spec(members: Sequence[RunRecord], ties: str) -> dict[str, Any]:
     """What decides an ensemble: its members' specs. Seeds count where they differ, so that ensembles over seeds group."""
-    seeds = {member.seed for member in members}
-    parts = []
-    for member in members:
-        part = {key: value for key, value in member.spec.items() if key not in ("dataset", "protocols", "evaluation")}
-        if len(seeds) == 1:
-            part.pop("seed", None)
-        parts.append(part)
+    same_seed = len({member.seed for member in members}) == 1
+    left_out = {"dataset", "protocols", "evaluation"} | ({"seed"} if same_seed else set())
+    parts = [{key: value for key, value in member.spec.items() if key not in left_out} for member in members]
     return {
         ORIGIN: parts,
         "dataset": members[0].spec["dataset"],
@@ -141,7 +120,3 @@ def _cost(members: Sequence[RunRecord]) -> dict[str, float]:
     """What adds up exactly: parameters and index. Times of separate runs do not."""
     keys = [key for key in ("params_millions", "index_bytes_per_image") if all(key in m.cost.figures for m in members)]
     return {key: float(sum(member.cost.figures[key] for member in members)) for key in keys}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,31 +1,26 @@
-"""Planning: from an experiment to the resolved cells that run, and from a cell to its dataset and untrained scorer."""
+"""Planning: from an experiment to the resolved cells that run."""
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from harness import backbones, datasets, protocols, registry
 from harness.backbones.words import coverage
-from harness.backbones.words.vocabulary import Vocabulary
 from harness.datasets.base import Dataset, Split
 from harness.datasets.repeats import report_captions, report_splits
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.files.hashing import sha256_file
-from harness.runs import saved_models as checkpoints
+from harness.runs.building import TEST_SPLIT, open_checked, require_training_data
 from harness.runs.evaluation import subject_of
-from harness.scorer import Scorer
+from harness.runs.saved_models import describe_model
 from harness.settings.components import plain
 from harness.settings.sweep import SweepSettings
 from harness.spec import Component, Experiment, RunSpec, ScorerEntry, TrainingSpec, build, sha256_json
 
 log = logging.getLogger(__name__)
-TEST_SPLIT = "test"
 
 
 def plan(experiment: Experiment) -> list[RunSpec]:
@@ -183,18 +178,6 @@ def entry_of(experiment: Experiment, scorer: str) -> ScorerEntry:
     return ScorerEntry.model_validate(scorer)
 
 
-def require_training_data(dataset: Dataset) -> None:
-    """Refuse a train split of one image, which has nothing to be told apart from.
-
-    Raises:
-        InvalidDataset: it is one.
-    """
-    if len(dataset.split("train").image_ids) < 2:
-        raise InvalidDataset(
-            f"split 'train' of {dataset.title} has 1 image; training compares images with each other and needs at least 2"
-        )
-
-
 def _report_words(cells: Sequence[RunSpec], dataset: Dataset) -> None:
     """Say what each text backbone loses of the captions, and where a vocabulary that comes with the data is idle.
 
@@ -202,7 +185,7 @@ def _report_words(cells: Sequence[RunSpec], dataset: Dataset) -> None:
         CannotEncode: a saved model came without its words.
     """
     for text, weights in dict.fromkeys((cell.text, cell.weights) for cell in cells):
-        state = checkpoints.describe_model(weights)["tokenizer"] if weights else None
+        state = describe_model(weights)["tokenizer"] if weights else None
         tokenizer = backbones.tokenizer(
             text, captions=dataset.split("train").captions, vocabulary=dataset.vocabulary_path, state=state
         )
@@ -216,41 +199,9 @@ def _report_words(cells: Sequence[RunSpec], dataset: Dataset) -> None:
             log.warning("text.min_count = %s has no effect beside the vocabulary", text.plain["min_count"])
 
 
-def build_scorer(spec: RunSpec, dataset: Dataset) -> Scorer:
-    """The untrained scorer of a cell with its backbones; its initial weights depend on the seed alone."""
-    if spec.weights:
-        return checkpoints.load_model(spec.weights)
-    train = dataset.split("train")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(spec.seed)
-        image = backbones.build_image(spec.image, region_width=train.images.region_width)
-        text = backbones.build_text(spec.text, captions=train.captions, vocabulary=dataset.vocabulary_path)
-        return registry.scorer_class(spec.scorer)(registry.resolve_config(spec.scorer, spec.config), image, text)
-
-
-def open_checked(component: Component) -> Dataset:
-    """The dataset of a resolved component, read anew, after everything that would fail a run later was refused.
-
-    Raises:
-        InvalidDataset: see `Dataset.check`; also a vocabulary that cannot be used.
-    """
-    open_dataset.cache_clear()  # files may have changed since an earlier plan of this process
-    dataset = open_dataset(component)
-    dataset.check()
-    if dataset.vocabulary_path is not None:
-        Vocabulary.load(dataset.vocabulary_path)
-    return dataset
-
-
-@functools.lru_cache(maxsize=4)
-def open_dataset(component: Component) -> Dataset:
-    """The dataset of a resolved component; opened once per plan."""
-    return datasets.open_dataset(component)
-
-
 def _given(entry: ScorerEntry) -> dict[str, Any]:
     """The settings of a saved model: everything is read from its file, nothing is trained."""
-    model = checkpoints.describe_model(entry.weights)
+    model = describe_model(entry.weights)
     if registry.split(model["scorer"])[0] != registry.split(entry.name)[0]:
         raise InvalidSpec(f"scorer '{entry.key}': {entry.weights} holds a {model['scorer']}, not a {entry.name}")
     if model["image"] is None or model["text"] is None:
@@ -268,19 +219,9 @@ def _given(entry: ScorerEntry) -> dict[str, Any]:
     }
 
 
-def code_origin(spec: RunSpec) -> str:
-    """What a table says of a run: whose code or weights the numbers come from."""
-    if spec.weights:
-        return str(checkpoints.describe_model(spec.weights)["origin"])
-    pretrained = spec.image.plain.get("pretrained") and spec.text.plain.get("pretrained")
-    if not spec.training.epochs and spec.image.name == spec.text.name == "open_clip" and pretrained:
-        return "official weights"
-    return registry.scorer_class(spec.scorer).origin
-
-
 def _check_width(entry: ScorerEntry, split: Split, dataset: Dataset) -> None:
     """Refuse a saved model whose region features are of another width than the dataset's."""
-    width = checkpoints.describe_model(entry.weights)["region_width"]
+    width = describe_model(entry.weights)["region_width"]
     if width not in (0, split.images.region_width):
         raise InvalidDataset(
             f"scorer '{entry.key}': {entry.weights} takes region features of width {width}, but those of {dataset.title} "

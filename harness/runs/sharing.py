@@ -10,7 +10,7 @@ from harness.errors import InvalidRecord
 from harness.files.writing import remove_leftovers, set_aside
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
-from harness.runs.rescoring import check_agreement
+from harness.runs.agreement import check_agreement
 from harness.spec import RunSpec
 
 #: Seconds between two looks at cells that other commands are running.
@@ -34,7 +34,7 @@ class Ended:
     ours: bool
 
 
-def run_cells(
+def share(
     missing: Sequence[RunSpec],
     before: Mapping[str, State],
     store: RunStore,
@@ -71,43 +71,34 @@ def run_cells(
 
 def state_of(store: RunStore, run_id: str) -> State:
     """How a cell stands, its rank file included."""
+    record, damage = _inspected(store, run_id)
+    if damage:
+        return "damaged", None
+    return ("missing", None) if record is None or record.status == "running" else (record.status, record)
+
+
+def _inspected(store: RunStore, run_id: str) -> tuple[RunRecord | None, dict[str, object]]:
+    """A record, and what is wrong with which files of its run."""
     try:
         record = store.read(run_id)
-        if record is None or record.status == "running":
-            return "missing", None
-        if record.status == "finished":
+    except InvalidRecord as error:
+        return None, {"record.json": error}
+    try:
+        if record is not None and record.status == "finished":
             check_agreement(record, store.ranks_of(record))
-        return record.status, record
-    except InvalidRecord:
-        return "damaged", None
+    except InvalidRecord as error:
+        return None, {"ranks.npz": error, "record.json": "its ranks cannot be trusted; the run is done again"}
+    return record, {}
 
 
 def _run_claimed(
-    spec: RunSpec,
-    before: State,
-    store: RunStore,
-    run: Callable[[RunSpec], tuple[RunRecord, int]],
+    spec: RunSpec, before: State, store: RunStore, run: Callable[[RunSpec], tuple[RunRecord, int]]
 ) -> Ended:
     state, record = now = state_of(store, spec.run_id)
     if record is not None and (state == "finished" or now != before):
         return Ended(record, int(state == "failed"), ours=False)
-    if state == "damaged":
-        _set_damaged_aside(store, spec.run_id)
-    remove_leftovers(store.folder(spec.run_id), alone=True)
+    folder = store.folder(spec.run_id)
+    for name, reason in _inspected(store, spec.run_id)[1].items():
+        set_aside(folder / name, reason)
+    remove_leftovers(folder, alone=True)
     return Ended(*run(spec), ours=True)
-
-
-def _set_damaged_aside(store: RunStore, run_id: str) -> None:
-    """Keep the damaged files of a cell under other names; the cell is run again."""
-    folder = store.folder(run_id)
-    try:
-        record = store.read(run_id)
-    except InvalidRecord as error:
-        set_aside(folder / "record.json", error)
-        return
-    try:
-        assert record is not None
-        check_agreement(record, store.ranks_of(record))
-    except InvalidRecord as error:
-        set_aside(folder / "ranks.npz", error)
-        set_aside(folder / "record.json", "its ranks cannot be trusted; the run is done again")

@@ -13,7 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.records.study import State, StudySummary, TrialSummary, best_of, pareto_front
-from harness.runs.planning import open_dataset
+from harness.runs.building import open_dataset
 from harness.settings.sweep import Direction
 from harness.sweeps.liveness import ERROR
 from harness.sweeps.plan import StudyPlan

@@ -18,9 +18,9 @@ import torch
 from harness.datasets.base import Split
 from harness.errors import TrainingDiverged
 from harness.measure.cost import measure_cost, peak_memory
+from harness.runs.building import build_scorer
+from harness.runs.cell import compute_threads
 from harness.runs.evaluation import score_split
-from harness.runs.planning import build_scorer
-from harness.runs.threads import compute_threads
 from harness.scorer import Scorer
 from harness.scoring.inputs import image_batch
 from harness.settings.sweep import RSUM

@@ -10,7 +10,7 @@ from harness import backbones, registry
 from harness.datasets.base import Dataset
 from harness.errors import InvalidSpec, UnknownName
 from harness.files.names import safe_name
-from harness.runs import planning
+from harness.runs import building, planning
 from harness.settings.sweep import SweepSettings
 from harness.spec import Component, Experiment, RunSpec, ScorerEntry, TrainingSpec, build
 from harness.sweeps.search import rehearse
@@ -174,8 +174,8 @@ def with_data(draft: StudyPlan) -> StudyPlan:
     Raises:
         InvalidDataset: the train or validation split cannot be used.
     """
-    dataset = planning.open_checked(draft.base.dataset)
-    planning.require_training_data(dataset)
+    dataset = building.open_checked(draft.base.dataset)
+    building.require_training_data(dataset)
     return replace(draft, base=planning.with_data(draft.base, dataset, validation_split(dataset)))
 
 

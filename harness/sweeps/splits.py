@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.datasets.base import Dataset, Split
 from harness.errors import InvalidDataset
-from harness.runs.planning import open_dataset
+from harness.runs.building import open_dataset
 from harness.spec import Component
 from harness.sweeps.plan import validation_split
 

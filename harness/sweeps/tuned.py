@@ -7,7 +7,8 @@ from pathlib import Path
 
 from harness.errors import InvalidSpec, UnequalTuning
 from harness.records.study import StudySummary, read_summary
-from harness.runs.planning import check, open_dataset, with_data
+from harness.runs.building import open_dataset
+from harness.runs.planning import check, with_data
 from harness.settings.values import flatten
 from harness.spec import Experiment, RunSpec, ScorerEntry, build
 from harness.sweeps.plan import entry_identity, study_folder, study_name, validation_split

@@ -131,7 +131,7 @@ def _check_record(store: RunStore, record: RunRecord) -> None:
 def _checked_runs(store: RunStore, record: RunRecord, gallery: Gallery, name: str) -> MethodRuns:
     """A run's ranks; a record whose recalls are not theirs is refused: one of the two files is not of this run."""
     table, metrics = store.ranks_of(record)[gallery.protocol], record.metrics[gallery.protocol]
-    runs = runs_of_table(table, name=name, seed=record.seed, gallery=gallery, ties=record.ties)  # type: ignore[arg-type]
+    runs = runs_of_table(table, name=name, seed=record.seed, gallery=gallery, ties=record.ties)
     recalls = image_columns([runs], RECALLS).seed_scores[0][0]
     for key, of_ranks in {**dict(zip(RECALLS, recalls.tolist(), strict=True)), "rsum": float(np.sum(recalls))}.items():
         stated = metrics.get(key)

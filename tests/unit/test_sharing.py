@@ -12,7 +12,7 @@ from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.runs import sharing
 from harness.runs.planning import plan
-from harness.runs.sharing import run_cells, state_of
+from harness.runs.sharing import share, state_of
 from harness.spec import RunSpec, load_experiment
 
 OWNER = np.repeat(np.arange(6), 2)
@@ -56,7 +56,7 @@ def record(store, spec, status="finished", **changes) -> RunRecord:
 
 class Heard:
     def __init__(self, store):
-        self.store, self.ran, self.taken, self.waiting = store, [], [], []
+        self.store, self.ran, self.waiting = store, [], []
 
     def run(self, spec):
         self.ran.append(spec.seed)
@@ -64,8 +64,11 @@ class Heard:
 
     def share(self, cells, before=None):
         before = before or {spec.run_id: state_of(self.store, spec.run_id) for spec in cells}
-        take, wait = (lambda r: self.taken.append(r.seed)), (lambda specs: self.waiting.append([s.seed for s in specs]))
-        return list(run_cells(cells, before, self.store, self.run, take, wait))
+        ended = list(
+            share(cells, before, self.store, self.run, lambda specs: self.waiting.append([s.seed for s in specs]))
+        )
+        self.taken = [cell.record.seed for cell in ended if not cell.ours]
+        return ended
 
 
 class Other(threading.Thread):

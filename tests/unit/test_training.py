@@ -8,7 +8,8 @@ import torch
 
 from harness.errors import CannotEncode, TrainingDiverged
 from harness.losses import InfoNCE, TripletLoss
-from harness.runs.planning import build_scorer, open_dataset, plan
+from harness.runs.building import build_scorer, open_dataset
+from harness.runs.planning import plan
 from harness.spec import RunSpec, TrainingSpec, load_experiment
 from harness.training import loop as training
 from harness.training import state as training_state

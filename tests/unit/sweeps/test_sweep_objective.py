@@ -13,7 +13,7 @@ from harness.datasets.scenes.dataset import Scenes
 from harness.errors import InvalidDataset, RunFailed, TrainingDiverged
 from harness.measure.cost import parameters
 from harness.records.study import TrialSummary, best_of, pareto_front, read_summary, summaries
-from harness.runs.planning import build_scorer, open_dataset
+from harness.runs.building import build_scorer, open_dataset
 from harness.spec import load_experiment
 from harness.sweeps import objective as objective_module
 from harness.sweeps.extract import trial_summary

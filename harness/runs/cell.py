@@ -1,0 +1,196 @@
+"""One cell of a plan: train, evaluate, measure, record.
+
+A cell is a pure function of its `RunSpec` and the results folder. Killed, it resumes from its last epoch; failed, it
+leaves a record that says why.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from harness import registry
+from harness.datasets.base import Dataset, Split
+from harness.errors import InvalidDataset, ItmError
+from harness.files import strict_yaml
+from harness.files.writing import atomic_path
+from harness.measure.cost import measure_cost, peak_memory
+from harness.records import environment
+from harness.records.parts import Tuning
+from harness.records.run import RunRecord
+from harness.records.scores import SCORES, write_scores
+from harness.records.store import RunStore
+from harness.runs.building import TEST_SPLIT, build_scorer, open_dataset
+from harness.runs.evaluation import Results, Scored, evaluate, score_split
+from harness.runs.saved_models import describe_model, save_model
+from harness.scorer import Scorer
+from harness.scoring.inputs import image_batch
+from harness.similarity.packed import products
+from harness.spec import RunSpec
+from harness.training.loop import Epoch, TrainingResult, fit
+
+OnEpoch = Callable[[Epoch], None]
+
+
+def run_cell(spec: RunSpec, store: RunStore, device: torch.device, on_epoch: OnEpoch) -> tuple[RunRecord, int]:
+    """Run a cell, whatever happens to it.
+
+    Args:
+        spec: the cell.
+        store: where its files go.
+        device: where to compute.
+        on_epoch: called after each epoch of its training.
+
+    Returns:
+        Its record, finished or failed, and the exit code that it asks for.
+    """
+    started = environment.now()
+    try:
+        with compute_threads(spec.threads):
+            return _run(spec, store, device, on_epoch, started), 0
+    except ItmError as error:
+        message, code = str(error), error.exit_code
+    except Exception as error:  # one failing cell, a plug-in's bug say, must not lose the others
+        message, code = f"{type(error).__name__}: {' '.join(str(error).split())}", 1
+        with suppress(ItmError), atomic_path(store.folder(spec.run_id) / "traceback.txt") as path:
+            path.write_text(traceback.format_exc(), encoding="utf-8")
+    record = _record(spec, spec.dataset.name, started, status="failed", error=message)
+    with suppress(ItmError):  # a full disk fails here too; its reason is in the record that is returned
+        store.write(record)
+    return record, code
+
+
+@contextmanager
+def compute_threads(count: int) -> Iterator[None]:
+    """Use `count` threads in torch and in NumPy's linear algebra, whatever OMP_NUM_THREADS says.
+
+    The number of threads decides the last bits of a run's numbers.
+    """
+    before = torch.get_num_threads()
+    try:
+        with threadpool_limits(limits=count):
+            torch.set_num_threads(count)
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def code_origin(spec: RunSpec) -> str:
+    """What a table says of a run: whose code or weights the numbers come from."""
+    if spec.weights:
+        return str(describe_model(spec.weights)["origin"])
+    pretrained = spec.image.plain.get("pretrained") and spec.text.plain.get("pretrained")
+    if not spec.training.epochs and spec.image.name == spec.text.name == "open_clip" and pretrained:
+        return "official weights"
+    return registry.scorer_class(spec.scorer).origin
+
+
+def tuning_of(spec: RunSpec) -> Tuning:
+    """How the settings of a cell were found, for its record."""
+    return Tuning.model_validate(spec.tuning or {"trials": 0})
+
+
+def _run(spec: RunSpec, store: RunStore, device: torch.device, on_epoch: OnEpoch, started: str) -> RunRecord:
+    folder = store.folder(spec.run_id)
+    with atomic_path(folder / "config.yaml") as path:
+        path.write_text(strict_yaml.dump(spec.model_dump(mode="json")), encoding="utf-8")
+    dataset = open_dataset(spec.dataset)
+    if dataset.sha256 != spec.data_sha256:
+        raise InvalidDataset(
+            f"the data of '{spec.dataset.name}' changed since the run was planned (SHA-256 {dataset.sha256[:12]}, "
+            f"planned {spec.data_sha256[:12]}); call the command again"
+        )
+    test = dataset.split(TEST_SPLIT)
+    with peak_memory(device) as memory:
+        scorer = build_scorer(spec, dataset).to(device)
+        trained = fit(
+            scorer,
+            dataset.split("train"),
+            dataset.split("val"),
+            spec.training,
+            seed=spec.seed,
+            checkpoint=folder / "checkpoint.pt",
+            on_epoch=on_epoch,
+            batch_size_eval=spec.evaluation.batch_size,
+        )
+        scorer.eval()
+        scored = score_split(scorer, test, spec.evaluation.batch_size)
+        results = evaluate(scored.similarity, test, spec.protocols, spec.evaluation, dataset)
+    cost = {**_measure(scorer, scored, test, spec, device), **trained.step_ms, **memory}
+    store.write_ranks(spec.run_id, results.ranks)
+    save_model(scorer, folder / "model.safetensors", spec)
+    if spec.evaluation.save_scores:
+        write_scores(folder / SCORES, scored.similarity.cpu().numpy())
+    record = _finished(spec, dataset, results, trained, cost, device, started)
+    store.write(record)
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    return record
+
+
+def _measure(scorer: Scorer, scored: Scored, test: Split, spec: RunSpec, device: torch.device) -> dict[str, float]:
+    size = spec.evaluation.batch_size
+    image_encoder, text_encoder = scorer.encoders
+    return measure_cost(
+        scorer,
+        image_batch(test, image_encoder, range(min(len(test.images), size))).to(device),
+        text_encoder.tokenizer(test.captions[:size]).to(device),
+        scored.images,
+        scored.texts,
+        repeats=spec.evaluation.cost_repeats,
+        device=device,
+    )
+
+
+def _finished(
+    spec: RunSpec,
+    dataset: Dataset,
+    results: Results,
+    trained: TrainingResult,
+    cost: dict[str, float],
+    device: torch.device,
+    started: str,
+) -> RunRecord:
+    return _record(
+        spec,
+        dataset.title,
+        started,
+        status="finished",
+        metrics=results.metrics,
+        validation={**trained.best, "epoch": trained.best_epoch + 1},
+        evaluation=results.info,
+        cost=cost,
+        training={
+            "epochs": len(trained.history),
+            "steps": trained.steps,
+            "seconds": trained.seconds,
+            "history": [asdict(epoch) for epoch in trained.history],
+        },
+        environment=environment.describe(device).model_copy(update={"products": products.chosen()}),
+        code=environment.code_revision().model_copy(update={"engine_sha256": registry.engine_sha256()}),
+    )
+
+
+def _record(spec: RunSpec, dataset: str, started: str, **outcome: Any) -> RunRecord:
+    return RunRecord(
+        run_id=spec.run_id,
+        scorer=spec.scorer,
+        variant=spec.variant,
+        code_origin=code_origin(spec),
+        citation=registry.scorer_class(spec.scorer).citation,
+        backbone=spec.backbone,
+        dataset=dataset,
+        protocols=spec.protocols,
+        seed=spec.seed,
+        data_sha256=spec.data_sha256,
+        tuning=tuning_of(spec),
+        spec=spec.model_dump(mode="json"),
+        started=started,
+        finished=environment.now(),
+        **outcome,
+    )
