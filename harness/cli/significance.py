@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from harness.cli.options import NamedPath, results_option
-from harness.cli.terminal import say
+from harness.cli.terminal import say, show_page
 
 
 @click.command()
@@ -76,17 +76,18 @@ def significance(
     qrels (docs/significance.md). Writes significance.md, .html, .csv, .json, .tex and figures below
     RESULTS/significance/, one folder a dataset and protocol, and one across datasets if there are several.
     """
-    from harness.reports.significance import report
+    from harness.reports.runs.sources import output_root, read_sources
+    from harness.reports.significance.examine import Request
 
     if metrics:
         settings["metrics"] = metrics
-    request = report.Request(equivalence=_margins(equivalence), **settings)
+    request = Request(equivalence=_margins(equivalence), **settings)
     origin: Any = None if ranks_from is None else int(ranks_from)
-    subjects = report.read_sources(
+    subjects = read_sources(
         sources, results, datasets=datasets, protocols=protocols, depth=request.depth, ranks_from=origin
     )
     done, refusals = _examine(subjects, request)
-    root = out or report.output_root(sources, results) / "significance"
+    root = out or output_root(sources, results) / "significance"
     _write(done, root, alone=out is not None and len(subjects) == 1)
     for line in refusals:
         say(line, err=True)
@@ -96,7 +97,7 @@ def significance(
 def _examine(subjects, request):
     """The comparisons that can be made; if none can, the first refusal is raised, else the others become lines."""
     from harness.errors import UnknownName
-    from harness.reports.significance import report
+    from harness.reports.significance.examine import examine
     from harness.reports.statistics.errors import InvalidComparison
 
     done, errors = [], []
@@ -105,7 +106,7 @@ def _examine(subjects, request):
             say(f"itm: {subject.title} has one method: nothing to compare", err=True)
             continue
         try:
-            done.append(report.examine(subject, request))
+            done.append(examine(subject, request))
         except (InvalidComparison, UnknownName) as error:
             errors.append((subject.title, error))
     if not done:
@@ -118,20 +119,14 @@ def _examine(subjects, request):
 
 
 def _write(done, root: Path, *, alone: bool) -> None:
-    from harness.cli.terminal import console as terminal_console
     from harness.reports.document import render
-    from harness.reports.significance import report
+    from harness.reports.significance import across, report
 
-    console = terminal_console()
-    for result in done:
-        folder = root if alone else root / result.subject.slug
-        render.write(report.build(result), folder)
-        console.print(report.terminal_page(result))
-        console.print(f"written: {folder}/{report.STEM}.md, .html, .csv, .json, .tex", soft_wrap=True)
-    page = report.build_across(done) if len(done) > 1 else None
-    if page is not None:
-        render.write(page, root / "across-datasets")
-        console.print(f"written: {root}/across-datasets/{report.STEM}.md, .html, ...", soft_wrap=True)
+    pages = [(report.build(result), root if alone else root / result.subject.slug) for result in done]
+    together = across.build(done)
+    for page, folder in [*pages, *([(together, root / "across-datasets")] if together else [])]:
+        render.write(page, folder)
+        show_page(page, folder)
 
 
 def _margins(spelled: tuple[str, ...]) -> dict[str, float]:

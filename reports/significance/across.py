@@ -9,7 +9,8 @@ import pandas as pd
 
 from harness.reports.document.model import Column, Report, Section, Table
 from harness.reports.significance.examine import Result
-from harness.reports.significance.text import decimals, metric_name, p_text, versions
+from harness.reports.significance.tables import NAMES
+from harness.reports.significance.text import versions
 from harness.reports.statistics.across import (
     MINIMUM_DATASETS,
     DatasetDifference,
@@ -17,7 +18,7 @@ from harness.reports.statistics.across import (
     smallest_p,
     win_counts,
 )
-from harness.reports.statistics.results import PairRow
+from harness.reports.statistics.hits import decimals, metric_name
 
 # Where one set of images has several protocols, the first of these counts for it.
 _PREFERRED = ("full", "coco_5k", "coco_1k", "cxc", "eccv_caption")
@@ -27,18 +28,22 @@ def build(results: Sequence[Result]) -> Report | None:
     """The page across datasets; None where no pair was compared on two of them.
 
     Args:
-        results: one a gallery, all on the same metrics.
+        results: one per gallery, all on the same metrics.
     """
     counted = independent(results)
     pairs = _common_pairs(counted)
-    if len(counted) < 2 or not pairs:
+    if not pairs:
         return None
     metric = results[0].comparison.primary
-    flat = [_row(result, row, result in counted) for result in results for row in _of_pairs(result, pairs)]
-    wins = [_wins(counted, pair) for pair in pairs]
-    names = ", ".join(result.subject.title for result in counted)
+    rows = [row for result in results for row in _rows(result, pairs, result in counted)]
+    wins = [_wins([row for row in rows if row["counted"] and (row["a"], row["b"]) == pair]) for pair in pairs]
+    # What a set of images is called is for the counting alone.
+    flat = [{key: value for key, value in row.items() if key != "images"} for row in rows]
+    sentences = [
+        f"{len(counted)} datasets count: {', '.join(result.subject.title for result in counted)}.",
+        _test_sentence(len(counted)),
+    ]
     dropped = [result.subject.title for result in results if result not in counted]
-    sentences = [f"{len(counted)} datasets count: {names}.", _test_sentence(len(counted))]
     if dropped:
         sentences.append(f"Shown but not counted, since they show the images of another row: {', '.join(dropped)}.")
     reading = [
@@ -63,12 +68,10 @@ def build(results: Sequence[Result]) -> Report | None:
 
 
 def independent(results: Sequence[Result]) -> list[Result]:
-    """One result a set of images: COCO 1K and 5K are one dataset."""
+    """One result per set of images: COCO 1K and 5K are one dataset."""
     best: dict[str, Result] = {}
-    for result in results:
-        held = best.get(result.subject.images_key)
-        if held is None or _preference(result) < _preference(held):
-            best[result.subject.images_key] = result
+    for result in sorted(results, key=_preference):
+        best.setdefault(result.subject.images_key, result)
     return [result for result in results if best[result.subject.images_key] is result]
 
 
@@ -86,42 +89,42 @@ def _common_pairs(results: Sequence[Result]) -> list[tuple[str, str]]:
     return [orders[0] for orders in met.values() if len(orders) > 1]
 
 
-def _of_pairs(result: Result, pairs: Sequence[tuple[str, str]]) -> list[tuple[PairRow, int]]:
-    """The rows of those pairs, each with the sign that turns it into the pair's order."""
-    metric = result.comparison.primary
+def _rows(result: Result, pairs: Sequence[tuple[str, str]], counted: bool) -> list[dict[str, Any]]:
+    """The differences of those pairs, each in the pair's order."""
     signs = dict.fromkeys(pairs, 1) | {(b, a): -1 for a, b in pairs}
-    rows = result.comparison.of_metric(metric)
-    return [(row, signs[row.a, row.b]) for row in rows if (row.a, row.b) in signs]
+    found = []
+    for row in result.comparison.of_metric(result.comparison.primary):
+        sign = signs.get((row.a, row.b))
+        if sign is None:
+            continue
+        low, high = sorted((sign * row.low, sign * row.high))
+        found.append(
+            {
+                "a": row.a if sign > 0 else row.b,
+                "b": row.b if sign > 0 else row.a,
+                "dataset": result.subject.title,
+                "images": result.subject.images_key,
+                "metric": row.metric,
+                "claim": result.comparison.claim,
+                "difference": sign * row.difference,
+                "difference_low": low,
+                "difference_high": high,
+                "p": row.p,
+                "p_adjusted": row.p_adjusted,
+                "significant": row.significant,
+                "counted": counted,
+            }
+        )
+    return found
 
 
-def _row(result: Result, found: tuple[PairRow, int], counted: bool) -> dict[str, Any]:
-    row, sign = found
-    low, high = sorted((sign * row.low, sign * row.high))
-    return {
-        "a": row.a if sign > 0 else row.b,
-        "b": row.b if sign > 0 else row.a,
-        "dataset": result.subject.title,
-        "metric": row.metric,
-        "claim": result.comparison.claim,
-        "difference": sign * row.difference,
-        "difference_low": low,
-        "difference_high": high,
-        "p": row.p,
-        "p_adjusted": row.p_adjusted,
-        "significant": row.significant,
-        "counted": counted,
-    }
-
-
-def _wins(counted: Sequence[Result], pair: tuple[str, str]) -> dict[str, Any]:
+def _wins(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The count of one pair over the datasets that count, and the test where there are enough."""
     differences = [
-        DatasetDifference(result.subject.title, result.subject.images_key, sign * row.difference, row.significant)
-        for result in counted
-        for row, sign in _of_pairs(result, [pair])
+        DatasetDifference(*(row[k] for k in ("dataset", "images", "difference", "significant"))) for row in rows
     ]
-    counts = win_counts(differences)
     p = across_datasets(differences) if len(differences) >= MINIMUM_DATASETS else None
-    return {"a": pair[0], "b": pair[1], "datasets": len(differences), **vars(counts), "p": p}
+    return {"a": rows[0]["a"], "b": rows[0]["b"], "datasets": len(rows), **vars(win_counts(differences)), "p": p}
 
 
 def _test_sentence(datasets: int) -> str:
@@ -139,34 +142,34 @@ def _wins_table(wins: Sequence[dict[str, Any]]) -> Table:
             **row,
             "counts": f"{row['wins']} / {row['ties']} / {row['losses']}",
             "significant": f"{row['significant_wins']} / {row['significant_losses']}",
-            "p_shown": "" if row["p"] is None else p_text(row["p"]),
         }
         for row in wins
     ]
     columns = [
-        Column(key="a", title="A"),
-        Column(key="b", title="B"),
-        Column(key="datasets", title="Datasets", kind="number", digits=0),
-        Column(key="counts", title="Win / tie / loss", help="datasets on which A scores more, as much, less than B"),
-        Column(key="significant", title="Significant win / loss"),
+        *NAMES,
+        Column("datasets", "Datasets", "count"),
+        Column("counts", "Win / tie / loss", help="datasets on which A scores more, as much, less than B"),
+        Column("significant", "Significant win / loss"),
     ]
     if any(row["p"] is not None for row in wins):
-        columns.append(Column(key="p_shown", title="p", help="sign flip over datasets, not corrected"))
-    caption = "Datasets won and lost by A against B"
-    return Table(frame=pd.DataFrame(rows), columns=columns, caption=caption, key="wins")
+        columns.append(Column("p", "p", "p", help="sign flip over datasets, not corrected"))
+    return Table(frame=pd.DataFrame(rows), columns=columns, caption="Datasets won and lost by A against B", key="wins")
 
 
 def _by_dataset(flat: Sequence[dict[str, Any]], pairs: Sequence[tuple[str, str]], metric: str) -> Table:
     rows = sorted(flat, key=lambda row: pairs.index((row["a"], row["b"])))
-    frame = pd.DataFrame([{**row, "p_shown": p_text(row["p_adjusted"])} for row in rows])
     columns = [
-        Column(key="a", title="A"),
-        Column(key="b", title="B"),
-        Column(key="dataset", title="Dataset"),
-        Column(key="difference", title="Difference", kind="estimate", digits=decimals(metric)),
-        Column(key="p_shown", title="Corrected p"),
-        Column(key="claim", title="Claim"),
+        *NAMES,
+        Column("dataset", "Dataset"),
+        Column("difference", "Difference", "estimate", decimals(metric)),
+        Column("p_adjusted", "Corrected p", "p"),
+        Column("claim", "Claim"),
     ]
-    caption = f"A minus B in points of {metric_name(metric)}, with its interval, dataset by dataset"
-    muted = [i for i, row in enumerate(rows) if not row["counted"]]
-    return Table(frame=frame, columns=columns, caption=caption, key="by-dataset", rule_by=("a", "b"), muted=muted)
+    return Table(
+        frame=pd.DataFrame(rows),
+        columns=columns,
+        caption=f"A minus B in points of {metric_name(metric)}, with its interval, dataset by dataset",
+        key="by-dataset",
+        rule_by=["a", "b"],
+        muted=[number for number, row in enumerate(rows) if not row["counted"]],
+    )

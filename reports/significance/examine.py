@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.errors import UnknownName
 from harness.reports.published import rows as printed
-from harness.reports.runs.subjects import Subject
+from harness.reports.runs.subjects import Evidence, Subject
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.corrections import Correction
 from harness.reports.statistics.errors import InvalidSetting
@@ -45,6 +45,8 @@ class Request:
 
     def __post_init__(self) -> None:
         # Before any file is read: nothing of this depends on what was recorded.
+        if self.reference and self.pairs != "all":
+            raise InvalidSetting("--pairs and --reference exclude each other: name the pairs, or one reference for all")
         names = checked_metrics(self.metrics)
         check_choices(self.claim or "checkpoint", self.correction, self.alpha, self.resamples, self.seed)
         primary = primary_metric(names)
@@ -76,6 +78,16 @@ class Result:
     ranking: tuple[RankedMethod, ...]
     claim_by_default: bool
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must be warned of: by the statistics, then of the files."""
+        return [*(notice.message for notice in self.comparison.notices), *self.subject.remarks]
+
+    @property
+    def evidence(self) -> list[Evidence]:
+        """The files behind the methods that were compared."""
+        return [item for item in self.subject.evidence if item.method in self.comparison.methods]
+
 
 def examine(subject: Subject, request: Request) -> Result:
     """Compare the methods of one gallery.
@@ -84,27 +96,29 @@ def examine(subject: Subject, request: Request) -> Result:
         InvalidComparison: one of its subclasses.
         UnknownName: a metric or method that does not exist.
     """
-    if request.reference and request.pairs != "all":
-        raise InvalidSetting("--pairs and --reference exclude each other: name the pairs, or one reference for all")
     methods = {run.name: run for run in subject.methods}
-    pairs = None if request.reference or request.pairs == "all" else parse_pairs(request.pairs, list(methods))
-    named = [request.reference] if request.reference else [name for pair in pairs or () for name in pair]
-    _refuse_published(subject, [name for name in named if name not in methods])
-    for name in named:
-        if name not in methods:
-            raise UnknownName("method", name, methods)
+    everything = not request.reference and request.pairs == "all"
+    pairs = [] if everything or request.reference else parse_pairs(request.pairs, list(methods))
+    named = [name for pair in pairs for name in pair] or [request.reference] * bool(request.reference)
+    unknown = [name for name in named if name not in methods]
+    # A name that stands in the published figures alone gets the reason, not a list of other names.
+    refuse_aggregate_only([name for name in unknown if name in subject.published])
+    refuse_aggregate_only([n for n in unknown if len(printed.rows_for(subject.dataset, subject.protocol, n))])
+    for name in unknown:
+        raise UnknownName("method", name, methods)
     if len(methods) < 2:
         refuse_aggregate_only(subject.published)
-    chosen = [run for run in subject.methods if pairs is None or run.name in named]
+    chosen = [run for run in subject.methods if not pairs or run.name in named]
     if len(chosen) < 2:
         have = f"only '{chosen[0].name}'" if chosen else "no method"
         raise InvalidSetting(f"a comparison needs 2 methods, there is {have} on {subject.title}; record or add another")
-    ordered = _best_first(chosen, request)
     primary = primary_metric(request.metrics)
+    # Best first, so that most differences are positive; the order given for equal scores.
+    chosen.sort(key=lambda run: -round(float(image_columns([run], [primary]).scores[0, 0]), 9))
     comparison = compare(
-        ordered,
+        chosen,
         metrics=request.metrics,
-        claim=request.claim or default_claim(ordered),
+        claim=request.claim or default_claim(chosen),
         correction=request.correction,
         alpha=request.alpha,
         resamples=request.resamples,
@@ -113,9 +127,8 @@ def examine(subject: Subject, request: Request) -> Result:
         pairs=request.reference or pairs or "all",
         allow_unequal_seeds=request.allow_unequal_seeds,
     )
-    ranked = not request.reference and pairs is None and request.correction != "bh"
-    ranking = tiers(comparison, primary) if ranked else ()
-    return Result(subject, tuple(ordered), comparison, ranking, request.claim is None)
+    ranking = tiers(comparison, primary) if everything and request.correction != "bh" else ()
+    return Result(subject, tuple(chosen), comparison, ranking, request.claim is None)
 
 
 def parse_pairs(spelled: str, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -127,6 +140,9 @@ def parse_pairs(spelled: str, names: Sequence[str]) -> list[tuple[str, str]]:
 
     Raises:
         InvalidSetting: not pairs at all.
+
+    >>> parse_pairs("scan:chan (pooling=lse, x:1)", ["scan", "chan (pooling=lse, x:1)"])
+    [('scan', 'chan (pooling=lse, x:1)')]
     """
     pairs, rest = [], spelled.strip()
     while rest:
@@ -145,16 +161,3 @@ def _take(rest: str, end: str, names: Sequence[str]) -> tuple[str, str]:
             return name, rest[len(name) + 1 :].lstrip()
     name, _, rest = rest.partition(end)
     return name.strip(), rest.strip()
-
-
-def _refuse_published(subject: Subject, unknown: Sequence[str]) -> None:
-    """A name that stands in the published figures alone gets the reason, not a list of other names."""
-    refuse_aggregate_only([name for name in unknown if name in subject.published])
-    refuse_aggregate_only([n for n in unknown if len(printed.rows_for(subject.dataset, subject.protocol, n))])
-
-
-def _best_first(methods: Sequence[MethodRuns], request: Request) -> list[MethodRuns]:
-    """By mean score, so that most differences are positive; the order given for equal scores."""
-    primary = primary_metric(request.metrics)
-    scores = [round(float(image_columns([run], [primary]).scores[0, 0]), 9) for run in methods]
-    return [methods[i] for i in sorted(range(len(methods)), key=lambda i: -scores[i])]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from harness.reports.document import figures
 from harness.reports.document.model import Figure
-from harness.reports.document.text import fixed, shortened
-from harness.reports.significance.text import decimals, metric_name, p_text
+from harness.reports.document.text import fixed, p_value, shortened
+from harness.reports.significance.text import level
+from harness.reports.statistics.hits import decimals, metric_name
 from harness.reports.statistics.ranking import RankedMethod
 from harness.reports.statistics.results import Comparison
 
@@ -35,30 +36,22 @@ def forest(comparison: Comparison) -> Figure | None:
         axes = drawing.subplots()
         axes.axvline(0, color=figures.GREY, linewidth=1)
         for number, row in enumerate(rows):
-            axes.plot(
-                [row.simultaneous_low, row.simultaneous_high],
-                [number] * 2,
-                color=_SHADES[1],
-                linewidth=5,
-                solid_capstyle="butt",
-            )
-            axes.plot([row.low, row.high], [number] * 2, color=figures.COLOURS[0], linewidth=1.8, solid_capstyle="butt")
+            axes.hlines(number, row.simultaneous_low, row.simultaneous_high, color=_SHADES[1], linewidth=5)
+            axes.hlines(number, row.low, row.high, color=figures.COLOURS[0], linewidth=1.8)
             face = figures.COLOURS[0] if row.significant else "white"
-            axes.plot([row.difference], [number], "o", color=figures.COLOURS[0], markerfacecolor=face)
+            axes.plot(row.difference, number, "o", color=figures.COLOURS[0], markerfacecolor=face)
             if row.equivalence is not None:
-                axes.plot(
-                    [-row.equivalence.delta, row.equivalence.delta], [number] * 2, "|", color="black", markersize=9
-                )
+                margin = row.equivalence.delta
+                axes.plot([-margin, margin], [number] * 2, "|", color="black", markersize=9)
         figures.rows_down(axes, [f"{shortened(row.a, 24)} − {shortened(row.b, 24)}" for row in rows], limit=52)
         axes.set_xlabel(f"difference in {metric_name(metric)}, points")
-    level = f"{100 * (1 - comparison.alpha):g} %"
-    margin = " Ticks mark the declared margin of equivalence." if rows[0].equivalence else ""
+    ticks = " Ticks mark the declared margin of equivalence." if rows[0].equivalence else ""
     return Figure(
         drawing=drawing,
         key="differences",
         caption=(
-            f"First method minus second. Thin line: {level} interval of the pair; wide pale line: simultaneous interval of "
-            f"the family; a filled dot is significant after correction.{margin}"
+            f"First method minus second. Thin line: {level(comparison)} interval of the pair; wide pale line: simultaneous "
+            f"interval of the family; a filled dot is significant after correction.{ticks}"
         ),
         alt=f"Differences in {metric_name(metric)} of {len(rows)} pairs with intervals; the table has the numbers.",
     )
@@ -83,7 +76,7 @@ def matrix(comparison: Comparison) -> Figure | None:
         axes = drawing.subplots()
         # The p-values are symmetric, so that each stands once: above the diagonal the differences.
         written = [
-            [_signed(differences[i, j], decimals(metric)) if j > i else p_text(p[i, j]) for j in range(size)]
+            [_signed(differences[i, j], decimals(metric)) if j > i else p_value(p[i, j]) for j in range(size)]
             for i in range(size)
         ]
         seaborn.heatmap(
@@ -180,7 +173,7 @@ def _differences(comparison: Comparison, metric: str) -> NDArray[np.float64]:
 
 
 def _legend(bounds: Sequence[float]) -> list[Patch]:
-    labels = [f"p > {p_text(bounds[0])}", *(f"p ≤ {p_text(bound)}" for bound in bounds)]
+    labels = [f"p > {p_value(bounds[0])}", *(f"p ≤ {p_value(bound)}" for bound in bounds)]
     return [
         Patch(facecolor=shade, edgecolor=figures.GREY, linewidth=0.5, label=label)
         for shade, label in zip(_SHADES, labels, strict=False)

@@ -8,54 +8,33 @@ from typing import Any
 
 import pandas as pd
 
-from harness.files.names import safe_name
-from harness.reports.document.model import Report, Section
-from harness.reports.runs.sources import output_root, read_sources
-from harness.reports.runs.subjects import Subject
-from harness.reports.significance import tables, text
-from harness.reports.significance.across import build as build_across
-from harness.reports.significance.examine import Request, Result, examine, parse_pairs
-from harness.reports.significance.figures import forest, groups_diagram, matrix
-from harness.reports.significance.terminal import page as terminal_page
+from harness.reports.document.model import Report, Section, Table
+from harness.reports.significance import figures, tables, text
+from harness.reports.significance.examine import Result
+from harness.reports.statistics.hits import metric_name
 from harness.reports.statistics.verdicts import tier_sentences
 
-__all__ = [
-    "Request",
-    "Result",
-    "Subject",
-    "build",
-    "build_across",
-    "examine",
-    "output_root",
-    "parse_pairs",
-    "read_sources",
-    "safe_name",
-    "terminal_page",
-]
-
-STEM = "significance"
+_MOST_BRIEF_PAIRS = 30
 
 
 def build(result: Result) -> Report:
     """The report of one gallery: verdicts first, then the evidence, then what it rests on.
 
     Returns:
-        The report; `main` holds one flat row a pair and metric, `data` everything else that is needed to redo it.
+        The report; `main` holds one flat row per pair and metric, `data` everything else that is needed to redo it.
     """
     comparison, subject = result.comparison, result.subject
     first, others = text.verdict_sentences(comparison)
-    metric = text.metric_name(comparison.primary)
+    claim = text.claim_sentence(comparison, by_default=result.claim_by_default)
+    flat = [tables.flat_row(row) for row in comparison.rows]
+    about = {"dataset": subject.dataset, "protocol": subject.protocol, "claim": comparison.claim}
     return Report(
         title=f"Significance: {subject.title}",
-        stem=STEM,
-        sentences=[
-            *first,
-            text.headline(comparison),
-            text.claim_sentence(comparison, by_default=result.claim_by_default),
-        ],
+        stem="significance",
+        sentences=[*first, text.headline(comparison), claim],
         sections=[
-            _pairs_section(result, others),
-            _ranking_section(result),
+            _pairs(result, others),
+            _ranking(result),
             Section(
                 title="Images against seeds",
                 sentences=text.variance_sentences(comparison),
@@ -65,40 +44,37 @@ def build(result: Result) -> Report:
             Section(title="Warnings", sentences=text.warning_sentences(comparison, subject.remarks, subject.published)),
             Section(
                 title="Method",
-                sentences=[_subject_sentence(result)],
+                sentences=[
+                    f"{len(comparison.methods)} methods answered the same queries: {comparison.images:,} images and "
+                    f"{comparison.captions:,} captions of {subject.title}."
+                ],
                 tables=[tables.families_table(comparison)],
                 reading=text.method_sentences(comparison),
             ),
-            _provenance(result),
+            Section(
+                title="Runs and versions",
+                sentences=[f"Made with {', '.join(f'{name} {number}' for name, number in text.versions().items())}."],
+                tables=[tables.evidence_table(result.evidence)],
+            ),
         ],
-        main=pd.DataFrame(
-            [
-                {
-                    "dataset": subject.dataset,
-                    "protocol": subject.protocol,
-                    "claim": comparison.claim,
-                    **tables.flat_row(row),
-                }
-                for row in comparison.rows
-            ]
-        ),
-        data=_data(result, metric),
+        brief=_brief(result, first, others, claim),
+        main=pd.DataFrame([about | row for row in flat]),
+        data=_data(result, flat, [*first, *others]),
     )
 
 
-def _pairs_section(result: Result, others: Sequence[str]) -> Section:
+def _pairs(result: Result, others: Sequence[str]) -> Section:
     comparison = result.comparison
     evidence = [tables.pairs_table(comparison), tables.other_metrics_table(comparison)]
-    more = [tables.remaining_verdicts(others)] if others else []
-    shown = [forest(comparison), matrix(comparison)]
+    shown = [figures.forest(comparison), figures.matrix(comparison)]
     return Section(
         title="Pairs",
-        tables=[*more, *(table for table in evidence if table)],
+        tables=[*([tables.remaining_verdicts(others)] if others else []), *(table for table in evidence if table)],
         figures=[figure for figure in shown if figure],
     )
 
 
-def _ranking_section(result: Result) -> Section:
+def _ranking(result: Result) -> Section:
     comparison, ranking = result.comparison, result.ranking
     table = tables.scores_table(comparison, result.methods, ranking)
     if not ranking:
@@ -107,35 +83,34 @@ def _ranking_section(result: Result) -> Section:
             "holm or maxt)."
         )
         return Section(title="Scores", tables=[table], sentences=[why] if len(comparison.methods) > 2 else [])
-    diagram = groups_diagram(comparison, ranking)
+    diagram = figures.groups_diagram(comparison, ranking)
     return Section(
         title="Ranking",
         sentences=tier_sentences(ranking),
         tables=[table],
         figures=[diagram] if diagram else [],
-        reading=text.ranking_reading(comparison),
+        reading=text.ranking_reading(),
     )
 
 
-def _subject_sentence(result: Result) -> str:
+def _brief(result: Result, first: Sequence[str], others: Sequence[str], claim: str) -> list[Table | str]:
+    more = len(result.comparison.of_metric(result.comparison.primary)) - _MOST_BRIEF_PAIRS
+    return [
+        result.subject.title,
+        "",
+        *first,
+        *([f"({len(others)} more verdicts in the files)"] if others else []),
+        "",
+        claim,
+        *(f"Warning: {warning}" for warning in result.warnings),
+        tables.brief_table(result.comparison, _MOST_BRIEF_PAIRS),
+        *([f"and {more} more pairs in the files"] if more > 0 else []),
+    ]
+
+
+def _data(result: Result, flat: Sequence[dict[str, Any]], verdicts: Sequence[str]) -> dict[str, Any]:
     comparison = result.comparison
-    queries = f"{comparison.images:,} images and {comparison.captions:,} captions"
-    return f"{len(comparison.methods)} methods answered the same queries: {queries} of {result.subject.title}."
-
-
-def _provenance(result: Result) -> Section:
-    compared = set(result.comparison.methods)
-    evidence = [item for item in result.subject.evidence if item.method in compared]
-    versions = ", ".join(f"{name} {number}" for name, number in text.versions().items())
-    return Section(
-        title="Runs and versions",
-        sentences=[f"Made with {versions}."],
-        tables=[tables.evidence_table(evidence)],
-    )
-
-
-def _data(result: Result, metric: str) -> dict[str, Any]:
-    comparison = result.comparison
+    scores = comparison.scores.tolist()
     return {
         "dataset": result.subject.dataset,
         "protocol": result.subject.protocol,
@@ -146,22 +121,20 @@ def _data(result: Result, metric: str) -> dict[str, Any]:
             "resamples": comparison.resamples,
             "seed": comparison.seed,
             "metrics": list(comparison.metrics),
-            "primary": metric,
+            "primary": metric_name(comparison.primary),
         },
         "images": comparison.images,
         "captions": comparison.captions,
         "methods": [
-            {"name": name, "seeds": seeds, "scores": dict(zip(comparison.metrics, scores, strict=True))}
-            for name, seeds, scores in zip(
-                comparison.methods, comparison.seeds, comparison.scores.tolist(), strict=True
-            )
+            {"name": name, "seeds": seeds, "scores": dict(zip(comparison.metrics, own, strict=True))}
+            for name, seeds, own in zip(comparison.methods, comparison.seeds, scores, strict=True)
         ],
         "families": [asdict(family) for family in comparison.families],
-        "pairs": [tables.flat_row(row) for row in comparison.rows],
+        "pairs": flat,
         "ranking": [asdict(place) for place in result.ranking],
-        "verdicts": [sentence for part in text.verdict_sentences(comparison) for sentence in part],
-        "warnings": [notice.message for notice in comparison.notices] + list(result.subject.remarks),
+        "verdicts": verdicts,
+        "warnings": result.warnings,
         "published_not_tested": list(result.subject.published),
-        "evidence": [asdict(item) for item in result.subject.evidence if item.method in comparison.methods],
+        "evidence": [asdict(item) for item in result.evidence],
         "versions": text.versions(),
     }

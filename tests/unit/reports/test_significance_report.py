@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 from harness.errors import InvalidRecord, UnknownName
+from harness.files.names import safe_name
 from harness.reports.document import render
 from harness.reports.runs.groups import groups
 from harness.reports.runs.loading import finished_records, method_runs
+from harness.reports.runs.sources import read_sources
 from harness.reports.significance import figures as pictures
-from harness.reports.significance import report as significance
+from harness.reports.significance.across import build as build_across
 from harness.reports.significance.across import independent
-from harness.reports.significance.report import Request, build, examine, parse_pairs, read_sources, safe_name
+from harness.reports.significance.examine import Request, examine, parse_pairs
+from harness.reports.significance.report import build
 from harness.reports.significance.text import verdict_sentences
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.errors import (
@@ -370,7 +373,7 @@ def galleries(runs, names, **changes):
 
 @pytest.mark.parametrize(("datasets", "p"), [(5, None), (6, 2 / 64)])
 def test_datasets_are_counted_and_tested_only_from_six_on(runs, datasets, p):
-    report = significance.build_across(galleries(runs, [f"set{n}" for n in range(datasets)]))
+    report = build_across(galleries(runs, [f"set{n}" for n in range(datasets)]))
     (wins,) = report.data["win_counts"]
     assert (wins["a"], wins["b"], wins["wins"], wins["significant_wins"], wins["losses"]) == (
         "chan", "scan", datasets, datasets, 0
@@ -384,13 +387,13 @@ def test_two_protocols_on_the_same_images_count_once(runs):
     results += galleries(runs, ["coco", "flickr8k"], protocol="coco_5k")[1:]
     counted = [(r.subject.dataset, r.subject.protocol) for r in independent(results)]
     assert counted == [("coco", "coco_5k"), ("flickr8k", "coco_5k")]
-    report = significance.build_across(results)
+    report = build_across(results)
     assert report.data["win_counts"][0]["datasets"] == 2
     assert "coco test, coco_1k" in report.sentences[-1]
 
 
 def test_one_dataset_makes_no_page_across(runs):
-    assert significance.build_across(galleries(runs, ["only"])) is None
+    assert build_across(galleries(runs, ["only"])) is None
 
 
 def test_two_galleries_of_one_name_get_folders_of_their_own(runs):
