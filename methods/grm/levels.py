@@ -103,47 +103,34 @@ def text_side(texts: Fragments, matching: Matching) -> TextSide:
     )
 
 
-@dataclass(frozen=True)
-class Tile:
-    """Similarities of a block and its sides, as a level reads them."""
-
-    patches: Tensor  #: (I, R, W, T) similarity of patches and words
-    regions: Tensor  #: (I, K, W, T) similarity of regions and words
-    images: ImageSide  #: the image side
-    gates: Tensor  #: (W, T) of the words
-    word_mean: Tensor  #: (W, T)
-    salient_mean: Tensor  #: (W, T)
-    #: product of a tile and gates; in place where no gradient is recorded, which is three times as fast
-    scale: Callable[[Tensor, Tensor], Tensor]
+#: A tile times gates: in place where no gradient is recorded, which is three times as fast.
+Scale = Callable[[Tensor, Tensor], Tensor]
 
 
-def original_level(tile: Tile) -> Tensor:
-    """S_ori (I, T): plain tokens."""
-    to_patch = (tile.patches.amax(1) * tile.word_mean).sum(1)
-    return to_patch + (tile.patches.amax(2) * tile.images.patch_mean[..., None]).sum(1)
+def original_level(patches: Tensor, regions: Tensor, images: ImageSide, texts: TextSide, scale: Scale) -> Tensor:
+    """S_ori (I, T): plain tokens.
+
+    `patches` (I, R, W, T) and `regions` (I, K, W, T) are similarities with the words; what is per word in `texts` is (W, T).
+    """
+    to_patch = (patches.amax(1) * texts.word_mean).sum(1)
+    return to_patch + (patches.amax(2) * images.patch_mean[..., None]).sum(1)
 
 
-def salient_level(tile: Tile) -> Tensor:
+def salient_level(patches: Tensor, regions: Tensor, images: ImageSide, texts: TextSide, scale: Scale) -> Tensor:
     """S_key (I, T): gated tokens."""
-    gated = tile.scale(tile.patches, tile.images.gates[:, :, None, None])
-    to_patch = (gated.amax(1) * tile.salient_mean).sum(1)
-    to_word = tile.scale(gated, tile.gates).amax(2)
-    return to_patch + (to_word * tile.images.salient_mean[..., None]).sum(1)
+    gated = scale(patches, images.gates[:, :, None, None])
+    to_patch = (gated.amax(1) * texts.salient_mean).sum(1)
+    return to_patch + (scale(gated, texts.gates).amax(2) * images.salient_mean[..., None]).sum(1)
 
 
-def uncertain_level(tile: Tile) -> Tensor:
+def uncertain_level(patches: Tensor, regions: Tensor, images: ImageSide, texts: TextSide, scale: Scale) -> Tensor:
     """S_unc (I, T): gated words against regions."""
-    to_region = (tile.regions.amax(1) * tile.salient_mean).sum(1)
-    to_word = tile.scale(tile.regions, tile.gates).amax(2)
-    return to_region + (to_word * tile.images.region_mean[..., None]).sum(1)
+    to_region = (regions.amax(1) * texts.salient_mean).sum(1)
+    return to_region + (scale(regions, texts.gates).amax(2) * images.region_mean[..., None]).sum(1)
 
 
 #: In the order in which a tile that is scaled in place must be read: the original level sees it before any gate does.
-LEVELS: dict[str, Callable[[Tile], Tensor]] = {
-    "original": original_level,
-    "salient": salient_level,
-    "uncertain": uncertain_level,
-}
+LEVELS = {"original": original_level, "salient": salient_level, "uncertain": uncertain_level}
 
 
 def pairwise_levels(
@@ -198,8 +185,8 @@ def reduce_tile(similarity: Tensor, images: ImageSide, texts: TextSide, levels: 
     """
     patches, regions = similarity.split((images.gates.shape[1], images.region_mean.shape[1]), 1)
     scale = torch.mul if torch.is_grad_enabled() else Tensor.mul_
-    tile = Tile(patches, regions, images, texts.gates.T, texts.word_mean.T, texts.salient_mean.T, scale)
-    found = {name: level(tile) for name, level in LEVELS.items() if name in levels}
+    texts = replace(texts, gates=texts.gates.T, word_mean=texts.word_mean.T, salient_mean=texts.salient_mean.T)
+    found = {name: level(patches, regions, images, texts, scale) for name, level in LEVELS.items() if name in levels}
     return torch.stack([found[name] for name in levels])
 
 
