@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from harness.benchmark import naive
 from harness.benchmark.data import Size
-from harness.fragments import Fragments
+from harness.benchmark.forms import PEERS, Form, engine, function, own_score, peers, product, training_step, unfused
 from harness.registry import create
-from harness.scoring import similarity_matrix
-from harness.scoring.packed import TILES
-from harness.similarity.packed import products
-from harness.similarity.packed.layout import group, pack
+from harness.similarity.packed.products import CANDIDATES
 
-#: From the inputs to the call that is timed; what it does before is not timed.
-Form = Callable[[Fragments, Fragments], Callable[[], Any]]
-LIMIT = "packed product"
-OURS = "ours"
-PLAIN = "plain score"
-UNFUSED = "ours, unfused"
+LIMIT, OURS, PLAIN, UNFUSED = "packed product", "ours", "plain score", "ours, unfused"
 #: What the errors of the other forms are taken against, the first that a case has.
 REFERENCES = ("authors", PLAIN, UNFUSED)
-#: Of wider vectors the published wheel returns wrong scores (errors of 0.1), fifty times as slowly, or crashes.
-WIDEST_MAXSIM_CPU = 256
 #: Forms that are content with one sample: many times the time of the others, at goals of whole factors.
-SLOW = frozenset({"authors", "torch padded", "maxsim-cpu"})
+SLOW = frozenset({"authors", "torch padded", "maxsim-cpu", "ours, float32"})
+#: Forms that compute another score than the reference, whose difference from it would say nothing.
+ANOTHER_SCORE = frozenset({"ours, lse", "max-sim"})
+COCO_5K, PATCHES = Size(5000, 25000, 36, 1024), Size(5000, 25000, 197, 512)
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound on the ratio of two forms' medians."""
+    """A bound on the ratio of two forms' medians.
+
+    >>> str(Goal("ours", "packed product", at_most=1.15))
+    '<= 1.15'
+    """
 
     form: str
     over: str
@@ -51,160 +45,128 @@ class Goal:
 
 @dataclass(frozen=True)
 class Case:
-    """One scorer on one scoring problem."""
+    """One scorer on one scoring problem.
+
+    Args:
+        name, size: for the tables.
+        forms: what is timed, by name.
+        goals: bounds on ratios; of forms that are not installed they are left out.
+        slow: forms that are content with one sample.
+        samples: wanted of each other form.
+        seconds: after so long no further round of samples is begun, see `measure.interleave`.
+        device, dtype: where the sides are, and of which type.
+    """
 
     name: str
     size: Size
     forms: Mapping[str, Form]
-    goals: tuple[Goal, ...]
-    #: Wanted samples; the forms in `slow` are content with one.
-    samples: int = 7
+    goals: tuple[Goal, ...] = ()
     slow: frozenset[str] = SLOW
-    #: Forms that compute another score than the reference, whose difference from it would say nothing.
-    another_score: frozenset[str] = frozenset()
-    #: Where the sides are, and of which type.
+    samples: int = 7
+    seconds: float = 30.0
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
-    #: After so long no further round of samples is begun; see `measure.interleave`.
-    seconds: float = 30.0
 
 
-def scorer_form(name: str, dtype: torch.dtype | None = None, **config: Any) -> Form:
-    """Our engine on a registered scorer."""
-
-    def prepare(images: Fragments, texts: Fragments) -> Callable[[], Tensor]:
-        torch.manual_seed(0)
-        scorer = create(name, **config).eval().to(images.device)
-        with torch.no_grad():
-            images, texts = scorer.prepare_images(images), scorer.prepare_texts(texts)
-        return lambda: similarity_matrix(scorer, images, texts, dtype=dtype, device=images.device)
-
-    return prepare
-
-
-def plain_scorer_form(name: str, **config: Any) -> Form:
-    """One call of a registered scorer's own `score`, without the engine; the reference of its packed form."""
-
-    def prepare(images: Fragments, texts: Fragments) -> Callable[[], Tensor]:
-        torch.manual_seed(0)
-        scorer = create(name, **config).eval()
-        with torch.no_grad():
-            images, texts = scorer.prepare_images(images), scorer.prepare_texts(texts)
-        return lambda: scorer.score(images, texts)
-
-    return prepare
-
-
-def product_form(backend: str) -> Form:
-    """Nothing but the packed matrix product, in the engine's tiles, by one backend: the limit."""
-
-    def prepare(images: Fragments, texts: Fragments) -> Callable[[], None]:
-        tile = TILES["cpu"]
-        lefts = [items.rows() for items in group(pack(images, torch.arange(len(images))), tile.rows)]
-        words = [items.columns() for items in group(pack(texts, torch.arange(len(texts))), tile.columns)]
-
-        def run() -> None:
-            for right in words:
-                product = products.BACKENDS[backend](right, len(lefts[0]))
-                for left in lefts:
-                    product(left)
-
-        return run
-
-    return prepare
-
-
-def plain_form(function: Callable[[Fragments, Fragments], Tensor]) -> Form:
-    """A function of the fragments."""
-    return lambda images, texts: lambda: function(images, texts)
-
-
-def maxsim_cpu_form(images: Fragments, texts: Fragments) -> Callable[[], Tensor]:
-    """The package maxsim-cpu, one caption a query; it returns sums over words."""
-    import maxsim_cpu
-
-    documents = images.features.numpy()
-    queries = [features[mask].numpy() for features, mask in zip(texts.features, texts.mask, strict=True)]
-
-    def run() -> Tensor:
-        scores = [torch.from_numpy(maxsim_cpu.maxsim_scores(query, documents)) / len(query) for query in queries]
-        return torch.stack(scores, 1)
-
-    return run
-
-
-def _limits() -> dict[str, Form]:
-    names = products.CANDIDATES[("cpu", torch.float32)]
-    return {f"{LIMIT}: {name}": product_form(name) for name in names}
-
-
-def _peers(size: Size) -> dict[str, Form]:
-    installed = importlib.util.find_spec("maxsim_cpu") and size.width <= WIDEST_MAXSIM_CPU
-    return {"maxsim-cpu": maxsim_cpu_form} if installed else {}
+LIMITS = {f"{LIMIT}: {name}": product(name) for name in CANDIDATES[("cpu", torch.float32)]}
+#: Max-sim t2i with mean (CHAN's VHA).
+MAX_SIM = engine("chan", pooling="mean")
 
 
 def max_sim_case(size: Size, limit: float, authors: float) -> Case:
-    """Max-sim t2i with mean (CHAN's VHA)."""
-    return Case(
-        "max-sim",
-        size,
-        {
-            **_limits(),
-            OURS: scorer_form("chan", pooling="mean"),
-            "ours, lse": scorer_form("chan", pooling="lse"),
-            "ours, bfloat16": scorer_form("chan", torch.bfloat16, pooling="mean"),
-            "torch padded": plain_form(naive.padded),
-            **_peers(size),
-            "authors": plain_form(naive.chan_shards),
-        },
-        (
-            Goal(OURS, LIMIT, at_most=limit),
-            Goal("ours, lse", LIMIT, at_most=limit),
-            Goal("ours, bfloat16", OURS, at_most=0.6),
-            Goal("authors", OURS, at_least=authors),
-            Goal("maxsim-cpu", OURS, at_least=4.5),
-        ),
-        another_score=frozenset({"ours, lse"}),
+    """Max-sim t2i with mean and with log-sum-exp, on a CPU."""
+    forms = {
+        **LIMITS,
+        OURS: MAX_SIM,
+        "ours, lse": engine("chan", pooling="lse"),
+        "ours, bfloat16": engine("chan", torch.bfloat16, pooling="mean"),
+        "torch padded": function(naive.padded),
+        **peers("cpu", size),
+        "authors": function(naive.chan_shards),
+    }
+    goals = (
+        Goal(OURS, LIMIT, at_most=limit),
+        Goal("ours, lse", LIMIT, at_most=limit),
+        Goal("ours, bfloat16", OURS, at_most=0.6),
+        Goal("authors", OURS, at_least=authors),
+        Goal("maxsim-cpu", OURS, at_least=4.5),
     )
+    return Case("max-sim", size, forms, goals)
 
 
-def scan_case(direction: str, size: Size, limit: float, authors: float) -> Case:
-    """SCAN with LSE."""
-    form = {"t2i": naive.scan_t2i, "i2t": naive.scan_i2t}[direction]
-    return Case(
-        f"SCAN {direction}",
-        size,
-        {**_limits(), OURS: scorer_form("scan", direction=direction), "authors": plain_form(form)},
-        (Goal(OURS, LIMIT, at_most=limit), Goal("authors", OURS, at_least=authors)),
-    )
+def scan_case(direction: str, limit: float, authors: float) -> Case:
+    """SCAN with log-sum-exp, on a CPU."""
+    theirs = {"t2i": naive.scan_t2i, "i2t": naive.scan_i2t}[direction]
+    forms = {**LIMITS, OURS: engine("scan", direction=direction), "authors": function(theirs)}
+    goals = (Goal(OURS, LIMIT, at_most=limit), Goal("authors", OURS, at_least=authors))
+    return Case(f"SCAN {direction}", Size(128, 640, 36, 1024), forms, goals)
 
 
 def grm_case(size: Size) -> Case:
-    """GRM's three levels against max-sim on the same tokens."""
-    return Case(
-        "GRM",
-        size,
-        {
-            **_limits(),
-            "max-sim": scorer_form("chan", pooling="mean"),
-            OURS: scorer_form("grm"),
-            PLAIN: plain_scorer_form("grm"),
-        },
-        (Goal(OURS, "max-sim", at_most=1.3),),
-        another_score=frozenset({"max-sim"}),
-    )
+    """GRM's three levels against max-sim on the same tokens, on a CPU."""
+    forms = {**LIMITS, "max-sim": MAX_SIM, OURS: engine("grm"), PLAIN: own_score("grm")}
+    return Case("GRM", size, forms, (Goal(OURS, "max-sim", at_most=1.3),))
 
 
-def cases() -> list[Case]:
-    """The comparison: sizes with the goal of each ratio to the bare product and to the authors' form."""
+def gpu_case(name: str, size: Size, ours: Form, *goals: Goal, **more: Form) -> Case:
+    """A form, fused and unfused, against the bare product on a GPU, in half precision."""
+    forms = {LIMIT: product(), OURS: ours, UNFUSED: unfused(ours), **more}
+    return Case(name, size, forms, goals, device="cuda", dtype=torch.float16)
+
+
+def gpu_max_sim_case(size: Size) -> Case:
+    """Max-sim t2i with mean, with log-sum-exp and in float32, on a GPU."""
+    more = {"ours, lse": engine("chan"), "ours, float32": engine("chan", torch.float32, pooling="mean")}
+    goals = Goal(OURS, LIMIT, at_most=1.29), Goal(UNFUSED, LIMIT, at_most=1.44)
+    return gpu_case("max-sim", size, MAX_SIM, *goals, **more)
+
+
+def gpu_scan_case(direction: str) -> Case:
+    """SCAN with log-sum-exp, on a GPU."""
+    goals = Goal(OURS, LIMIT, at_most=1.52), Goal(UNFUSED, LIMIT, at_most=2.27)
+    case = gpu_case(f"SCAN {direction}", COCO_5K, engine("scan", direction=direction), *goals)
+    return replace(case, slow=frozenset({UNFUSED}))
+
+
+def gpu_grm_case() -> Case:
+    """GRM's three levels against max-sim on the same tokens, on a GPU."""
+    case = grm_case(replace(PATCHES, images=1000, texts=5000))
+    forms = {LIMIT: product(), "max-sim": MAX_SIM, OURS: engine("grm")}
+    return replace(case, forms=forms, device="cuda", dtype=torch.float16)
+
+
+def gpu_training_case(size: Size) -> Case:
+    """Forward and backward of a batch of max-sim, on a GPU."""
+    ours = training_step(create("chan", pooling="mean").score)
+    forms = {OURS: ours, UNFUSED: unfused(ours), "authors": training_step(naive.chan)}
+    goal = Goal("authors", OURS, at_least=1.0)
+    return Case("max-sim, training", size, forms, (goal,), device="cuda", dtype=torch.float16)
+
+
+def cpu_cases() -> list[Case]:
+    """Scoring on a CPU, each with its goals for the ratio to the bare product and to the authors' form."""
     return [
         max_sim_case(Size(256, 1280, 36, 1024), 1.15, 7.5),
         max_sim_case(Size(256, 1280, 36, 256), 1.4, 13.0),
-        scan_case("t2i", Size(128, 640, 36, 1024), 1.35, 18.0),
-        scan_case("i2t", Size(128, 640, 36, 1024), 1.25, 25.0),
+        scan_case("t2i", 1.35, 18.0),
+        scan_case("i2t", 1.25, 25.0),
         grm_case(Size(256, 1280, 197, 512)),
         # last: its authors' form takes longer than all others together, and time may run out
         max_sim_case(Size(256, 1280, 197, 512), 1.15, 7.5),
+    ]
+
+
+def gpu_cases() -> list[Case]:
+    """Scoring on a GPU: COCO 5K, everything in its memory from the start; the peers at the width that they are made for."""
+    narrow = Size(1000, 5000, 36, 128)
+    with_peers = (Goal(name, OURS, at_least=1.0) for name in PEERS["cuda"])
+    return [
+        gpu_max_sim_case(COCO_5K),
+        gpu_scan_case("t2i"),
+        gpu_scan_case("i2t"),
+        gpu_grm_case(),
+        gpu_case("max-sim, peers", narrow, MAX_SIM, *with_peers, **peers("cuda", narrow)),
+        gpu_max_sim_case(PATCHES),
     ]
 
 
@@ -213,20 +175,24 @@ GROWTH: tuple[dict[str, int], ...] = ({"images": 512}, {"texts": 2560}, {"region
 
 
 def growth() -> list[Case]:
-    """Our time as images, captions, regions and width grow, one at a time."""
+    """Our time on a CPU as images, captions, regions and width grow, one at a time."""
     base = Size(128, 640, 36, 256)
+    forms = {"max-sim": MAX_SIM, "SCAN t2i": engine("scan"), "SCAN i2t": engine("scan", direction="i2t")}
     sizes = [base, *(replace(base, **change) for change in GROWTH)]
-    forms = {
-        "max-sim": scorer_form("chan", pooling="mean"),
-        "SCAN t2i": scorer_form("scan"),
-        "SCAN i2t": scorer_form("scan", direction="i2t"),
-    }
-    return [Case("growth", size, forms, (), samples=3, seconds=6.0) for size in sizes]
+    return [Case("growth", size, forms, samples=3, seconds=6.0) for size in sizes]
 
 
-def quick_cases() -> list[Case]:
-    """The comparison on a sixteenth of the pairs, for a look at whether anything broke; the goals hold for full size."""
+def shrunk(cases: Sequence[Case], by: int) -> list[Case]:
+    """The same with `by` times fewer images and captions, for a look at whether anything broke; no goal holds there."""
     return [
-        replace(case, size=replace(case.size, images=case.size.images // 4, texts=case.size.texts // 4), seconds=3.0)
-        for case in cases()
+        replace(case, size=replace(case.size, images=case.size.images // by, texts=case.size.texts // by), seconds=3.0)
+        for case in cases
     ]
+
+
+def scoring_cases(device: str, quick: bool) -> list[Case]:
+    """All scoring problems of a device type, in their order."""
+    if device == "cpu":
+        return shrunk(cpu_cases(), 4) if quick else [*cpu_cases(), *growth()]
+    training = [gpu_training_case(Size(512, 512, 36, 1024)), gpu_training_case(Size(512, 512, 197, 512))]
+    return shrunk(gpu_cases(), 10) if quick else [*gpu_cases(), *training]

@@ -7,8 +7,8 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from harness.measure.cost import cpu_seconds
 from harness.measure.timing import Stopwatch, Timing
 
 #: A sample is rejected when other processes took more than this share of all processors while it ran.
@@ -17,6 +17,9 @@ FOREIGN_SHARE = 0.06
 PATIENCE = 4
 #: A first call of so many milliseconds is a sample: what a warm-up saves is lost in it.
 LONG_ENOUGH_MS = 3000.0
+
+#: Milliseconds, and the share of all processors that others took meanwhile; None where unknown.
+Sample = tuple[float, float | None]
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,36 @@ class Measured:
     foreign: float | None
     rejected: int
     noisy: bool
+
+
+class _Samples:
+    """The quiet and the noisy samples of one call."""
+
+    def __init__(self, wanted: int):
+        self.wanted = wanted
+        self.quiet: list[Sample] = []
+        self.noisy: list[Sample] = []
+
+    def keep(self, milliseconds: float, foreign: float | None) -> None:
+        noisy = foreign is not None and foreign > FOREIGN_SHARE
+        (self.noisy if noisy else self.quiet).append((milliseconds, foreign))
+
+    def lacking(self, late: bool) -> bool:
+        taken = len(self.quiet) + len(self.noisy)
+        return taken == 0 if late else len(self.quiet) < self.wanted and taken < PATIENCE * self.wanted
+
+    def measured(self) -> Measured:
+        enough = len(self.quiet) >= self.wanted or not self.noisy
+        # The least disturbed of the noisy samples stand in for quiet ones that were not to be had.
+        spare = [] if enough else sorted(self.noisy, key=lambda s: s[1] or 0.0)[: self.wanted - len(self.quiet)]
+        taken = self.quiet + spare
+        shares = [share for _, share in taken if share is not None]
+        return Measured(
+            Timing(tuple(milliseconds for milliseconds, _ in taken)),
+            sum(shares) / len(shares) if shares else None,
+            len(self.noisy) - len(spare),
+            not enough,
+        )
 
 
 def interleave(
@@ -56,74 +89,30 @@ def interleave(
         The measurements by name, and what the first calls returned.
     """
     end = time.monotonic() + seconds
-    quiet: dict[str, list[tuple[float, float | None]]] = {name: [] for name in calls}
-    noisy: dict[str, list[tuple[float, float | None]]] = {name: [] for name in calls}
-
-    def keep(name: str, milliseconds: float, foreign: float | None) -> None:
-        (noisy if foreign is not None and foreign > FOREIGN_SHARE else quiet)[name].append((milliseconds, foreign))
-
+    kept = {name: _Samples(samples[name]) for name in calls}
     results: dict[str, object] = {}
     for name, call in calls.items():
         milliseconds, foreign, results[name] = _sample(call)
         if milliseconds >= long_enough:
-            keep(name, milliseconds, foreign)
+            kept[name].keep(milliseconds, foreign)
     for _ in range(PATIENCE * max(samples.values())):
         late = time.monotonic() > end
-        waiting = [n for n in calls if _wanted(len(quiet[n]), len(noisy[n]), samples[n], late)]
+        waiting = [name for name in calls if kept[name].lacking(late)]
         if not waiting:
             break
         for name in waiting:
-            keep(name, *_sample(calls[name])[:2])
-    return {name: _measured(quiet[name], noisy[name], samples[name]) for name in calls}, results
-
-
-def _wanted(quiet: int, noisy: int, samples: int, late: bool) -> bool:
-    if late:
-        return quiet + noisy == 0
-    return quiet < samples and quiet + noisy < PATIENCE * samples
-
-
-def _measured(
-    quiet: list[tuple[float, float | None]], noisy: list[tuple[float, float | None]], wanted: int
-) -> Measured:
-    enough = len(quiet) >= wanted or not noisy
-    # The least disturbed of the noisy samples stand in for quiet ones that were not to be had.
-    taken = quiet if enough else quiet + sorted(noisy, key=lambda s: s[1] or 0.0)[: wanted - len(quiet)]
-    shares = [share for _, share in taken if share is not None]
-    return Measured(
-        Timing(tuple(milliseconds for milliseconds, _ in taken)),
-        sum(shares) / len(shares) if shares else None,
-        len(quiet) + len(noisy) - len(taken),
-        not enough,
-    )
+            kept[name].keep(*_sample(calls[name])[:2])
+    return {name: own.measured() for name, own in kept.items()}, results
 
 
 def _sample(call: Callable[[], object]) -> tuple[float, float | None, object]:
     """Milliseconds, the share of all processors that other processes took meanwhile, and what the call returned."""
-    started, busy, own = time.perf_counter(), _busy_seconds(), _own_seconds()
+    before, own = cpu_seconds(), time.process_time()
     with Stopwatch() as watch:
         result = call()
-    elapsed = time.perf_counter() - started
-    after = _busy_seconds()
-    if busy is None or after is None:
+    after, own = cpu_seconds(), time.process_time() - own
+    if before is None or after is None:
         return watch.ms, None, result
-    foreign = max(0.0, (after - busy) - (_own_seconds() - own))
     # The counters tick every 10 ms; a sample of few ticks says little, so one tick is forgiven.
-    tick = 1 / os.sysconf("SC_CLK_TCK")
-    return watch.ms, max(0.0, foreign - tick) / (elapsed * (os.cpu_count() or 1)), result
-
-
-def _busy_seconds() -> float | None:
-    """Processor time of the whole machine since it started, idle and waiting left out; None where unknown."""
-    try:
-        user, nice, system, _idle, _wait, irq, softirq, steal = map(
-            int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
-        )
-    except (OSError, ValueError):
-        return None
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-
-
-def _own_seconds() -> float:
-    times = os.times()
-    return times.user + times.system
+    foreign = after[0] - before[0] - own - 1 / os.sysconf("SC_CLK_TCK")
+    return watch.ms, max(0.0, foreign) / (watch.ms / 1000 * (os.cpu_count() or 1)), result

@@ -8,36 +8,21 @@ from typing import Any
 
 import pandas as pd
 
+from harness.benchmark.cases import LIMIT
 from harness.records.environment import describe
 
-_COLUMNS = {
-    "time": [
-        "case",
-        "size",
-        "form",
-        "median_ms",
-        "iqr_ms",
-        "minimum_ms",
-        "samples",
-        "over_product",
-        "peak_mib",
-        "largest_error",
-        "noisy",
-    ],
-    "goal": ["case", "size", "form", "ratio", "goal", "met"],
-    "training": ["form", "size", "median_ms", "peak_mib", "loss", "goal"],
-    "skipped": ["case", "goal"],
-    "backend": ["case", "form", "goal"],
+_TIMES = "case size form median_ms iqr_ms minimum_ms samples over_product peak_mib largest_error noisy"
+#: Kind of row -> (title, columns), in the order of the page.
+_TABLES = {
+    "goal": ("Goals", "case size form ratio goal met"),
+    "time": ("Scoring and ranking", _TIMES),
+    "training": (
+        "Training steps (forward and backward, peak memory over the inputs)",
+        "form size median_ms peak_mib loss goal",
+    ),
+    "skipped": ("Left out", "case goal"),
+    "backend": ("Matrix product taken (GFLOP/s of the candidates)", "case form goal"),
 }
-_TITLES = {
-    "goal": "Goals",
-    "time": "Scoring and ranking",
-    "training": "Training steps (forward and backward, peak memory over the inputs)",
-    "skipped": "Left out",
-    "backend": "Matrix product taken (GFLOP/s of the candidates)",
-}
-
-
 QUICK = "A quick run on small sizes: the goals hold for the full ones."
 
 
@@ -55,10 +40,10 @@ def write(rows: list[dict[str, Any]], folder: Path, quick: bool = False, device:
 def markdown(frame: pd.DataFrame, note: str = "", device: str = "cpu") -> str:
     """The tables, headed by the date, the machine and a note."""
     parts = ["# Scoring benchmark", _machine(device), *([note] if note else [])]
-    for kind, title in _TITLES.items():
+    for kind, (title, names) in _TABLES.items():
         part = frame[frame["kind"] == kind]
         if len(part):
-            columns = [column for column in _COLUMNS[kind] if column in part and part[column].notna().any()]
+            columns = [column for column in names.split() if column in part and part[column].notna().any()]
             table = part[columns].map(_text).to_markdown(index=False, disable_numparse=True)
             parts.append(f"## {title}\n\n{table}")
     return "\n\n".join(parts) + "\n"
@@ -75,10 +60,10 @@ def _machine(device: str) -> str:
 
 
 def _text(value: Any) -> str:
-    if value is None or (isinstance(value, float) and pd.isna(value)):
-        return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if pd.isna(value):
+        return ""
     if isinstance(value, float):
         return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
     return str(value)
@@ -86,21 +71,20 @@ def _text(value: Any) -> str:
 
 def _figure(frame: pd.DataFrame, folder: Path) -> None:
     """Bars of each form's time over the packed product's, logarithmic; the limit is the line at 1."""
+    if "over_product" not in frame:
+        return
+    part = frame[(frame["kind"] == "time") & frame["over_product"].notna() & ~frame["form"].str.startswith(LIMIT)]
+    if part.empty:
+        return
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    part = frame[(frame["kind"] == "time") & frame["over_product"].notna()] if "over_product" in frame else frame[:0]
-    part = part[~part["form"].str.startswith("packed product")]
-    if part.empty:
-        return
     labels = part["case"] + ", " + part["size"] + ": " + part["form"]
     figure, axes = plt.subplots(figsize=(9, 0.3 * len(part) + 1.2), layout="constrained")
-    bars = axes.barh(
-        labels, part["over_product"], color=["0.25" if f.startswith("ours") else "0.7" for f in part["form"]]
-    )
-    axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
+    greys = ["0.25" if form.startswith("ours") else "0.7" for form in part["form"]]
+    axes.bar_label(axes.barh(labels, part["over_product"], color=greys), fmt="%.2f", padding=3, fontsize=8)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
     axes.set_xlim(right=2 * part["over_product"].max())  # room for the last number

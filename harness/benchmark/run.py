@@ -11,103 +11,18 @@ from typing import Any
 
 import torch
 
-from harness.benchmark import cases, gpu, naive, training
+from harness.benchmark import naive, training
+from harness.benchmark.cases import ANOTHER_SCORE, LIMIT, MAX_SIM, REFERENCES, Case, scoring_cases
 from harness.benchmark.data import Size, make
 from harness.benchmark.measure import LONG_ENOUGH_MS, Measured, interleave
 from harness.measure.timing import synchronize
 from harness.metrics import ranks
-from harness.scoring import product_backends, similarity_matrix
+from harness.scoring import product_backends
 
 Row = dict[str, Any]
 Say = Callable[[str], None]
 #: Of a whole run and of a quick one, by default: a quiet machine of two cores needs less.
 SECONDS, QUICK_SECONDS = 480.0, 60.0
-
-
-def scoring_rows(case: cases.Case, say: Say, seconds: float = math.inf) -> Iterator[Row]:
-    """Times of all forms of a case, ratios to the limit and the goals, and each form's largest error.
-
-    Args:
-        case: what is compared.
-        say: told what is being measured.
-        seconds: of `measure.interleave`.
-    """
-    say(f"{case.name}, {case.size}")
-    images, texts = make(case.size, device=case.device, dtype=case.dtype)
-    with torch.no_grad():
-        calls = {name: _finished(form(images, texts), case.device) for name, form in case.forms.items()}
-        wanted = {name: 1 if name in case.slow else case.samples for name in calls}
-        long_enough = LONG_ENOUGH_MS if case.device == "cpu" else math.inf
-        measured, results = interleave(calls, wanted, seconds, long_enough)
-        peaks = {name: _gpu_peak(call, case.device) for name, call in calls.items()}
-    medians = {name: m.timing.p50 for name, m in measured.items()}
-    products = {name: p50 for name, p50 in medians.items() if name.startswith(cases.LIMIT)}
-    if products:
-        medians[cases.LIMIT] = min(products.values())
-    against = next((name for name in cases.REFERENCES if name in results), "")
-    no_error = {against, *case.another_score}
-    for name, m in measured.items():
-        yield {
-            **_timing(case.name, case.size, name, m),
-            "over_product": medians[name] / medians[cases.LIMIT] if products else None,
-            "peak_mib": peaks[name],
-            "largest_error": None if name in no_error else _error(results[name], results.get(against)),
-        }
-    for goal in case.goals:
-        if goal.form in medians and goal.over in medians:
-            ratio = medians[goal.form] / medians[goal.over]
-            yield _goal(case.name, str(case.size), f"{goal.form} / {goal.over}", ratio, str(goal), goal.met(ratio))
-
-
-def training_rows(say: Say, seconds: float = math.inf, pairs: int = 256) -> Iterator[Row]:
-    """Training steps, ours and the authors', and the step at twice the batch on 197 patches that the naive form cannot take.
-
-    Args:
-        say: told what is being measured.
-        seconds: for all steps; a process that has not ended by then is stopped.
-        pairs: of a step.
-    """
-    end = time.monotonic() + seconds
-    size = Size(pairs, pairs, 36, 1024)
-    steps: dict[str, training.Step] = {}
-    for form in training.FORMS:
-        say(f"training step, {form}, {size}")
-        step = training.measure(form, size, _left(end))
-        yield _step(form, size, step)
-        if isinstance(step, training.Step):
-            steps[form] = step
-    for scorer, share in training.GOALS.items():
-        ours, authors = steps.get(f"{scorer}: ours"), steps.get(f"{scorer}: authors")
-        if ours and authors:
-            ratio = ours.mib / authors.mib
-            what = "training memory, ours / authors"
-            yield _goal(scorer, str(size), what, ratio, f"<= {share:.3f}", ratio <= share)
-    large = Size(2 * pairs, 2 * pairs, 197, 512)
-    say(f"training step, CHAN: ours, {large}")
-    yield _step("CHAN: ours", large, training.measure("CHAN: ours", large, _left(end)))
-
-
-def rank_rows(say: Say, seconds: float = math.inf, images: int = 1000) -> Iterator[Row]:
-    """Ranks of both directions, 5 captions an image, against the authors' sorting and the time of scoring."""
-    captions = 5 * images
-    say(f"ranks, {images} x {captions}")
-    owner = torch.arange(captions) // 5
-    similarity = torch.rand(images, captions, generator=torch.Generator().manual_seed(0), dtype=torch.float64).float()
-    by_sort = naive.argsort_ranks(similarity, owner)
-    equal = all(torch.equal(torch.as_tensor(a), b) for a, b in zip(ranks(similarity, owner), by_sort, strict=True))
-    size = Size(images, captions, 36, 256)
-    pair = make(size)
-    scorer = cases.create("chan", pooling="mean")
-    calls: dict[str, Callable[[], object]] = {
-        "ranks: ours": lambda: ranks(similarity, owner),
-        "ranks: authors": lambda: naive.argsort_ranks(similarity, owner),
-        "scoring": lambda: similarity_matrix(scorer, *pair),
-    }
-    measured, _ = interleave(calls, {"ranks: ours": 7, "ranks: authors": 1, "scoring": 3}, seconds)
-    for name, m in measured.items():
-        yield _timing("ranks", size, name, m)
-    share = measured["ranks: ours"].timing.p50 / measured["scoring"].timing.p50
-    yield _goal("ranks", str(size), "ranks / scoring", share, "<= 0.01 and equal to sorting", share <= 0.01 and equal)
 
 
 @dataclass(frozen=True)
@@ -126,16 +41,15 @@ class Section:
 
 
 def sections(say: Say, quick: bool, device: str = "cpu") -> list[Section]:
-    """All parts of the comparison; `quick` leaves out the growth and takes small sizes."""
-    if device == "cuda":
-        scoring = gpu.quick_cases() if quick else [*gpu.all_cases(), *gpu.training_cases()]
-        return [Section(f"{c.name}, {c.size}", c.seconds, partial(scoring_rows, c, say)) for c in scoring]
-    scoring = cases.quick_cases() if quick else [*cases.cases(), *cases.growth()]
-    return [
-        *(Section(f"{c.name}, {c.size}", c.seconds, partial(scoring_rows, c, say)) for c in scoring),
-        Section("ranks", 15.0, lambda seconds: rank_rows(say, seconds, 200 if quick else 1000)),
-        Section("training", 150.0, lambda seconds: training_rows(say, seconds, 64 if quick else 256)),
+    """All parts of the comparison; `quick` takes small sizes and leaves out the growth."""
+    found = [
+        Section(f"{case.name}, {case.size}", case.seconds, partial(scoring_rows, case, say))
+        for case in scoring_cases(device, quick)
     ]
+    if device == "cpu":
+        found.append(Section("ranks", 15.0, partial(rank_rows, say, images=200 if quick else 1000)))
+        found.append(Section("training", 150.0, partial(training_rows, say, pairs=64 if quick else 256)))
+    return found
 
 
 def all_rows(say: Say, seconds: float = SECONDS, quick: bool = False, device: str = "cpu") -> Iterator[Row]:
@@ -162,6 +76,86 @@ def all_rows(say: Say, seconds: float = SECONDS, quick: bool = False, device: st
         yield {"kind": "backend", "case": operands, "form": choice["backend"], "goal": str(choice["gflops"])}
 
 
+def scoring_rows(case: Case, say: Say, seconds: float = math.inf) -> Iterator[Row]:
+    """Times of all forms of a case, ratios to the limit and the goals, and each form's largest error; within `seconds`."""
+    say(f"{case.name}, {case.size}")
+    images, texts = make(case.size, device=case.device, dtype=case.dtype)
+    with torch.no_grad():
+        calls = {name: _finished(form(images, texts), case.device) for name, form in case.forms.items()}
+        wanted = {name: 1 if name in case.slow else case.samples for name in calls}
+        long_enough = LONG_ENOUGH_MS if case.device == "cpu" else math.inf
+        measured, results = interleave(calls, wanted, seconds, long_enough)
+        peaks = {name: _gpu_peak(call, case.device) for name, call in calls.items()}
+    medians = {name: m.timing.p50 for name, m in measured.items()}
+    limits = [p50 for name, p50 in medians.items() if name.startswith(LIMIT)]
+    if limits:
+        medians[LIMIT] = min(limits)
+    against = next((name for name in REFERENCES if name in results), "")
+    for name, m in measured.items():
+        comparable = name != against and name not in ANOTHER_SCORE
+        yield {
+            **_timing(case.name, case.size, name, m),
+            "over_product": medians[name] / medians[LIMIT] if limits else None,
+            "peak_mib": peaks[name],
+            "largest_error": _error(results[name], results.get(against)) if comparable else None,
+        }
+    for goal in case.goals:
+        if goal.form in medians and goal.over in medians:
+            ratio = medians[goal.form] / medians[goal.over]
+            yield _goal(case.name, case.size, f"{goal.form} / {goal.over}", ratio, str(goal), goal.met(ratio))
+
+
+def rank_rows(say: Say, seconds: float = math.inf, images: int = 1000) -> Iterator[Row]:
+    """Ranks of both directions, 5 captions per image, against the authors' sorting and the time of scoring."""
+    size = Size(images, 5 * images, 36, 256)
+    say(f"ranks, {size.images} x {size.texts}")
+    owner = torch.arange(size.texts) // 5
+    generator = torch.Generator().manual_seed(0)
+    similarity = torch.rand(images, size.texts, generator=generator, dtype=torch.float64).float()
+    by_sort = naive.argsort_ranks(similarity, owner)
+    equal = all(torch.equal(torch.as_tensor(a), b) for a, b in zip(ranks(similarity, owner), by_sort, strict=True))
+    calls: dict[str, Callable[[], object]] = {
+        "ranks: ours": lambda: ranks(similarity, owner),
+        "ranks: authors": lambda: naive.argsort_ranks(similarity, owner),
+        "scoring": MAX_SIM(*make(size)),
+    }
+    measured, _ = interleave(calls, {"ranks: ours": 7, "ranks: authors": 1, "scoring": 3}, seconds)
+    for name, m in measured.items():
+        yield _timing("ranks", size, name, m)
+    share = measured["ranks: ours"].timing.p50 / measured["scoring"].timing.p50
+    yield _goal("ranks", size, "ranks / scoring", share, "<= 0.01 and equal to sorting", share <= 0.01 and equal)
+
+
+def training_rows(say: Say, seconds: float = math.inf, pairs: int = 256) -> Iterator[Row]:
+    """Training steps, ours and the authors', and the step at twice the batch on 197 patches that the naive form cannot take.
+
+    Args:
+        say: told what is being measured.
+        seconds: for all steps; a process that has not ended by then is stopped.
+        pairs: of a step.
+    """
+    end = time.monotonic() + seconds
+    small, large = Size(pairs, pairs, 36, 1024), Size(2 * pairs, 2 * pairs, 197, 512)
+    mib: dict[str, float] = {}
+
+    def row(form: str, size: Size) -> Row:
+        say(f"training step, {form}, {size}")
+        step = training.measure(form, size, None if math.isinf(end) else max(1.0, end - time.monotonic()))
+        told: Row = {"kind": "training", "case": "training", "size": str(size), "form": form}
+        if isinstance(step, str):
+            return {**told, "goal": step}
+        mib[form] = step.mib
+        return {**told, "median_ms": 1000 * step.seconds, "peak_mib": step.mib, "loss": step.loss}
+
+    for form in training.FORMS:
+        yield row(form, small)
+    for scorer, share in training.GOALS.items():
+        if {f"{scorer}: ours", f"{scorer}: authors"} <= mib.keys():
+            ratio, what = mib[f"{scorer}: ours"] / mib[f"{scorer}: authors"], "training memory, ours / authors"
+            yield _goal(scorer, small, what, ratio, f"<= {share:.3f}", ratio <= share)
+    yield row("CHAN: ours", large)
+
+
 def _finished(call: Callable[[], Any], device: str) -> Callable[[], Any]:
     """The call with the work that it gave to a GPU finished."""
 
@@ -184,11 +178,6 @@ def _gpu_peak(call: Callable[[], Any], device: str) -> float | None:
     return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
-def _left(end: float) -> float | None:
-    """Seconds until `end`, at least one; None = no end."""
-    return None if math.isinf(end) else max(1.0, end - time.monotonic())
-
-
 def _timing(case: str, size: Size, form: str, measured: Measured) -> Row:
     return {
         "kind": "time",
@@ -205,15 +194,8 @@ def _timing(case: str, size: Size, form: str, measured: Measured) -> Row:
     }
 
 
-def _goal(case: str, size: str, what: str, ratio: float, goal: str, met: bool) -> Row:
-    return {"kind": "goal", "case": case, "size": size, "form": what, "ratio": ratio, "goal": goal, "met": met}
-
-
-def _step(form: str, size: Size, step: training.Step | str) -> Row:
-    row: Row = {"kind": "training", "case": "training", "size": str(size), "form": form}
-    if isinstance(step, str):
-        return {**row, "goal": step}
-    return {**row, "median_ms": 1000 * step.seconds, "peak_mib": step.mib, "loss": step.loss}
+def _goal(case: str, size: Size, what: str, ratio: float, goal: str, met: bool) -> Row:
+    return {"kind": "goal", "case": case, "size": str(size), "form": what, "ratio": ratio, "goal": goal, "met": met}
 
 
 def _error(scores: object, reference: object) -> float | None:

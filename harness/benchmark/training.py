@@ -44,7 +44,7 @@ class Step:
 
 
 def measure(form: str, size: Size, seconds: float | None = None) -> Step | str:
-    """Run one step of `form` in a fresh process; a text says why it failed (killed for its memory or its time, ...)."""
+    """One step of `form` in a fresh process; a text says why it failed (killed for its memory or its time, ...)."""
     arguments = [str(n) for n in (size.images, size.texts, size.regions, size.width)]
     try:
         done = subprocess.run(

@@ -195,15 +195,15 @@ def _of_median_length(items: Fragments | Tokens) -> int:
 def other_load() -> Iterator[dict[str, float]]:
     """Fills in `other_cpu_percent` when the block ends; nothing where /proc/stat cannot be read."""
     load: dict[str, float] = {}
-    before, mine = _cpu_seconds(), time.process_time()
+    before, mine = cpu_seconds(), time.process_time()
     yield load
-    after, mine = _cpu_seconds(), time.process_time() - mine
+    after, mine = cpu_seconds(), time.process_time() - mine
     if before and after and after[1] > before[1]:
         other = after[0] - before[0] - mine
         load["other_cpu_percent"] = max(0.0, 100 * other / (after[1] - before[1]))
 
 
-def _cpu_seconds() -> tuple[float, float] | None:
+def cpu_seconds() -> tuple[float, float] | None:
     """Busy and total seconds of all CPUs since the start of the system."""
     try:
         fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()

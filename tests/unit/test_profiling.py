@@ -326,7 +326,7 @@ def test_load_of_other_processes(monkeypatch):
     """Of 8 CPU seconds that passed, 5 were busy, 3 of them ours."""
     readings = iter([(100.0, 1000.0), (105.0, 1008.0)])
     own = iter([50.0, 53.0])
-    monkeypatch.setattr(profiling, "_cpu_seconds", lambda: next(readings))
+    monkeypatch.setattr(profiling, "cpu_seconds", lambda: next(readings))
     monkeypatch.setattr(profiling.time, "process_time", lambda: next(own))
     with profiling.other_load() as load:
         pass

@@ -9,8 +9,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from harness.benchmark import cases, gpu, measure, naive, report, run, training
+from harness.benchmark import cases, measure, naive, report, run, training
 from harness.benchmark.data import LONGEST_CAPTION, Size, make
+from harness.benchmark.forms import PEERS
 from harness.cli.main import cli
 from harness.errors import InvalidSpec
 from harness.metrics import ranks
@@ -158,7 +159,7 @@ def test_the_command_writes_and_prints(tmp_path, monkeypatch):
 
 def test_a_busy_neighbour_is_noticed(monkeypatch):
     busy = itertools.count(100.0, 1.0)  # between two readings others work one second
-    monkeypatch.setattr(measure, "_busy_seconds", lambda: next(busy))
+    monkeypatch.setattr(measure, "cpu_seconds", lambda: (next(busy), 0.0))
     _, share, result = measure._sample(lambda: "done")
     assert result == "done"
     assert share is not None
@@ -228,11 +229,14 @@ def test_a_first_call_that_compiles_is_no_sample(monkeypatch, long_enough, expec
     assert measured["a"].timing.samples == expected
 
 
-@pytest.mark.parametrize("case", [*gpu.all_cases(), *gpu.quick_cases(), *gpu.training_cases()], ids=lambda c: c.name)
-def test_the_cases_of_a_gpu_are_in_half_precision_and_their_goals_name_their_forms(case):
-    assert (case.device, case.dtype) == ("cuda", torch.float16)
-    assert {name for goal in case.goals for name in (goal.form, goal.over)} <= {*case.forms, *gpu.PEERS}
-    assert case.another_score <= {*case.forms}
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_goals_name_forms_and_a_gpu_works_in_half_precision(device, quick):
+    for case in cases.scoring_cases(device, quick):
+        assert case.device == device
+        assert case.dtype == (torch.float32 if device == "cpu" else torch.float16)
+        named = {name for goal in case.goals for name in (goal.form, goal.over)}
+        assert named <= {*case.forms, *PEERS[device], cases.LIMIT}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
