@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from harness.cli.main import cli
 from harness.errors import InvalidFragments, InvalidSimilarity, ItmError, UnknownName
 from harness.fragments import Fragments
-from harness.records.run import RunRecord, RunStore
+from harness.records.run import RunRecord
+from harness.records.store import RunStore
 from harness.registry import create
 from harness.runs.experiment import run_experiment
 from harness.scorer import Scorer
