@@ -9,7 +9,6 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -33,7 +32,8 @@ from harness.scorer import Scorer
 from harness.scoring.inputs import image_batch
 from harness.similarity.packed import products
 from harness.spec import RunSpec
-from harness.training.loop import Epoch, TrainingResult, fit
+from harness.training.loop import fit
+from harness.training.state import Epoch, TrainingResult
 
 OnEpoch = Callable[[Epoch], None]
 
@@ -169,7 +169,7 @@ def _finished(
             "epochs": len(trained.history),
             "steps": trained.steps,
             "seconds": trained.seconds,
-            "history": [asdict(epoch) for epoch in trained.history],
+            "history": [epoch.model_dump() for epoch in trained.history],
         },
         environment=environment.describe(device).model_copy(update={"products": products.chosen()}),
         code=environment.code_revision().model_copy(update={"engine_sha256": registry.engine_sha256()}),

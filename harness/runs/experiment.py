@@ -23,7 +23,7 @@ from harness.spec import Experiment, RunSpec
 from harness.tracking.base import Tracker
 from harness.tracking.mirror import mirror_record
 from harness.tracking.observer import Observer
-from harness.training.loop import Epoch
+from harness.training.state import Epoch
 
 
 @dataclass

@@ -31,7 +31,9 @@ from harness.sweeps.progress import Progress, TrialFiles
 from harness.sweeps.search import COSTS
 from harness.sweeps.splits import TuningSplits
 from harness.training import loop as training
-from harness.training.loop import Epoch, TrainingResult, steps_per_epoch, validate
+from harness.training.loop import validate
+from harness.training.schedule import steps_per_epoch
+from harness.training.state import Epoch, TrainingResult
 
 
 @dataclass

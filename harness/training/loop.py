@@ -6,10 +6,8 @@ epoch's number, so a run that is resumed from its checkpoint ends in the same we
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,60 +19,22 @@ from harness.datasets.base import Split
 from harness.errors import TrainingDiverged
 from harness.files.writing import atomic_path
 from harness.fragments import Fragments, Tokens
-from harness.losses import InfoNCE, TripletLoss
-from harness.measure.cost import StepTimer, other_load
+from harness.measure.cost import other_load
+from harness.measure.timing import StepTimer
 from harness.metrics import retrieval_metrics
-from harness.scorer import Objective, Scorer
+from harness.scorer import Scorer
 from harness.scoring import similarity_matrix
 from harness.scoring.inputs import encode_split, image_batch
 from harness.spec import TrainingSpec, canonical_json
 from harness.training import augmentation
-from harness.training.state import Expected, read_state
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What is known at the end of one epoch.
-
-    Args:
-        epoch: 0-based number.
-        losses: mean of each loss term over the steps.
-        validation: metrics of the validation split, as `harness.metrics.retrieval_metrics`.
-        learning_rate: at the end of the epoch.
-        seconds: training and validation together.
-    """
-
-    epoch: int
-    losses: dict[str, float]
-    validation: dict[str, float]
-    learning_rate: float
-    seconds: float
-
-
-@dataclass
-class TrainingResult:
-    """The course of a training.
-
-    Args:
-        history: one entry an epoch.
-        best_epoch: the epoch whose weights the scorer now holds; -1 if it was not trained.
-        steps: optimiser steps done.
-        step_ms: latency figures of a step, by name.
-    """
-
-    history: list[Epoch] = field(default_factory=list)
-    best_epoch: int = -1
-    steps: int = 0
-    step_ms: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def best(self) -> dict[str, float]:
-        """Validation metrics of the best epoch; empty if the scorer was not trained."""
-        return self.history[self.best_epoch].validation if self.history else {}
-
-    @property
-    def seconds(self) -> float:
-        return sum(epoch.seconds for epoch in self.history)
+from harness.training.schedule import (
+    learning_rate_factor,
+    loss_factor,
+    objective_of_epoch,
+    pair_batches,
+    steps_per_epoch,
+)
+from harness.training.state import Epoch, Expected, TrainingResult, read_state
 
 
 def fit(
@@ -121,7 +81,13 @@ def fit(
             started = time.perf_counter()
             losses = loop.run_epoch(number)
             metrics = validate(scorer, validation, batch_size_eval)
-            epoch = Epoch(number, losses, metrics, loop.learning_rate, time.perf_counter() - started)
+            epoch = Epoch(
+                epoch=number,
+                losses=losses,
+                validation=metrics,
+                learning_rate=loop.learning_rate,
+                seconds=time.perf_counter() - started,
+            )
             result.history.append(epoch)
             if number == 0 or metrics["rsum"] > result.best["rsum"]:
                 result.best_epoch = number
@@ -141,56 +107,6 @@ def validate(scorer: Scorer, split: Split, batch_size: int = 256) -> dict[str, f
     """Retrieval metrics of a split, encoded and scored now."""
     images, texts = encode_split(scorer, split, batch_size)
     return retrieval_metrics(similarity_matrix(scorer, images, texts), split.caption_image)
-
-
-def steps_per_epoch(split: Split, spec: TrainingSpec) -> int:
-    """Optimiser steps of one epoch; a last batch of a single pair is left out."""
-    pairs = len(split.captions) if spec.pairs == "all" else len(split.image_ids)
-    full, rest = divmod(pairs, spec.batch_size)
-    return full + (rest > 1)
-
-
-def learning_rate_factor(step: int, steps_per_epoch: int, spec: TrainingSpec) -> float:
-    """What the base learning rate is multiplied by at an optimiser step (0-based)."""
-    warmup = min(1.0, (step + 1) / spec.warmup_steps) if spec.warmup_steps else 1.0
-    epoch = step // steps_per_epoch
-    if spec.schedule == "step":
-        return warmup * spec.decay_factor ** sum(epoch >= decay for decay in spec.decay_epochs)
-    if spec.schedule == "cosine":
-        total = spec.epochs * steps_per_epoch
-        return warmup * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))
-    return warmup
-
-
-def objective_of_epoch(epoch: int, spec: TrainingSpec) -> Objective:
-    """The objective on the similarity matrix in an epoch: a triplet loss starts with all negatives."""
-    if spec.objective == "infonce":
-        return InfoNCE(spec.temperature)
-    return TripletLoss(spec.margin, "all" if epoch < spec.all_negatives_epochs else "hardest")
-
-
-def loss_factor(step: int, steps_per_epoch: int, spec: TrainingSpec) -> float:
-    """What the loss is multiplied by at an optimiser step (0-based): in the first epochs 0, 1/n, ... (n - 1)/n.
-
-    Source:
-        the training scripts of VSE-infinity and LAPS, where the first step of the first epoch counts for nothing.
-    """
-    epoch, number = divmod(step, steps_per_epoch)
-    return number / steps_per_epoch if epoch < spec.loss_ramp_epochs else 1.0
-
-
-def pair_batches(split: Split, spec: TrainingSpec, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """Caption rows of the batches of one epoch; a last batch of a single pair has no negatives and is left out."""
-    if spec.pairs == "all":
-        captions = generator.permutation(len(split.captions))
-    else:
-        shuffled = generator.permutation(len(split.captions))
-        _, first = np.unique(split.caption_image[shuffled], return_index=True)
-        captions = generator.permutation(shuffled[first])
-    for start in range(0, len(captions), spec.batch_size):
-        batch = captions[start : start + spec.batch_size]
-        if len(batch) > 1:
-            yield batch
 
 
 def parameter_groups(scorer: Scorer, spec: TrainingSpec) -> list[dict[str, Any]]:
@@ -328,7 +244,7 @@ class _Loop:
             "best": self.best,
             "best_epoch": result.best_epoch,
             "step": self.step,
-            "history": [asdict(epoch) for epoch in result.history],
+            "history": [epoch.model_dump() for epoch in result.history],
             "step_samples": self.timer.samples,
         }
         with atomic_path(path) as temporary:
@@ -339,11 +255,10 @@ class _Loop:
         state = read_state(path, self.expected, self.device) if path is not None else None
         if state is None:
             return TrainingResult()
-        self.scorer.load_state_dict(state["scorer"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.best, self.step = state["best"], state["step"]
-        self.timer.samples = list(state["step_samples"])
-        return TrainingResult([Epoch(**epoch) for epoch in state["history"]], state["best_epoch"], self.step)
+        self.scorer.load_state_dict(state.scorer)
+        self.optimizer.load_state_dict(state.optimizer)
+        self.best, self.step, self.timer.samples = state.best, state.step, state.step_samples
+        return TrainingResult(state.history, state.best_epoch, self.step)
 
     @property
     def identity(self) -> str:

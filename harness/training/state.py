@@ -1,38 +1,96 @@
-"""The checkpoint of a training in progress: read back only if it is whole and of this very training."""
+"""The course of a training, and its checkpoint: read back only if it is whole and of this very training."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError, field_validator
 from torch import Tensor
 
 from harness.files.reading import Damaged, require_file
 from harness.files.writing import set_aside
+from harness.spec import Spec
 
 logger = logging.getLogger(__name__)
 
-KEYS = {"training", "scorer", "optimizer", "best", "best_epoch", "step", "history", "step_samples"}
 _MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # of Adam and AdamW
-_EPOCH = {"epoch", "losses", "validation", "learning_rate", "seconds"}
+
+
+class Epoch(Spec, strict=True):
+    """What is known at the end of one epoch.
+
+    Args:
+        epoch: 0-based number.
+        losses: mean of each loss term over the steps.
+        validation: metrics of the validation split, as `harness.metrics.retrieval_metrics`.
+        learning_rate: at the end of the epoch.
+        seconds: training and validation together.
+    """
+
+    epoch: int
+    losses: dict[str, float]
+    validation: dict[str, float]
+    learning_rate: float
+    seconds: float
+
+    @field_validator("validation")
+    @classmethod
+    def _can_be_compared(cls, validation: dict[str, float]) -> dict[str, float]:
+        if "rsum" not in validation:
+            raise ValueError("rsum is missing")
+        return validation
+
+
+@dataclass
+class TrainingResult:
+    """The course of a training.
+
+    Args:
+        history: one entry per epoch.
+        best_epoch: the epoch whose weights the scorer now holds; -1 if it was not trained.
+        steps: optimiser steps done.
+        step_ms: latency figures of a step, by name.
+    """
+
+    history: list[Epoch] = field(default_factory=list)
+    best_epoch: int = -1
+    steps: int = 0
+    step_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def best(self) -> dict[str, float]:
+        """Validation metrics of the best epoch; empty if the scorer was not trained."""
+        return self.history[self.best_epoch].validation if self.history else {}
+
+    @property
+    def seconds(self) -> float:
+        return sum(epoch.seconds for epoch in self.history)
+
+
+class Checkpoint(Spec, strict=True, arbitrary_types_allowed=True):
+    """What a resumed training needs: its identity, the state dicts of models and optimizer, and its course."""
+
+    training: str
+    scorer: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    best: dict[str, Tensor]
+    best_epoch: int
+    step: int
+    history: list[Epoch]
+    step_samples: list[float]
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a checkpoint of this training must agree with.
+    """What a checkpoint must agree with: the identity of a training, its state dicts when new, and its length.
 
-    Args:
-        training: its settings and seed, as one text.
-        scorer: state dict of the model.
-        optimizer: state dict of the new optimizer.
-        shapes: of the parameters, in the optimizer's order.
-        epochs: of the whole training.
-        steps_per_epoch: optimizer steps.
+    `shapes` are those of the parameters in the optimizer's order.
     """
 
     training: str
@@ -43,20 +101,14 @@ class Expected:
     steps_per_epoch: int
 
 
-def read_state(path: Path, expected: Expected, device: torch.device) -> dict[str, Any] | None:
-    """The state in a checkpoint; None, with a line that says why, where the training has to start anew.
-
-    Args:
-        path: of the file; it need not exist.
-        expected: what it must agree with.
-        device: where its tensors go.
-    """
+def read_state(path: Path, expected: Expected, device: torch.device) -> Checkpoint | None:
+    """The checkpoint in a file, its tensors on a device; None, with a line that says why, where it cannot be used."""
     if not path.exists() and not path.is_symlink():
         return None
     try:
         require_file(path)
         state = _load(path, device)
-        check_state(state, expected)
+        _check(state, expected)
     except Damaged as error:
         logger.warning("%s is not used, the training starts anew: %s", path, error)
         if not path.is_file():
@@ -65,84 +117,64 @@ def read_state(path: Path, expected: Expected, device: torch.device) -> dict[str
     return state
 
 
-def check_state(state: Any, expected: Expected) -> None:
-    """Refuse a state that is not of this training.
-
-    Raises:
-        Damaged: what is wrong.
-    """
-    if not isinstance(state, dict) or not state.keys() >= KEYS:
-        lacking = sorted(KEYS - state.keys()) if isinstance(state, dict) else sorted(KEYS)
-        raise Damaged(f"it lacks {', '.join(lacking)}")
-    if state["training"] != expected.training:
-        raise Damaged("it is of other training settings or another seed")
-    _check_tensors("scorer", state["scorer"], expected.scorer)
-    _check_tensors("best", state["best"], expected.scorer)
-    _check_optimizer(state["optimizer"], expected)
-    _check_history(state, expected)
-
-
-def _load(path: Path, device: torch.device) -> Any:
+def _load(path: Path, device: torch.device) -> Checkpoint:
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        return Checkpoint.model_validate(torch.load(path, map_location=device, weights_only=True))
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise Damaged(f"its {'.'.join(map(str, first['loc'])) or 'content'} is damaged: {first['msg']}") from None
     except Exception as error:  # whatever a damaged file makes of torch's reader
         raise Damaged(f"it cannot be read ({type(error).__name__})") from None
 
 
-def _check_tensors(what: str, found: Any, expected: Mapping[str, Tensor]) -> None:
-    if not isinstance(found, dict) or found.keys() != expected.keys():
+def _check(state: Checkpoint, expected: Expected) -> None:
+    """Refuse a state that is not of this training."""
+    if state.training != expected.training:
+        raise Damaged("it is of other training settings or another seed")
+    _check_tensors("scorer", state.scorer, expected.scorer)
+    _check_tensors("best", state.best, expected.scorer)
+    if not _is_optimizer(state.optimizer, expected):
+        raise Damaged("its optimizer is not that of this training")
+    course = [epoch.validation["rsum"] for epoch in state.history]
+    count = len(course)
+    if not 1 <= count <= expected.epochs or [epoch.epoch for epoch in state.history] != list(range(count)):
+        raise Damaged("its history is not of this training")
+    if state.best_epoch != course.index(max(course)):
+        raise Damaged("its best epoch is not that of its history")
+    if state.step != count * expected.steps_per_epoch:
+        raise Damaged("its steps are not those of its history")
+
+
+def _check_tensors(what: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    if found.keys() != expected.keys():
         raise Damaged(f"its {what} has other parameters than this model")
     for name, tensor in expected.items():
-        value = found[name]
-        if not isinstance(value, Tensor) or value.shape != tensor.shape or value.dtype != tensor.dtype:
+        if found[name].shape != tensor.shape or found[name].dtype != tensor.dtype:
             raise Damaged(f"its {what} has another {name} than this model")
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        if not bool(torch.isfinite(found[name]).all()):
             raise Damaged(f"its {what} has values of {name} that are not finite")
 
 
-def _check_optimizer(found: Any, expected: Expected) -> None:
-    wrong = Damaged("its optimizer is not that of this training")
-    template = expected.optimizer["param_groups"]
-    if not isinstance(found, dict) or found.keys() != {"state", "param_groups"} or not isinstance(found["state"], dict):
-        raise wrong
-    if not isinstance(found["param_groups"], list) or len(found["param_groups"]) != len(template):
-        raise wrong
-    for group, like in zip(found["param_groups"], template, strict=True):
-        # The learning rate changes from step to step, all else stays.
-        if not isinstance(group, dict) or group.keys() != like.keys():
-            raise wrong
-        if any(group[key] != value for key, value in like.items() if key != "lr"):
-            raise wrong
-        if not _is_number(group["lr"]):
-            raise wrong
-    for number, moments in found["state"].items():
-        if number not in range(len(expected.shapes)) or not isinstance(moments, dict) or moments.keys() != _MOMENTS:
-            raise wrong
-        if not all(isinstance(value, Tensor) and bool(torch.isfinite(value).all()) for value in moments.values()):
-            raise wrong
-        if any(moments[name].shape != expected.shapes[number] for name in ("exp_avg", "exp_avg_sq")):
-            raise wrong
+def _is_optimizer(found: Mapping[str, Any], expected: Expected) -> bool:
+    def is_of(number: int, moments: Mapping[str, Tensor]) -> bool:
+        shape = dict(enumerate(expected.shapes))[number]
+        finite = all(bool(torch.isfinite(moment).all()) for moment in moments.values())
+        return (
+            finite and moments.keys() == _MOMENTS and moments["exp_avg"].shape == moments["exp_avg_sq"].shape == shape
+        )
 
+    def lasting(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return [
+            {key: value for key, value in group.items() if key != "lr"} for group in groups
+        ]  # it changes by the step
 
-def _check_history(state: Mapping[str, Any], expected: Expected) -> None:
-    history, best, step = state["history"], state["best_epoch"], state["step"]
-    if not isinstance(history, list) or not 1 <= len(history) <= expected.epochs:
-        raise Damaged("its history is not of this training")
-    for number, epoch in enumerate(history):
-        whole = isinstance(epoch, dict) and epoch.keys() == _EPOCH and epoch["epoch"] == number
-        if not whole or not all(isinstance(epoch[key], dict) for key in ("losses", "validation")):
-            raise Damaged(f"its history is damaged at epoch {number}")
-        numbers = [epoch["learning_rate"], epoch["seconds"], *epoch["losses"].values(), *epoch["validation"].values()]
-        if "rsum" not in epoch["validation"] or not all(map(_is_number, numbers)):
-            raise Damaged(f"its history is damaged at epoch {number}")
-    course = [epoch["validation"]["rsum"] for epoch in history]
-    if type(best) is not int or best != course.index(max(course)):
-        raise Damaged("its best epoch is not that of its history")
-    if type(step) is not int or step != len(history) * expected.steps_per_epoch:
-        raise Damaged("its steps are not those of its history")
-    if not isinstance(state["step_samples"], list) or not all(map(_is_number, state["step_samples"])):
-        raise Damaged("its step times are damaged")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        groups = found["param_groups"]
+        return (
+            found.keys() == {"state", "param_groups"}
+            and lasting(groups) == lasting(expected.optimizer["param_groups"])
+            and all(math.isfinite(group["lr"]) for group in groups)
+            and all(is_of(*item) for item in found["state"].items())
+        )
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError):  # of whatever stands there instead
+        return False

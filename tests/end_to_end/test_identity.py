@@ -101,7 +101,7 @@ def test_scores_that_are_asked_for_later_are_made_without_training(itm, experime
     def no_training(*_, **__):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("harness.training.loop.fit", no_training)
+    monkeypatch.setattr("harness.runs.cell.fit", no_training)
     code, _, err = itm(*asked)
     assert code == 0, err
     assert f"run {before.run_id} (scan): scores.npy made from its weights, without training" in err

@@ -22,7 +22,7 @@ from harness.runs.saved_models import import_checkpoint
 from harness.scorer import Scorer
 from harness.spec import TrainingSpec
 from harness.training import loop as training
-from harness.training.loop import objective_of_epoch
+from harness.training.schedule import objective_of_epoch
 
 HERE = Path(__file__).parent
 SCAN = {
