@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import click
 
-from harness.cli.options import add_plugins, device_option, plugin_option, results_option, set_option, torch_device
-from harness.cli.terminal import complain, show_page
-
-if TYPE_CHECKING:
-    from harness.spec import RunSpec
+from harness.cli.options import Setup, ended, experiment_options
+from harness.cli.terminal import show_page
 
 
 @click.command()
@@ -22,73 +15,34 @@ if TYPE_CHECKING:
     "--plan",
     "kind",
     default="one-at-a-time",
-    show_default=True,
     type=click.Choice(["one-at-a-time", "add-one-in", "grid"]),
-    help="Remove each component from the full model, add each to the bare one, or all subsets.",
+    help="The full model without each component, the bare one with each, or all subsets.",
 )
-@click.option("--variants", metavar="A,B,...", help="Variants to use; default the scorer's components.")
-@set_option
-@results_option
-@plugin_option
-@device_option
-@click.option("--no-mlflow", is_flag=True, help="Do not mirror the runs to MLflow.")
-def ablate(
-    experiment: str,
-    scorer: str,
-    kind: str,
-    variants: str | None,
-    overrides: tuple[str, ...],
-    results: Path,
-    plugins: tuple[Path, ...],
-    device: str,
-    no_mlflow: bool,
-) -> int:
+@click.option("--variants", metavar="A,B,...", help="Variants to use  [default: the scorer's components]")
+@experiment_options
+def ablate(setup: Setup, experiment: str, scorer: str, kind: str, variants: str | None) -> int:
     """Ablate a scorer on the data, backbones, training and seeds of EXP; runs that are recorded are not repeated.
 
     Writes ablation.md, .html, .csv, .json, .tex and a figure below RESULTS/ablations/.
     """
-    from harness.spec import load_experiment
-
-    add_plugins(plugins)
-    spec = load_experiment(experiment, overrides)
+    spec = setup.experiment(experiment)
 
     from harness import registry
-    from harness.cli.progress import ConsoleObserver
-    from harness.records.store import RunStore
+    from harness.reports.statistics.refusals import refuse_few_images
     from harness.runs.ablation import plan_ablation
-    from harness.runs.experiment import run_cells
+    from harness.runs.building import TEST_SPLIT, open_dataset
     from harness.runs.planning import check, plan
-    from harness.tracking.tracker import create_tracker
 
     check(spec)
     names = tuple(part.strip() for part in variants.split(",")) if variants is not None else ()
     ablation = plan_ablation(spec, scorer, kind.replace("-", "_"), names)  # type: ignore[arg-type]
-    store = RunStore(results)
-    store.prepare()
+    store = setup.store()
     cells = plan(ablation.experiment)
-    _require_testable(cells)
-    tracker = create_tracker(results, enabled=not no_mlflow)
-    name = ablation.experiment.name
-    with ConsoleObserver() as observer:
-        outcome = run_cells(
-            cells, store, device=torch_device(device), tracker=tracker, observer=observer, experiment=name
-        )
-    _write(ablation, cells, outcome, store, registry.scorer_class(scorer))
-    for failure in outcome.failures:
-        complain(f"{failure.title} failed: {failure.error}")
-    return outcome.exit_code
-
-
-def _require_testable(cells: Sequence[RunSpec]) -> None:
-    """Refuse a test split whose differences no test will take, before its models are trained.
-
-    Raises:
-        TooFewImages: with the count.
-    """
-    from harness.reports.statistics.refusals import refuse_few_images
-    from harness.runs.building import TEST_SPLIT, open_dataset
-
+    # A test split whose differences no test will take is refused before models are trained.
     refuse_few_images(len(open_dataset(cells[0].dataset).split(TEST_SPLIT).image_ids))
+    outcome = setup.run(cells, ablation.experiment.name)
+    _write(ablation, cells, outcome, store, registry.scorer_class(scorer))
+    return ended(outcome)
 
 
 def _write(ablation, cells, outcome, store, cls) -> None:

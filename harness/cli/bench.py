@@ -13,20 +13,20 @@ from harness.cli.terminal import say
 @click.command()
 @click.argument("out", type=NamedPath(file_okay=False), default=Path("results/benchmark"))
 @click.option(
-    "--quick", is_flag=True, help="Small sizes, about a minute: does anything stand out? The goals do not hold."
+    "--quick", is_flag=True, help="Small sizes, about a minute, to see what stands out; the goals do not apply."
 )
 @device_option
 @click.option(
     "--seconds",
     type=FiniteRange(min=0, min_open=True),
-    help="Time for the whole comparison [default: 480, quick: 60]; what does not fit is sampled less, then left out.",
+    help="Time for the whole comparison; what does not fit is sampled less, then left out.  [default: 480, quick: 60]",
 )
 def bench(out: Path, quick: bool, device: str, seconds: float | None) -> None:
     """Compare the scoring engine with the bare matrix product, the authors' loops and the installed peers.
 
     Writes scoring.csv, scoring.md, scoring.png and scoring.svg into OUT [default: results/benchmark] and prints the
-    tables. Ratios count, not times: leave the machine alone meanwhile, disturbed samples are repeated while there is time
-    and marked where no quiet ones were to be had. On a GPU: COCO 5K in half precision, fused and unfused.
+    tables. Ratios count, not times. Leave the machine alone meanwhile: disturbed samples are repeated while there is time,
+    and marked otherwise. On a GPU: COCO 5K in half precision, fused and unfused.
     """
     import torch
 

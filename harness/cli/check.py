@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import plugin_option
+from harness.cli.options import add_plugins, plugin_option
 from harness.cli.terminal import say
 
 
@@ -19,7 +19,6 @@ def check(scorer: str, plugins: tuple[Path, ...]) -> int:
     Exit code 0 when every rule is kept, 1 when one is broken.
     """
     from harness import registry
-    from harness.cli.options import add_plugins
     from harness.conformance import run_contract
 
     add_plugins(plugins)

@@ -15,17 +15,19 @@ from harness.cli.terminal import say
 
 @click.command()
 @click.argument("scores", nargs=-1, required=True, type=NamedPath(), metavar="SCORES.npy...")
-@click.option(
-    "--dataset", required=True, metavar="D", help="Name of a dataset, or an experiment whose dataset is meant."
-)
+@click.option("--dataset", required=True, metavar="D", help="Dataset, or experiment whose dataset is meant.")
 @dataset_set_option
-@click.option("--split", default="test", show_default=True, type=click.Choice(["train", "val", "test"]))
+@click.option("--split", default="test", type=click.Choice(["train", "val", "test"]), help="Split of the dataset.")
 @click.option(
-    "--protocol", "names", multiple=True, metavar="P", help="Repeatable; default: every protocol that fits the dataset."
+    "--protocol",
+    "names",
+    multiple=True,
+    metavar="P",
+    help="Protocol to evaluate. Repeatable.  [default: all that fit the dataset]",
 )
 @ties_option
-@click.option("--ensemble", is_flag=True, help="Evaluate the mean of the matrices, marked as an ensemble.")
-@click.option("--json", "out", type=NamedPath(dir_okay=False), help="Also write all numbers there.")
+@click.option("--ensemble", is_flag=True, help="Mean of the matrices, marked as an ensemble.")
+@click.option("--json", "out", type=NamedPath(dir_okay=False), help="File for all numbers as JSON.")
 def evaluate(
     scores: tuple[Path, ...],
     dataset: str,

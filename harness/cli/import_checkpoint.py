@@ -17,7 +17,7 @@ from harness.cli.terminal import say
 @click.option(
     "--vocabulary",
     metavar="PATH",
-    help="Vocabulary JSON that it was trained with, or for BERT the folder with its tokenizer.",
+    help="Vocabulary JSON that it was trained with; for BERT the folder of its tokenizer.",
 )
 def import_checkpoint(scorer: str, checkpoint: Path, output: Path, vocabulary: str | None) -> int:
     """Convert CHECKPOINT, as the authors of SCORER (scan or chan) save it, into the model OUTPUT (.safetensors).

@@ -1,51 +1,29 @@
-"""`itm ls`: what is there."""
+"""`itm ls`: lists of what can be named, and of what is recorded."""
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import click
 
 from harness.cli.options import add_plugins, plugin_option, results_option
-
-KINDS = ("scorers", "variants", "datasets", "backbones", "protocols", "experiments", "runs")
-
-
-@click.command()
-@click.argument("kind", type=click.Choice(KINDS))
-@results_option
-@plugin_option
-def ls(kind: str, results: Path, plugins: tuple[Path, ...]) -> None:
-    """List scorers, variants, datasets, backbones, protocols, experiments, or the runs in a results folder."""
-    from harness.cli.terminal import console as terminal_console
-    from harness.reports.document.terminal import grid
-
-    add_plugins(plugins)
-    header, rows = _LISTS[kind](results)
-    console = terminal_console()
-    if not console.is_terminal:
-        console.width = 500  # a pipe has no width; long cells stay on one line
-    console.print(grid(header, rows))
+from harness.cli.terminal import show_table
 
 
 def _scorers(_: Path):
     from harness import registry
 
-    rows = []
-    for name, source in registry.sources().items():
-        cls = registry.scorer_class(name)
-        rows.append((name, len(cls.variants), cls.origin, cls.citation, source.target))
-    return ("name", "variants", "origin", "citation", "source"), sorted(rows)
+    classes = [(name, registry.scorer_class(name), source) for name, source in sorted(registry.sources().items())]
+    rows = [(name, len(cls.variants), cls.origin, cls.citation, source.target) for name, cls, source in classes]
+    return ("name", "variants", "origin", "citation", "source"), rows
 
 
 def _variants(_: Path):
     from harness import registry
 
-    rows = [
-        (f"{name}.{variant}", ", ".join(f"{k}={v}" for k, v in config.items()))
-        for name in registry.names()
-        for variant, config in registry.variants(name).items()
-    ]
+    variants = [(name, *item) for name in registry.names() for item in registry.variants(name).items()]
+    rows = [(f"{name}.{key}", ", ".join(f"{k}={v}" for k, v in config.items())) for name, key, config in variants]
     return ("name", "overrides"), rows
 
 
@@ -72,36 +50,25 @@ def _protocols(_: Path):
 def _experiments(_: Path):
     from harness.spec import builtin_experiments, load_experiment
 
-    rows = [(name, load_experiment(name).description) for name in builtin_experiments()]
-    return ("name", "description"), rows
+    return ("name", "description"), [(name, load_experiment(name).description) for name in builtin_experiments()]
 
 
 def _runs(results: Path):
     from harness.protocols import summary
     from harness.records.store import RunStore
 
-    rows = [
-        (
-            record.run_id,
-            record.label,
-            record.backbone,
-            record.dataset,
-            record.seed,
-            record.status,
-            summary(record.metrics) or record.error,
-        )
-        for record in RunStore(results).records()
-    ]
+    keys = ("run_id", "label", "backbone", "dataset", "seed", "status")
+    records = RunStore(results).records()
+    rows = [(*(getattr(r, key) for key in keys), summary(r.metrics) or r.error) for r in records]
     return ("run", "scorer", "backbone", "dataset", "seed", "status", "result"), rows
 
 
 def _first_line(part: type) -> str:
-    import inspect
-
     return (inspect.getdoc(part) or "").split("\n")[0]
 
 
-_LISTS = {
+#: kind -> headings and rows, from the results folder
+LISTS = {
     "scorers": _scorers,
     "variants": _variants,
     "datasets": _datasets,
@@ -110,3 +77,13 @@ _LISTS = {
     "experiments": _experiments,
     "runs": _runs,
 }
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(list(LISTS)))
+@results_option
+@plugin_option
+def ls(kind: str, results: Path, plugins: tuple[Path, ...]) -> None:
+    """List scorers, variants, datasets, backbones, protocols, experiments, or the runs in a results folder."""
+    add_plugins(plugins)
+    show_table(*LISTS[kind](results))

@@ -17,34 +17,22 @@ from harness.cli.terminal import complain, one_line, say
 from harness.errors import ItmError, did_you_mean
 from harness.similarity import settings
 
-#: name -> (module:attribute, one line for the list)
+#: name -> one line for the list; the command stands in the module of its name
 COMMANDS = {
-    "leaderboard": ("harness.cli.leaderboard:leaderboard", "Train, evaluate and rank the scorers of an experiment."),
-    "ablate": ("harness.cli.ablate:ablate", "Measure what each component of a scorer contributes."),
-    "significance": (
-        "harness.cli.significance:significance",
-        "Test which differences between recorded methods are real.",
-    ),
-    "sweep": ("harness.cli.sweep:sweep", "Tune a scorer on the validation split, at a recorded budget."),
-    "profile": (
-        "harness.cli.profile:profile",
-        "Measure accuracy against throughput, latency and memory; find the Pareto front.",
-    ),
-    "report": ("harness.cli.report:report", "Write the leaderboards of all runs in a results folder."),
-    "evaluate": ("harness.cli.evaluate:evaluate", "Evaluate a score matrix that any code made, on every protocol."),
-    "rescore": ("harness.cli.rescore:rescore", "Evaluate further protocols or tie rules of a run, without its model."),
-    "ensemble": ("harness.cli.rescore:ensemble", "Record the mean of the saved scores of several runs."),
-    "compare-published": (
-        "harness.cli.compare_published:compare_published",
-        "Set measured recalls beside the printed ones of the same method and backbone.",
-    ),
-    "ls": ("harness.cli.ls:ls", "List scorers, variants, datasets, backbones, protocols, experiments or runs."),
-    "bench": ("harness.cli.bench:bench", "Measure the speed of the scoring engine on this machine, as ratios."),
-    "check": ("harness.cli.check:check", "Run the contract suite on a scorer or a plug-in file."),
-    "import-checkpoint": (
-        "harness.cli.import_checkpoint:import_checkpoint",
-        "Convert an authors' checkpoint of SCAN or CHAN, without executing its pickle.",
-    ),
+    "leaderboard": "Train, evaluate and rank the scorers of an experiment.",
+    "ablate": "Measure what each component of a scorer contributes.",
+    "significance": "Test which differences between recorded methods are real.",
+    "sweep": "Tune a scorer on the validation split, at a recorded budget.",
+    "profile": "Measure accuracy against throughput, latency and memory; find the Pareto front.",
+    "report": "Write the leaderboards of all runs in a results folder.",
+    "evaluate": "Evaluate a score matrix that any code made, on every protocol.",
+    "rescore": "Evaluate further protocols or tie rules of a run, without its model.",
+    "ensemble": "Record the mean of the saved scores of several runs.",
+    "compare-published": "Set measured recalls beside the printed ones of the same method and backbone.",
+    "ls": "List scorers, variants, datasets, backbones, protocols, experiments or runs.",
+    "bench": "Measure the speed of the scoring engine on this machine, as ratios.",
+    "check": "Run the contract suite on a scorer or a plug-in file.",
+    "import-checkpoint": "Convert an authors' checkpoint of SCAN or CHAN, without executing its pickle.",
 }
 
 
@@ -57,8 +45,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[name][0].partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        module = name.replace("-", "_")
+        return getattr(importlib.import_module(f"harness.cli.{module}"), module)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -69,10 +57,10 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(__version__, prog_name="itm")
 @click.option(
     "--product",
@@ -80,9 +68,7 @@ class LazyGroup(click.Group):
     metavar="rule|tune|NAME",
     help="Matrix product of the scoring engine: a fixed default, the fastest of a timing, or a backend (docs/scoring.md).",
 )
-@click.option(
-    "--fused/--no-fused", envvar="ITM_FUSED", default=None, help="Kernels of our own on a GPU.  [default: fused]"
-)
+@click.option("--fused/--no-fused", envvar="ITM_FUSED", default=None, help="Fused kernels on a GPU.  [default: fused]")
 def cli(product: str | None, fused: bool | None) -> None:
     """Benchmark and ablation harness for fine-grained image-text matching.
 
@@ -129,11 +115,10 @@ class _Lines(logging.Handler):
 
 
 def _log_to_stderr() -> None:
-    for name in ("harness", "reports"):
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.INFO)
-        if not any(isinstance(handler, _Lines) for handler in logger.handlers):
-            logger.addHandler(_Lines())
+    logger = logging.getLogger("harness")
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, _Lines) for handler in logger.handlers):
+        logger.addHandler(_Lines())
 
 
 if __name__ == "__main__":

@@ -1,15 +1,25 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what every command on an experiment does with them."""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-F = TypeVar("F", bound=Callable[..., Any])
+from harness.cli.terminal import complain
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.records.store import RunStore
+    from harness.runs.experiment import Outcome
+    from harness.spec import Experiment, RunSpec
+    from harness.tracking.base import Tracker
 
 
 class FiniteRange(click.FloatRange):
@@ -39,14 +49,13 @@ set_option = click.option(
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Override a key of the experiment, e.g. training.epochs=3 or scorers.chan.config.coding=tha. Repeatable.",
+    help="Override of a key of the experiment, e.g. training.epochs=3 or scorers.chan.config.coding=tha. Repeatable.",
 )
 results_option = click.option(
     "--results",
     type=NamedPath(file_okay=False),
     default=Path("results"),
     envvar="ITM_RESULTS",
-    show_default=True,
     help="Folder of runs and reports.",
 )
 plugin_option = click.option(
@@ -55,12 +64,91 @@ plugin_option = click.option(
     multiple=True,
     type=NamedPath(),
     metavar="FILE",
-    expose_value=True,
-    help="Register the scorer that this Python file defines, under the file's name. Repeatable.",
+    help="Python file that defines a scorer, which gets the file's name. Repeatable.",
 )
 device_option = click.option(
-    "--device", default="auto", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1, ...; auto = a GPU if any."
+    "--device",
+    default="auto",
+    metavar="DEVICE",
+    help="cpu, cuda, cuda:1, ...; auto = a GPU if there is one.",
 )
+published_option = click.option(
+    "--published",
+    is_flag=True,
+    help="Published rows of the same dataset and protocol beside the measured ones, marked.",
+)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The options of every command on an experiment."""
+
+    overrides: tuple[str, ...]
+    results: Path
+    plugins: tuple[Path, ...]
+    device_name: str
+    mlflow: bool
+
+    def experiment(self, name: str) -> Experiment:
+        """EXP with its overrides, after the plug-ins that it may name are registered."""
+        from harness.spec import load_experiment
+
+        add_plugins(self.plugins)
+        return load_experiment(name, self.overrides)
+
+    def device(self) -> torch.device:
+        """The device of `--device`."""
+        return torch_device(self.device_name)
+
+    def store(self) -> RunStore:
+        """The runs of `--results`, in a folder that can be written."""
+        from harness.records.store import RunStore
+
+        store = RunStore(self.results)
+        store.prepare()
+        return store
+
+    def tracker(self) -> Tracker:
+        """The mirror of what is recorded."""
+        from harness.tracking.tracker import create_tracker
+
+        return create_tracker(self.results, enabled=self.mlflow)
+
+    def run(self, cells: Sequence[RunSpec], experiment: str) -> Outcome:
+        """Run the cells that are not recorded yet, with progress on stderr."""
+        from harness.cli.progress import ConsoleObserver
+        from harness.runs.experiment import run_cells
+
+        store, device, tracker = self.store(), self.device(), self.tracker()
+        with ConsoleObserver() as observer:
+            return run_cells(cells, store, device=device, tracker=tracker, observer=observer, experiment=experiment)
+
+
+def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of a command on an experiment, handed over as one `Setup` in front of its own arguments."""
+
+    @functools.wraps(command)
+    def with_setup(
+        overrides: tuple[str, ...],
+        results: Path,
+        plugins: tuple[Path, ...],
+        device: str,
+        no_mlflow: bool,
+        **own: Any,
+    ) -> Any:
+        return command(Setup(overrides, results, plugins, device, not no_mlflow), **own)
+
+    no_mlflow = click.option("--no-mlflow", is_flag=True, help="No mirror of the records in MLflow.")
+    for option in (no_mlflow, device_option, plugin_option, results_option, set_option):
+        with_setup = option(with_setup)
+    return with_setup
+
+
+def ended(outcome: Outcome) -> int:
+    """One line for each failed run, and the exit code."""
+    for failure in outcome.failures:
+        complain(f"{failure.title} failed: {failure.error}")
+    return outcome.exit_code
 
 
 def add_plugins(plugins: tuple[Path, ...]) -> None:
@@ -71,7 +159,7 @@ def add_plugins(plugins: tuple[Path, ...]) -> None:
         registry.add_plugin(plugin)
 
 
-def torch_device(name: str) -> Any:
+def torch_device(name: str) -> torch.device:
     """The torch device of a `--device` value.
 
     Raises:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import NamedPath
+from harness.cli.options import NamedPath, published_option
 from harness.cli.terminal import show_page
 
 
 @click.command()
 @click.argument("results", type=NamedPath())
-@click.option("--published", is_flag=True, help="Join the published rows of the same dataset and protocol, marked so.")
+@published_option
 def report(results: Path, published: bool) -> None:
-    """Write one leaderboard a dataset from all finished runs below RESULTS, without running anything."""
+    """Write one leaderboard per dataset from all finished runs below RESULTS, without running anything."""
     from harness.files.names import safe_name
     from harness.records.store import RunStore
     from harness.reports.document import pages
@@ -22,9 +22,8 @@ def report(results: Path, published: bool) -> None:
     from harness.reports.runs.loading import sound_records
 
     store = RunStore(results)
-    finished = sound_records(store)
     by_data: dict[tuple[str, str], list[str]] = {}
-    for record in finished:
+    for record in sound_records(store):
         by_data.setdefault((record.dataset, record.data_sha256), []).append(record.run_id)
     for (dataset, sha256), run_ids in by_data.items():
         # told apart on disks that ignore case, too

@@ -1,4 +1,4 @@
-"""`itm rescore` and `itm ensemble`: new numbers from recorded scores or ranks, without a model."""
+"""`itm rescore`: new numbers from recorded scores or ranks, without a model."""
 
 from __future__ import annotations
 
@@ -36,19 +36,3 @@ def rescore(run: str, names: tuple[str, ...], ties: str | None, overrides: tuple
     say(f"{done.record.title} ({run_id}) from {done.source}")
     print_numbers(done.metrics)
     say(f"written: {store.folder(run_id) / 'record.json'}")
-
-
-@click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
-@click.option("--protocol", "names", multiple=True, metavar="P", help="Repeatable; default: those all the runs share.")
-@results_option
-def ensemble(runs: tuple[str, ...], names: tuple[str, ...], results: Path) -> None:
-    """Average the saved scores of recorded runs and record the mean as a run, marked as an ensemble everywhere."""
-    from harness.records.store import RunStore
-    from harness.runs.ensemble import record_ensemble
-
-    store = RunStore(results)
-    record = record_ensemble(store, [find_run(store, run) for run in runs], names)
-    say(f"{record.title}: {record.run_id}")
-    print_numbers({name: {record.ties: metrics} for name, metrics in record.metrics.items()})
-    say(f"written: {store.folder(record.run_id) / 'record.json'}")

@@ -1,4 +1,4 @@
-"""What the commands that read saved scores share: options, the dataset behind a name, and the table of numbers."""
+"""What the commands on saved scores share: options, the dataset behind a name, and the table of numbers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli.terminal import show_table
 from harness.errors import InvalidRecord
 
 if TYPE_CHECKING:
@@ -20,14 +21,14 @@ ties_option = click.option(
     "--ties",
     type=click.Choice(["pessimistic", "optimistic", "expected", "all"]),
     default=None,
-    help="How items with the same score are ordered; all = the three rules side by side.",
+    help="Order of items with the same score; all = the three rules side by side.",
 )
 dataset_set_option = click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Set an option of the dataset, e.g. root=data/flickr8k. Repeatable.",
+    help="Option of the dataset, e.g. root=data/flickr8k. Repeatable.",
 )
 # Shown first; the other metrics of a protocol follow as `name value`.
 _COLUMNS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum", "tie_rate")
@@ -42,11 +43,7 @@ def tie_rules(ties: str | None, default: str) -> tuple[Any, ...]:
 
 
 def dataset_options(overrides: tuple[str, ...]) -> dict[str, Any]:
-    """Options of a dataset from `key=value` texts, with or without `dataset.` in front.
-
-    Raises:
-        InvalidSpec: not of that form.
-    """
+    """Options of a dataset from `key=value` texts, with or without `dataset.` in front."""
     from harness.spec import parse_setting
 
     options = {}
@@ -57,16 +54,7 @@ def dataset_options(overrides: tuple[str, ...]) -> dict[str, Any]:
 
 
 def dataset_component(name: str, overrides: tuple[str, ...]) -> Component:
-    """A dataset with its options.
-
-    Args:
-        name: of a dataset, or of an experiment (a built-in one or a file) whose dataset is meant.
-        overrides: see `dataset_options`.
-
-    Raises:
-        UnknownName: neither.
-        InvalidSpec: an unknown option or an impossible value.
-    """
+    """The dataset of this name, or that of an experiment (a built-in one or a file), with its options."""
     from harness import datasets
     from harness.spec import Component, builtin_experiments, load_experiment
 
@@ -97,10 +85,7 @@ def find_run(store: RunStore, run: str) -> str:
 
 
 def print_numbers(numbers: Numbers) -> None:
-    """One row a protocol and tie rule; metrics beyond the recalls in the last column."""
-    from harness.cli.terminal import console as terminal_console
-    from harness.reports.document.terminal import grid
-
+    """One row per protocol and tie rule; metrics beyond the recalls in the last column."""
     several = any(len(rules) > 1 for rules in numbers.values())
     titles = ["protocol", *(["ties"] if several else []), *_COLUMNS, "further metrics"]
     rows = []
@@ -113,11 +98,7 @@ def print_numbers(numbers: Numbers) -> None:
                 if key not in _COLUMNS and not key.endswith(_NOT_SHOWN)
             ]
             rows.append([name, *([rule] if several else []), *cells, ", ".join(rest)])
-    console = terminal_console()
-    if not console.is_terminal:
-        console.width = 400  # a pipe has no width; each row stays on one line
-    numeric = [number for number, title in enumerate(titles) if title in _COLUMNS]
-    console.print(grid(titles, rows, numeric=numeric))
+    show_table(titles, rows, numeric=[number for number, title in enumerate(titles) if title in _COLUMNS])
 
 
 def _shown(key: str, value: float | None) -> str:

@@ -13,51 +13,59 @@ from harness.cli.terminal import say, show_page
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="RESULTS...")
-@click.option("--pairs", default="all", show_default=True, metavar="all|A:B,...", help="Pairs of methods to compare.")
-@click.option("--reference", default="", metavar="NAME", help="Compare every other method with this one only.")
-@click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this dataset. Repeatable.")
-@click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="Only this protocol. Repeatable.")
+@click.option("--pairs", default="all", metavar="all|A:B,...", help="Pairs of methods.")
+@click.option(
+    "--reference",
+    default="",
+    show_default=False,
+    metavar="NAME",
+    help="Method that every other one is compared with, instead of all pairs.",
+)
+@click.option(
+    "--dataset", "datasets", multiple=True, metavar="NAME", help="Dataset to report. Repeatable.  [default: all]"
+)
+@click.option(
+    "--protocol", "protocols", multiple=True, metavar="NAME", help="Protocol to report. Repeatable.  [default: all]"
+)
 @click.option(
     "--metric",
     "metrics",
     multiple=True,
     metavar="NAME",
-    help="rsum or a recall such as t2i_r1; without rsum the first is primary. Repeatable; default rsum and six recalls.",
+    help="rsum or a recall such as t2i_r1; the primary one is rsum, else the first. Repeatable.  [default: rsum, six recalls]",
 )
 @click.option(
     "--claim",
     type=click.Choice(["checkpoint", "method"]),
-    help="About these trained models, or about the methods retrained (3 seeds or more). Default: method if it can be.",
+    help="These trained models, or the methods retrained, from 3 seeds on  [default: method where the seeds allow it]",
 )
 @click.option(
     "--equivalence",
     multiple=True,
     metavar="DELTA|METRIC=DELTA",
-    help="Margin in points within which methods count as equivalent, of the primary metric or a named one. Repeatable.",
+    help="Margin of equivalence in points, of the primary metric or of METRIC. Repeatable.",
 )
-@click.option("--alpha", type=float, default=0.05, show_default=True, help="Level of each family of tests.")
+@click.option("--alpha", type=float, default=0.05, help="Level of each family of tests.")
 @click.option(
     "--correction",
     type=click.Choice(["holm", "maxt", "bh"]),
     default="holm",
-    show_default=True,
-    help="Of the primary family; bh makes everything exploratory.",
+    help="Correction of the primary family; bh makes all tests exploratory.",
 )
 @click.option(
     "--resamples",
     type=int,
     default=10_000,
-    show_default=True,
-    help="Number of sign flips, at most 1,000,000; raised where too few.",
+    help="Number of sign flips, at most 1,000,000; raised where the correction needs more.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the sign flips.")
+@click.option("--seed", type=int, default=0, help="Random seed of the sign flips.")
 @click.option(
     "--ranks-from",
     type=click.Choice(["0", "1"]),
-    help="What a rank CSV calls the first place, asked for only where no query has rank 0; 1 is then subtracted.",
+    help="First place in a rank CSV; needed only where no query has rank 0.",
 )
-@click.option("--allow-unequal-seeds", is_flag=True, help="Compare methods with different numbers of seeds.")
-@click.option("--out", type=NamedPath(file_okay=False), help="Folder of the report.")
+@click.option("--allow-unequal-seeds", is_flag=True, help="Comparison of methods with different numbers of seeds.")
+@click.option("--out", type=NamedPath(file_okay=False), help="Folder of the report  [default: RESULTS/significance]")
 @results_option
 def significance(
     sources: tuple[str, ...],
@@ -74,7 +82,7 @@ def significance(
 
     RESULTS is a results folder, a leaderboards/NAME folder, a run id, a CSV of ranks or a folder of TREC runs with
     qrels (docs/significance.md). Writes significance.md, .html, .csv, .json, .tex and figures below
-    RESULTS/significance/, one folder a dataset and protocol, and one across datasets if there are several.
+    RESULTS/significance/, one folder per dataset and protocol, and one across datasets if there are several.
     """
     from harness.reports.runs.sources import output_root, read_sources
     from harness.reports.significance.examine import Request

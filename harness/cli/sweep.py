@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import (
-    FiniteRange,
-    add_plugins,
-    device_option,
-    plugin_option,
-    results_option,
-    set_option,
-    torch_device,
-)
+from harness.cli.options import FiniteRange, Setup, experiment_options
 from harness.cli.terminal import complain, say, show_page
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.records.study import StudySummary
     from harness.spec import Experiment
     from harness.sweeps.plan import StudyPlan
@@ -31,37 +24,37 @@ if TYPE_CHECKING:
     "--trials",
     required=True,
     type=click.IntRange(min=1, max=100_000),
-    help="Total of the study, earlier calls and machines included.",
+    help="Total of the study, earlier calls and other machines included.",
 )
-@click.option(
-    "--workers", default=1, show_default=True, type=click.IntRange(min=1, max=256), help="Processes on this machine."
-)
+@click.option("--workers", default=1, type=click.IntRange(min=1, max=256), help="Processes on this machine.")
 @click.option(
     "--objective",
     "objectives",
     multiple=True,
     metavar="NAME",
-    help="rsum (default), latency, memory, params or a cost key; several give a Pareto front. Repeatable.",
+    help="rsum, latency, memory, params or a cost key; several give a Pareto front. Repeatable.  [default: rsum]",
 )
 @click.option("--at-most", multiple=True, metavar="COST=VALUE", help="Constraint, e.g. latency=5. Repeatable.")
-@click.option("--sampler", metavar="NAME", help="Of optuna.samplers; default TPESampler.")
-@click.option("--pruner", metavar="NAME", help="Of optuna.pruners; default MedianPruner, none for several objectives.")
-@click.option("--seeds", type=click.IntRange(min=1), help="Training runs a trial: the first seeds of EXP; default 1.")
-@click.option("--storage", metavar="URL", help="Optuna storage or journal:PATH; default RESULTS/sweeps/optuna.db.")
-@click.option("--study", metavar="NAME", help="Name of the study; default EXP.NAME.")
+@click.option("--sampler", metavar="NAME", help="Class of optuna.samplers  [default: TPESampler]")
+@click.option(
+    "--pruner",
+    metavar="NAME",
+    help="Class of optuna.pruners  [default: MedianPruner, none for several objectives]",
+)
+@click.option(
+    "--seeds", type=click.IntRange(min=1), help="Training runs per trial, the first seeds of EXP  [default: 1]"
+)
+@click.option("--storage", metavar="URL", help="Optuna storage or journal:PATH  [default: RESULTS/sweeps/optuna.db]")
+@click.option("--study", metavar="NAME", help="Name of the study  [default: EXP.NAME]")
 @click.option(
     "--grace",
     default=60.0,
-    show_default=True,
     type=FiniteRange(min=1, max=86_400),
-    help="Seconds without a sign of life until the trial of a worker elsewhere is done again.",
+    help="Seconds without a sign of life after which the trial of a worker elsewhere is repeated.",
 )
-@set_option
-@results_option
-@plugin_option
-@device_option
-@click.option("--no-mlflow", is_flag=True, help="Do not mirror the trials to MLflow.")
+@experiment_options
 def sweep(
+    setup: Setup,
     experiment: str,
     scorer: str,
     trials: int,
@@ -69,11 +62,6 @@ def sweep(
     storage: str | None,
     study: str | None,
     grace: float,
-    overrides: tuple[str, ...],
-    results: Path,
-    plugins: tuple[Path, ...],
-    device: str,
-    no_mlflow: bool,
     **sought: Any,
 ) -> int:
     """Tune a scorer on the validation split of EXP with Optuna; the test split is never opened.
@@ -82,40 +70,35 @@ def sweep(
     both can reach, from another machine. Writes sweep.md, .html, .csv, .json, figures and best.yaml below
     RESULTS/sweeps/STUDY/. `itm leaderboard EXP --tuned` takes the best settings from there.
     """
-    from harness.spec import load_experiment
-
-    add_plugins(plugins)
-    spec = _with_options(load_experiment(experiment, overrides), sought)
+    spec = _with_options(setup.experiment(experiment), sought)
 
     from harness.cli.progress import ConsoleObserver
-    from harness.records.store import RunStore
     from harness.sweeps.plan import draft_study, with_data
     from harness.sweeps.run import run_study
     from harness.sweeps.study import check_study
-    from harness.tracking.tracker import create_tracker
 
-    RunStore(results).prepare()
-    files = tuple(str(plugin.resolve()) for plugin in plugins)
-    draft = draft_study(spec, scorer, results, storage=storage, name=study, plugins=files)
+    setup.store()
+    files = tuple(str(plugin.resolve()) for plugin in setup.plugins)
+    draft = draft_study(spec, scorer, setup.results, storage=storage, name=study, plugins=files)
     check_study(draft)
     trials = _affordable(draft, trials)
     plan = with_data(draft)
+    device, tracker = setup.device(), setup.tracker()
     with ConsoleObserver() as observer:
         summary = run_study(
             plan,
-            results,
+            setup.results,
             trials,
             workers=workers,
-            device=torch_device(device),
+            device=device,
             grace=grace,
-            tracker=create_tracker(results, enabled=not no_mlflow),
+            tracker=tracker,
             observer=observer,
         )
-    _write(summary, results)
+    _write(summary, setup.results)
     if summary.best_trial is None:
         why = next((trial.reason for trial in reversed(summary.trials) if trial.reason), "see the table of trials")
-        text = f"no trial of study '{summary.study}' can be recommended; the last one that says why: {why}"
-        complain(text)
+        complain(f"no trial of study '{summary.study}' can be recommended; the last reason given: {why}")
         return 1
     return 0
 
@@ -134,9 +117,7 @@ def _with_options(spec: Experiment, sought: dict[str, Any]) -> Experiment:
         except ValueError:
             raise InvalidSpec(f"--at-most takes COST=VALUE, got '{text}'; for example --at-most latency=5") from None
         sweep["at_most"] = {**sweep.get("at_most", {}), key: limit}
-    for key in ("sampler", "pruner", "seeds"):
-        if sought[key] is not None:
-            sweep[key] = sought[key]
+    sweep |= {key: sought[key] for key in ("sampler", "pruner", "seeds") if sought[key] is not None}
     return spec.model_copy(update={"sweep": sweep})
 
 

@@ -7,7 +7,7 @@ that a command prints goes through `say` or through a console of `console`; both
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -62,13 +62,29 @@ def console(**options: Any) -> Console:
 
 def show_page(report: Report, folder: Path) -> None:
     """Print the brief form of a report and where its files are."""
-    from harness.reports.document.render import FORMATS
     from harness.reports.document.terminal import Page
 
+    console().print(Page(report))
+    written(report, folder)
+
+
+def written(report: Report, folder: Path) -> None:
+    """Print where the files of a report are."""
+    from harness.reports.document.render import FORMATS
+
+    first, *others = FORMATS
+    names = "".join([*(f", .{format}" for format in others), *(f", {name}" for name in report.attachments)])
+    say(f"written: {folder}/{report.stem}.{first}{names}")
+
+
+def show_table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, numeric: Collection[int] = ()) -> None:
+    """Print a table; where no terminal gives a width, every row stays on one line."""
+    from harness.reports.document.terminal import grid
+
     out = console()
-    out.print(Page(report))
-    others = "".join(f", .{format}" for format in FORMATS[1:]) + "".join(f", {name}" for name in report.attachments)
-    out.print(f"written: {folder}/{report.stem}.{FORMATS[0]}{others}", soft_wrap=True)
+    if not out.is_terminal:
+        out.width = 500
+    out.print(grid(titles, rows, numeric=numeric))
 
 
 def _acts(c: str) -> bool:
