@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.errors import InvalidProtocol, InvalidSimilarity
 from harness.records.ranks import RankTable
-from harness.records.ties import Ties
+from harness.records.ties import TiedRanks, Ties
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +45,33 @@ class Subject:
     def images(self) -> int:
         """I."""
         return len(self.image_ids)
+
+    def rank_table(
+        self, images: np.ndarray, captions: np.ndarray, i2t: TiedRanks, t2i: TiedRanks, best: np.ndarray, ties: Ties
+    ) -> RankTable:
+        """The ranks of some queries, all of fold 0.
+
+        Args:
+            images, captions: rows and columns of the queries.
+            i2t, t2i: where their best positives lie.
+            best: the column of each image's best positive.
+            ties: the tie rule.
+        """
+        image_ids, caption_ids = np.asarray(self.image_ids), np.asarray(self.caption_ids)
+        return RankTable(
+            i2t_rank=i2t.ranks(ties),
+            i2t_ties=i2t.wrong,
+            i2t_image_id=image_ids[images],
+            i2t_caption_id=caption_ids[best],
+            t2i_rank=t2i.ranks(ties),
+            t2i_ties=t2i.wrong,
+            t2i_caption_id=caption_ids[captions],
+            t2i_image_id=image_ids[np.asarray(self.caption_image)[captions]],
+            i2t_fold=np.zeros(len(images), dtype=np.int64),
+            t2i_fold=np.zeros(len(captions), dtype=np.int64),
+            i2t_best_tied=i2t.correct,
+            t2i_best_tied=t2i.correct,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,18 +149,10 @@ class Protocol(ABC):
         )
 
     def require(self, subject: Subject) -> None:  # noqa: B027
-        """Refuse a test set that lacks what this protocol needs; nothing by default.
-
-        Raises:
-            InvalidProtocol: saying what is missing.
-        """
+        """Refuse, with `InvalidProtocol`, a test set that lacks what this protocol needs; nothing by default."""
 
     def files(self, subject: Subject) -> dict[str, str]:
-        """SHA-256 of the files beside the dataset's own that decide the numbers, by name.
-
-        Raises:
-            InvalidProtocol: one is missing.
-        """
+        """SHA-256, by name, of the files that decide the numbers beside the dataset's own. Errors as `require`."""
         return {}
 
     def report(self, subject: Subject) -> str:
@@ -164,6 +183,6 @@ class Protocol(ABC):
         """`evaluate` after the checks."""
 
     def summary(self, metrics: dict[str, float]) -> str:
-        """The headline metrics on one line; whatever is there of them, since records outlive versions."""
+        """Those of the headline metrics that are there, on one line; records outlive versions."""
         names = {"rsum": "rSum"}
         return ", ".join(f"{names.get(key, key)} {metrics[key]:.1f}" for key in self.headline if key in metrics)

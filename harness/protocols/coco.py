@@ -7,9 +7,7 @@ is two files of the same form that a user puts into the dataset's folder.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import InvalidProtocol
+from harness.files.hashing import sha256_file
+from harness.files.reading import Damaged, parse_json
 from harness.metrics.positives import Positives
 from harness.protocols.base import Subject
 from harness.protocols.judged import Judged, JudgedProtocol
@@ -57,47 +57,41 @@ class CocoJudgements(JudgedProtocol):
 
     def judged(self, subject: Subject) -> Judged:
         """The files' relevance in rows and columns of the subject."""
-        folder = _package_data(self.name)
-        rows = coco_rows(self.name, subject, folder)
-        i2t_file, t2i_file = (
-            self._file(subject, f"{self.stem}_{way}.json") for way in ("image_to_caption", "caption_to_image")
-        )
-        info = {"matched": rows.matched, "files": self.files(subject)}
+        rows = coco_rows(self.name, subject, _package_data(self.name))
+        i2t, t2i = self._paths(subject)
         return Judged(
-            _positives(i2t_file, rows.image, rows.caption), _positives(t2i_file, rows.caption, rows.image), info
+            _positives(i2t, rows.image, rows.caption),
+            _positives(t2i, rows.caption, rows.image),
+            {"matched": rows.matched, "files": self.files(subject)},
         )
 
     def files(self, subject: Subject) -> dict[str, str]:
-        """The two files of pairs."""
-        names = (f"{self.stem}_{way}.json" for way in ("image_to_caption", "caption_to_image"))
-        return {name: _sha256(self._file(subject, name)) for name in names}
+        """See `Protocol.files`: the two files of pairs."""
+        return {path.name: sha256_file(path) for path in self._paths(subject)}
 
     def report(self, subject: Subject) -> str:
         """How many of the files' pairs name an item that the split lacks; nothing where none does."""
         rows = coco_rows(self.name, subject, _package_data(self.name))
         lines = []
-        for way, items in (("image_to_caption", rows.caption), ("caption_to_image", rows.image)):
-            found = [
-                item for values in _read(self._file(subject, f"{self.stem}_{way}.json")).values() for item in values
-            ]
+        for path, items in zip(self._paths(subject), (rows.caption, rows.image), strict=True):
+            found = [item for values in _read(path).values() for item in values]
             lacking = sum(item not in items for item in found)
             if lacking:
-                lines.append(
-                    f"{lacking:,} of {len(found):,} pairs in {self.stem}_{way}.json name an item that this split lacks"
-                )
+                lines.append(f"{lacking:,} of {len(found):,} pairs in {path.name} name an item that this split lacks")
         return f"protocol {self.name}: {'; '.join(lines)}" if lines else ""
 
-    def _file(self, subject: Subject, name: str) -> Path:
-        if self.packaged:
-            return _package_data(self.name) / name
-        path = (subject.root or Path()) / name
-        if subject.root is None or not path.is_file():
+    def _paths(self, subject: Subject) -> tuple[Path, Path]:
+        """The files of both directions."""
+        names = f"{self.stem}_image_to_caption.json", f"{self.stem}_caption_to_image.json"
+        folder = _package_data(self.name) if self.packaged else subject.root
+        missing = [name for name in names if folder is None or not (folder / name).is_file()]
+        if missing and not self.packaged:
             raise InvalidProtocol(
-                f"protocol {self.name} needs {self.stem}_image_to_caption.json and {self.stem}_caption_to_image.json in "
-                f"the dataset's folder{f', {name} is not in {subject.root}' if subject.root else ''}; {_PMRP_URL} says "
-                "where they are"
+                f"protocol {self.name} needs {' and '.join(names)} in the dataset's folder"
+                f"{f', {missing[0]} is not in {folder}' if folder else ''}; {_PMRP_URL} says where they are"
             )
-        return path
+        assert folder is not None
+        return folder / names[0], folder / names[1]
 
 
 def coco_rows(protocol: str, subject: Subject, folder: Path) -> CocoRows:
@@ -129,7 +123,7 @@ def coco_rows(protocol: str, subject: Subject, folder: Path) -> CocoRows:
         return CocoRows(image, {int(number): column for column, number in enumerate(order)}, "position in file order")
     raise InvalidProtocol(
         f"protocol {protocol} needs COCO's test split with COCO's ids (dataset karpathy), or in file order with 5 captions "
-        f"an image under the name mscoco; got '{subject.title or 'a dataset without a name'}' with image id "
+        f"per image under the name mscoco; got '{subject.title or 'a dataset without a name'}' with image id "
         f"'{subject.image_ids[0]}' and caption id '{subject.caption_ids[0]}'"
     )
 
@@ -155,8 +149,8 @@ def _read(path: Path) -> dict[int, list[int]]:
 @functools.lru_cache(maxsize=8)  # by content: a user may correct a file while this process runs
 def _parsed(content: bytes, path: Path) -> dict[int, list[int]]:
     try:
-        return {int(key): [int(item) for item in items] for key, items in json.loads(content).items()}
-    except (ValueError, TypeError, AttributeError) as error:
+        return {int(key): [int(item) for item in items] for key, items in parse_json(content).items()}
+    except (Damaged, ValueError, TypeError, AttributeError) as error:
         problem = " ".join(str(error).split())
         raise InvalidProtocol(f"cannot read {path} as a map of ids to lists of ids: {problem:.120}") from None
 
@@ -173,10 +167,6 @@ def _positives(path: Path, queries: dict[int, int], items: dict[int, int]) -> Po
     )
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _trailing_number(name: str) -> int | None:
     """391895 of `COCO_val2014_000000391895.jpg` and of `391895`."""
     found = re.search(r"(?:^|_)(\d+)(?:\.\w+)?$", name, re.ASCII)
@@ -191,8 +181,6 @@ CXC = CocoJudgements(
     stem="cxc",
     headline=("rsum", "i2t_r1", "t2i_r1"),
 )
-
-
 ECCV_CAPTION = CocoJudgements(
     name="eccv_caption",
     description="ECCV Caption: COCO 5K with matches found by machines and verified by people",
@@ -200,8 +188,6 @@ ECCV_CAPTION = CocoJudgements(
     positives="ECCV Caption's pairs (package eccv_caption)",
     stem="eccv",
 )
-
-
 PMRP = CocoJudgements(
     name="pmrp",
     description="Plausible matches on COCO 5K: R-Precision where the files pm_*.json are given",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from torch import Tensor
 
-from harness.metrics import count_ranks, metrics_from_ties
+from harness.metrics.counting import count_ranks
+from harness.metrics.retrieval import metrics_from_ties
 from harness.protocols.base import Evaluation, Protocol, Subject
 from harness.records.ranks import RankTable
 from harness.records.ties import Ties
@@ -32,56 +32,34 @@ class FoldProtocol(Protocol):
         """Metrics as `harness.metrics.retrieval_metrics`, averaged over the folds, and one rank table over all."""
         parts = [self._fold(fold, similarity, subject, ties) for fold in range(self.folds)]
         metrics = {key: float(np.mean([part.metrics[key] for part in parts])) for key in parts[0].metrics}
-        return Evaluation(metrics, _concatenate([part.ranks for part in parts]))
+        columns = {
+            column.name: np.concatenate([getattr(part.ranks, column.name) for part in parts])
+            for column in fields(RankTable)
+        }
+        return Evaluation(metrics, RankTable(**columns))
 
     def _fold(self, fold: int, similarity: Tensor | np.ndarray, subject: Subject, ties: Ties) -> Evaluation:
         image_fold = self.image_fold(similarity.shape[0])
-        caption_image = np.asarray(subject.caption_image)
+        owner = np.asarray(subject.caption_image)
         if self.folds == 1:  # no second copy of the matrix, and counts that disagree are refused by the metrics
-            images, captions, part = np.arange(len(image_fold)), np.arange(len(caption_image)), similarity
+            images, captions, part = np.arange(len(image_fold)), np.arange(len(owner)), similarity
         else:
             images = np.flatnonzero(image_fold == fold)
-            captions = np.flatnonzero(image_fold[caption_image] == fold)
+            captions = np.flatnonzero(image_fold[owner] == fold)
             part = similarity[images[0] : images[-1] + 1][:, captions]
-        counts = count_ranks(part, caption_image[captions] - images[0])
-        i2t, t2i = counts.ranks(ties)
-        image_ids, caption_ids = np.asarray(subject.image_ids), np.asarray(subject.caption_ids)
-        table = RankTable(
-            i2t_rank=i2t,
-            i2t_ties=counts.i2t.wrong,
-            i2t_image_id=image_ids[images],
-            i2t_caption_id=caption_ids[captions][counts.i2t_best],
-            t2i_rank=t2i,
-            t2i_ties=counts.t2i.wrong,
-            t2i_caption_id=caption_ids[captions],
-            t2i_image_id=image_ids[caption_image[captions]],
-            i2t_fold=np.full(len(images), fold),
-            t2i_fold=np.full(len(captions), fold),
-            i2t_best_tied=counts.i2t.correct,
-            t2i_best_tied=counts.t2i.correct,
-        )
+        counts = count_ranks(part, owner[captions] - images[0])
+        table = subject.rank_table(images, captions, counts.i2t, counts.t2i, captions[counts.i2t_best], ties)
+        table = replace(table, i2t_fold=table.i2t_fold + fold, t2i_fold=table.t2i_fold + fold)
         return Evaluation(metrics_from_ties(counts.i2t, counts.t2i, ties), table)
-
-
-def _concatenate(tables: Sequence[RankTable]) -> RankTable:
-    names = RankTable.__dataclass_fields__
-    return RankTable(**{name: np.concatenate([getattr(table, name) for table in tables]) for name in names})
 
 
 FULL = FoldProtocol(
     name="full",
     description="every image of the test split against every caption (Flickr30K 1K, Flickr8k 1K, scenes)",
 )
-
-
 FLICKR30K_1K = FoldProtocol(
-    name="flickr30k_1k",
-    description="Flickr30K: 'full' on its 1,000 test images",
-    count=1000,
-    title="flickr30k",
+    name="flickr30k_1k", description="Flickr30K: 'full' on its 1,000 test images", count=1000, title="flickr30k"
 )
-
-
 COCO_1K = FoldProtocol(
     name="coco_1k",
     description="COCO: mean over five folds of 1,000 images in file order",
@@ -89,6 +67,4 @@ COCO_1K = FoldProtocol(
     count=5000,
     folds=5,
 )
-
-
 COCO_5K = FoldProtocol(name="coco_5k", description="COCO: all 5,000 test images in one gallery", count=5000)

@@ -65,7 +65,7 @@ class HumanJudgements(JudgedProtocol):
     pairs_hold: bool = True
 
     def at(self, threshold: str) -> Protocol:
-        """See `Protocol.at`; only the experts graded."""
+        """See `Protocol.at`; only experts gave grades."""
         try:
             smallest = float(threshold)
         except ValueError:
@@ -120,7 +120,7 @@ class HumanJudgements(JudgedProtocol):
         return Evaluation({**base.metrics, **defined}, base.ranks, base.info)
 
     def files(self, subject: Subject) -> dict[str, str]:
-        """The judgement file."""
+        """See `Protocol.files`: the judgement file."""
         return {FILES[self.judges]: self._judgements(subject).sha256}
 
     def report(self, subject: Subject) -> str:
@@ -160,32 +160,33 @@ def read_judgements(path: Path, judges: Judges, subject: Subject) -> Judgements:
         text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidProtocol(f"cannot read {path}: {error}") from None
-    lines = [(number, line.split("\t")) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     row = {name: index for index, name in enumerate(subject.image_ids)}
     column = {name: index for index, name in enumerate(subject.caption_ids)}
-    chosen, votes, grades = [], [], []
+    chosen: list[tuple[int, int, list[float]]] = []
     seen: dict[tuple[str, str], int] = {}
-    for number, fields in lines:
-        grade, vote = _grade(fields, judges, f"{path}, line {number}")
-        first = seen.setdefault((fields[0], fields[1]), number)
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        fields = line.split("\t")
+        votes = _votes(fields, judges, f"{path}, line {number}")
+        image, caption = fields[:2]
+        first = seen.setdefault((image, caption), number)
         if first != number:
             raise InvalidProtocol(
-                f"{path}, line {number}: the pair ({fields[0]}, {fields[1]}) stands in line {first} already and would count "
+                f"{path}, line {number}: the pair ({image}, {caption}) stands in line {first} already and would count "
                 "twice; remove one of the two"
             )
-        if fields[0] in row and fields[1] in column:
-            chosen.append((row[fields[0]], column[fields[1]]))
-            grades.append(grade)
-            votes.append(vote)
+        if image in row and caption in column:
+            chosen.append((row[image], column[caption], votes))
     if not chosen:
         raise InvalidProtocol(
-            f"none of the {len(lines):,} judged pairs of {path} is in this split (image id '{subject.image_ids[0]}', "
+            f"none of the {len(seen):,} judged pairs of {path} is in this split (image id '{subject.image_ids[0]}', "
             f"caption id '{subject.caption_ids[0]}'); ids must be Flickr8k's: <file> and <file>#<0-4>"
         )
-    pairs = np.array(chosen)
+    rows, columns, votes_of = (np.array(values) for values in zip(*chosen, strict=True))
+    grades = np.array([sum(votes) / len(votes) for _, _, votes in chosen])
     sha256 = hashlib.sha256(content).hexdigest()
-    left_out = len(lines) - len(pairs)
-    return Judgements(pairs[:, 0], pairs[:, 1], np.array(grades), np.array(votes), left_out, sha256)
+    return Judgements(rows, columns, grades, votes_of, len(seen) - len(chosen), sha256)
 
 
 def _correlation(kind: str, scores: np.ndarray, grades: np.ndarray) -> float | None:
@@ -197,8 +198,8 @@ def _correlation(kind: str, scores: np.ndarray, grades: np.ndarray) -> float | N
     return float(stats.kendalltau(scores, grades, variant="c" if kind == "kendall_c" else "b").statistic)
 
 
-def _grade(fields: list[str], judges: Judges, where: str) -> tuple[float, list[float]]:
-    """The mean grade of a line, and the votes."""
+def _votes(fields: list[str], judges: Judges, where: str) -> list[float]:
+    """What a line's mean grade is the mean of."""
     try:
         image, caption, *numbers = fields
         a, b, c = (float(number) for number in numbers)
@@ -207,10 +208,10 @@ def _grade(fields: list[str], judges: Judges, where: str) -> tuple[float, list[f
     if judges == "expert":
         if not all(vote in (1, 2, 3, 4) for vote in (a, b, c)):
             raise InvalidProtocol(f"{where}: the grades of ({image}, {caption}) must be 1 to 4, got {numbers}")
-        return (a + b + c) / 3, [a, b, c]
+        return [a, b, c]
     if b < 0 or c < 0 or not b + c or abs(a - b / (b + c)) > 1e-6:
         raise InvalidProtocol(f"{where}: expected share of yes, yes, no of ({image}, {caption}), got {numbers}")
-    return b / (b + c), [b / (b + c)]
+    return [b / (b + c)]
 
 
 HUMAN = HumanJudgements(

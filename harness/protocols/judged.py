@@ -13,7 +13,6 @@ from harness.metrics.counting import count_positives
 from harness.metrics.positives import PositiveCounts, Positives
 from harness.metrics.retrieval import metrics_from_positives
 from harness.protocols.base import Evaluation, Protocol, Subject
-from harness.records.ranks import RankTable
 from harness.records.ties import Ties
 
 TRUE_TOP1 = "top1_outside_pair_correct"
@@ -72,7 +71,8 @@ class JudgedProtocol(Protocol):
             "positives": {"i2t": len(judged.i2t.items), "t2i": len(judged.t2i.items)},
             **judged.info,
         }
-        return Evaluation(metrics, _table(subject, judged, i2t, t2i, ties), info)
+        queries = judged.i2t.queries, judged.t2i.queries
+        return Evaluation(metrics, subject.rank_table(*queries, i2t.first, t2i.first, i2t.best, ties), info)
 
 
 def own_pairs(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
@@ -89,14 +89,9 @@ def of_queries(positives: Positives, queries: np.ndarray) -> Positives:
 
 
 def _true_top1(
-    similarity: Tensor | np.ndarray,
-    subject: Subject,
-    judged: Judged,
-    i2t: PositiveCounts,
-    t2i: PositiveCounts,
-    ties: Ties,
-) -> dict[str, float]:
-    """Of the queries whose first item is not of the own pair, the percentage where it is correct all the same.
+    similarity: Tensor | np.ndarray, subject: Subject, judged: Judged, i2t: PositiveCounts, t2i: PositiveCounts, ties: Ties
+) -> dict[str, float]:  # fmt: skip
+    """Percentage of the queries whose first item is not of the own pair where it is correct all the same.
 
     A direction without such a query has no number.
     """
@@ -114,22 +109,3 @@ def _true_top1(
         if missed > 0:
             metrics[f"{direction}_{TRUE_TOP1}"] = 100.0 * float(np.sum(correct - of_pair)) / missed
     return metrics
-
-
-def _table(subject: Subject, judged: Judged, i2t: PositiveCounts, t2i: PositiveCounts, ties: Ties) -> RankTable:
-    image_ids, caption_ids = np.asarray(subject.image_ids), np.asarray(subject.caption_ids)
-    owner = np.asarray(subject.caption_image)
-    return RankTable(
-        i2t_rank=i2t.first.ranks(ties),
-        i2t_ties=i2t.first.wrong,
-        i2t_image_id=image_ids[judged.i2t.queries],
-        i2t_caption_id=caption_ids[i2t.best],
-        t2i_rank=t2i.first.ranks(ties),
-        t2i_ties=t2i.first.wrong,
-        t2i_caption_id=caption_ids[judged.t2i.queries],
-        t2i_image_id=image_ids[owner[judged.t2i.queries]],
-        i2t_fold=np.zeros(len(judged.i2t.queries), dtype=np.int64),
-        t2i_fold=np.zeros(len(judged.t2i.queries), dtype=np.int64),
-        i2t_best_tied=i2t.first.correct,
-        t2i_best_tied=t2i.first.correct,
-    )
