@@ -7,7 +7,8 @@ default, and 1 for a run that failed on good input.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class ItmError(Exception):
@@ -87,17 +88,49 @@ class RunFailed(ItmError):
     exit_code = 1
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], valid: str = "") -> str:
     """The tail of an error about an unknown name: the nearest valid names, then all of them.
 
     Args:
         name: what came.
         known: the valid names.
+        valid: what to write for them where they are too many to list.
 
     Returns:
-        A text that starts with a colon or a semicolon and can follow the complaint directly.
+        A text that starts with a semicolon and can follow the complaint directly.
+
+    >>> did_you_mean("scna", ["scan", "clip"])
+    "; did you mean 'scan'? valid: clip, scan"
     """
-    valid = sorted(known)
-    near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ";"
-    return f"{hint} valid: {', '.join(valid) if valid else 'none'}"
+    return f"{hint} valid: {valid or ', '.join(names) or 'none'}"
+
+
+def one_line(error: object) -> str:
+    """The text of an error on one line, cut where it is long."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+@contextmanager
+def reported_as(kind: type[ItmError], what: str, remedy: str = "") -> Iterator[None]:
+    """Report whatever a library makes of bad input in one line; errors of our own pass.
+
+    Args:
+        kind: what is raised instead.
+        what: what failed, with the name of the file or model.
+        remedy: what to do about it.
+
+    >>> with reported_as(InvalidSpec, "cannot read the width", "give a number"):
+    ...     int("x")
+    Traceback (most recent call last):
+    harness.errors.InvalidSpec: cannot read the width: invalid literal for int() with base 10: 'x'; give a number
+    """
+    try:
+        yield
+    except ItmError:
+        raise
+    except Exception as error:
+        raise kind(f"{what}: {one_line(error) or type(error).__name__}{f'; {remedy}' if remedy else ''}") from None

@@ -6,8 +6,8 @@ Shape letters: N captions, W word pieces, D width.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 from pydantic import Field
@@ -15,10 +15,9 @@ from torch import nn
 
 from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, TextEncoder, projection
 from harness.backbones.bigru import checked_lengths
-from harness.backbones.weights import one_line
 from harness.backbones.words.tokenizers import Losses, Tokenizer, pad_rows, restore_tokenizer
 from harness.backbones.words.vocabulary import Vocabulary
-from harness.errors import InvalidCheckpoint, InvalidSpec
+from harness.errors import InvalidCheckpoint, InvalidSpec, reported_as
 from harness.fragments import Fragments, Tokens
 
 SMALL = "small"
@@ -167,7 +166,7 @@ class PieceTokenizer:
         """
         from transformers import AutoTokenizer
 
-        with _said_in_one_line("tokenizer", config.model):
+        with _loading("tokenizer", config.model):
             loaded = AutoTokenizer.from_pretrained(config.model, use_fast=True)
         backend = getattr(loaded, "backend_tokenizer", None)
         if backend is None:
@@ -208,10 +207,8 @@ class PieceTokenizer:
             InvalidCheckpoint: it describes none.
         """
         names = ("special_ids", "mask_id", "padding_id", "max_words")
-        try:
+        with reported_as(InvalidCheckpoint, "the saved tokenizer cannot be rebuilt"):
             return cls(json.dumps(state["definition"]), *(state[name] for name in names))
-        except Exception as error:  # the tokenizers library raises bare Exception for a bad definition
-            raise InvalidCheckpoint(f"the saved tokenizer cannot be rebuilt: {one_line(error)}") from None
 
 
 def _load_model(config: TransformerConfig) -> Any:
@@ -221,7 +218,7 @@ def _load_model(config: TransformerConfig) -> Any:
     bar = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        with _said_in_one_line("model", config.model):
+        with _loading("model", config.model):
             # safetensors only: a .bin file is a pickle
             model = AutoModel.from_pretrained(config.model, use_safetensors=True, trust_remote_code=False)
     finally:
@@ -233,7 +230,7 @@ def _load_model(config: TransformerConfig) -> Any:
 def _load_config(name: str) -> Any:
     from transformers import AutoConfig
 
-    with _said_in_one_line("configuration", name):
+    with _loading("configuration", name):
         return AutoConfig.from_pretrained(name, trust_remote_code=False)
 
 
@@ -241,12 +238,8 @@ def _from_config(values: Mapping[str, Any]) -> Any:
     from transformers import AutoConfig, AutoModel
 
     options = {key: value for key, value in values.items() if key != "model_type"}
-    try:
+    with reported_as(InvalidCheckpoint, "cannot rebuild the transformer from its saved architecture"):
         return _encoder_only(AutoModel.from_config(AutoConfig.for_model(values["model_type"], **options))).float()
-    except (KeyError, ValueError, TypeError) as error:
-        raise InvalidCheckpoint(
-            f"cannot rebuild the transformer from its saved architecture: {one_line(error)}"
-        ) from None
 
 
 def _encoder_only(model: Any) -> Any:
@@ -260,12 +253,11 @@ def _encoder_only(model: Any) -> Any:
     return model
 
 
-@contextmanager
-def _said_in_one_line(what: str, name: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # transformers raises many kinds for files that are missing or malformed
-        raise InvalidSpec(
-            f"cannot load the {what} of text backbone transformer '{name}': {one_line(error)}; give the name of a model on "
-            "the Hugging Face hub (with a connection) or a local folder with config.json, tokenizer.json, model.safetensors"
-        ) from None
+def _loading(what: str, name: str) -> AbstractContextManager[None]:
+    """transformers raises many kinds of error for files that are missing or malformed."""
+    return reported_as(
+        InvalidSpec,
+        f"cannot load the {what} of text backbone transformer '{name}'",
+        "give the name of a model on the Hugging Face hub (with a connection) or a local folder with config.json, "
+        "tokenizer.json, model.safetensors",
+    )

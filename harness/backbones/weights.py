@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from harness.errors import InvalidCheckpoint
+from harness.errors import InvalidCheckpoint, one_line, reported_as
 from harness.files.kinds import identify, mismatch
 
 _NESTED = ("state_dict", "model", "model_state_dict")  #: keys under which training scripts keep the weights
@@ -22,10 +21,9 @@ _NESTED = ("state_dict", "model", "model_state_dict")  #: keys under which train
 _AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 #: Parts of a name that wrappers put in: DataParallel, torch.compile, FSDP, activation checkpointing.
 _WRAPPERS = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"))
-#: What torch's and others' moving averages keep beside the weights, and the prefixes of theirs.
+#: What torch's and others' moving averages keep beside the weights, and the prefix of theirs.
 _COUNTERS = frozenset(("n_averaged", "initted", "step"))
-_AVERAGE_PREFIXES = ("ema_model.",)
-_EXPECTED = "a PyTorch file"
+_AVERAGE = "ema_model."
 #: What a file may be that PyTorch's restricted reader gets to see; tar is PyTorch's own before version 0.1.10.
 _READABLE = frozenset(("torch", "pickle", "tar", "damaged-zip"))
 _ADVICE = {
@@ -49,13 +47,10 @@ def read_state_dict(path: str | Path, *, bare: bool = True) -> dict[str, Tensor]
     """
     path = Path(path)
     if path.suffix == ".safetensors":
-        kind = identify(path)
-        if kind.key != "safetensors":
-            raise InvalidCheckpoint(_stranger(path, "a safetensors file"))
-        try:
+        if identify(path).key != "safetensors":
+            raise _stranger(path, "a safetensors file")
+        with reported_as(InvalidCheckpoint, f"{path} is not a readable safetensors file"):
             tensors = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise InvalidCheckpoint(f"{path} is not a readable safetensors file: {one_line(error)}") from None
     else:
         tensors = _named_tensors(read_safe_pickle(path), path)
     tensors = bare_names(tensors) if bare else tensors
@@ -74,11 +69,8 @@ def read_safe_pickle(path: Path, allowed: Sequence[Any] = ()) -> Any:
     Raises:
         InvalidCheckpoint: missing, truncated, another kind of file, or asking for anything that is not allowed.
     """
-    kind = identify(path).key
-    if kind == "missing":
-        raise InvalidCheckpoint(f"no checkpoint at {path}; expected {_EXPECTED}")
-    if kind not in _READABLE:
-        raise InvalidCheckpoint(_stranger(path, _EXPECTED))
+    if identify(path).key not in _READABLE:
+        raise _stranger(path, "a PyTorch file")
     with torch.serialization.safe_globals(list(allowed)), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the encoding is unusual, and that the protocol is not the default
         try:
@@ -90,13 +82,14 @@ def read_safe_pickle(path: Path, allowed: Sequence[Any] = ()) -> Any:
 def bare_names(state: Mapping[str, Any]) -> dict[str, Any]:
     """The same values under the names of the bare model, without what wrappers add at any depth.
 
-    `module._orig_mod.fc.weight` and `encoder.module.fc.weight` become `fc.weight` and `encoder.fc.weight`; a moving
-    average's counter is dropped. Where two names would become one, all stay as they are.
+    A moving average's counter is dropped. Where two names would become one, all stay as they are.
+
+    >>> list(bare_names({"module._orig_mod.fc.weight": 1, "encoder.module.fc.weight": 2}))
+    ['fc.weight', 'encoder.fc.weight']
     """
     plain = {str(name): value for name, value in state.items()}
-    for prefix in _AVERAGE_PREFIXES:
-        if any(name.startswith(prefix) for name in plain):
-            plain = {name.removeprefix(prefix): value for name, value in plain.items() if name.startswith(prefix)}
+    averaged = {name.removeprefix(_AVERAGE): value for name, value in plain.items() if name.startswith(_AVERAGE)}
+    plain = averaged or plain
     weights = {name: value for name, value in plain.items() if name not in _COUNTERS}
     if weights and all(_WRAPPERS & set(name.split(".")[:-1]) for name in weights):
         plain = weights
@@ -133,10 +126,12 @@ def _is_finite(name: str, tensor: Tensor) -> bool:
     return bool(torch.isfinite(values).all())
 
 
-def _stranger(path: Path, expected: str) -> str:
-    if identify(path).key == "missing":
-        return f"no weights at {path}; expected {expected}"
-    return mismatch(path, expected, _ADVICE.get(identify(path).key, "give the file that the training script saved"))
+def _stranger(path: Path, expected: str) -> InvalidCheckpoint:
+    kind = identify(path).key
+    if kind == "missing":
+        return InvalidCheckpoint(f"no checkpoint at {path}; expected {expected}")
+    advice = _ADVICE.get(kind, "give the file that the training script saved")
+    return InvalidCheckpoint(mismatch(path, expected, advice))
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
@@ -160,22 +155,13 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], what: str) -> 
             f"{_others(misshapen)}; use the configuration that the weights were made with"
         )
     if missing or surplus:
-        complaints = [
-            f"{len(names)} {kind} (first: '{names[0]}')"
-            for kind, names in (("missing", missing), ("surplus", surplus))
-            if names
-        ]
+        kinds = (("missing", missing), ("surplus", surplus))
+        complaints = [f"{len(names)} {kind} (first: '{names[0]}')" for kind, names in kinds if names]
         raise InvalidCheckpoint(
             f"{what}: its tensors are not those of the model: {' and '.join(complaints)}; "
             "use the configuration that the weights were made with"
         )
     module.load_state_dict(dict(state))
-
-
-def one_line(error: BaseException) -> str:
-    """The first sentence or so of an exception's text, on one line."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def _refusal(path: Path, error: Exception) -> str:
@@ -212,14 +198,11 @@ def _named_tensors(value: Any, path: Path) -> dict[str, Tensor]:
             value = value[key]
     tensors = {str(k): v for k, v in value.items() if isinstance(v, Tensor)} if isinstance(value, Mapping) else {}
     if not tensors:
-        raise InvalidCheckpoint(f"{path} holds no named tensors ({_content(value)}); expected a state dict")
+        content = f"it is a {type(value).__name__}"
+        if isinstance(value, Mapping):
+            content = f"its keys: {', '.join(map(str, list(value)[:5])) or 'none'}"
+        raise InvalidCheckpoint(f"{path} holds no named tensors ({content}); expected a state dict")
     return tensors
-
-
-def _content(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return f"its keys: {', '.join(map(str, list(value)[:5])) or 'none'}"
-    return f"it is a {type(value).__name__}"
 
 
 def _others(names: Sequence[str], differ: str = "others differ") -> str:

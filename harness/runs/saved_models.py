@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from harness import backbones, registry
-from harness.backbones.weights import load_strictly, one_line, read_state_dict
-from harness.errors import InvalidCheckpoint, InvalidSpec
+from harness.backbones.weights import load_strictly, read_state_dict
+from harness.errors import InvalidCheckpoint, InvalidSpec, one_line
 from harness.files.kinds import identify, mismatch
 from harness.files.writing import atomic_path
 from harness.scorer import Scorer

@@ -7,9 +7,7 @@ kind of exception through; here each tower is filled by itself, and what does no
 from __future__ import annotations
 
 import copy
-import difflib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,8 +18,8 @@ from open_clip.pretrained import download_pretrained_from_hf
 from torch import Tensor, nn
 
 from harness.backbones.open_clip.small import SMALL, SMALL_CONFIG
-from harness.backbones.weights import load_strictly, one_line, read_state_dict
-from harness.errors import InvalidCheckpoint, InvalidSpec
+from harness.backbones.weights import load_strictly, read_state_dict
+from harness.errors import InvalidCheckpoint, InvalidSpec, did_you_mean, reported_as
 
 _LOCAL, _HUB = "local-dir:", "hf-hub:"  #: prefixes of a model whose name says where both config and weights are
 _WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
@@ -54,7 +52,7 @@ def build_tower(
         name: "small", a name of `open_clip.list_models()`, `local-dir:/folder` with open_clip's config and weights, or
             `hf-hub:owner/name`.
         pretrained: one of open_clip's tags, the path of a safetensors or PyTorch file, or None for random weights.
-        image_size: pixels a side; None = the model's own.
+        image_size: side in pixels; None = the model's own.
         quick_gelu: the activation of OpenAI's models; None = what the tag was trained with, else the model's own.
         vocabulary_size: of the small model's word embedding.
         load_pretrained: False builds the same modules with random weights.
@@ -97,10 +95,9 @@ def piece_tokenizer(name: str) -> Any:
         InvalidCheckpoint: the tokenizer's files cannot be fetched.
     """
     _config(name, None)
-    try:
+    # The tokenizers of some models come from the hub, with errors of many kinds.
+    with reported_as(InvalidCheckpoint, f"cannot get the tokenizer of open_clip model {name}"):
         return open_clip.get_tokenizer(name)
-    except Exception as error:  # the tokenizers of some models come from the hub, with errors of many kinds
-        raise InvalidCheckpoint(f"cannot get the tokenizer of open_clip model {name}: {one_line(error)}") from None
 
 
 def _config(name: str, pretrained: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -111,21 +108,16 @@ def _config(name: str, pretrained: str | None) -> tuple[dict[str, Any], dict[str
                 "open_clip model 'small' has no pretrained weights; leave 'pretrained' out or name a model"
             )
         return copy.deepcopy(SMALL_CONFIG), {}
-    try:
+    with reported_as(InvalidSpec, f"cannot read the config of open_clip model '{name}'"):
         if name.startswith(_LOCAL):
-            stored = json.loads(
-                (Path(name.removeprefix(_LOCAL)) / "open_clip_config.json").read_text(encoding="utf-8-sig")
-            )
+            file = Path(name.removeprefix(_LOCAL)) / "open_clip_config.json"
+            stored = json.loads(file.read_text(encoding="utf-8-sig"))
             return dict(stored["model_cfg"]), dict(stored.get("preprocess_cfg", {}))
         config = open_clip.get_model_config(name if name.startswith(_HUB) else _clean(name))
-    except Exception as error:  # a folder or hub entry that is missing or malformed, in many ways
-        raise InvalidSpec(f"cannot read the config of open_clip model '{name}': {one_line(error)}") from None
     if config is None:
-        near = _near(name, [SMALL, *open_clip.list_models()])
-        raise InvalidSpec(
-            f"unknown open_clip model '{name}'{near}; "
-            "valid: small, local-dir:/folder, or a name of open_clip.list_models()"
-        )
+        known = (SMALL, *open_clip.list_models())
+        valid = did_you_mean(name, known, "small, local-dir:/folder, or a name of open_clip.list_models()")
+        raise InvalidSpec(f"unknown open_clip model '{name}'{valid}")
     return config, open_clip.get_pretrained_cfg(_clean(name), pretrained or "") or {}
 
 
@@ -141,10 +133,8 @@ def _tag(name: str, pretrained: str | None) -> str | None:
     path = Path(pretrained)
     if path.exists() or path.suffix or len(path.parts) > 1:
         return None
-    raise InvalidSpec(
-        f"open_clip has no weights '{pretrained}' of {name}{_near(pretrained, tags)}; "
-        f"valid: {', '.join(tags) or 'no tag'}, or the path of a local file"
-    )
+    valid = f"{', '.join(tags) or 'no tag'}, or the path of a local file"
+    raise InvalidSpec(f"open_clip has no weights '{pretrained}' of {name}{did_you_mean(pretrained, tags, valid)}")
 
 
 def _quick_gelu(name: str, tag: str | None, asked: bool | None, own: bool) -> bool:
@@ -160,10 +150,9 @@ def _build(name: str, config: dict[str, Any]) -> Any:
     config = {key: value for key, value in config.items() if key not in ("custom_text", "multimodal_cfg")}
     for cfg, flag in (("vision_cfg", "timm_model_pretrained"), ("text_cfg", "hf_model_pretrained")):
         config[cfg] = {**config[cfg], flag: False}  # one source of weights, filled in afterwards
-    try:
+    # open_clip asserts, and parts of some models come from the hub.
+    with reported_as(InvalidSpec, f"open_clip cannot build {name}"):
         return open_clip.CustomTextCLIP(**config)
-    except Exception as error:  # open_clip asserts, and parts of some models come from the hub
-        raise InvalidSpec(f"open_clip cannot build {name}: {one_line(error) or type(error).__name__}") from None
 
 
 def _weights_file(name: str, pretrained: str | None, tag: str | None) -> Path:
@@ -175,25 +164,20 @@ def _weights_file(name: str, pretrained: str | None, tag: str | None) -> Path:
         return found[0]
     if tag is None and not name.startswith(_HUB):
         return Path(str(pretrained))
-    try:
+    what = f"cannot fetch the weights {f'{tag!r} ' if tag else ''}of open_clip model {name}"
+    with reported_as(InvalidCheckpoint, what, "without a connection, give the path of a local file as 'pretrained'"):
         if name.startswith(_HUB):
             return Path(download_pretrained_from_hf(name.removeprefix(_HUB)))
         return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(_clean(name), tag)))
-    except Exception as error:  # the hub's client raises many kinds
-        raise InvalidCheckpoint(
-            f"cannot fetch the weights {f'{tag!r} ' if tag else ''}of open_clip model {name}: {one_line(error)}; "
-            "without a connection, give the path of a local file as 'pretrained'"
-        ) from None
 
 
 def _fill(model: nn.Module, side: str, path: Path) -> None:
     state: dict[str, Tensor] = read_state_dict(path)
-    try:  # older layouts, and another image size or context length
+    # Older layouts, and another image size or context length; the converters fail in many ways on another model.
+    with reported_as(InvalidCheckpoint, f"{path} does not hold weights of this open_clip model"):
         state = convert_to_custom_text_state_dict(convert_state_dict(model, state))
         resize_pos_embed(state, model)
         resize_text_pos_embed(state, model)
-    except Exception as error:  # the converters assume the right model and fail in many ways on another
-        raise InvalidCheckpoint(f"{path} does not hold weights of this open_clip model: {one_line(error)}") from None
     prefix = f"{side}."
     tower = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     # A buffer that transformers kept in state dicts until 4.31.
@@ -203,8 +187,3 @@ def _fill(model: nn.Module, side: str, path: Path) -> None:
 
 def _clean(name: str) -> str:
     return name.replace("/", "-")  # OpenAI writes ViT-B/32
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
-    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -5,7 +5,6 @@ Shape letters: N images, S side in pixels, L tokens, C channels.
 
 from __future__ import annotations
 
-import difflib
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from harness.backbones.weights import load_strictly, one_line, read_state_dict
-from harness.errors import InvalidCheckpoint, InvalidSpec
+from harness.backbones.weights import load_strictly, read_state_dict
+from harness.errors import InvalidCheckpoint, InvalidSpec, did_you_mean, reported_as
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -31,13 +30,13 @@ class Tower(nn.Module):
 
 
 class ConvStem(Tower):
-    """Strided 3 x 3 convolutions down to one cell a patch, and a learned position for each cell.
+    """Strided 3 x 3 convolutions down to one cell per patch, and a learned position for each cell.
 
     Made to train from scratch on small images with a CPU: about 15 million multiply-adds for 64 pixels.
 
     Args:
         image_size: S, a multiple of `patch_size`.
-        patch_size: pixels a side of a cell; a power of two, at least 4.
+        patch_size: side of a cell in pixels; a power of two, at least 4.
         channels: of the tokens; each earlier layer has half of the next.
     """
 
@@ -59,7 +58,6 @@ class ConvStem(Tower):
         nn.init.trunc_normal_(self.position, std=0.02)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """See `Tower`."""
         cells = self.layers(pixels.contiguous(memory_format=torch.channels_last))
         return cells.flatten(2).transpose(1, 2) + self.position
 
@@ -98,7 +96,6 @@ class TimmTower(Tower):
         return channels_last
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """See `Tower`."""
         out = self.model(pixels)
         if out.ndim == 3:
             return out
@@ -132,18 +129,14 @@ def timm_tower(name: str, pretrained: bool | str, image_size: int) -> TimmTower:
         InvalidCheckpoint: the weights cannot be fetched, read, or do not fit.
     """
     if not timm.is_model(name):
-        near = difflib.get_close_matches(name, ["small_vit", "conv_stem", *timm.list_models()], n=3, cutoff=0.4)
-        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise InvalidSpec(
-            f"unknown architecture '{name}'{hint}; valid: small_vit, conv_stem, or a name of timm.list_models()"
-        )
+        known = ("small_vit", "conv_stem", *timm.list_models())
+        valid = did_you_mean(name, known, "small_vit, conv_stem, or a name of timm.list_models()")
+        raise InvalidSpec(f"unknown architecture '{name}'{valid}")
     model = _create(name, pretrained is True, image_size)
     if isinstance(pretrained, str):
         load_timm_file(model, Path(pretrained))
-    try:
+    with reported_as(InvalidSpec, f"timm model {name} cannot take images of {image_size} pixels"):
         return TimmTower(model, image_size)
-    except (RuntimeError, AssertionError) as error:
-        raise InvalidSpec(f"timm model {name} cannot take images of {image_size} pixels: {one_line(error)}") from None
 
 
 def load_timm_file(model: nn.Module, path: Path) -> None:
@@ -157,12 +150,9 @@ def load_timm_file(model: nn.Module, path: Path) -> None:
     state: dict[str, Tensor] = read_state_dict(path)
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if convert is not None:
-        try:
+        # timm's converters assume the right family and fail in many ways on another
+        with reported_as(InvalidCheckpoint, f"{path} does not hold weights of {type(model).__name__}"):
             state = dict(convert(state, model))
-        except Exception as error:  # timm's converters assume the right family and fail in many ways on another
-            raise InvalidCheckpoint(
-                f"{path} does not hold weights of {type(model).__name__}: {one_line(error)}"
-            ) from None
     settings: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     names = settings.get("classifier") or ()
     heads = tuple(f"{head}." for head in ([names] if isinstance(names, str) else names))
@@ -172,18 +162,16 @@ def load_timm_file(model: nn.Module, path: Path) -> None:
 
 def _create(name: str, pretrained: bool, image_size: int) -> nn.Module:
     options: dict[str, Any] = {"pretrained": pretrained, "num_classes": 0, "global_pool": ""}
-    try:
+    if pretrained:
+        remedy = "without a connection, name a local file: image.pretrained=/path/to/weights.safetensors"
+        failure = reported_as(InvalidCheckpoint, f"cannot get timm's weights of {name}", remedy)
+    else:
+        failure = reported_as(InvalidSpec, f"timm cannot build {name} for {image_size} pixels")
+    with failure:
         try:
             return timm.create_model(name, img_size=image_size, **options)
         except TypeError:  # convolutional families take any size and have no such argument
             return timm.create_model(name, **options)
-    except Exception as error:
-        if not pretrained:
-            raise InvalidSpec(f"timm cannot build {name} for {image_size} pixels: {one_line(error)}") from None
-        raise InvalidCheckpoint(
-            f"cannot get timm's weights of {name}: {one_line(error)}; "
-            "without a connection, name a local file: image.pretrained=/path/to/weights.safetensors"
-        ) from None
 
 
 def _convolution(channels_in: int, channels_out: int, stride: int) -> list[nn.Module]:
