@@ -20,7 +20,7 @@ from harness.backbones.words.vocabulary import MASK, Vocabulary
 from harness.errors import InvalidCheckpoint, InvalidSpec
 from harness.files.kinds import identify, mismatch
 
-_EXPECTED = "word vectors: a text of a word and its numbers a line (GloVe's), or a PyTorch file of one tensor"
+_EXPECTED = "word vectors: a text with a word and its numbers per line (GloVe's), or a PyTorch file of one tensor"
 _log = logging.getLogger(__name__)
 
 
@@ -34,7 +34,7 @@ def initialise(embedding: nn.Embedding, path: str | Path, vocabulary: Vocabulary
         given: whether the vocabulary came from a file; a tensor's rows have no words of their own, so it needs one.
 
     Returns:
-        How many rows were set. A line says it, too.
+        How many rows were set, which is logged too.
 
     Raises:
         InvalidSpec: not such a file, of another width or number of rows, or about none of the words.
@@ -59,18 +59,15 @@ def _from_text(embedding: nn.Embedding, path: Path, vocabulary: Vocabulary) -> i
     for word, number in vocabulary.ids.items():
         asked.setdefault(word, []).append((number, True))
         asked.setdefault(_plainer(word), []).append((number, False))
-    exact: set[int] = set()
-    found: set[int] = set()
+    found: dict[int, bool] = {}  # row -> whether by its own form
     for line, word, numbers in _lines(path, width, asked):
         values = _vector(path, line, numbers)
-        for row, is_exact in asked[word]:
-            if row in exact or (row in found and not is_exact):
-                continue  # the first line of a word counts, and its own line before that of its plainer form
-            with torch.no_grad():
-                embedding.weight[row] = values
-            found.add(row)
-            if is_exact:
-                exact.add(row)
+        for row, exact in asked[word]:
+            # The first line of a word counts, and its own line before that of its plainer form.
+            if row not in found or (exact and not found[row]):
+                with torch.no_grad():
+                    embedding.weight[row] = values
+                found[row] = exact
     if not found:
         raise InvalidSpec(
             f"{path} has a vector for none of the {len(vocabulary):,} words (such as "
@@ -85,11 +82,7 @@ def _plainer(word: str) -> str:
 
 
 def _lines(path: Path, width: int, asked: Mapping[str, Any]) -> Iterator[tuple[int, str, list[bytes]]]:
-    """Number, word and texts of the values of each line about a word that is asked for.
-
-    Raises:
-        InvalidSpec: a line with another number of values.
-    """
+    """Number, word and texts of the values of each line about a word that is asked for."""
     with path.open("rb") as file:
         for line, content in enumerate(file, 1):
             parts = content.rstrip().split(b" ")

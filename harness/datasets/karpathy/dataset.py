@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import BaseModel, Field, StrictStr, ValidationError
 
 from harness.datasets.base import SPLITS, Dataset, DatasetConfig, Split
 from harness.datasets.files import FolderConfig, dataset_root, parse_json, read_bytes, require_inside, within
@@ -25,8 +26,6 @@ from harness.errors import InvalidDataset
 
 log = logging.getLogger(__name__)
 
-#: The JSON's `split` -> ours.
-_SPLIT_OF = {"train": "train", "restval": "train", "val": "val", "test": "test"}
 #: The JSON's `dataset` -> the name that tables and published figures use.
 _TITLES = {"coco": "mscoco"}
 
@@ -40,9 +39,33 @@ class KarpathyConfig(FolderConfig):
     restval: bool = Field(True, description="take COCO's restval images as training data, as the field does")
 
 
+class Sentence(BaseModel):
+    """A caption in the JSON."""
+
+    raw: StrictStr
+    sentid: Any = None
+
+
+class Photograph(BaseModel):
+    """An image in the JSON."""
+
+    filename: StrictStr
+    filepath: StrictStr | None = None
+    split: Literal["train", "restval", "val", "test"]
+    sentences: list[Sentence]
+    cocoid: Any = None
+
+
+class Annotation(BaseModel):
+    """The JSON, as far as it is read."""
+
+    dataset: Any = None
+    images: list[Photograph]
+
+
 @dataclass(frozen=True)
 class Entry:
-    """One image of the JSON: its file below the root, its name, and its captions with their ids."""
+    """One image: its file below the root, its name, and its captions with their ids."""
 
     file: str
     name: str
@@ -64,9 +87,9 @@ class Karpathy(Dataset):
         super().__init__(config)
         self._root = dataset_root(config.root)
         self._annotation = _annotation(self._root, config.annotation)
-        values = parse_json(read_bytes(self._annotation), self._annotation)
-        self._name = str(values.get("dataset") or self._annotation.stem.removeprefix("dataset_"))
-        self._entries = _entries(values, self._annotation, self._root, config)
+        annotation = _parsed(self._annotation)
+        self._name = str(annotation.dataset or self._annotation.stem.removeprefix("dataset_"))
+        self._entries = _entries(annotation, self._annotation, self._root, config)
 
     @property
     def title(self) -> str:
@@ -132,47 +155,50 @@ def _annotation(root: Path, given: str | None) -> Path:
     return require_inside(root, found[0])
 
 
-def _entries(values: dict[str, Any], path: Path, root: Path, config: KarpathyConfig) -> dict[str, list[Entry]]:
-    """The images of each split in file order, checked."""
+def _parsed(path: Path) -> Annotation:
+    try:
+        return Annotation.model_validate(parse_json(read_bytes(path), path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = (
+            " is missing" if first["type"] == "missing" else f": {first['msg'].lower()}, got {first['input']!r:.60}"
+        )
+        raise InvalidDataset(f"{path}: {_place(first['loc'])}{problem}; expected Karpathy's schema") from None
+
+
+def _place(location: Sequence[str | int]) -> str:
+    """`images, 4, sentences, 2, raw` -> `image 4: sentence 2: field 'raw'`."""
+    rest = iter(location)
+    names = [(str(name), next(rest, None)) for name in rest]
+    return ": ".join(f"field '{n}'" if index is None else f"{n.removesuffix('s')} {index}" for n, index in names)
+
+
+def _entries(annotation: Annotation, path: Path, root: Path, config: KarpathyConfig) -> dict[str, list[Entry]]:
+    """The images of each split in file order."""
     entries: dict[str, list[Entry]] = {split: [] for split in SPLITS}
-    for index, image in enumerate(_field(values, "images", list, f"{path}")):
-        where = f"{path}: image {index}"
-        if not isinstance(image, dict):
-            raise InvalidDataset(f"{where} must be a JSON object, got {type(image).__name__}")
-        split = _field(image, "split", str, where)
-        if split not in _SPLIT_OF:
-            raise InvalidDataset(f"{where}: split '{split}' is none of {', '.join(_SPLIT_OF)}")
-        chosen = entries[_SPLIT_OF[split]]
-        limit = config.limit(_SPLIT_OF[split])
-        if (split == "restval" and not config.restval) or (limit is not None and len(chosen) >= limit):
+    for index, image in enumerate(annotation.images):
+        split = "train" if image.split == "restval" else image.split
+        limit = config.limit(split)
+        if (image.split == "restval" and not config.restval) or (limit is not None and len(entries[split]) >= limit):
             continue
-        chosen.append(_entry(image, where, root, config))
+        entries[split].append(_entry(image, f"{path}: image {index}", root, config))
     return entries
 
 
-def _entry(image: dict[str, Any], where: str, root: Path, config: KarpathyConfig) -> Entry:
-    name = _field(image, "filename", str, where)
-    folder = image.get("filepath") or ""
-    if not isinstance(folder, str):
-        raise InvalidDataset(f"{where}: 'filepath' must be a str, got {type(folder).__name__}")
-    file = "/".join(part for part in (config.images, folder, name) if part)
+def _entry(image: Photograph, where: str, root: Path, config: KarpathyConfig) -> Entry:
+    name = image.filename
+    file = "/".join(part for part in (config.images, image.filepath, name) if part)
     within(root, file, where)
-    sentences = _field(image, "sentences", list, where)[: config.captions_per_image]
+    sentences = image.sentences[: config.captions_per_image]
     if not sentences:
         raise InvalidDataset(f"{where} ('{name}') has no caption; each image needs at least one")
-    captions, ids = [], []
-    for number, sentence in enumerate(sentences):
-        if not isinstance(sentence, dict):
-            raise InvalidDataset(f"{where}: sentence {number} must be a JSON object, got {type(sentence).__name__}")
-        captions.append(" ".join(_field(sentence, "raw", str, f"{where}: sentence {number}").split()))
-        ids.append(str(sentence["sentid"]) if "cocoid" in image and "sentid" in sentence else f"{name}#{number}")
-    return Entry(file, name, tuple(captions), tuple(ids))
-
-
-def _field(values: dict[str, Any], key: str, kind: type, where: str) -> Any:
-    """A field that must be there and of a type."""
-    if key not in values:
-        raise InvalidDataset(f"{where}: field '{key}' is missing; expected Karpathy's schema")
-    if not isinstance(values[key], kind):
-        raise InvalidDataset(f"{where}: field '{key}' must be a {kind.__name__}, got {type(values[key]).__name__}")
-    return values[key]
+    known = "cocoid" in image.model_fields_set
+    return Entry(
+        file,
+        name,
+        tuple(" ".join(sentence.raw.split()) for sentence in sentences),
+        tuple(
+            str(sentence.sentid) if known and "sentid" in sentence.model_fields_set else f"{name}#{number}"
+            for number, sentence in enumerate(sentences)
+        ),
+    )

@@ -77,12 +77,6 @@ class Scenes(Dataset):
         """The symbolic scenes of a split, one per image."""
         return tuple(self._scene(name, index) for index in range(getattr(self.config, f"{name}_images")))
 
-    def forms(self, name: str) -> tuple[Form, ...]:
-        """The logical form of each caption of a split, in the captions' order."""
-        return tuple(
-            form for index, scene in enumerate(self.scenes(name)) for form in self._captions(name, index, scene)[0]
-        )
-
     def open_split(self, name: str) -> Split:
         scenes = self.scenes(name)
         written = [self._captions(name, index, scene) for index, scene in enumerate(scenes)]

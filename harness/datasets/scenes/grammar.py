@@ -2,7 +2,7 @@
 
 A caption is a form first and a text after: "a red circle to the left of a blue square" says that two different objects
 exist, that one is a red circle and the other a blue square, and that the first stands in a column further left.
-Five levels of granularity, each implied by those that `IMPLIES` lists: a coarse caption is true of many scenes.
+Five levels of granularity, from coarse to fine: a coarse caption is true of many scenes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,6 @@ import numpy as np
 from harness.datasets.scenes.world import ANY, COLOURS, SHAPES, SIZES, TEXTURES, Draws, Object, Scene
 
 LEVELS = ("object", "attributes", "pair", "relation", "scene")
-#: Level -> the levels of the same image that it implies.
-IMPLIES = {
-    "object": (),
-    "attributes": ("object",),
-    "pair": ("object",),
-    "relation": ("object", "attributes", "pair"),
-    "scene": ("object", "attributes", "pair", "relation"),
-}
 RELATIONS = {
     "left": ("to the left of", "left of"),
     "right": ("to the right of", "right of"),

@@ -175,7 +175,7 @@ def test_the_activation_follows_the_weights():
         ({"model": "ViT-B-32", "pretrained": "opena"}, InvalidSpec, "did you mean 'openai'"),
         ({"model": "small", "pretrained": "openai"}, InvalidSpec, "no pretrained weights"),
         ({"model": "local-dir:/nowhere"}, InvalidSpec, "open_clip_config.json"),
-        ({"model": "ViT-B-32", "pretrained": "nowhere/w.safetensors"}, InvalidCheckpoint, "no weights at"),
+        ({"model": "ViT-B-32", "pretrained": "nowhere/w.safetensors"}, InvalidCheckpoint, "no checkpoint at"),
         ({"model": "small", "image_size": 8}, InvalidSpec, "multiple of the patch size 16"),
         ({"model": "RN50", "output": "tokens"}, InvalidSpec, "no projected patch tokens"),
     ],
