@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from harness.errors import did_you_mean
 from harness.settings.base import Spec
@@ -16,7 +16,7 @@ RSUM = "rsum"
 
 
 @dataclass(frozen=True)
-class Objective:
+class SweepObjective:
     """A figure that a trial can be judged by.
 
     Args:
@@ -30,59 +30,62 @@ class Objective:
 
 #: By the key of the validation metric or of the cost (`harness.measure.cost.measure_cost`).
 OBJECTIVES = {
-    RSUM: Objective("maximize", "validation rSum"),
-    "query_ms_p50": Objective("minimize", "query p50 (ms)"),
-    "query_ms_p95": Objective("minimize", "query p95 (ms)"),
-    "encode_image_ms_p50": Objective("minimize", "encode an image p50 (ms)"),
-    "encode_text_ms_p50": Objective("minimize", "encode a caption p50 (ms)"),
-    "train_step_ms_p50": Objective("minimize", "training step p50 (ms)"),
-    "pairs_per_second": Objective("maximize", "pairs scored a second"),
-    "peak_memory_mib": Objective("minimize", "peak memory (MiB)"),
-    "index_bytes_per_image": Objective("minimize", "index (bytes an image)"),
-    "params_millions": Objective("minimize", "parameters (millions)"),
+    RSUM: SweepObjective("maximize", "validation rSum"),
+    "query_ms_p50": SweepObjective("minimize", "query p50 (ms)"),
+    "query_ms_p95": SweepObjective("minimize", "query p95 (ms)"),
+    "encode_image_ms_p50": SweepObjective("minimize", "image encoding p50 (ms)"),
+    "encode_text_ms_p50": SweepObjective("minimize", "caption encoding p50 (ms)"),
+    "train_step_ms_p50": SweepObjective("minimize", "training step p50 (ms)"),
+    "pairs_per_second": SweepObjective("maximize", "pairs scored per second"),
+    "peak_memory_mib": SweepObjective("minimize", "peak memory (MiB)"),
+    "index_bytes_per_image": SweepObjective("minimize", "index (bytes per image)"),
+    "params_millions": SweepObjective("minimize", "parameters (millions)"),
 }
 ALIASES = {"latency": "query_ms_p50", "memory": "peak_memory_mib", "params": "params_millions"}
 
 
 def objective_name(name: str) -> str:
-    """The key of an objective from its key or alias; `ValueError` with near matches for any other name."""
+    """The key of an objective from its key or alias; `ValueError` with near matches for any other name.
+
+    >>> objective_name("latency")
+    'query_ms_p50'
+    """
     name = ALIASES.get(name, name)
     if name not in OBJECTIVES:
         raise ValueError(f"unknown objective '{name}'{did_you_mean(name, [*OBJECTIVES, *ALIASES])}")
     return name
 
 
+def _cost_names(limits: dict[str, float]) -> dict[str, float]:
+    named = {objective_name(name): limit for name, limit in limits.items()}
+    for name in named:
+        if OBJECTIVES[name].direction == "maximize":
+            raise ValueError(f"at_most bounds a cost from above, but more of {name} is better")
+    return named
+
+
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Objectives = Annotated[tuple[Annotated[str, AfterValidator(objective_name)], ...], BeforeValidator(_several)]
+Limits = Annotated[dict[str, Annotated[float, Field(gt=0)]], AfterValidator(_cost_names)]
+
+
 class SweepSettings(Spec):
     """The `sweep:` of an experiment; `itm sweep` overrides it from its options."""
 
     space: dict[str, Any] = Field(default_factory=dict, description="training.*, image.*, text.* of every scorer")
-    scorers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="by entry: its own part of the space")
+    scorers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="an entry's own part of the space")
     replace: bool = Field(False, description="take only the spaces given here, none of the declared ones")
-    objectives: tuple[str, ...] = (RSUM,)
-    at_most: dict[str, float] = Field(default_factory=dict, description="constraints: cost -> largest value")
+    objectives: Objectives = (RSUM,)
+    #: Each limit holds for what one trial measured: a time taken beside busy neighbours may break it.
+    at_most: Limits = Field(default_factory=dict, description="constraints: cost -> largest value")
     sampler: Component = Field(Component(name="TPESampler"), description="of optuna.samplers, with its options")
     pruner: Component | None = Field(None, description="of optuna.pruners; None = MedianPruner for one objective")
-    seeds: int = Field(1, ge=1, description="training runs a trial: the first seeds of the experiment")
+    seeds: int = Field(1, ge=1, description="training runs per trial: the first seeds of the experiment")
     sampler_seed: int = Field(0, ge=0, lt=2**32)
     include_default: bool = Field(True, description="the first trial has the experiment's own settings")
-
-    @field_validator("objectives", mode="before")
-    @classmethod
-    def _known_objectives(cls, value: Any) -> Any:
-        return tuple(objective_name(str(v)) for v in ([value] if isinstance(value, str) else value))
-
-    @field_validator("at_most", mode="before")
-    @classmethod
-    def _known_costs(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        limits = {objective_name(str(key)): limit for key, limit in value.items()}
-        for key in limits:
-            if OBJECTIVES[key].direction == "maximize":
-                raise ValueError(f"at_most bounds a cost from above, but more of {key} is better")
-            if isinstance(limits[key], (int, float)) and not 0 < limits[key] < float("inf"):
-                raise ValueError(f"at_most of {key} must be a finite number above 0")
-        return limits
 
     @model_validator(mode="after")
     def _possible(self) -> SweepSettings:
@@ -97,9 +100,9 @@ class SweepSettings(Spec):
         return self
 
     @property
-    def directions(self) -> list[Direction]:
+    def directions(self) -> dict[str, Direction]:
         """Of the objectives, in their order."""
-        return [OBJECTIVES[name].direction for name in self.objectives]
+        return {name: OBJECTIVES[name].direction for name in self.objectives}
 
     @property
     def effective_pruner(self) -> Component:

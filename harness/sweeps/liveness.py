@@ -11,14 +11,15 @@ trial and queue a copy under another number, from which samplers draw otherwise;
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import optuna
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 #: User attributes of a trial: its sign of life, its holder, how its workers died of it, and why it failed.
 PULSE, WORKER, DEATHS, ERROR = "pulse", "worker", "deaths", "error"
 #: Seconds without a sign of life until a trial counts as lost, and signs in that time.
-GRACE_SECONDS, PULSES_A_GRACE = 60.0, 4
+GRACE_SECONDS, PULSES_PER_GRACE = 60.0, 4
 #: Settings that end their process this many times (out of memory, say) are given up.
 MOST_DEATHS = 3
 
@@ -42,14 +43,15 @@ class TakenOver(Exception):
 
 
 def worker_name(parent: int | None = None) -> dict[str, Any]:
-    """What a worker writes into a trial that it begins.
-
-    Args:
-        parent: process that watches this worker; None if nobody does.
-    """
+    """What a worker writes into a trial that it begins; `parent` is the process that watches it, if any."""
     pid = os.getpid()
     name = {"machine": this_machine(), "pid": pid, "born": _born(pid), "token": uuid.uuid4().hex[:12]}
     return name if parent is None else {**name, "parent": {"pid": parent, "born": _born(parent)}}
+
+
+def stored(study: Study, number: int) -> FrozenTrial:
+    """A trial as the storage has it now."""
+    return next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
 
 
 def require_hold(trial: optuna.Trial) -> None:
@@ -62,42 +64,27 @@ def require_hold(trial: optuna.Trial) -> None:
         raise TakenOver
 
 
-def stored(study: Study, number: int) -> FrozenTrial:
-    """A trial as the storage has it now."""
-    return next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
+@contextmanager
+def pulse(beat: Callable[[int], None], seconds: float) -> Iterator[None]:
+    """Call `beat` with 1, 2, 3, ... from a thread of its own for the time of the block."""
+    stop = threading.Event()
 
-
-class Pulse:
-    """Counts up in a trial's attributes from a thread of its own, as a context around the trial.
-
-    Args:
-        beat: writes a number.
-        seconds: between two signs.
-    """
-
-    def __init__(self, beat: Callable[[int], None], seconds: float):
-        self._beat, self._seconds = beat, seconds
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="itm-sweep-pulse", daemon=True)
-
-    def __enter__(self) -> Pulse:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        number = 0
-        while not self._stop.wait(self._seconds if number else 0):
-            number += 1
+    def run() -> None:
+        for number in itertools.count(1):
             try:
-                self._beat(number)
+                beat(number)
             except Exception as error:  # a storage that is busy for a moment; the next sign may come through
                 logger.debug("no sign of life this time: %s", error)
+            if stop.wait(seconds):
+                return
+
+    thread = threading.Thread(target=run, name="itm-sweep-pulse", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 class Watcher:
@@ -128,10 +115,10 @@ class Watcher:
         # A parent that lives sees how its worker died, and decides what becomes of the trial.
         if worker.get("machine") == this_machine() and not _runs(worker) and not _runs(worker.get("parent")):
             return True
-        pulse, now = (trial.user_attrs.get(PULSE), worker), self._clock()
+        sign, now = (trial.user_attrs.get(PULSE), worker), self._clock()
         before = self._seen.get(trial.number)
-        if before is None or before[0] != pulse:
-            self._seen[trial.number] = (pulse, now)
+        if before is None or before[0] != sign:
+            self._seen[trial.number] = (sign, now)
             return False
         return now - before[1] > self._grace
 
@@ -141,10 +128,8 @@ def requeue(study: Study, trial: FrozenTrial) -> None:
 
     Optuna has no public call for it; its storages allow the step, and `Study.ask` takes waiting trials first.
     """
-    storage, trial_id = study._storage, trial._trial_id
     with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
-        storage.set_trial_user_attr(trial_id, WORKER, None)
-        storage.set_trial_state_values(trial_id, state=TrialState.WAITING)
+        _set(study, trial, {WORKER: None}, TrialState.WAITING)
 
 
 def bury(study: Study, pid: int, cause: str) -> bool:
@@ -163,18 +148,21 @@ def bury(study: Study, pid: int, cause: str) -> bool:
         if (worker.get("machine"), worker.get("pid")) != (this_machine(), pid):
             continue
         deaths = [*trial.user_attrs.get(DEATHS, []), *([cause] if cause else [])]
-        storage, trial_id = study._storage, trial._trial_id
-        storage.set_trial_user_attr(trial_id, DEATHS, deaths)
         if len(deaths) < MOST_DEATHS:
-            requeue(study, trial)
+            _set(study, trial, {DEATHS: deaths, WORKER: None}, TrialState.WAITING)
         else:
             how = deaths[0] if len(set(deaths)) == 1 else "; ".join(deaths)
-            message = f"these settings ended their worker {len(deaths)} times: {how}"
-            storage.set_trial_user_attr(trial_id, ERROR, message)
+            error = f"these settings ended their worker {len(deaths)} times: {how}"
             # Not `study.tell`, which has the sampler of this process look at a trial that another one drew.
-            storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
+            _set(study, trial, {DEATHS: deaths, ERROR: error}, TrialState.FAIL)
         return True
     return False
+
+
+def _set(study: Study, trial: FrozenTrial, attributes: dict[str, Any], state: TrialState) -> None:
+    for key, value in attributes.items():
+        study._storage.set_trial_user_attr(trial._trial_id, key, value)
+    study._storage.set_trial_state_values(trial._trial_id, state=state)
 
 
 def _runs(process: dict[str, Any] | None) -> bool:

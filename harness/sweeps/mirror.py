@@ -1,4 +1,4 @@
-"""The mirror of a study in MLflow: a parent run a study, a run nested in it for each trial.
+"""The mirror of a study: a parent run per study, a run nested in it for each trial.
 
 Only the process that runs the study writes it, never the workers, and the parent is found by its tag: parallel workers
 cannot mix parents, and a trial that is told twice is there once.
@@ -18,59 +18,42 @@ from harness.tracking.base import Status, TrackedRun, Tracker
 STATUS: dict[str, Status] = {"complete": "finished", "pruned": "killed", "failed": "failed"}
 
 
-class StudyMirror:
-    """Tells a tracker of a study's trials.
+def start(tracker: Tracker, plan: StudyPlan) -> None:
+    """Open the parent run of a study."""
+    tags = {
+        "itm.study": plan.name,
+        "itm.experiment": plan.experiment,
+        "itm.storage": shown_storage(plan.storage),
+        "itm.experiment_hash": sha256_json([plan.name, plan.storage, plan.fingerprint]),
+        "scorer": plan.base.label,
+        "objectives": ", ".join(plan.settings.objectives),
+    }
+    tracker.start_experiment(f"sweep {plan.name}", tags)
 
-    Args:
-        tracker: any, the one that listens to nothing included.
-        plan: of the study.
-    """
 
-    def __init__(self, tracker: Tracker, plan: StudyPlan):
-        self._tracker, self._plan = tracker, plan
-        self._told: set[int] = set()
-        tags = {
-            "itm.study": plan.name,
-            "itm.experiment": plan.experiment,
-            "itm.storage": shown_storage(plan.storage),
-            "scorer": plan.base.label,
-            "objectives": ", ".join(plan.settings.objectives),
-        }
-        tags["itm.experiment_hash"] = sha256_json([plan.name, plan.storage, plan.fingerprint])
-        tracker.start_experiment(f"sweep {plan.name}", tags)
-
-    def tell(self, trial: TrialSummary) -> None:
-        """One trial that has ended."""
-        if trial.number in self._told:
-            return
-        self._told.add(trial.number)
-        figures = {"cost": trial.cost.figures, "objective": trial.values, "validation": {"rsum": trial.rsum}}
-        figures["training"] = {"steps": trial.steps, "seconds": trial.seconds}
-        metrics: dict[int, dict[str, Any]] = {0: figures}
-        for seed, curve in zip(self._plan.seeds, trial.curves, strict=False):  # a pruned trial has fewer
-            for epoch, value in enumerate(curve):
-                metrics.setdefault(epoch + 1, {})[f"epoch/seed{seed}/validation/rsum"] = value
-        self._tracker.tell(
-            TrackedRun(
-                f"trial {trial.number}",
-                sha256_json([self._plan.name, self._plan.storage, trial.number])[:16],
-                params={"sampled": trial.params, "scorer": self._plan.entry.name, "seeds": list(self._plan.seeds)},
-                tags=self._tags(trial),
-                metrics=metrics,
-                status=STATUS[trial.state],
-            )
+def tell(tracker: Tracker, plan: StudyPlan, trial: TrialSummary) -> None:
+    """Add a trial that has ended."""
+    figures = {"cost": trial.cost.figures, "objective": trial.values, "validation": {"rsum": trial.rsum}}
+    figures["training"] = {"steps": trial.steps, "seconds": trial.seconds}
+    metrics: dict[int, dict[str, Any]] = {0: figures}
+    for seed, curve in zip(plan.seeds, trial.curves, strict=False):  # a pruned trial has fewer
+        for epoch, value in enumerate(curve):
+            metrics.setdefault(epoch + 1, {})[f"epoch/seed{seed}/validation/rsum"] = value
+    tags = {
+        "itm.study": plan.name,
+        "trial": str(trial.number),
+        "state": trial.state,
+        "source": trial.source,
+        "reason": trial.reason,
+        "feasible": str(trial.violation <= 0).lower(),
+    }
+    tracker.tell(
+        TrackedRun(
+            f"trial {trial.number}",
+            sha256_json([plan.name, plan.storage, trial.number])[:16],
+            params={"sampled": trial.params, "scorer": plan.entry.name, "seeds": list(plan.seeds)},
+            tags=tags,
+            metrics=metrics,
+            status=STATUS[trial.state],
         )
-
-    def close(self) -> None:
-        """Nothing more will be told."""
-        self._tracker.close()
-
-    def _tags(self, trial: TrialSummary) -> dict[str, str]:
-        return {
-            "itm.study": self._plan.name,
-            "trial": str(trial.number),
-            "state": trial.state,
-            "source": trial.source,
-            "reason": trial.reason,
-            "feasible": str(trial.violation <= 0).lower(),
-        }
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,17 @@ from harness.errors import InvalidSpec, UnknownName
 from harness.files.names import safe_name
 from harness.runs import building, planning
 from harness.settings.sweep import SweepSettings
+from harness.settings.values import flatten
 from harness.spec import Component, Experiment, RunSpec, ScorerEntry, TrainingSpec, build
+from harness.sweeps.fitting import Target, check_space
 from harness.sweeps.search import rehearse
-from harness.sweeps.space import TRAINING_SPACE, Space, Target, Values, base_value, check_space, merged
+from harness.sweeps.space import GRID_SAMPLER, TRAINING_SPACE, Space, Values, merged
 
 LONGEST_NAME = 200
+#: The only split that a trial is judged by.
+VALIDATION_SPLIT = "val"
 #: What of a run's specification does not decide what a trial measures.
-_NOT_IDENTITY = ("seed", "protocols", "evaluation")
+_NOT_IDENTITY = {"seed", "protocols", "evaluation"}
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,11 @@ class StudyPlan:
         Raises:
             InvalidSpec: the values conflict with each other.
         """
-        parts = split_values(values)
-        entry, base = self.entry, self.base
-        config = registry.resolve_config(entry.name, {**entry.config, **parts["config"]})
+        parts, entry, base = _by_part(values), self.entry, self.base
         training = {**base.training.model_dump(), **parts["training"]}
         return base.model_copy(
             update={
-                "config": config,
+                "config": registry.resolve_config(entry.name, {**entry.config, **parts["config"]}),
                 "training": build(TrainingSpec, training, f"training of scorer '{entry.key}'"),
                 "image": backbones.IMAGE_BACKBONES.resolve(base.image.changed(parts["image"])),
                 "text": backbones.TEXT_BACKBONES.resolve(base.text.changed(parts["text"])),
@@ -70,7 +73,7 @@ class StudyPlan:
 
     def tuned_entry(self, values: Values, tuning: dict[str, Any]) -> ScorerEntry:
         """The experiment's entry with these values in it: what a user may write into an experiment file."""
-        parts = split_values(values)
+        parts = _by_part(values)
         update: dict[str, Any] = {
             "config": {**self.entry.config, **parts["config"]},
             "training": {**self.entry.training, **parts["training"]},
@@ -91,38 +94,11 @@ class StudyPlan:
         """What must not change while a study goes on."""
         return {
             "space": self.space.dump(),
-            "objectives": dict(zip(self.settings.objectives, self.settings.directions, strict=True)),
+            "objectives": self.settings.directions,
             "at_most": self.settings.at_most,
             "seeds": list(self.seeds),
             "entry": self.identity,
         }
-
-
-def plan_study(
-    experiment: Experiment,
-    scorer: str,
-    results: Path,
-    *,
-    storage: str | None = None,
-    name: str | None = None,
-    plugins: tuple[str, ...] = (),
-) -> StudyPlan:
-    """Check everything that can be known to be wrong before a trial is run. The test split is not opened.
-
-    Args:
-        experiment: gives the data, the entry, and in `sweep` the space and what is sought.
-        scorer: key of an entry of the experiment, or a registered name (then with its defaults).
-        results: the results folder; holds the default storage.
-        storage: URL of the storage; default `<results>/sweeps/optuna.db`.
-        name: of the study; default `<experiment>.<entry>`.
-        plugins: files of plug-in scorers.
-
-    Raises:
-        UnknownName, InvalidSpec: the scorer, a setting of the sweep or its space.
-        InvalidDataset: the train or validation split cannot be used.
-    """
-    draft = draft_study(experiment, scorer, results, storage=storage, name=name, plugins=plugins)
-    return with_data(draft)
 
 
 def draft_study(
@@ -136,24 +112,33 @@ def draft_study(
 ) -> StudyPlan:
     """A plan with all that can be checked before data are read or generated; its `base` does not know their hash.
 
-    Args and errors are those of `plan_study`, but for the data.
+    Args:
+        experiment: gives the data, the entry, and in `sweep` the space and what is sought.
+        scorer: key of an entry of the experiment, or a registered name (then with its defaults).
+        results: the results folder; holds the default storage.
+        storage: URL of the storage; default `<results>/sweeps/optuna.db`.
+        name: of the study; default `<experiment>.<entry>`.
+        plugins: files of plug-in scorers.
+
+    Raises:
+        UnknownName, InvalidSpec: the scorer, a setting of the sweep or its space.
     """
     entry = planning.entry_of(experiment, scorer)
     if entry.weights:
         raise InvalidSpec(f"scorer '{entry.key}' has given weights ({entry.weights}), so there is nothing to tune")
-    settings = sweep_settings(experiment)
+    settings = _sweep_settings(experiment)
     drafts = planning.check(experiment)
     base = drafts.get(entry.key) or planning.draft(experiment, entry, next(iter(drafts.values())).dataset)
     if settings.seeds > len(experiment.seeds):
         raise InvalidSpec(
-            f"sweep.seeds asks for {settings.seeds} training runs a trial, but experiment '{experiment.name}' has "
+            f"sweep.seeds asks for {settings.seeds} training runs per trial, but experiment '{experiment.name}' has "
             f"{len(experiment.seeds)} seeds"
         )
     targets = _targets(entry, base)
-    space = check_space(_raw_space(experiment, entry, settings), targets, f"sweep space of scorer '{entry.key}'")
+    space = check_space(_raw_space(entry, settings), targets, f"sweep space of scorer '{entry.key}'")
     rehearse(settings, space)
-    before = {path: base_value(path, targets) for path in space.entries}
-    usable = settings.include_default and settings.sampler.name != "GridSampler" and space.contains(before)
+    before = {path: targets[part].values.get(key) for path in space.entries for part, key in [path.split(".", 1)]}
+    usable = settings.include_default and settings.sampler.name != GRID_SAMPLER and space.contains(before)
     return StudyPlan(
         name=_checked_name(study_name(experiment, entry) if name is None else name),
         experiment=experiment.name,
@@ -162,50 +147,77 @@ def draft_study(
         seeds=experiment.seeds[: settings.seeds],
         space=space,
         settings=settings,
-        storage=default_storage(results) if storage is None else storage,
+        storage=_default_storage(results) if storage is None else storage,
         default=before if usable else {},
         plugins=plugins,
     )
 
 
 def with_data(draft: StudyPlan) -> StudyPlan:
-    """The plan of a draft, with its data opened and checked.
+    """The plan of a draft, with its data opened and checked. The test split is not opened.
 
     Raises:
         InvalidDataset: the train or validation split cannot be used.
     """
     dataset = building.open_checked(draft.base.dataset)
     building.require_training_data(dataset)
-    return replace(draft, base=planning.with_data(draft.base, dataset, validation_split(dataset)))
+    return replace(draft, base=with_validation_data(draft.base, dataset))
+
+
+def with_validation_data(draft: RunSpec, dataset: Dataset) -> RunSpec:
+    """A drafted run that knows its data, checked on the validation split alone."""
+    return planning.with_data(draft, dataset, dataset.split(VALIDATION_SPLIT))
+
+
+def study_name(experiment: Experiment, entry: ScorerEntry) -> str:
+    """The name of an entry's study unless another is asked for."""
+    return f"{experiment.name}.{entry.key}"
+
+
+def study_folder(results: Path, name: str) -> Path:
+    """Where the summary and the report of a study lie."""
+    return Path(results) / "sweeps" / safe_name(name)
+
+
+def entry_identity(base: RunSpec) -> dict[str, Any]:
+    """What of a resolved entry decides the results of its trials; where the data lie does not."""
+    identity = base.model_dump(mode="json", exclude=_NOT_IDENTITY)
+    identity["dataset"].pop("root", None)
+    return identity
+
+
+def first_difference(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """The path of the first difference between two nested mappings, and both values in words; None if there is none.
+
+    >>> first_difference({"space": {"a": 1}}, {"space": {"a": 1, "b": [2]}})
+    ('space.b', 'nothing', '[2]')
+    """
+    before, after = flatten(then), flatten(now)
+    for path in {**before, **after}:
+        if path not in before or path not in after or before[path] != after[path]:
+            was, is_now = (repr(side[path]) if path in side else "nothing" for side in (before, after))
+            return path, was, is_now
+    return None
 
 
 def _checked_name(name: str) -> str:
-    """A study's name, which stands in a database, in tables and as a folder's name.
-
-    Raises:
-        InvalidSpec: empty, a path, too long, or with characters that cannot be printed.
-    """
-    problem = ""
-    if not name.strip() or name != name.strip():
-        problem = "is empty" if not name.strip() else "begins or ends with a blank"
-    elif "/" in name or "\\" in name or name.startswith("."):
-        problem = "is a path"
-    elif not name.isprintable():
-        problem = "holds characters that cannot be printed"
-    elif len(name) > LONGEST_NAME:
-        problem = f"has {len(name)} characters, at most {LONGEST_NAME} are taken"
-    if problem:
-        raise InvalidSpec(f"the study's name {name!r:.60} {problem}; give a plain name with --study, such as my-study")
+    """A study's name, which stands in a database, in tables and as a folder's name."""
+    problems = {
+        "is empty": not name.strip(),
+        "begins or ends with a blank": name != name.strip(),
+        "is a path": "/" in name or "\\" in name or name.startswith("."),
+        "holds characters that cannot be printed": not name.isprintable(),
+        f"has {len(name)} characters, at most {LONGEST_NAME} are taken": len(name) > LONGEST_NAME,
+    }
+    for problem, found in problems.items():
+        if found:
+            raise InvalidSpec(
+                f"the study's name {name!r:.60} {problem}; give a plain name with --study, such as my-study"
+            )
     return name
 
 
-def sweep_settings(experiment: Experiment) -> SweepSettings:
-    """What the experiment says of its sweep.
-
-    Raises:
-        InvalidSpec: an unknown key or an impossible value.
-        UnknownName: a part of the space for an entry that the experiment does not have.
-    """
+def _sweep_settings(experiment: Experiment) -> SweepSettings:
     settings = build(SweepSettings, experiment.sweep, f"sweep of experiment '{experiment.name}'")
     keys = {key for entry in experiment.scorers for key in (entry.key, entry.name)}
     for key in settings.scorers:
@@ -217,34 +229,12 @@ def sweep_settings(experiment: Experiment) -> SweepSettings:
     return settings
 
 
-def study_name(experiment: Experiment, entry: ScorerEntry) -> str:
-    """The name of an entry's study unless another is asked for."""
-    return f"{experiment.name}.{entry.key}"
-
-
-def default_storage(results: Path) -> str:
+def _default_storage(results: Path) -> str:
     """One SQLite file for all studies of a results folder."""
     return f"sqlite:///{(Path(results).resolve() / 'sweeps' / 'optuna.db').as_posix()}"
 
 
-def study_folder(results: Path, name: str) -> Path:
-    """Where the summary and the report of a study lie."""
-    return Path(results) / "sweeps" / safe_name(name)
-
-
-def validation_split(dataset: Dataset) -> Any:
-    """The only split that a trial is judged by."""
-    return dataset.split("val")
-
-
-def entry_identity(base: RunSpec) -> dict[str, Any]:
-    """What of a resolved entry decides the results of its trials; where the data lie does not."""
-    identity = base.model_dump(mode="json", exclude=set(_NOT_IDENTITY))
-    identity["dataset"].pop("root", None)
-    return identity
-
-
-def split_values(values: Values) -> dict[str, Values]:
+def _by_part(values: Values) -> dict[str, Values]:
     """Values by path as values by part and name."""
     parts: dict[str, Values] = {"config": {}, "training": {}, "image": {}, "text": {}}
     for path, value in values.items():
@@ -253,7 +243,7 @@ def split_values(values: Values) -> dict[str, Values]:
     return parts
 
 
-def _raw_space(experiment: Experiment, entry: ScorerEntry, settings: SweepSettings) -> dict[str, Any]:
+def _raw_space(entry: ScorerEntry, settings: SweepSettings) -> dict[str, Any]:
     cls = registry.scorer_class(entry.name)
     _, variant = registry.split(entry.name)
     # What a variant is named for is not to be tuned away.

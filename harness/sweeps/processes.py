@@ -22,14 +22,14 @@ from optuna.study import Study
 
 from harness import registry
 from harness.errors import ItmError, RunFailed
-from harness.similarity import settings
+from harness.similarity import settings as engine
+from harness.sweeps.folders import TrialFolders
 from harness.sweeps.liveness import bury
-from harness.sweeps.objective import Objective
 from harness.sweeps.plan import StudyPlan
-from harness.sweeps.progress import Progress
 from harness.sweeps.splits import open_tuning_splits
 from harness.sweeps.storage import StudyLock, storage_errors, study_lock
 from harness.sweeps.study import open_study
+from harness.sweeps.trial import TrialRunner
 from harness.sweeps.worker import POLL_SECONDS, census, work
 
 logger = logging.getLogger(__name__)
@@ -47,39 +47,44 @@ PATIENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a worker process is told.
-
-    Args:
-        plan: of the study.
-        trials: the total.
-        device: where to compute.
-        grace: seconds without a sign of life until a trial is taken over.
-        threads: of computation.
-        progress: where trials keep their checkpoints.
-        parent: process that watches the worker.
-        engine: settings of the scoring engine.
-    """
+class _Task:
+    """What a worker process is told: as `work_in_processes`, the process that watches it, and the engine's settings."""
 
     plan: StudyPlan
     trials: int
     device: str
     grace: float
-    progress: Progress
+    folders: TrialFolders
     parent: int
-    engine: settings.Settings
+    engine: engine.Settings
 
 
 def work_in_processes(
-    study: Study, plan: StudyPlan, trials: int, workers: int, *,
-    device: str, grace: float, progress: Progress, tell: Callable[[], None],
-) -> None:  # fmt: skip
-    """Run a study in worker processes, and tell of its trials as they end.
+    study: Study,
+    plan: StudyPlan,
+    trials: int,
+    workers: int,
+    device: str,
+    grace: float,
+    folders: TrialFolders,
+    tell: Callable[[], None],
+) -> None:
+    """Run a study in worker processes.
+
+    Args:
+        study: opened.
+        plan: of the study.
+        trials: the total.
+        workers: processes.
+        device: where to compute.
+        grace: seconds without a sign of life until a trial is taken over.
+        folders: where trials keep their checkpoints.
+        tell: called now and then, to tell of the trials that have ended.
 
     Raises:
         RunFailed: all workers ended before the study did.
     """
-    task = Work(plan, trials, device, grace, progress, os.getpid(), settings.current())
+    task = _Task(plan, trials, device, grace, folders, os.getpid(), engine.current())
     lock = study_lock(plan.storage, plan.name)
     crew = [_Hand(task) for _ in range(workers)]
     codes = []
@@ -108,6 +113,9 @@ def cause_of_death(exit_code: int | None, kernel_killed: bool) -> str:
     Args:
         exit_code: of the process; minus the signal's number if one ended it.
         kernel_killed: whether the kernel killed any process for lack of memory while the worker lived.
+
+    >>> cause_of_death(-signal.SIGSEGV, kernel_killed=False)
+    'invalid memory access (SIGSEGV)'
     """
     if exit_code is None or exit_code >= 0:
         return ""
@@ -142,7 +150,7 @@ def stop(processes: Sequence[BaseProcess], patience: float = PATIENCE_SECONDS) -
 class _Hand:
     """A worker process, and how many the kernel had killed when it began."""
 
-    def __init__(self, task: Work):
+    def __init__(self, task: _Task):
         self.kills = kernel_kills()
         # A fork would share the parent's threads' locks and the GPU.
         self.process = multiprocessing.get_context("spawn").Process(target=_worker, args=(task,), name="itm-sweep")
@@ -161,24 +169,30 @@ def _settle(study: Study, lock: StudyLock, hand: _Hand) -> bool:
     return bool(cause) and held
 
 
-def _worker(task: Work) -> None:
+def _worker(task: _Task) -> None:
     """What a worker process does."""
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    settings.use(task.engine)
+    engine.use(task.engine)
     plan = task.plan
     try:
         for plugin in plan.plugins:
             registry.add_plugin(plugin)
         study = open_study(plan)
-        objective = Objective(plan, open_tuning_splits(plan.base.dataset), task.device, task.progress)
+        run_trial = TrialRunner(plan, open_tuning_splits(plan.base.dataset), task.device, task.folders)
+        lock = study_lock(plan.storage, plan.name)
         with storage_errors(plan.storage):
             work(
-                study, objective, task.trials, study_lock(plan.storage, plan.name), grace=task.grace,
-                parent=task.parent, after_trial=task.progress.remove,
-            )  # fmt: skip
+                study,
+                run_trial,
+                task.trials,
+                lock,
+                grace=task.grace,
+                parent=task.parent,
+                after_trial=task.folders.remove,
+            )
     except ItmError as error:
         logger.error("a worker stopped: %s", error)
         raise SystemExit(error.exit_code) from None

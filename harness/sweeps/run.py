@@ -11,16 +11,16 @@ from optuna.study import Study
 from harness.errors import RunFailed
 from harness.files.writing import remove_leftovers
 from harness.records.study import StudySummary, TrialSummary, best_of, write_summary
-from harness.sweeps.extract import summarise, trial_summary
+from harness.sweeps import mirror
+from harness.sweeps.folders import TrialFolders
 from harness.sweeps.liveness import GRACE_SECONDS
-from harness.sweeps.mirror import StudyMirror
-from harness.sweeps.objective import Objective
 from harness.sweeps.plan import StudyPlan, study_folder
 from harness.sweeps.processes import work_in_processes
-from harness.sweeps.progress import Progress
 from harness.sweeps.splits import open_tuning_splits
 from harness.sweeps.storage import shown_storage, storage_errors, study_lock
 from harness.sweeps.study import open_study
+from harness.sweeps.summary import summarise, trial_summary
+from harness.sweeps.trial import TrialRunner
 from harness.sweeps.worker import census, has_ended, work
 from harness.tracking.base import Tracker
 from harness.tracking.observer import Observer
@@ -57,74 +57,66 @@ def run_study(
         InvalidSpec: the study was begun with another plan.
         RunFailed: no trial can be recommended, or the workers died; the trials that ended are kept.
     """
-    study = open_study(plan)
+    study, tracker = open_study(plan), tracker or Tracker()
     folder = study_folder(results, plan.name)
-    progress = Progress(folder)
-    teller = _Teller(study, plan, StudyMirror(tracker or Tracker(), plan), observer or Observer())
+    folders = TrialFolders(folder)
+    teller = _Teller(study, plan, tracker, observer or Observer())
     teller.begin(trials)
+
+    def after_trial(number: int) -> None:
+        folders.remove(number)
+        teller.tell()
+
     try:
         with storage_errors(plan.storage):
-            _clear(study, progress, folder)
+            _clear(study, folders, folder)
             if workers == 1:
-                _work_here(study, plan, trials, device, grace, progress, teller)
+                run_trial = TrialRunner(plan, open_tuning_splits(plan.base.dataset), device, folders)
+                lock = study_lock(plan.storage, plan.name)
+                work(study, run_trial, trials, lock, grace=grace, after_trial=after_trial)
             else:
-                missing = max(1, trials - census(study).ended)
-                work_in_processes(
-                    study, plan, trials, min(workers, missing), device=str(device), grace=grace, progress=progress,
-                    tell=teller.tell,
-                )  # fmt: skip
-            _clear(study, progress, folder)
+                workers = min(workers, max(1, trials - census(study).ended))
+                work_in_processes(study, plan, trials, workers, str(device), grace, folders, teller.tell)
+            _clear(study, folders, folder)
     finally:
         teller.tell()
-        teller.mirror.close()
+        tracker.close()
         summary = summarise(study, plan)
         write_summary(summary, folder)
-    _check_outcome(summary, trials)
+    _check_outcome(summary)
     return summary
 
 
-def _work_here(
-    study: Study, plan: StudyPlan, trials: int, device: torch.device | str, grace: float, progress: Progress,
-    teller: _Teller,
-) -> None:  # fmt: skip
-    objective = Objective(plan, open_tuning_splits(plan.base.dataset), device, progress)
-
-    def after_trial(number: int) -> None:
-        progress.remove(number)
-        teller.tell()
-
-    work(study, objective, trials, study_lock(plan.storage, plan.name), grace=grace, after_trial=after_trial)
-
-
-def _clear(study: Study, progress: Progress, folder: Path) -> None:
+def _clear(study: Study, folders: TrialFolders, folder: Path) -> None:
     """Remove what killed workers left of trials that have ended."""
-    progress.keep_only(t.number for t in study.get_trials(deepcopy=False) if not t.state.is_finished())
+    folders.keep_only(t.number for t in study.get_trials(deepcopy=False) if not t.state.is_finished())
     remove_leftovers(folder)
 
 
 class _Teller:
     """Tells mirror and observer of each trial once."""
 
-    def __init__(self, study: Study, plan: StudyPlan, mirror: StudyMirror, observer: Observer):
-        self.study, self.plan, self.mirror, self.observer = study, plan, mirror, observer
+    def __init__(self, study: Study, plan: StudyPlan, tracker: Tracker, observer: Observer):
+        self.study, self.plan, self.tracker, self.observer = study, plan, tracker, observer
         self.told: dict[int, TrialSummary] = {}
 
     def begin(self, trials: int) -> None:
-        for trial in self._new():
-            self.mirror.tell(trial)  # an earlier call may not have come to it
+        mirror.start(self.tracker, self.plan)
+        for _ in self._new():
+            pass  # told to the mirror again: an earlier call may not have come to it
         job = f"study {self.plan.name} in {shown_storage(self.plan.storage)}"
         self.observer.began(job, "trial", trials, len(self.told))
 
     def tell(self) -> None:
         for trial in self._new():
-            self.mirror.tell(trial)
             self.observer.ended(_news(trial, best_of(list(self.told.values()))))
 
     def _new(self) -> Iterator[TrialSummary]:
         for trial in self.study.get_trials(deepcopy=False):
             if has_ended(trial) and trial.number not in self.told:
-                self.told[trial.number] = trial_summary(trial, self.plan)
-                yield self.told[trial.number]
+                summary = self.told[trial.number] = trial_summary(trial, self.plan)
+                mirror.tell(self.tracker, self.plan, summary)
+                yield summary
 
 
 def _news(trial: TrialSummary, best: TrialSummary | None) -> str:
@@ -135,16 +127,15 @@ def _news(trial: TrialSummary, best: TrialSummary | None) -> str:
     return f"trial {trial.number}: {reached}{others}{state}, {trial.seconds:.0f} s{leader}"
 
 
-def _check_outcome(summary: StudySummary, trials: int) -> None:
+def _check_outcome(summary: StudySummary) -> None:
     if summary.best_trial is not None or not summary.trials:
         return
     counts = f"{summary.count('failed')} failed, {summary.count('pruned')} were pruned"
-    outside = [trial for trial in summary.trials if trial.state == "complete"]
-    if outside:
+    if outside := summary.count("complete"):
         limits = ", ".join(f"{key} <= {limit:g}" for key, limit in summary.at_most.items())
-        counts += f", {len(outside)} broke the constraints ({limits})"
-    reasons = [trial.reason for trial in summary.trials if trial.reason]
-    first = f"; the first: {reasons[0]}" if reasons else ""
+        counts += f", {outside} broke the constraints ({limits})"
+    reason = next((f"; the first: {trial.reason}" for trial in summary.trials if trial.reason), "")
     raise RunFailed(
-        f"none of the {len(summary.trials)} trials of study '{summary.study}' can be recommended: {counts}{first}; all are kept"
+        f"none of the {len(summary.trials)} trials of study '{summary.study}' can be recommended: {counts}{reason}; all "
+        "are kept"
     )

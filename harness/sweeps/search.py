@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from harness.errors import InvalidSpec, UnknownName, did_you_mean
 from harness.settings.sweep import SweepSettings
 from harness.spec import Component
-from harness.sweeps.space import Space
+from harness.sweeps.space import GRID_SAMPLER, Space
 
 #: User attribute of a trial: what was measured of its cost.
 COSTS = "cost"
@@ -30,17 +30,17 @@ REHEARSALS = 12
 #: System attributes of a trial in which Optuna's Gaussian-process sampler keeps what it drew.
 GP_DRAWN = "gp:relative_params"
 SAMPLERS = (
-    "TPESampler", "NSGAIISampler", "NSGAIIISampler", "RandomSampler", "GridSampler", "CmaEsSampler", "GPSampler",
+    "TPESampler", "NSGAIISampler", "NSGAIIISampler", "RandomSampler", GRID_SAMPLER, "CmaEsSampler", "GPSampler",
     "QMCSampler", "BruteForceSampler",
 )  # fmt: skip
 PRUNERS = (
     "MedianPruner", "PercentilePruner", "SuccessiveHalvingPruner", "HyperbandPruner", "ThresholdPruner",
     "PatientPruner", "WilcoxonPruner", "NopPruner",
 )  # fmt: skip
+#: They visit every point of their space. All they do after a trial is to stop `Study.optimize`, which is not used here.
+EXHAUSTIVE = (GRID_SAMPLER, "BruteForceSampler")
 #: They are the same for every trial: the seed decides the order of all their points.
-_ONE_WHOLE = ("QMCSampler", "GridSampler")
-#: All they do after a trial is to stop `Study.optimize`, which is not used here, at the last point of their space.
-_STOPS = ("GridSampler", "BruteForceSampler")
+_ONE_WHOLE = ("QMCSampler", GRID_SAMPLER)
 #: Set by the harness, not by options.
 _OURS = {"self", "seed", "search_space", "constraints_func"}
 
@@ -131,30 +131,27 @@ def make_sampler(settings: SweepSettings, space: Space) -> BaseSampler:
     Raises:
         UnknownName, InvalidSpec: no such sampler or option; one that cannot do what is asked.
     """
-    component = settings.sampler
-    cls = _class(optuna.samplers, "sampler", component.name, SAMPLERS)
-    if component.name == "CmaEsSampler" and len(settings.objectives) > 1:
+    name = settings.sampler.name
+    cls, options = _class_and_options(optuna.samplers, "sampler", settings.sampler, SAMPLERS)
+    if name == "CmaEsSampler" and len(settings.objectives) > 1:
         raise InvalidSpec("CmaEsSampler seeks one objective only; use TPESampler or NSGAIISampler for several")
-    options = _options(cls, component, "sampler")
-    if component.name in _STOPS:
-        grid = space.grid(component.name)
-        options |= {"search_space": grid} if component.name == "GridSampler" else {}
+    if name in EXHAUSTIVE:
+        grid = space.grid(name)
+        options |= {"search_space": grid} if name == GRID_SAMPLER else {}
     # Optuna 5 takes constraints from the trial itself (`set_constraint`), earlier versions ask the sampler.
     if settings.at_most and not hasattr(optuna.Trial, "set_constraint"):
         if "constraints_func" not in inspect.signature(cls).parameters:
-            raise InvalidSpec(f"{component.name} knows no constraints; use TPESampler or NSGAIISampler with at_most")
+            raise InvalidSpec(f"{name} knows no constraints; use TPESampler or NSGAIISampler with at_most")
         options["constraints_func"] = lambda trial: violations(trial.user_attrs.get(COSTS, {}), settings.at_most)
-
-    cls = {"QMCSampler": _NumberedQMC, "GPSampler": _ResumingGP}.get(component.name, cls)
+    cls = {"QMCSampler": _NumberedQMC, "GPSampler": _ResumingGP}.get(name, cls)
 
     def make(seed: int) -> BaseSampler:
-        with _experimental_is_fine():
-            return _construct(cls, {**options, "seed": seed}, f"sampler {component.name}")
+        return _constructed(cls, {**options, "seed": seed}, f"sampler {name}")
 
-    seed, stops = settings.sampler_seed, component.name in _STOPS
-    if component.name not in _ONE_WHOLE:
+    seed, stops = settings.sampler_seed, name in EXHAUSTIVE
+    if name not in _ONE_WHOLE:
         return NumberedSampler(make, make, seed, stops)
-    alone = None if component.name == "GridSampler" else (lambda stream: RandomSampler(seed=stream))
+    alone = None if name == GRID_SAMPLER else (lambda stream: RandomSampler(seed=stream))
     return NumberedSampler(lambda _: make(seed), alone, seed, stops)
 
 
@@ -163,17 +160,28 @@ def make_pruner(component: Component) -> optuna.pruners.BasePruner:
 
     Raises:
         UnknownName, InvalidSpec: no such pruner or option.
+
+    >>> type(make_pruner(Component(name="MedianPruner", options={"n_warmup_steps": 3}))).__name__
+    'MedianPruner'
     """
-    cls = _class(optuna.pruners, "pruner", component.name, PRUNERS)
-    options = _options(cls, component, "pruner")
-    if "wrapped_pruner" in options and options["wrapped_pruner"] is not None:
-        options["wrapped_pruner"] = make_pruner(_component(options["wrapped_pruner"]))
-    with _experimental_is_fine():
-        return _construct(cls, options, f"pruner {component.name}")
+    cls, options = _class_and_options(optuna.pruners, "pruner", component, PRUNERS)
+    wrapped = options.get("wrapped_pruner")
+    if wrapped is not None:
+        try:
+            options["wrapped_pruner"] = make_pruner(Component.model_validate(wrapped))
+        except ValidationError:
+            raise InvalidSpec(
+                f"wrapped_pruner must be a pruner's name or a mapping with name, got {wrapped!r:.60}"
+            ) from None
+    return _constructed(cls, options, f"pruner {component.name}")
 
 
 def violations(cost: Mapping[str, float], at_most: Mapping[str, float]) -> list[float]:
-    """By how much each limit is exceeded; 0 or less is kept, and so is one whose cost was not measured."""
+    """By how much each limit is exceeded; 0 or less is kept, and so is one whose cost was not measured.
+
+    >>> violations({"query_ms_p50": 7.0}, {"query_ms_p50": 5.0, "params_millions": 1.0})
+    [2.0, 0.0]
+    """
     return [cost[key] - limit if key in cost else 0.0 for key, limit in at_most.items()]
 
 
@@ -184,20 +192,20 @@ def rehearse(settings: SweepSettings, space: Space) -> None:
         UnknownName, InvalidSpec: what `make_sampler` and `make_pruner` refuse, or options that break in a trial.
     """
     sampler, pruner = make_sampler(settings, space), make_pruner(settings.effective_pruner)
-    several, count = len(settings.objectives) > 1, REHEARSALS
-    if settings.sampler.name in _STOPS:
+    directions, count = list(settings.directions.values()), REHEARSALS
+    if settings.sampler.name in EXHAUSTIVE:
         count = min(count, space.points(settings.sampler.name))
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         with _experimental_is_fine():
-            study = optuna.create_study(sampler=sampler, pruner=pruner, directions=list(settings.directions))
+            study = optuna.create_study(sampler=sampler, pruner=pruner, directions=directions)
             for value in range(count):
                 trial = study.ask()
                 space.suggest(trial)
-                if not several:
+                if len(directions) == 1:
                     trial.report(float(value), 0)
                     trial.should_prune()
-                study.tell(trial, [float(value)] * len(settings.objectives))
+                study.tell(trial, [float(value)] * len(directions))
     except Exception as error:
         names = f"sampler {settings.sampler.name} and pruner {settings.effective_pruner.name}"
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -213,30 +221,23 @@ def _experimental_is_fine() -> Iterator[None]:
         yield
 
 
-def _component(value: Any) -> Component:
-    try:
-        return Component.model_validate(value)
-    except ValidationError:
-        raise InvalidSpec(f"wrapped_pruner must be a pruner's name or a mapping with name, got {value!r:.60}") from None
-
-
-def _class(module: Any, kind: str, name: str, known: Sequence[str]) -> Any:
-    if name not in known:
-        raise UnknownName(f"{kind} of Optuna", name, known)
-    return getattr(module, name)
-
-
-def _options(cls: Any, component: Component, kind: str) -> dict[str, Any]:
+def _class_and_options(
+    module: Any, kind: str, component: Component, classes: Sequence[str]
+) -> tuple[Any, dict[str, Any]]:
+    if component.name not in classes:
+        raise UnknownName(f"{kind} of Optuna", component.name, classes)
+    cls, options = getattr(module, component.name), component.plain
     known = [name for name in inspect.signature(cls).parameters if name not in _OURS]
-    for name in component.plain:
+    for name in options:
         if name not in known:
             raise InvalidSpec(f"{kind} {component.name}: unknown option '{name}'{did_you_mean(name, known)}")
-    return component.plain
+    return cls, options
 
 
-def _construct(cls: Any, options: Mapping[str, Any], what: str) -> Any:
+def _constructed(cls: Any, options: Mapping[str, Any], what: str) -> Any:
     try:
-        return cls(**options)
+        with _experimental_is_fine():
+            return cls(**options)
     except ImportError as error:
         raise InvalidSpec(f"{what} needs a package that is missing: {' '.join(str(error).split()):.150}") from None
     except (TypeError, ValueError, AssertionError) as error:

@@ -6,7 +6,7 @@ from harness.datasets.base import Dataset, Split
 from harness.errors import InvalidDataset
 from harness.runs.building import open_dataset
 from harness.spec import Component
-from harness.sweeps.plan import validation_split
+from harness.sweeps.plan import VALIDATION_SPLIT
 
 
 class TuningSplits(Dataset):
@@ -18,7 +18,7 @@ class TuningSplits(Dataset):
     """
 
     def __init__(self, train: Split, validation: Split):
-        self._splits = {"train": train, "val": validation}
+        self._splits = {"train": train, VALIDATION_SPLIT: validation}
 
     def split(self, name: str) -> Split:
         """The split `train` or `val`.
@@ -36,4 +36,4 @@ class TuningSplits(Dataset):
 def open_tuning_splits(component: Component) -> TuningSplits:
     """The two splits of a resolved dataset."""
     dataset = open_dataset(component)
-    return TuningSplits(dataset.split("train"), validation_split(dataset))
+    return TuningSplits(dataset.split("train"), dataset.split(VALIDATION_SPLIT))

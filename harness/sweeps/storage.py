@@ -1,8 +1,4 @@
-"""Where a study is kept: Optuna's storages by URL, their errors as one line, and the lock of a study.
-
-Every step that decides who runs which trial (begin, finish, give back, take over) is made under the study's lock. Optuna
-alone has no such step: `MaxTrialsCallback` counts after the fact, so that N workers overshoot by up to N - 1 trials.
-"""
+"""Where a study is kept: Optuna's storages by URL, their errors as one line, and the lock of a study."""
 
 from __future__ import annotations
 
@@ -51,15 +47,14 @@ def open_storage(url: str) -> Any:
 
 def open_beside_others(url: str) -> Any:
     """The storage, also where another worker is making its tables this moment: Optuna does not wait for that."""
-    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+    from sqlalchemy.exc import DatabaseError
 
+    half_made = "already exists|duplicate|UNIQUE|no such table|relation .* does not exist"
     for pause in (0.5, 1.0, 2.0, 4.0):
         try:
             return open_storage(url)
-        except (IntegrityError, OperationalError, ProgrammingError) as error:
-            if not re.search(
-                "already exists|duplicate|UNIQUE|no such table|relation .* does not exist", str(error.orig)
-            ):
+        except DatabaseError as error:
+            if not re.search(half_made, str(error.orig)):
                 raise
         time.sleep(pause)
     return open_storage(url)
@@ -107,7 +102,11 @@ def study_lock(url: str, name: str) -> StudyLock:
 
 
 def shown_storage(url: str) -> str:
-    """The URL without a password."""
+    """The URL without a password.
+
+    >>> shown_storage("postgresql+psycopg://me:secret@host/db")
+    'postgresql+psycopg://me:***@host/db'
+    """
     return re.sub(r"(//[^/:@\s]*):[^/@\s]+@", r"\1:***@", url)
 
 
@@ -119,30 +118,23 @@ def storage_errors(url: str, opening: bool = False) -> Iterator[None]:
         url: of the storage.
         opening: the block does nothing but open it, so that every error is the storage's.
     """
+    shown = f"cannot use the storage {shown_storage(url)}"
     try:
         yield
-    except ResultsNotWritable as error:
-        if not opening:
+    except (ItmError, KeyboardInterrupt) as error:
+        if not (opening and isinstance(error, ResultsNotWritable)):
             raise
-        raise StorageUnavailable(f"cannot use the storage {shown_storage(url)}: {error}; {ADVICE}") from None
-    except (ItmError, KeyboardInterrupt):
-        raise
+        raise StorageUnavailable(f"{shown}: {error}; {ADVICE}") from None
     except ImportError as error:
         hint = "; pip install 'itm-harness[postgresql]'" if url.startswith("postgresql") else ""
-        reason = f"the driver is missing ({_line(error):.120}){hint}"
-        raise StorageUnavailable(f"cannot use the storage {shown_storage(url)}: {reason}") from None
+        raise StorageUnavailable(f"{shown}: the driver is missing ({_line(error):.120}){hint}") from None
     except Exception as error:
         # A damaged journal is a ValueError, tables of another version are a RuntimeError, and so on.
         if not opening and not is_of_storage(error):
             raise
-        raise unavailable(url, error) from None
-
-
-def unavailable(url: str, error: BaseException) -> StorageUnavailable:
-    """An error of the storage as one line."""
-    cause: Any = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
-    reason = shown_storage(_line(getattr(cause, "orig", None) or cause or error) or type(error).__name__)
-    return StorageUnavailable(f"cannot use the storage {shown_storage(url)}: {reason:.250}; {ADVICE}")
+        cause: Any = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
+        reason = shown_storage(_line(getattr(cause, "orig", None) or cause or error) or type(error).__name__)
+        raise StorageUnavailable(f"{shown}: {reason:.250}; {ADVICE}") from None
 
 
 def is_of_storage(error: BaseException) -> bool:

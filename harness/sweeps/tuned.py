@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.errors import InvalidSpec, UnequalTuning
 from harness.records.study import StudySummary, read_summary
 from harness.runs.building import open_dataset
-from harness.runs.planning import check, with_data
-from harness.settings.values import flatten
+from harness.runs.planning import check
 from harness.spec import Experiment, RunSpec, ScorerEntry, build
-from harness.sweeps.plan import entry_identity, study_folder, study_name, validation_split
-
-
-@dataclass(frozen=True)
-class Effort:
-    """What was spent on tuning an entry.
-
-    Args:
-        key: of the entry.
-        trials: that ended.
-        seeds: training runs a trial.
-        steps, seconds: of all trials together.
-    """
-
-    key: str
-    trials: int = 0
-    seeds: int = 0
-    steps: int = 0
-    seconds: float = 0.0
-
-    @property
-    def text(self) -> str:
-        """In words."""
-        if not self.trials:
-            return f"{self.key} 0 trials"
-        each = f" of {self.seeds} training runs" if self.seeds != 1 else ""
-        return f"{self.key} {self.trials} trials{each} ({self.steps:,} steps, {self.seconds:.0f} s)"
+from harness.sweeps.plan import entry_identity, first_difference, study_folder, study_name, with_validation_data
 
 
 def tuned_experiment(experiment: Experiment, results: Path, allow_unequal: bool = False) -> Experiment:
@@ -47,9 +20,9 @@ def tuned_experiment(experiment: Experiment, results: Path, allow_unequal: bool 
     told but not compared: they follow from the settings that were drawn (batch size) and from pruning.
 
     Args:
-        experiment: the same as was swept.
+        experiment: the one that was swept.
         results: the results folder.
-        allow_unequal: take what there is; an entry without a study keeps its settings.
+        allow_unequal: take what was found; an entry without a study keeps its settings.
 
     Raises:
         UnequalTuning: the budgets differ, with the numbers.
@@ -57,48 +30,49 @@ def tuned_experiment(experiment: Experiment, results: Path, allow_unequal: bool 
         InvalidRecord: a study's summary is damaged.
     """
     drafts = check(experiment)
-    entries, efforts = [], []
+    # Nothing of given weights is trained here, so nothing can be tuned.
+    studies = {
+        entry.key: read_summary(study_folder(results, study_name(experiment, entry)))
+        for entry in experiment.scorers
+        if not entry.weights
+    }
+    entries = []
     for entry in experiment.scorers:
-        if entry.weights:  # nothing of it is trained here, so nothing can be tuned
-            entries.append(entry)
-            continue
-        summary = read_summary(study_folder(results, study_name(experiment, entry)))
-        effort = effort_of(entry, summary)
-        efforts.append(effort)
-        if summary is None or not effort.trials:
-            entries.append(entry)
-            continue
-        _check_same(drafts[entry.key], entry, summary)
-        entries.append(build(ScorerEntry, summary.best_entry, f"best settings of study '{summary.study}'"))
-    if efforts and not any(effort.trials for effort in efforts):
-        keys = ", ".join(effort.key for effort in efforts)
+        summary = studies.get(entry.key)
+        if summary is not None and summary.trials:
+            _check_same(drafts[entry.key], entry, summary)
+            entry = build(ScorerEntry, summary.best_entry, f"best settings of study '{summary.study}'")
+        entries.append(entry)
+    if studies and not any(map(_trials, studies.values())):
         raise InvalidSpec(
-            f"--tuned needs a sweep of each scorer, but {results}/sweeps has none of {keys}; run first, for each of them: "
-            f"itm sweep EXP --scorer {efforts[0].key} --trials 20"
+            f"--tuned needs a sweep of each scorer, but {results}/sweeps has none of {', '.join(studies)}; run first, for "
+            f"each of them: itm sweep EXP --scorer {next(iter(studies))} --trials 20"
         )
     if not allow_unequal:
-        _check_equal(efforts)
+        _check_equal(studies)
     return experiment.model_copy(update={"name": f"{experiment.name}-tuned", "scorers": tuple(entries)})
 
 
-def effort_of(entry: ScorerEntry, summary: StudySummary | None) -> Effort:
-    """What a study cost; nothing if there is none."""
-    if summary is None:
-        return Effort(entry.key)
-    budget = summary.budget
-    return Effort(entry.key, budget.trials, len(summary.seeds), budget.steps, budget.seconds)
+def _trials(summary: StudySummary | None) -> int:
+    return len(summary.trials) if summary is not None else 0
 
 
-def _check_equal(efforts: list[Effort]) -> None:
-    if len({(effort.trials, effort.seeds) for effort in efforts}) <= 1 and all(effort.trials for effort in efforts):
+def _check_equal(studies: Mapping[str, StudySummary | None]) -> None:
+    budgets = {(len(summary.trials), len(summary.seeds)) for summary in studies.values() if summary is not None}
+    if len(budgets) <= 1 and all(map(_trials, studies.values())):
         return
-    most = max(efforts, key=lambda effort: effort.trials)
-    least = min(efforts, key=lambda effort: effort.trials)
-    command = f"itm sweep EXP --scorer {least.key} --trials {max(most.trials, 1)}"
-    raise UnequalTuning(
-        f"tuning budgets differ: {', '.join(effort.text for effort in efforts)}; even them out ({command}) or pass "
-        "--allow-unequal-tuning"
-    )
+    trials = {key: _trials(summary) for key, summary in studies.items()}
+    command = f"itm sweep EXP --scorer {min(trials, key=trials.__getitem__)} --trials {max(1, *trials.values())}"
+    spent = ", ".join(_spent(key, summary) for key, summary in studies.items())
+    raise UnequalTuning(f"tuning budgets differ: {spent}; even them out ({command}) or pass --allow-unequal-tuning")
+
+
+def _spent(key: str, summary: StudySummary | None) -> str:
+    if summary is None or not summary.trials:
+        return f"{key} 0 trials"
+    each = f" of {len(summary.seeds)} training runs" if len(summary.seeds) != 1 else ""
+    budget = summary.budget
+    return f"{key} {budget.trials} trials{each} ({budget.steps:,} steps, {budget.seconds:.0f} s)"
 
 
 def _check_same(draft: RunSpec, entry: ScorerEntry, summary: StudySummary) -> None:
@@ -106,12 +80,12 @@ def _check_same(draft: RunSpec, entry: ScorerEntry, summary: StudySummary) -> No
         raise InvalidSpec(
             f"study '{summary.study}' has no trial that can be recommended; run itm sweep with more trials"
         )
-    dataset = open_dataset(draft.dataset)
-    base = with_data(draft, dataset, validation_split(dataset))
-    now, then = flatten(entry_identity(base)), flatten(summary.entry)
-    if now != then:
-        path = next(path for path in [*then, *now] if then.get(path) != now.get(path))
+    difference = first_difference(
+        summary.entry, entry_identity(with_validation_data(draft, open_dataset(draft.dataset)))
+    )
+    if difference is not None:
+        path, was, is_now = difference
         raise InvalidSpec(
-            f"study '{summary.study}' tuned another version of entry '{entry.key}': {path} was {then.get(path)!r}, now it "
-            f"is {now.get(path)!r}; sweep again under another results folder, or put that back"
+            f"study '{summary.study}' tuned another version of entry '{entry.key}': {path} was {was}, now it is {is_now}; "
+            "sweep again under another results folder, or put that back"
         )

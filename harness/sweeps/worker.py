@@ -1,4 +1,8 @@
-"""A worker: runs trials of a study until it has the number asked for, beside any number of other workers."""
+"""A worker: runs trials of a study until it has the number asked for, beside any number of other workers.
+
+Every step that decides who runs which trial (begin, finish, give back, take over) is made under the study's lock. Optuna
+alone has no such step: `MaxTrialsCallback` counts after the fact, so that N workers overshoot by up to N - 1 trials.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import optuna
 from optuna.study import Study
@@ -18,11 +21,11 @@ from harness.sweeps.liveness import (
     ERROR,
     GRACE_SECONDS,
     PULSE,
-    PULSES_A_GRACE,
+    PULSES_PER_GRACE,
     WORKER,
-    Pulse,
     TakenOver,
     Watcher,
+    pulse,
     requeue,
     require_hold,
     stored,
@@ -31,17 +34,12 @@ from harness.sweeps.liveness import (
 from harness.sweeps.storage import StudyLock, is_of_storage
 
 POLL_SECONDS = 0.5
-Objective = Callable[[optuna.Trial], float | tuple[float, ...]]
+#: What a trial is: draws its settings and returns the values of the objectives.
+RunTrial = Callable[[optuna.Trial], float | tuple[float, ...]]
 
 
-@dataclass(frozen=True)
-class Census:
-    """How many trials there are.
-
-    Args:
-        ended: complete, pruned, or failed by themselves: what a budget counts.
-        running, waiting: as Optuna says.
-    """
+class Census(NamedTuple):
+    """How many trials there are: `ended` are complete, pruned, or failed by themselves, which a budget counts."""
 
     ended: int
     running: int
@@ -51,11 +49,8 @@ class Census:
 def census(study: Study) -> Census:
     """Count the trials of a study."""
     trials = study.get_trials(deepcopy=False)
-    return Census(
-        sum(has_ended(trial) for trial in trials),
-        sum(trial.state == TrialState.RUNNING for trial in trials),
-        sum(trial.state == TrialState.WAITING for trial in trials),
-    )
+    running, waiting = (sum(t.state == state for t in trials) for state in (TrialState.RUNNING, TrialState.WAITING))
+    return Census(sum(map(has_ended, trials)), running, waiting)
 
 
 def has_ended(trial: FrozenTrial) -> bool:
@@ -65,7 +60,7 @@ def has_ended(trial: FrozenTrial) -> bool:
 
 def work(
     study: Study,
-    objective: Objective,
+    run_trial: RunTrial,
     trials: int,
     lock: StudyLock,
     *,
@@ -77,7 +72,7 @@ def work(
 
     Args:
         study: shared with the other workers.
-        objective: what a trial is.
+        run_trial: what a trial is.
         trials: the total, earlier calls included.
         lock: of the study.
         grace: seconds without a sign of life until another worker's trial is taken over.
@@ -94,71 +89,55 @@ def work(
             count = census(study)
             if count.ended >= trials:
                 return
-            trial = _begin(study, parent) if count.ended + count.running < trials else None
+            trial = begin(study, parent) if count.ended + count.running < trials else None
         if trial is None:
             time.sleep(POLL_SECONDS)  # the others hold the last trials; one of them may yet be lost
-        elif _run(study, trial, objective, lock, grace) and after_trial is not None:
+        elif _run(study, trial, run_trial, lock, grace) and after_trial is not None:
             after_trial(trial.number)
 
 
-def _begin(study: Study, parent: int | None) -> optuna.Trial:
+def begin(study: Study, parent: int | None = None) -> optuna.Trial:
     """The next trial, with the name of its worker. Under the lock: what is running and has no name was killed here."""
     trial = study.ask()
     trial.set_user_attr(WORKER, worker_name(parent))
     return trial
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    state: TrialState
-    values: Any = None
-    attributes: dict[str, Any] = field(default_factory=dict)
-
-
-def _run(study: Study, trial: optuna.Trial, objective: Objective, lock: StudyLock, grace: float) -> bool:
+def _run(study: Study, trial: optuna.Trial, run_trial: RunTrial, lock: StudyLock, grace: float) -> bool:
     """Run a trial to its end; False if another worker has it now."""
     try:
-        with Pulse(lambda number: trial.set_user_attr(PULSE, number), grace / PULSES_A_GRACE):
-            outcome = _outcome(objective, trial)
+        with pulse(lambda number: trial.set_user_attr(PULSE, number), grace / PULSES_PER_GRACE):
+            state, values, error = _outcome(run_trial, trial)
         with lock():
             require_hold(trial)
-            for key, value in outcome.attributes.items():
-                trial.set_user_attr(key, value)
-            study.tell(trial, outcome.values, outcome.state)
+            if error:
+                trial.set_user_attr(ERROR, error)
+            study.tell(trial, values, state)
     except (TakenOver, optuna.exceptions.UpdateFinishedTrialError):
         return False
     except BaseException:  # stopped from outside, or the storage is gone: no fault of the trial
-        with contextlib.suppress(Exception):
-            _give_back(study, trial, lock)
+        with contextlib.suppress(Exception), lock():
+            require_hold(trial)
+            requeue(study, stored(study, trial.number))
         raise
     return True
 
 
-def _outcome(objective: Objective, trial: optuna.Trial) -> _Outcome:
+def _outcome(run_trial: RunTrial, trial: optuna.Trial) -> tuple[TrialState, list[float] | None, str]:
+    """How a trial ended, its values, and why it failed."""
     try:
-        found = objective(trial)
+        found = run_trial(trial)
     except optuna.TrialPruned:
-        return _Outcome(TrialState.PRUNED)
+        return TrialState.PRUNED, None, ""
     except (TakenOver, optuna.exceptions.UpdateFinishedTrialError):
         raise
     except (Exception, SystemExit) as error:  # a plug-in may call sys.exit
         if is_of_storage(error):
             raise
-        return _Outcome(TrialState.FAIL, attributes={ERROR: failure(error)})
-    values = found if isinstance(found, tuple) else (found,)
-    if not all(math.isfinite(value) for value in values):
+        text = " ".join(str(error).split())
+        return TrialState.FAIL, None, text if isinstance(error, ItmError) else f"{type(error).__name__}: {text}"
+    values = list(found) if isinstance(found, tuple) else [found]
+    if not all(map(math.isfinite, values)):
         shown = ", ".join(f"{value:g}" for value in values)
-        return _Outcome(TrialState.FAIL, attributes={ERROR: f"the trial's value is not finite: {shown}"})
-    return _Outcome(TrialState.COMPLETE, list(values))
-
-
-def _give_back(study: Study, trial: optuna.Trial, lock: StudyLock) -> None:
-    with lock():
-        require_hold(trial)
-        requeue(study, stored(study, trial.number))
-
-
-def failure(error: BaseException) -> str:
-    """An exception as the one line that a trial keeps."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, ItmError) else f"{type(error).__name__}: {text}"
+        return TrialState.FAIL, None, f"the trial's value is not finite: {shown}"
+    return TrialState.COMPLETE, values, ""

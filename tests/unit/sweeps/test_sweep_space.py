@@ -11,8 +11,9 @@ from pydantic import Field, model_validator
 from harness import registry
 from harness.errors import InvalidSpec
 from harness.spec import Spec, load_experiment
-from harness.sweeps.plan import plan_study
-from harness.sweeps.space import Target, check_space, merged
+from harness.sweeps.fitting import Target, check_space
+from harness.sweeps.plan import draft_study, with_data
+from harness.sweeps.space import merged
 
 
 class Config(Spec):
@@ -40,6 +41,11 @@ def targets(**values):
 
 def checked(raw, **values):
     return check_space(raw, targets(**values), "space of toy")
+
+
+def plan_study(*arguments, **options):
+    """A plan with its data opened."""
+    return with_data(draft_study(*arguments, **options))
 
 
 def draws(space, count=200):

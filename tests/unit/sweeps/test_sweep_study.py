@@ -10,13 +10,18 @@ import pytest
 from harness.errors import InvalidSpec, ItmError, StorageUnavailable
 from harness.spec import Component, load_experiment
 from harness.sweeps.liveness import WORKER, Watcher
-from harness.sweeps.plan import plan_study
+from harness.sweeps.plan import draft_study, with_data
 from harness.sweeps.search import PRUNERS, SAMPLERS, make_pruner, make_sampler, violations
 from harness.sweeps.storage import open_storage, shown_storage, study_lock
 from harness.sweeps.study import open_study
-from harness.sweeps.worker import _begin, work
+from harness.sweeps.worker import begin, work
 
 RANGE = {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}, "training.batch_size": [32, 64]}
+
+
+def plan_study(*arguments, **options):
+    """A plan with its data opened."""
+    return with_data(draft_study(*arguments, **options))
 
 
 @pytest.fixture
@@ -82,7 +87,7 @@ def test_a_study_that_is_killed_while_it_draws_draws_the_same(name, options, def
         for settings in range(len(space) + 1):
             study = open_study(plan)
             with lock():
-                trial = _begin(study, None)
+                trial = begin(study)
             replace(plan.space, entries=dict(list(plan.space.entries.items())[:settings])).suggest(trial)
             assert trial.number == number
             trial.set_user_attr(WORKER, None)  # it was killed

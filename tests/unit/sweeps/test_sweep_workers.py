@@ -23,10 +23,10 @@ from harness.sweeps.liveness import (
     MOST_DEATHS,
     PULSE,
     WORKER,
-    Pulse,
     TakenOver,
     Watcher,
     bury,
+    pulse,
     requeue,
     require_hold,
     worker_name,
@@ -267,9 +267,9 @@ def test_a_pulse_beats_until_its_block_ends():
         if number == 2:
             raise OSError("a storage that is busy")
 
-    with Pulse(beat, 0.001) as pulse:
+    with pulse(beat, 0.001):
         assert third.wait(60)
-    assert not pulse._thread.is_alive()
+    assert not any(thread.name == "itm-sweep-pulse" for thread in threading.enumerate())
     assert beats == list(range(1, len(beats) + 1))
 
 

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness.records.study import State, StudySummary, TrialSummary, best_of, pareto_front
 from harness.runs.building import open_dataset
-from harness.settings.sweep import Direction
+from harness.settings.sweep import RSUM
 from harness.sweeps.liveness import ERROR
 from harness.sweeps.plan import StudyPlan
 from harness.sweeps.search import COSTS, violations
@@ -32,8 +32,8 @@ FEWEST_FOR_IMPORTANCE = 5
 
 def summarise(study: Study, plan: StudyPlan) -> StudySummary:
     """The study as it stands."""
-    frozen = [trial for trial in study.get_trials(deepcopy=False) if has_ended(trial)]
-    trials = [trial_summary(trial, plan) for trial in frozen]
+    settings = plan.settings
+    trials = [trial_summary(trial, plan) for trial in study.get_trials(deepcopy=False) if has_ended(trial)]
     best = best_of(trials)
     importance, note = importances(study, plan)
     summary = StudySummary(
@@ -43,17 +43,17 @@ def summarise(study: Study, plan: StudyPlan) -> StudySummary:
         scorer=plan.base.label,
         dataset=open_dataset(plan.base.dataset).title,
         storage=shown_storage(plan.storage),
-        directions=_directions(plan),
-        at_most=plan.settings.at_most,
-        sampler=plan.settings.sampler.model_dump(),
-        pruner=plan.settings.effective_pruner.model_dump(),
-        sampler_seed=plan.settings.sampler_seed,
+        directions=settings.directions,
+        at_most=settings.at_most,
+        sampler=settings.sampler.model_dump(),
+        pruner=settings.effective_pruner.model_dump(),
+        sampler_seed=settings.sampler_seed,
         seeds=plan.seeds,
         space=plan.space.dump(),
         entry=plan.identity,
         trials=trials,
         best_trial=best.number if best else None,
-        pareto=pareto_front(trials, _directions(plan)),
+        pareto=pareto_front(trials, settings.directions),
         importance=importance,
         importance_note=note,
     )
@@ -67,15 +67,14 @@ def trial_summary(trial: FrozenTrial, plan: StudyPlan) -> TrialSummary:
     """One trial that has ended."""
     attributes = trial.user_attrs
     curves = [curve for curve in attributes.get("curves", []) if curve]
-    values = dict(zip(plan.settings.objectives, trial.values or (), strict=False))
+    complete = trial.state == TrialState.COMPLETE
     cost = attributes.get(COSTS, {})
-    state = STATES[trial.state]
     return TrialSummary(
         number=trial.number,
-        state=state,
+        state=STATES[trial.state],
         source=attributes.get("source", "sampled"),
         params=trial.params,
-        values=values if state == "complete" else {},
+        values=dict(zip(plan.settings.objectives, trial.values, strict=True)) if complete else {},
         rsum=sum(max(curve) for curve in curves) / len(curves) if curves else None,
         curves=curves,
         cost=cost,
@@ -93,29 +92,25 @@ def importances(study: Study, plan: StudyPlan) -> tuple[dict[str, dict[str, floa
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < FEWEST_FOR_IMPORTANCE:
         return {}, f"{len(complete)} trials are complete; {FEWEST_FOR_IMPORTANCE} are needed to weigh the settings"
-    position = plan.settings.objectives.index("rsum")
-    several = len(plan.settings.objectives) > 1
+    position = plan.settings.objectives.index(RSUM)
 
-    def rsum(trial: FrozenTrial) -> float:
-        return trial.values[position]
+    def weigh(evaluator: optuna.importance.BaseImportanceEvaluator, sign: float) -> dict[str, float]:
+        target: Callable[[FrozenTrial], float] | None = None
+        if len(plan.settings.objectives) > 1:  # with one objective Optuna knows the study's direction
+            target = lambda trial: sign * trial.values[position]  # noqa: E731
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return optuna.importance.get_param_importances(study, evaluator=evaluator, target=target)
 
-    methods: dict[str, Callable[[], dict[str, float]]] = {
-        # PED-ANOVA takes lower for better whenever it is given a target; without one it knows the study's direction.
-        "PED-ANOVA": lambda: optuna.importance.get_param_importances(
-            study, evaluator=PedAnovaImportanceEvaluator(), target=(lambda t: -rsum(t)) if several else None
-        ),
-        "fANOVA": lambda: optuna.importance.get_param_importances(
-            study,
-            evaluator=FanovaImportanceEvaluator(seed=plan.settings.sampler_seed),
-            target=rsum if several else None,
-        ),
-    }
+    # PED-ANOVA takes lower for better whenever it is given a target.
+    methods = [
+        ("PED-ANOVA", PedAnovaImportanceEvaluator(), -1.0),
+        ("fANOVA", FanovaImportanceEvaluator(seed=plan.settings.sampler_seed), 1.0),
+    ]
     found, problems = {}, []
-    for name, weigh in methods.items():
+    for name, evaluator, sign in methods:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                weights = weigh()
+            weights = weigh(evaluator, sign)
         except Exception as error:  # too few trials with a conditional setting, all values equal, ...
             problems.append(f"{name}: {' '.join(str(error).split()):.150}")
             continue
@@ -124,10 +119,6 @@ def importances(study: Study, plan: StudyPlan) -> tuple[dict[str, dict[str, floa
         else:
             problems.append(f"{name}: no setting is in force in every trial")
     return found, "; ".join(problems)
-
-
-def _directions(plan: StudyPlan) -> dict[str, Direction]:
-    return dict(zip(plan.settings.objectives, plan.settings.directions, strict=True))
 
 
 def _utc(moment: datetime | None) -> str:

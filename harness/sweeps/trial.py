@@ -10,7 +10,6 @@ import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import optuna
 import torch
@@ -22,12 +21,12 @@ from harness.runs.building import build_scorer
 from harness.runs.cell import compute_threads
 from harness.runs.evaluation import score_split
 from harness.scorer import Scorer
-from harness.scoring.inputs import image_batch
+from harness.scoring import image_batch
 from harness.settings.sweep import RSUM
 from harness.spec import RunSpec
+from harness.sweeps.folders import Spent, TrialFolder, TrialFolders
 from harness.sweeps.liveness import TakenOver, require_hold, stored
-from harness.sweeps.plan import StudyPlan
-from harness.sweeps.progress import Progress, TrialFiles
+from harness.sweeps.plan import VALIDATION_SPLIT, StudyPlan
 from harness.sweeps.search import COSTS
 from harness.sweeps.splits import TuningSplits
 from harness.training import loop as training
@@ -41,21 +40,22 @@ class Course:
     """What a trial has done and found so far; it is kept also of a trial that is pruned or fails.
 
     Args:
-        curves: validation rSum by epoch, one list a seed.
+        curves: validation rSum by epoch, one list per seed.
         steps: optimiser steps that led to the trial's weights; half an epoch that a kill took away is not counted.
-        seconds: wall time of all sittings of the trial, up to the last epoch of those that were killed; the drawing of
-            its settings left out.
         cost: as `harness.measure.cost.measure_cost`, with the peak memory and the step time of the training.
     """
 
     curves: list[list[float]] = field(default_factory=list)
     steps: int = 0
-    seconds: float = 0.0
     cost: dict[str, float] = field(default_factory=dict)
 
     @property
     def rsum(self) -> float:
-        """Mean over the seeds of the best epoch's validation rSum."""
+        """Mean over the seeds of the best epoch's validation rSum.
+
+        >>> Course(curves=[[10.0, 30.0, 20.0], [40.0, 35.0]]).rsum
+        35.0
+        """
         return sum(max(curve) for curve in self.curves) / len(self.curves)
 
     @property
@@ -64,21 +64,22 @@ class Course:
         return (sum(max(curve) for curve in self.curves[:-1]) + self.curves[-1][-1]) / len(self.curves)
 
 
-class Objective:
+class TrialRunner:
     """What Optuna calls with a trial.
 
     Args:
         plan: of the study.
         splits: the train and validation split; no other data can be reached from here.
         device: where to compute.
-        progress: where trials keep their checkpoints; default nowhere.
+        folders: where trials keep their checkpoints; default nowhere.
     """
 
     def __init__(
-        self, plan: StudyPlan, splits: TuningSplits, device: torch.device | str, progress: Progress | None = None
+        self, plan: StudyPlan, splits: TuningSplits, device: torch.device | str, folders: TrialFolders | None = None
     ):
-        self._plan, self._splits, self._device = plan, splits, torch.device(device)
-        self._progress = progress or Progress(None)
+        self._plan, self._device = plan, torch.device(device)
+        self._splits, self._folders = splits, folders or TrialFolders(None)
+        self._train, self._validation = splits.split("train"), splits.split(VALIDATION_SPLIT)
 
     def __call__(self, trial: optuna.Trial) -> float | tuple[float, ...]:
         """The objectives' values, in their order.
@@ -88,33 +89,28 @@ class Objective:
             ItmError: the settings conflict, or the scorer breaks the contract.
             TakenOver: another worker has the trial now.
         """
-        with compute_threads(self._plan.base.threads):  # as many as the run that a leaderboard makes of these settings
-            return self._judged(trial)
-
-    def _judged(self, trial: optuna.Trial) -> float | tuple[float, ...]:
         settings = self._plan.settings
-        values = self._plan.space.suggest(trial)
-        sitting = _Sitting(trial, self._progress.of(trial.number), prunes=len(settings.objectives) == 1)
-        course = sitting.course
-        try:
-            self._run(self._plan.candidate(values), sitting)
-        except TakenOver:
-            raise
-        except TrainingDiverged as error:
-            sitting.keep()
-            if not sitting.prunes:  # Optuna prunes by one objective only
+        with compute_threads(self._plan.base.threads):  # as many as the run that a leaderboard makes of these settings
+            values = self._plan.space.suggest(trial)
+            sitting = _Sitting(trial, self._folders.of(trial.number), prunes=len(settings.objectives) == 1)
+            try:
+                self._run(self._plan.candidate(values), sitting)
+            except TakenOver:
                 raise
-            trial.set_user_attr("reason", f"diverged: {error}")
-            raise optuna.TrialPruned(str(error)) from error
-        except (Exception, SystemExit):
+            except TrainingDiverged as error:
+                sitting.keep()
+                if not sitting.prunes:  # Optuna prunes by one objective only
+                    raise
+                trial.set_user_attr("reason", f"diverged: {error}")
+                raise optuna.TrialPruned(str(error)) from error
+            except (Exception, SystemExit):
+                sitting.keep()
+                raise
             sitting.keep()
-            raise
-        sitting.keep()
-        if settings.at_most and hasattr(trial, "set_constraint"):
-            for key, limit in settings.at_most.items():
-                if key in course.cost and key not in trial.constraints:
-                    trial.set_constraint(key, course.cost[key] - limit)
-        found = {RSUM: course.rsum, **course.cost}
+        found = {RSUM: sitting.course.rsum, **sitting.course.cost}
+        for key, limit in settings.at_most.items() if hasattr(trial, "set_constraint") else ():
+            if key in found and key not in trial.constraints:
+                trial.set_constraint(key, found[key] - limit)
         missing = [name for name in (*settings.objectives, *settings.at_most) if name not in found]
         if missing:
             raise RuntimeError(f"{', '.join(missing)} could not be measured here")
@@ -122,10 +118,9 @@ class Objective:
         return reached if len(reached) > 1 else reached[0]
 
     def _run(self, spec: RunSpec, sitting: _Sitting) -> None:
-        """Train once a seed, then measure the cost of the last scorer."""
-        train, validation = self._splits.split("train"), self._splits.split("val")
+        """Train once per seed, then measure the cost of the last scorer."""
         course = sitting.course
-        sitting.steps_per_epoch = steps_per_epoch(train, spec.training)
+        sitting.steps_per_epoch = steps_per_epoch(self._train, spec.training)
         sitting.last = len(self._plan.seeds) * spec.training.epochs - 1
         for index, seed in enumerate(self._plan.seeds):
             cell = spec.model_copy(update={"seed": seed})
@@ -134,19 +129,19 @@ class Objective:
                 scorer = build_scorer(cell, self._splits).to(self._device)
                 result = training.fit(
                     scorer,
-                    train,
-                    validation,
+                    self._train,
+                    self._validation,
                     spec.training,
                     seed=seed,
-                    checkpoint=sitting.files.checkpoint(cell),
+                    checkpoint=sitting.folder.checkpoint(cell),
                     on_resume=sitting.resume,
                     on_epoch=sitting.on_epoch,
                     batch_size_eval=spec.evaluation.batch_size,
                 )
                 if sitting.lacks_memory(result):
-                    _repeat_a_step(scorer, train, validation, spec)
+                    _repeat_a_step(scorer, self._train, self._validation, spec)
             if not result.history:  # nothing to train: judged as it is
-                course.curves[-1].append(validate(scorer, validation, spec.evaluation.batch_size)[RSUM])
+                course.curves[-1].append(validate(scorer, self._validation, spec.evaluation.batch_size)[RSUM])
             sitting.end_seed(memory)
         # A trial that was killed at its very end has measured its cost already.
         course.cost = sitting.trial.user_attrs.get(COSTS) or {
@@ -156,7 +151,7 @@ class Objective:
         }
 
     def _measure(self, scorer: Scorer, spec: RunSpec) -> dict[str, float]:
-        validation, size = self._splits.split("val"), spec.evaluation.batch_size
+        validation, size = self._validation, spec.evaluation.batch_size
         scorer.eval()
         scored = score_split(scorer, validation, size)
         image_encoder, text_encoder = scorer.encoders
@@ -176,16 +171,17 @@ class _Sitting:
 
     Args:
         trial: begun, its settings drawn.
-        files: of the trial.
+        folder: of the trial.
         prunes: whether the pruner is asked.
     """
 
-    def __init__(self, trial: optuna.Trial, files: TrialFiles, prunes: bool):
-        self.trial, self.files, self.prunes = trial, files, prunes
+    def __init__(self, trial: optuna.Trial, folder: TrialFolder, prunes: bool):
+        self.trial, self.folder, self.prunes = trial, folder, prunes
         self.course = Course()
-        self.earlier, self.memory = files.read()
+        earlier = folder.read()
+        self.memory = earlier.memory
         self.steps_per_epoch, self.last = 0, 0
-        self._started = time.perf_counter()
+        self._started = time.perf_counter() - earlier.seconds
         self._first, self._trained_here = 0, 0
         self._reported = dict(stored(trial.study, trial.number).intermediate_values)
 
@@ -207,7 +203,7 @@ class _Sitting:
         require_hold(self.trial)
         self._trained_here += 1
         self._add(epoch)
-        self.files.write(self._seconds(), self.memory)
+        self._write()
         self._prune(self._first + epoch.epoch)
 
     def lacks_memory(self, result: TrainingResult) -> bool:
@@ -217,21 +213,20 @@ class _Sitting:
     def end_seed(self, memory: dict[str, float]) -> None:
         """The training of a seed is done. Where nothing was trained, its peak memory is what was kept before."""
         self.memory = memory if self._trained_here or not self.memory else self.memory
-        self.files.write(self._seconds(), self.memory)
+        self._write()
 
     def keep(self) -> None:
         """Write what the trial did and found into it."""
-        self.course.seconds = self._seconds()
-        kept: dict[str, Any] = {
-            "curves": self.course.curves,
-            "steps": self.course.steps,
-            "seconds": self.course.seconds,
-        }
+        kept = {"curves": self.course.curves, "steps": self.course.steps, "seconds": self._seconds()}
         for key, value in {**kept, COSTS: self.course.cost}.items():
             self.trial.set_user_attr(key, value)
 
+    def _write(self) -> None:
+        self.folder.write(Spent(seconds=self._seconds(), memory=self.memory))
+
     def _seconds(self) -> float:
-        return self.earlier + time.perf_counter() - self._started
+        """Of all sittings, up to the last epoch of those that were killed; the drawing of the settings left out."""
+        return time.perf_counter() - self._started
 
     def _add(self, epoch: Epoch) -> None:
         self.course.curves[-1].append(epoch.validation[RSUM])
@@ -245,7 +240,8 @@ class _Sitting:
         if not self.prunes or step >= self.last or not self.trial.should_prune():
             return  # at the last step nothing is left to be saved
         pruner = type(self.trial.study.pruner).__name__
-        reason = f"{pruner} after {step + 1} epochs: validation rSum {self.course.latest:.1f}"
+        epochs = "1 epoch" if step == 0 else f"{step + 1} epochs"
+        reason = f"{pruner} after {epochs}: validation rSum {self.course.latest:.1f}"
         self.trial.set_user_attr("reason", reason)
         raise optuna.TrialPruned(reason)
 

@@ -15,20 +15,25 @@ from harness.measure.cost import parameters
 from harness.records.study import TrialSummary, best_of, pareto_front, read_summary, summaries
 from harness.runs.building import build_scorer, open_dataset
 from harness.spec import load_experiment
-from harness.sweeps import objective as objective_module
-from harness.sweeps.extract import trial_summary
+from harness.sweeps import trial as trial_module
+from harness.sweeps.folders import TrialFolders
 from harness.sweeps.liveness import requeue
-from harness.sweeps.objective import Course, Objective
-from harness.sweeps.plan import plan_study
-from harness.sweeps.progress import Progress
+from harness.sweeps.plan import draft_study, with_data
 from harness.sweeps.run import run_study
 from harness.sweeps.splits import TuningSplits, open_tuning_splits
 from harness.sweeps.storage import study_lock
 from harness.sweeps.study import open_study
+from harness.sweeps.summary import trial_summary
+from harness.sweeps.trial import Course, TrialRunner
 from harness.sweeps.worker import work
 from harness.training import loop as training
 
 SPACE = {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
+
+
+def plan_study(*arguments, **options):
+    """A plan with its data opened."""
+    return with_data(draft_study(*arguments, **options))
 
 
 @pytest.fixture
@@ -45,7 +50,7 @@ def plan_of(tiny, tmp_path):
 def quick_cost(monkeypatch, request):
     """Sizes only, since latencies take seconds; tests about the cost measure it."""
     if "measured_cost" not in request.fixturenames:
-        monkeypatch.setattr(objective_module, "measure_cost", lambda scorer, *_, **__: parameters(scorer))
+        monkeypatch.setattr(trial_module, "measure_cost", lambda scorer, *_, **__: parameters(scorer))
 
 
 @pytest.fixture
@@ -88,7 +93,7 @@ def test_planning_running_and_summarising_never_open_the_test_split(plan_of, no_
 def test_the_value_is_the_mean_of_the_best_epochs_and_the_work_is_counted(plan_of):
     plan = plan_of(seeds=2)
     study = open_study(plan)
-    work(study, Objective(plan, open_tuning_splits(plan.base.dataset), "cpu"), 1, study_lock(plan.storage, plan.name))
+    work(study, TrialRunner(plan, open_tuning_splits(plan.base.dataset), "cpu"), 1, study_lock(plan.storage, plan.name))
     (trial,) = study.get_trials()
     dataset = open_dataset(plan.base.dataset)
     train, validation = dataset.split("train"), dataset.split("val")
@@ -122,7 +127,7 @@ class Killed(BaseException):
         (training._Loop, "save", 2, 2),
         (optuna.Trial, "report", 3, 1),
         (optuna.Trial, "should_prune", 3, 1),
-        (objective_module, "measure_cost", 1, 0),
+        (trial_module, "measure_cost", 1, 0),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -133,7 +138,7 @@ def test_a_trial_resumes_from_its_last_epoch_and_ends_the_same(
     splits = open_tuning_splits(plan.base.dataset)
 
     def run(study, trial, folder):
-        value = Objective(plan, splits, "cpu", Progress(folder))(trial)
+        value = TrialRunner(plan, splits, "cpu", TrialFolders(folder))(trial)
         study.tell(trial, value)
         (ended,) = study.get_trials()
         return ended
@@ -156,7 +161,7 @@ def test_a_trial_resumes_from_its_last_epoch_and_ends_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, killed)
         with pytest.raises(Killed):
-            Objective(plan, splits, "cpu", Progress(tmp_path / "killed"))(study.ask())
+            TrialRunner(plan, splits, "cpu", TrialFolders(tmp_path / "killed"))(study.ask())
     requeue(study, study.get_trials()[0])
     epochs = []
     run_epoch = training._Loop.run_epoch
@@ -178,10 +183,10 @@ def test_a_trial_resumes_from_its_last_epoch_and_ends_the_same(
 def test_a_hopeless_trial_is_pruned_in_its_first_seed_and_says_why(plan_of):
     plan = plan_of(seeds=2, pruner={"name": "ThresholdPruner", "lower": 601.0})
     study = open_study(plan)
-    work(study, Objective(plan, open_tuning_splits(plan.base.dataset), "cpu"), 1, study_lock(plan.storage, plan.name))
+    work(study, TrialRunner(plan, open_tuning_splits(plan.base.dataset), "cpu"), 1, study_lock(plan.storage, plan.name))
     summary = trial_summary(study.get_trials()[0], plan)
     assert summary.state == "pruned"
-    assert summary.reason.startswith("ThresholdPruner after 1 epochs: validation rSum")
+    assert summary.reason.startswith("ThresholdPruner after 1 epoch: validation rSum")
     assert [len(curve) for curve in summary.curves] == [1]
     assert summary.steps == training.steps_per_epoch(open_dataset(plan.base.dataset).split("train"), plan.base.training)
 
@@ -189,7 +194,7 @@ def test_a_hopeless_trial_is_pruned_in_its_first_seed_and_says_why(plan_of):
 def test_the_last_epoch_is_never_pruned(plan_of):
     plan = plan_of(pruner={"name": "ThresholdPruner", "lower": 601.0, "n_warmup_steps": 1})
     study = open_study(plan)
-    work(study, Objective(plan, open_tuning_splits(plan.base.dataset), "cpu"), 1, study_lock(plan.storage, plan.name))
+    work(study, TrialRunner(plan, open_tuning_splits(plan.base.dataset), "cpu"), 1, study_lock(plan.storage, plan.name))
     assert study.get_trials()[0].state == TrialState.COMPLETE
 
 
@@ -198,10 +203,10 @@ def test_a_diverged_trial_is_kept_with_its_reason(plan_of, monkeypatch, objectiv
     def diverges(*_, **__):
         raise TrainingDiverged("step 3 has loss nan")
 
-    monkeypatch.setattr(objective_module.training, "fit", diverges)
+    monkeypatch.setattr(trial_module.training, "fit", diverges)
     plan = plan_of(objectives=objectives)
     study = open_study(plan)
-    work(study, Objective(plan, open_tuning_splits(plan.base.dataset), "cpu"), 1, study_lock(plan.storage, plan.name))
+    work(study, TrialRunner(plan, open_tuning_splits(plan.base.dataset), "cpu"), 1, study_lock(plan.storage, plan.name))
     summary = trial_summary(study.get_trials()[0], plan)
     assert summary.state == state
     assert "step 3 has loss nan" in summary.reason
@@ -212,7 +217,7 @@ def test_all_trials_failing_is_one_line_and_they_are_kept(plan_of, monkeypatch, 
     def breaks(*_, **__):
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(objective_module.training, "fit", breaks)
+    monkeypatch.setattr(trial_module.training, "fit", breaks)
     plan = plan_of()
     with pytest.raises(
         RunFailed, match=r"none of the 2 trials .* 2 failed, 0 were pruned; the first: ZeroDivisionError"
