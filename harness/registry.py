@@ -1,8 +1,7 @@
 """Registry: names -> scorer classes, resolved only when asked for.
 
-A scorer comes from one of three places, and its name is known without importing anything:
-the files of `methods/` and `baselines/` (name = file name), the entry points `itm_harness.scorers` of installed
-packages (name = entry point name), and plug-in files added with `add_plugin` (name = file name).
+A scorer is a file or package of `methods/` or `baselines/`, an entry point `itm_harness.scorers` of an installed package,
+or a plug-in file added with `add_plugin`. Its name is that of the file or entry point, so nothing is imported to know it.
 A name that is claimed twice is refused.
 """
 
@@ -23,7 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InvalidPlugin, UnknownName
-from harness.files import source_code as source_files
+from harness.files import source_code
 from harness.settings.components import PartConfig, Parts, Source, validated
 
 if TYPE_CHECKING:
@@ -97,8 +96,8 @@ def add_plugin(path: str | Path) -> str:
 def source_sha256(name: str) -> str:
     """SHA-256 of the source that defines a scorer: its file, and what that imports beside it, however deep.
 
-    "Beside it" are `methods` and `baselines` for a scorer of the harness, the whole package for one of an entry point,
-    and the folder of a plug-in file. Edits there make another scorer, whose runs have other ids.
+    "Beside it" are `SOURCE_FOLDERS` for a scorer of the harness, the whole package for an entry point, and the folder of a
+    plug-in file. An edit there makes another scorer, whose runs have other ids.
 
     Raises:
         UnknownName: no such scorer.
@@ -107,23 +106,23 @@ def source_sha256(name: str) -> str:
     source = Scorers().source(split(name)[0])
     if source.kind == "plugin":
         path = Path(source.target)
-        found = source_files.beside_file(path)
+        found = source_code.beside_file(path)
     else:
         module = source.target.partition(":")[0]
-        found = source_files.of_module(
+        found = source_code.of_module(
             module, SOURCE_FOLDERS if source.kind == "module" else (module.partition(".")[0],)
         )
-    return source_files.sha256(found)
+    return source_code.sha256(found)
 
 
 @functools.cache
 def engine_sha256() -> str:
     """SHA-256 of the harness's own source that training and evaluation reach: backbones, losses, metrics and the rest.
 
-    It stands in every record but in no run's id: otherwise each change of the harness, most of which change no number,
-    would throw all recorded runs away. Two records with equal ids and different engines say so.
+    Every record holds it, but no run's id: most changes of the harness change no number and should not discard recorded
+    runs.
     """
-    return source_files.sha256(source_files.of_module("harness.runs.experiment", ("harness",)))
+    return source_code.sha256(source_code.of_module("harness.runs.experiment", ("harness",)))
 
 
 def split(name: str) -> tuple[str, str]:

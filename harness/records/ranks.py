@@ -1,4 +1,4 @@
-"""Ranks of every query, as `ranks.npz` holds them: enough to redo every statistical test without a model."""
+"""Ranks of every query, as `ranks.npz` holds them: enough to repeat every statistical test without a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Score matrices from files: any code may have made them, so they are checked before a number is read off them."""
+"""Score matrices from files. Any code may have made them, so they are checked before a metric is computed."""
 
 from __future__ import annotations
 
@@ -93,17 +93,10 @@ def require_array_file(path: Path) -> None:
 
 
 def comparable(scores: np.ndarray) -> np.ndarray:
-    """The same matrix in a type whose values rank as the given ones do, to the last bit.
+    """(I, T) scores in a type whose values rank exactly as the given ones: the argument itself, or a converted copy.
 
-    Floats up to 64 bits keep their type, in native byte order. Whole numbers and booleans stay as they are where float64
-    holds each of them, as up to 2^53. Beyond that, and for longer floats that float64 would round, each value becomes
-    its place among the distinct values of the matrix: order and ties stay, which is all that ranks depend on.
-
-    Args:
-        scores: (I, T), an array or a memory map.
-
-    Returns:
-        (I, T): the argument itself where nothing needs converting, else a copy.
+    Floats up to 64 bits keep their type, and so do whole numbers that float64 holds exactly (up to 2^53). Any other value
+    becomes its place among the distinct values of the matrix, which keeps order and ties: ranks depend on nothing else.
 
     Raises:
         InvalidSimilarity: complex numbers, text or Python objects.
@@ -122,13 +115,16 @@ def comparable(scores: np.ndarray) -> np.ndarray:
 
 
 def mean_scores(matrices: Sequence[np.ndarray]) -> np.ndarray:
-    """The mean of score matrices of one shape, as ensembles of this field take it: no scaling, equal weights.
+    """The mean (I, T) of score matrices, as ensembles of this field take it: no scaling, equal weights.
+
+    >>> mean_scores([np.eye(2), np.ones((2, 2))]).tolist()
+    [[1.0, 0.5], [0.5, 1.0]]
 
     Args:
-        matrices: each (I, T), of kind f, i, u or b; memory maps are read in blocks.
+        matrices: each (I, T), real numbers; memory maps are read in blocks.
 
     Returns:
-        (I, T), float32, or float64 where a matrix is.
+        float32, or float64 where a matrix is wider than float32.
     """
     wide = any(matrix.dtype.kind != "f" or matrix.dtype.itemsize > 4 for matrix in matrices)
     mean: np.ndarray = np.empty(matrices[0].shape, dtype=np.float64 if wide else np.float32)
@@ -143,11 +139,7 @@ def mean_scores(matrices: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def open_member(path: Path, images: int, texts: int) -> np.ndarray:
-    """A score matrix for an ensemble, whose values and not only their order must be exact.
-
-    Raises:
-        InvalidSimilarity: as `open_scores`; also values that float64 would round, of which a mean would be wrong.
-    """
+    """A score matrix for an ensemble. Errors as `open_scores`; values that float64 would round are refused too."""
     scores = open_scores(path, images, texts)
     given = np.load(path, mmap_mode="r", allow_pickle=False)
     if given.dtype.itemsize > 8 or (given.dtype.kind != "f" and not _is_exact(given)):

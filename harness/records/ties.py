@@ -1,4 +1,4 @@
-"""Ranks where items tie: what a tie rule makes of the counts above and beside the best positive.
+"""Ranks of tied items: what a tie rule makes of the counts above and level with the best positive.
 
 Shape letters: Q queries.
 """
@@ -28,7 +28,11 @@ def check_ties(ties: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class TiedRanks:
-    """Where the best positive of Q queries lies, before the order of tied items is decided.
+    """Where the best positive of Q queries lies, before a tie rule orders the tied items.
+
+    >>> tied = TiedRanks(np.array([2]), wrong=np.array([3]), correct=np.array([1]))
+    >>> [tied.ranks(rule).item() for rule in ("optimistic", "expected", "pessimistic")]
+    [2, 3.5, 5]
 
     Args:
         above: (Q,) int64, items that score higher.
