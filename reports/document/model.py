@@ -114,9 +114,11 @@ class Table:
         """The formatted cells, row by row."""
         return [[cell(column, record) for column in self.columns] for record in self.frame.to_dict("records")]
 
-    def groups(self) -> list[tuple[str, int]]:
-        """Spanning headings and their widths in columns, left to right; all empty names where there are none."""
-        return [(name, len(list(span))) for name, span in itertools.groupby(column.group for column in self.columns)]
+    def groups(self) -> list[tuple[str, int, int]]:
+        """Spanning headings with their first and last column, from 1; all empty names where there are none."""
+        spans = itertools.groupby(enumerate(self.columns, 1), lambda pair: pair[1].group)
+        found = [(name, [number for number, _ in pairs]) for name, pairs in spans]
+        return [(name, numbers[0], numbers[-1]) for name, numbers in found]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,6 +1,7 @@
 """One layer that turns a `Report` into Markdown, a self-contained HTML page, LaTeX tables, JSON and CSV.
 
-The same report gives the same bytes: nothing here knows the time, a random number or a machine.
+The same report gives the same bytes: nothing here knows the time, a random number or a machine. Whatever a template
+prints is escaped for its medium, unless a filter has done so.
 """
 
 from __future__ import annotations
@@ -10,26 +11,29 @@ import functools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from harness.errors import UnknownName
 from harness.files.names import safe_name
 from harness.files.writing import atomic_path
-from harness.reports.document import figures
-from harness.reports.document import latex as _latex
-from harness.reports.document import markdown as _markdown
-from harness.reports.document.model import Figure, Report
+from harness.reports.document import escaping, figures
+from harness.reports.document.model import Cell, Figure, Report
 from harness.reports.document.text import single_line
 
-FORMATS = ("md", "html", "csv", "json", "tex")
 JSON_SCHEMA_VERSION = 1
-#: What a spreadsheet takes for the beginning of a formula, or of a cell that hides one.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_SECTION = ("title", "sentences", "tables", "figures", "reading", "footnotes")
+#: Braces are TeX's own.
+_TEX_MARKS: dict[str, Any] = {
+    "block_start_string": "<%", "block_end_string": "%>", "variable_start_string": "<<", "variable_end_string": ">>",
+    "comment_start_string": "<#", "comment_end_string": "#>",
+}  # fmt: skip
 
 
 def render(report: Report, format: str) -> str:
@@ -42,34 +46,18 @@ def render(report: Report, format: str) -> str:
     Raises:
         UnknownName: not one of the formats.
     """
-    renderers: dict[str, Callable[[], str]] = {
-        "md": lambda: _markdown.render(report, {f.key: f"{_figure_stem(report, f)}.svg" for f in report.figures}),
-        "html": lambda: _html(report),
-        "csv": lambda: csv(report.main),
-        "json": lambda: _json(report),
-        "tex": lambda: _latex.render(report),
-    }
-    if format not in renderers:
+    if format not in _RENDERERS:
         raise UnknownName("report format", format, FORMATS)
-    return renderers[format]()
+    return _RENDERERS[format](report)
 
 
-def csv(frame: pd.DataFrame) -> str:
-    """A frame as CSV whose texts no spreadsheet takes for a formula: an apostrophe goes before those that begin like one."""
-    return frame.map(_no_formula).rename(columns=_no_formula).to_csv(index=False, lineterminator="\n")
-
-
-def _no_formula(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
-
-
-def write(report: Report, folder: Path | str, formats: Sequence[str] = FORMATS) -> list[Path]:
+def write(report: Report, folder: Path | str, formats: Sequence[str] | None = None) -> list[Path]:
     """Write `<stem>.<format>` for every format, the figures as `<stem>-<key>.svg` and `.png`, and the attachments.
 
     Args:
         report: what to write.
         folder: made if it is missing.
-        formats: of `FORMATS`.
+        formats: of `FORMATS`; all by default.
 
     Returns:
         The files, in the order written.
@@ -79,10 +67,10 @@ def write(report: Report, folder: Path | str, formats: Sequence[str] = FORMATS) 
         ResultsNotWritable: the folder cannot be written.
     """
     folder = Path(folder)
-    contents = {f"{report.stem}.{format}": render(report, format).encode() for format in formats}
+    contents = {f"{report.stem}.{format}": render(report, format).encode() for format in formats or FORMATS}
     for figure in report.figures:
-        contents[f"{_figure_stem(report, figure)}.svg"] = figures.svg(figure.drawing)
-        contents[f"{_figure_stem(report, figure)}.png"] = figures.png(figure.drawing)
+        contents[f"{_stem(report, figure)}.svg"] = figures.svg(figure.drawing)
+        contents[f"{_stem(report, figure)}.png"] = figures.png(figure.drawing)
     contents |= {name: text.encode() for name, text in report.attachments.items()}
     for name, content in contents.items():
         with atomic_path(folder / name) as path:
@@ -90,71 +78,111 @@ def write(report: Report, folder: Path | str, formats: Sequence[str] = FORMATS) 
     return [folder / name for name in contents]
 
 
-def _figure_stem(report: Report, figure: Figure) -> str:
+def csv(frame: pd.DataFrame) -> str:
+    """A frame as CSV whose texts no spreadsheet takes for a formula."""
+    safe = frame.map(escaping.spreadsheet).rename(columns=escaping.spreadsheet)
+    return safe.to_csv(index=False, lineterminator="\n")
+
+
+def _markdown(report: Report) -> str:
+    def cell(cell: Cell) -> str:
+        return escaping.markdown(cell.main) if cell.text else cell.join()
+
+    def file(figure: Figure) -> str:
+        return f"{_stem(report, figure)}.svg"
+
+    filters = {"cell": cell, "file": file, "paragraph": escaping.paragraph}
+    return _filled("report.md.j2", escaping.markdown, filters, report=report)
+
+
+def _html(report: Report) -> str:
+    def picture(figure: Figure) -> str:
+        # Inside <img> an SVG can neither run scripts nor load anything, whatever a method is called.
+        return f"data:image/svg+xml;base64,{base64.b64encode(figures.svg(figure.drawing)).decode()}"
+
+    return _filled("report.html.j2", escaping.html, {"picture": picture}, report=report)
+
+
+def _latex(report: Report) -> str:
+    def cell(cell: Cell) -> str:
+        """An estimate with its spread as a subscript and its interval below it, so that seven fit on a page."""
+        top = f"${cell.main}_{{\\pm {cell.spread}}}$" if cell.spread else escaping.latex(cell.main)
+        if not cell.interval:
+            return top
+        # The same size of type on both lines would not let seven estimates fit on a page.
+        return f"\\shortstack[r]{{{top}\\\\{{\\tiny {escaping.latex(cell.interval)}}}}}"
+
+    def label(key: str) -> str:
+        return "".join(c if c.isascii() and c.isalnum() else "-" for c in key)
+
+    papers = [table for table in report.tables if table.for_paper]
+    tables = [replace(table, columns=[column for column in table.columns if not column.prose]) for table in papers]
+    # On one line, everything after % is ignored.
+    filters = {"cell": cell, "label": label, "comment": single_line}
+    return _filled("report.tex.j2", escaping.latex, filters, report=report, tables=tables)
+
+
+def _json(report: Report) -> str:
+    def section(part: Any) -> dict[str, Any]:
+        tables = [{"key": t.key, "caption": t.caption, "rows": t.frame.to_dict("records")} for t in part.tables]
+        drawn = [{"key": f.key, "caption": f.caption, "alt": f.alt} for f in part.figures]
+        return {key: getattr(part, key) for key in _SECTION} | {"tables": tables, "figures": drawn}
+
+    content = {
+        "schema_version": JSON_SCHEMA_VERSION,
+        "title": report.title,
+        "sentences": report.sentences,
+        "sections": [section(part) for part in report.sections],
+        "data": report.data,
+    }
+    return json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+_RENDERERS: dict[str, Callable[[Report], str]] = {
+    "md": _markdown,
+    "html": _html,
+    "csv": lambda report: csv(report.main),
+    "json": _json,
+    "tex": _latex,
+}
+FORMATS = tuple(_RENDERERS)
+
+
+def _stem(report: Report, figure: Figure) -> str:
     """File name of a figure without ending; its key is reduced to letters that need no escaping anywhere."""
     key = safe_name(figure.key).replace(".", "-").replace("_", "-").strip("-")
     return f"{report.stem}-{key}"
 
 
-def _html(report: Report) -> str:
-    return _templates().get_template("report.html.j2").render(report=report, data_uri=_data_uri)
+def _filled(name: str, escape: Callable[[str], str], filters: Mapping[str, Any], **context: Any) -> str:
+    """A template filled in; what a filter returns is taken as it is, everything else goes through `escape`."""
 
+    def finalize(value: Any) -> Any:
+        return value if hasattr(value, "__html__") else Markup(escape(str(value)))
 
-@functools.cache
-def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        finalize=_without_controls,
+        finalize=finalize,
+        **(_TEX_MARKS if name.endswith(".tex.j2") else {}),
     )
+    for key, function in filters.items():
+        environment.filters[key] = functools.partial(lambda function, value: Markup(function(value)), function)
+    return environment.get_template(name).render(context)
 
 
-def _without_controls(value: Any) -> Any:
-    return single_line(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
-
-
-def _data_uri(figure: Figure) -> str:
-    # Inside <img> an SVG can neither run scripts nor load anything, whatever a method is called.
-    return f"data:image/svg+xml;base64,{base64.b64encode(figures.svg(figure.drawing)).decode()}"
-
-
-def _json(report: Report) -> str:
-    content = {
-        "schema_version": JSON_SCHEMA_VERSION,
-        "title": report.title,
-        "sentences": list(report.sentences),
-        "sections": [
-            {
-                "title": section.title,
-                "sentences": list(section.sentences),
-                "tables": [
-                    {"key": t.key, "caption": t.caption, "rows": t.frame.to_dict("records")} for t in section.tables
-                ],
-                "figures": [{"key": f.key, "caption": f.caption, "alt": f.alt} for f in section.figures],
-                "reading": list(section.reading),
-                "footnotes": list(section.footnotes),
-            }
-            for section in report.sections
-        ],
-        "data": dict(report.data),
-    }
-    return json.dumps(plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """JSON values only: numpy scalars as Python's, NaN and infinity as null."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
     if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value

@@ -13,8 +13,7 @@ import pytest
 
 from harness.errors import ResultsNotWritable, UnknownName
 from harness.reports.document import figures
-from harness.reports.document.latex import escape as latex
-from harness.reports.document.markdown import escape as markdown
+from harness.reports.document.escaping import latex, markdown
 from harness.reports.document.model import Column, Figure, Report, Section, Table, cell
 from harness.reports.document.render import FORMATS, render, write
 from harness.reports.document.text import MISSING, fixed, significant, single_line
