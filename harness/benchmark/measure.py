@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from harness.measure.cost import cpu_seconds
+from harness.measure.system import cpu_seconds
 from harness.measure.timing import Stopwatch, Timing
 
 #: A sample is rejected when other processes took more than this share of all processors while it ran.

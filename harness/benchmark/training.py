@@ -17,7 +17,7 @@ from torch import Tensor
 from harness.benchmark import naive
 from harness.benchmark.data import Size, make
 from harness.fragments import Fragments
-from harness.measure.cost import peak_memory
+from harness.measure.system import peak_memory
 from harness.registry import create
 
 MIB = 1024**2

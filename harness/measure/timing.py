@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ FEWEST_REPEATS = 3
 @dataclass(frozen=True)
 class Timing:
     """Samples of one latency.
+
+    >>> Timing((3.0, 1.0, 2.0)).as_cost("query")
+    {'query_ms_p50': 2.0}
 
     Args:
         samples: milliseconds, in the order they were taken; at least one.
@@ -56,26 +60,18 @@ class Timing:
         return float(np.quantile(self.samples, q))
 
     def interval(self, q: float = 0.5, confidence: float = 0.95) -> tuple[float, float] | None:
-        """Interval of a quantile between two order statistics; it assumes no distribution.
-
-        Args:
-            q: the quantile, within (0, 1).
-            confidence: smallest probability that the interval holds it.
+        """Interval of a quantile (within (0, 1)) between two order statistics, ms; it assumes no distribution.
 
         Returns:
-            Both ends, ms; None if there are too few samples for it.
+            Both ends, which hold the quantile with at least the confidence; None if there are too few samples for it.
 
         Source:
-            The number of samples below a quantile is binomial; e.g. Conover, Practical Nonparametric Statistics, 3.2.
+            The number of samples below a quantile is binomial; Conover, Practical Nonparametric Statistics, 3.2.
         """
-        n, tail = len(self.samples), (1 - confidence) / 2
-        below = np.cumsum([_binomial(n, k, q) for k in range(n + 1)])  # P(count <= k)
-        low = int(np.searchsorted(below, tail, side="right")) - 1  # 0-based; -1: even the minimum may be above it
-        high = int(np.searchsorted(below, 1 - tail, side="left"))  # 0-based; n: even the maximum may be below it
-        if low < 0 or high >= n:
-            return None
-        ordered = sorted(self.samples)
-        return ordered[low], ordered[high]
+        from scipy.stats import quantile_test  # here, not above: it takes half a second
+
+        ends = quantile_test(self.samples, p=q).confidence_interval(confidence)
+        return None if math.isnan(ends.low) or math.isnan(ends.high) else (float(ends.low), float(ends.high))
 
     def as_cost(self, name: str) -> dict[str, float]:
         """`{name}_ms_p50` and, with enough samples, `{name}_ms_p95`."""
@@ -84,18 +80,14 @@ class Timing:
 
 
 class Stopwatch:
-    """Wall-clock time of a block, with the work that it gave to the device finished: `with Stopwatch(d) as watch: ...`.
-
-    Args:
-        device: what the block computes on.
-    """
+    """Wall-clock time of a block, the work that it gave to the device included: `with Stopwatch(d) as watch: ...`."""
 
     ms: float = math.nan
 
     def __init__(self, device: torch.device | str = "cpu"):
         self.device = torch.device(device)
 
-    def __enter__(self) -> Stopwatch:
+    def __enter__(self) -> Self:
         synchronize(self.device)
         self._start = time.perf_counter()
         return self
@@ -112,7 +104,7 @@ def timed(
     device: torch.device | str = "cpu",
     seconds: float = math.inf,
 ) -> Timing:
-    """Time a call.
+    """Time a call, with the garbage collector off.
 
     Args:
         fn: what to time.
@@ -120,9 +112,6 @@ def timed(
         warmup: calls before the first sample.
         device: what it computes on.
         seconds: no further sample is begun after that time, once there are `FEWEST_REPEATS` (or `repeats`).
-
-    Returns:
-        The samples; the garbage collector rests while they are taken.
     """
     for _ in range(warmup):
         fn()
@@ -137,7 +126,7 @@ def timed(
     return Timing(tuple(samples))
 
 
-class StepTimer:
+class StepTimer(Stopwatch):
     """Times the steps of a training loop: `with timer: step()`.
 
     Args:
@@ -145,26 +134,22 @@ class StepTimer:
         warmup: first steps that are left out: they allocate, compile and fill caches.
 
     Attributes:
-        samples: milliseconds a step, without the warm-up; a resumed training may put back those of its first part.
+        samples: milliseconds per step, without the warm-up; a resumed training may put back those of its first part.
     """
 
     def __init__(self, device: torch.device | str = "cpu", warmup: int = 3):
+        super().__init__(device)
         self.samples: list[float] = []
         self._to_skip = warmup
-        self._watch = Stopwatch(device)
 
-    def __enter__(self) -> StepTimer:
-        self._watch.__enter__()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        self._watch.__exit__()
-        if kind is not None:
+    def __exit__(self, *exception: object) -> None:
+        super().__exit__(*exception)
+        if any(exception):
             return  # half a step is no sample
         if self._to_skip > 0:
             self._to_skip -= 1
         else:
-            self.samples.append(self._watch.ms)
+            self.samples.append(self.ms)
 
     def summary(self) -> dict[str, float]:
         """`train_step_ms_p50` and `_p95`; empty if no step followed the warm-up."""
@@ -177,15 +162,9 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _binomial(n: int, k: int, q: float) -> float:
-    """P(count = k); by logarithms, since the coefficients of a thousand samples do not fit a float."""
-    log_choose = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-    return math.exp(log_choose + k * math.log(q) + (n - k) * math.log1p(-q))
-
-
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """The collector rests for the time of the block."""
+    """The collector is off for the duration of the block."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from harness.measure.cost import MIB, parameters
+from harness.measure.cost import parameters
+from harness.measure.system import MIB
 from harness.profiles import work
 from harness.profiles.index import DIRECTIONS, Direction
 from harness.profiles.scenarios import PAIRS, Queries, query_key

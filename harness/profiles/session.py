@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.measure.cost import other_load
+from harness.measure.system import other_load
 from harness.measure.timing import Stopwatch, Timing, no_garbage_collection
 from harness.records.profile import Measure, ScenarioResult
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.fragments import Fragments
-from harness.measure.cost import MIB, peak_memory
+from harness.measure.system import MIB, peak_memory
 from harness.profiles.session import Scenario
 from harness.scorer import Scorer
 from harness.scoring import evaluating, similarity_matrix
@@ -96,7 +96,7 @@ def peak_of(call: Callable[[], object], device: torch.device) -> dict[str, float
     """Peak memory of a call, MiB.
 
     Returns:
-        The keys of `harness.measure.cost.peak_memory`, reset before the call; `working_mib`, what the call needs above what
+        The keys of `harness.measure.system.peak_memory`, reset before the call; `working_mib`, what the call needs above what
         lay there already; `driver_mib`, all of the GPU that is in use, where NVML answers.
     """
     call()  # libraries load and allocate once

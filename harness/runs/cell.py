@@ -19,7 +19,8 @@ from harness.datasets.base import Dataset, Split
 from harness.errors import InvalidDataset, ItmError
 from harness.files import strict_yaml
 from harness.files.writing import atomic_path
-from harness.measure.cost import measure_cost, peak_memory
+from harness.measure.cost import measure_cost
+from harness.measure.system import peak_memory
 from harness.records import environment
 from harness.records.parts import Tuning
 from harness.records.run import RunRecord

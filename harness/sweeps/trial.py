@@ -16,7 +16,8 @@ import torch
 
 from harness.datasets.base import Split
 from harness.errors import TrainingDiverged
-from harness.measure.cost import measure_cost, peak_memory
+from harness.measure.cost import measure_cost
+from harness.measure.system import peak_memory
 from harness.runs.building import build_scorer
 from harness.runs.cell import compute_threads
 from harness.runs.evaluation import score_split

@@ -19,7 +19,7 @@ from harness.datasets.base import Split
 from harness.errors import TrainingDiverged
 from harness.files.writing import atomic_path
 from harness.fragments import Fragments, Tokens
-from harness.measure.cost import other_load
+from harness.measure.system import other_load
 from harness.measure.timing import StepTimer
 from harness.metrics import retrieval_metrics
 from harness.scorer import Scorer
