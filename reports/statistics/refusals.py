@@ -8,20 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.reports.statistics.errors import (
-    AggregateOnlyResults,
-    BestSeedRuns,
-    DifferentCaptionMaps,
-    DifferentGalleries,
-    DifferentQueries,
-    DuplicateQueries,
-    InvalidSetting,
-    MissingQueries,
-    TooFewImages,
-    TooFewSeeds,
-    UnequalSeeds,
-    listing,
-)
+from harness.reports.statistics import errors
 from harness.reports.statistics.runs import MethodRuns
 
 MINIMUM_IMAGES = 30
@@ -46,8 +33,8 @@ def default_claim(methods: Sequence[MethodRuns]) -> Claim:
 def refuse_aggregate_only(names: Sequence[str]) -> None:
     """Raise `AggregateOnlyResults` if any method exists only as published averages."""
     if names:
-        raise AggregateOnlyResults(
-            f"only published averages for {listing(names)}: a test needs every query's rank, which papers do not "
+        raise errors.AggregateOnlyResults(
+            f"only published averages for {errors.listing(names)}: a test needs every query's rank, which papers do not "
             "print; run these methods here or import their rank files"
         )
 
@@ -59,17 +46,17 @@ def aligned(methods: Sequence[MethodRuns]) -> list[MethodRuns]:
         InvalidSetting, DuplicateQueries, DifferentQueries, MissingQueries, DifferentGalleries, DifferentCaptionMaps.
     """
     if len(methods) < 2:
-        raise InvalidSetting(f"a comparison needs at least 2 methods, got {len(methods)}; name another one")
+        raise errors.InvalidSetting(f"a comparison needs at least 2 methods, got {len(methods)}; name another one")
     names = [m.name for m in methods]
     repeated = sorted({n for n in names if names.count(n) > 1})
     if repeated:
-        raise DuplicateQueries(f"methods named twice: {listing(repeated)}; give each a name of its own")
+        raise errors.DuplicateQueries(f"methods named twice: {errors.listing(repeated)}; give each a name of its own")
     first, *others = methods
     for other in others:
         _same_ids(first, other, "image")
         _same_ids(first, other, "caption")
         if other.gallery != first.gallery:
-            raise DifferentGalleries(
+            raise errors.DifferentGalleries(
                 f"'{first.name}' searched the gallery '{first.gallery}' and '{other.name}' '{other.gallery}'; "
                 "compare runs of one dataset, split and protocol"
             )
@@ -85,14 +72,14 @@ def _same_ids(a: MethodRuns, b: MethodRuns, kind: str) -> None:
         return
     only_a, only_b = np.setdiff1d(ids_a, ids_b), np.setdiff1d(ids_b, ids_a)
     if len(only_a) and len(only_b):
-        raise DifferentQueries(
-            f"'{a.name}' and '{b.name}' were asked different {kind} queries: {listing(only_a)} only in '{a.name}', "
-            f"{listing(only_b)} only in '{b.name}'; evaluate both on one split and protocol"
+        raise errors.DifferentQueries(
+            f"'{a.name}' and '{b.name}' were asked different {kind} queries: {errors.listing(only_a)} only in '{a.name}', "
+            f"{errors.listing(only_b)} only in '{b.name}'; evaluate both on one split and protocol"
         )
     if len(only_a) or len(only_b):
         lacking, lost = (b, only_a) if len(only_a) else (a, only_b)
-        raise MissingQueries(
-            f"'{lacking.name}' lacks {kind} queries {listing(lost)}; evaluate it on all queries, they are not filled in"
+        raise errors.MissingQueries(
+            f"'{lacking.name}' lacks {kind} queries {errors.listing(lost)}; evaluate it on all queries, they are not filled in"
         )
 
 
@@ -126,8 +113,8 @@ def _same_maps(a: MethodRuns, b: MethodRuns) -> None:
     ):
         different = of_a != of_b
         if np.any(different):
-            raise DifferentCaptionMaps(
-                f"'{a.name}' and '{b.name}' differ in the {kind} for {listing(ids[different])}; "
+            raise errors.DifferentCaptionMaps(
+                f"'{a.name}' and '{b.name}' differ in the {kind} for {errors.listing(ids[different])}; "
                 "evaluate both with one version of the dataset's annotations"
             )
 
@@ -135,7 +122,7 @@ def _same_maps(a: MethodRuns, b: MethodRuns) -> None:
 def refuse_few_images(size: int) -> None:
     """Raise `TooFewImages` if this number of images is below 30."""
     if size < MINIMUM_IMAGES:
-        raise TooFewImages(
+        raise errors.TooFewImages(
             f"{size} images are too few for a test, at least {MINIMUM_IMAGES} are needed; evaluate on a larger split"
         )
 
@@ -146,24 +133,26 @@ def check_seeds(
     """Raise `BestSeedRuns`, `TooFewSeeds`, `UnequalSeeds` or `InvalidSetting` if the seeds cannot carry the claim."""
     picked = [m.name for m in methods if m.seed_selection == "best"]
     if picked:
-        raise BestSeedRuns(
-            f"best-of-several-seeds runs of {listing(picked)}: the best of 5 beats an equal method in 12 to 25 % of "
+        raise errors.BestSeedRuns(
+            f"best-of-several-seeds runs of {errors.listing(picked)}: the best of 5 beats an equal method in 12 to 25 % of "
             "tests; give all seeds that were run"
         )
     counts = {m.name: len(m.seeds) for m in methods}
     if claim == "method" and min(counts.values()) < MINIMUM_SEEDS:
         few = [f"'{n}' {s}" for n, s in counts.items() if s < MINIMUM_SEEDS]
-        raise TooFewSeeds(
-            f"a claim about methods needs {MINIMUM_SEEDS} seeds (5 recommended), too few for {listing(few)}; "
+        raise errors.TooFewSeeds(
+            f"a claim about methods needs {MINIMUM_SEEDS} seeds (5 recommended), too few for {errors.listing(few)}; "
             "train more seeds or claim the checkpoints only"
         )
     if len(set(counts.values())) > 1 and not allow_unequal_seeds:
         spelled = [f"'{n}' {s}" for n, s in counts.items()]
-        raise UnequalSeeds(
-            f"different numbers of seeds: {listing(spelled)}; train the missing seeds or allow it explicitly"
+        raise errors.UnequalSeeds(
+            f"different numbers of seeds: {errors.listing(spelled)}; train the missing seeds or allow it explicitly"
         )
     if paired_seeds and len({m.seeds for m in methods}) > 1:
-        raise InvalidSetting("paired seeds need the same seeds in the same order for every method; drop the pairing")
+        raise errors.InvalidSetting(
+            "paired seeds need the same seeds in the same order for every method; drop the pairing"
+        )
 
 
 def warnings_for(methods: Sequence[MethodRuns]) -> list[Notice]:
@@ -175,7 +164,7 @@ def warnings_for(methods: Sequence[MethodRuns]) -> list[Notice]:
         "few_images": size < COMFORTABLE_IMAGES
         and f"Only {size} images: intervals are wide and their coverage approximate below {COMFORTABLE_IMAGES}.",
         "chosen_on_test": on_test
-        and f"The checkpoints of {listing(on_test)} were chosen on test data: scores are biased up.",
+        and f"The checkpoints of {errors.listing(on_test)} were chosen on test data: scores are biased up.",
         "unequal_captions": len(counts) > 1
         and f"Images have {counts[0]} to {counts[-1]} captions: the ratio estimator is used for t2i and rSum.",
     }

@@ -10,16 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.records.ties import TiedRanks
+from harness.reports.statistics import errors
 from harness.reports.statistics.checks import whole
-from harness.reports.statistics.errors import (
-    AggregateOnlyResults,
-    DifferentCaptionMaps,
-    DuplicateQueries,
-    InvalidComparison,
-    InvalidRanks,
-    InvalidSetting,
-    listing,
-)
 from harness.reports.statistics.rivals import Rivals
 
 
@@ -52,25 +44,25 @@ class MethodRuns:
     def __post_init__(self) -> None:
         try:
             values = self._checked()
-        except InvalidComparison as error:
+        except errors.InvalidComparison as error:
             raise type(error)(f"'{self.name}': {error}") from None
         for key, value in values.items():
             object.__setattr__(self, key, value)
 
     def _checked(self) -> dict[str, Any]:
         if self.i2t_ranks is None or self.t2i_ranks is None:
-            raise AggregateOnlyResults(
+            raise errors.AggregateOnlyResults(
                 "no per-query ranks, and published averages cannot be tested; run the method here or import its rank file"
             )
         for field, known in (("seed_selection", ("all", "best")), ("checkpoint_chosen_on", ("validation", "test"))):
             if getattr(self, field) not in known:
-                raise InvalidSetting(f"{field} must be {' or '.join(known)}, got {getattr(self, field)!r}")
+                raise errors.InvalidSetting(f"{field} must be {' or '.join(known)}, got {getattr(self, field)!r}")
         images, captions = _ids("image", self.image_ids), _ids("caption", self.caption_ids)
         seeds = tuple(whole(seed, "each seed") for seed in self.seeds)
         if len(set(seeds)) < len(seeds) or not seeds:
-            raise DuplicateQueries(f"at least one seed is needed and each once, got {list(seeds)}")
+            raise errors.DuplicateQueries(f"at least one seed is needed and each once, got {list(seeds)}")
         if self.rivals is not None and len(self.rivals) != len(seeds):
-            raise InvalidSetting(f"rivals must be given for {len(seeds)} seeds, got {len(self.rivals)}")
+            raise errors.InvalidSetting(f"rivals must be given for {len(seeds)} seeds, got {len(self.rivals)}")
         queried = _flags(self.image_queried, len(images))
         return {
             "seeds": seeds,
@@ -119,8 +111,8 @@ def _ids(kind: str, ids: Any) -> NDArray[np.str_]:
     array = np.asarray([str(i) for i in ids])
     unique, counts = np.unique(array, return_counts=True)
     if len(unique) < len(array):
-        raise DuplicateQueries(
-            f"repeated {kind} ids: {listing(unique[counts > 1])}; each query must occur once, remove the repeats from "
+        raise errors.DuplicateQueries(
+            f"repeated {kind} ids: {errors.listing(unique[counts > 1])}; each query must occur once, remove the repeats from "
             "its rank file"
         )
     return array
@@ -131,27 +123,27 @@ def _flags(flags: Any, size: int) -> NDArray[np.bool_]:
         return np.ones(size, dtype=bool)
     array = np.asarray(flags)
     if array.dtype != bool or array.shape != (size,) or not array.any():
-        raise InvalidRanks(f"image_queried must be {size} booleans, at least one true, got {array.shape}")
+        raise errors.InvalidRanks(f"image_queried must be {size} booleans, at least one true, got {array.shape}")
     return array
 
 
 def _fold(fold: Any, size: int) -> NDArray[Any]:
     array = np.zeros(size, dtype=np.int64) if fold is None else np.asarray(fold)
     if array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):  # NaN is a fold of its own to numpy
-        raise DifferentCaptionMaps(f"folds must be whole numbers, got {array[array != np.rint(array)][0]:g}")
+        raise errors.DifferentCaptionMaps(f"folds must be whole numbers, got {array[array != np.rint(array)][0]:g}")
     if array.shape != (size,):
-        raise DifferentCaptionMaps(f"one fold per image expected, {size} images but folds {array.shape}")
+        raise errors.DifferentCaptionMaps(f"one fold per image expected, {size} images but folds {array.shape}")
     return array
 
 
 def _caption_map(rows: Any, captions: int, images: int) -> NDArray[np.int64]:
     array = np.asarray(rows)
     if array.shape != (captions,) or not np.issubdtype(array.dtype, np.integer):
-        raise DifferentCaptionMaps(
+        raise errors.DifferentCaptionMaps(
             f"caption_image must be {captions} whole numbers, one per caption, got shape {array.shape} of {array.dtype}"
         )
     if captions and (array.min() < 0 or array.max() >= images):
-        raise DifferentCaptionMaps(
+        raise errors.DifferentCaptionMaps(
             f"caption_image must name rows 0 to {images - 1}, got {array.min()} to {array.max()}"
         )
     return array.astype(np.int64)
@@ -163,17 +155,17 @@ def _ranks(
     try:
         array = np.atleast_2d(np.asarray(ranks, dtype=np.float64))
     except (TypeError, ValueError):
-        raise InvalidRanks(f"{direction} ranks must be numbers, got {ranks!r:.80}") from None
+        raise errors.InvalidRanks(f"{direction} ranks must be numbers, got {ranks!r:.80}") from None
     if array.shape != (seeds, len(ids)):
-        raise InvalidRanks(
+        raise errors.InvalidRanks(
             f"{direction} ranks must be {seeds} seeds x {len(ids)} queries, got {array.shape}; "
             "missing queries must be evaluated, they are not filled in"
         )
     array = np.where(asked, array, 0.0)
     bad = ~(np.isfinite(array) & (array >= 0)).all(axis=0)
     if bad.any():
-        raise InvalidRanks(
-            f"{direction} ranks that are NaN, infinite or negative for queries {listing(ids[bad])}; "
+        raise errors.InvalidRanks(
+            f"{direction} ranks that are NaN, infinite or negative for queries {errors.listing(ids[bad])}; "
             "ranks are counted from 0, evaluate the method again"
         )
     return array
@@ -186,7 +178,7 @@ def _ties(direction: str, ties: Any, seeds: int, queries: int) -> NDArray[np.int
     if array.ndim == 2:
         array = array[None]
     if array.shape != (seeds, queries, 2) or array.dtype.kind not in "iu" or (array < (0, 1)).any():
-        raise InvalidRanks(
+        raise errors.InvalidRanks(
             f"{direction} ties must be {seeds} seeds x {queries} queries x 2 counts of tied items, at least 0 wrong and "
             f"1 correct, got {array.dtype} of shape {array.shape}"
         )
