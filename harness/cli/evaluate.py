@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import click
 
 from harness.cli.options import NamedPath
-from harness.cli.scored import Numbers, dataset_component, dataset_set_option, print_numbers, tie_rules, ties_option
+from harness.cli.scored import dataset_component, dataset_set_option, print_numbers, tie_rules, ties_option
 from harness.cli.terminal import say
 
 
@@ -46,6 +44,7 @@ def evaluate(
     from harness import datasets, protocols
     from harness.datasets.repeats import report_captions
     from harness.errors import InvalidSimilarity
+    from harness.records.documents import write_json
     from harness.records.scores import mean_scores, open_member, open_scores, require_array_file
     from harness.runs.evaluation import subject_of
 
@@ -66,38 +65,25 @@ def evaluate(
     matrix = mean_scores(matrices) if ensemble else matrices[0]
     found = report_captions(part.captions, part.caption_image, f"{opened.title} {split}")
     rules = tie_rules(ties, "pessimistic")
-    numbers: Numbers = {}
-    info: dict[str, Any] = {}
-    for name in fit:
-        for rule in rules:
-            result = protocols.get(name).evaluate(matrix, subject, rule)
-            numbers.setdefault(name, {})[rule] = result.metrics
-            info[name] = result.info
+    done = {name: {rule: protocols.get(name).evaluate(matrix, subject, rule) for rule in rules} for name in fit}
+    numbers = {name: {rule: result.metrics for rule, result in results.items()} for name, results in done.items()}
+    about = {name: results[rules[-1]].info for name, results in done.items()}
     label = " + ".join(path.name for path in scores) + (" (ensemble)" if ensemble else "")
     say(f"{label} on {opened.title} {split}, ties {', '.join(rules)}")
     print_numbers(numbers)
     for name, reason in refused.items():
         say(f"not evaluated: {name}: {reason}", err=True)
     if out:
-        _write(
-            out,
-            {
-                "scores": [path.name for path in scores],
-                "origin": "ensemble" if ensemble else "given scores",
-                "dataset": opened.title,
-                "split": split,
-                "data_sha256": opened.sha256,
-                "duplicate_captions": found.as_dict(),
-                "metrics": numbers,
-                "protocols": {name: about for name, about in info.items() if about},
-                "not_evaluated": refused,
-            },
-        )
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    from harness.files.writing import atomic_path
-
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    say(f"written: {path}")
+        content = {
+            "scores": [path.name for path in scores],
+            "origin": "ensemble" if ensemble else "given scores",
+            "dataset": opened.title,
+            "split": split,
+            "data_sha256": opened.sha256,
+            "duplicate_captions": found.as_dict(),
+            "metrics": numbers,
+            "protocols": {name: info for name, info in about.items() if info},
+            "not_evaluated": refused,
+        }
+        write_json(out, content)
+        say(f"written: {out}")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from harness.cli.options import NamedPath, results_option
-from harness.cli.terminal import say, show_page
+from harness.cli.terminal import complain, say, show_page
 
 
 @click.command()
@@ -94,21 +94,21 @@ def significance(
     subjects = read_sources(
         sources, results, datasets=datasets, protocols=protocols, depth=request.depth, ranks_from=origin
     )
-    done, refusals = _examine(subjects, request)
+    done, refused = _examine(subjects, request)
     root = out or output_root(sources, results) / "significance"
     _write(done, root, alone=out is not None and len(subjects) == 1)
-    for line in refusals:
-        say(line, err=True)
-    return 2 if refusals else 0
+    for title, error in refused.items():
+        complain(f"{title}: {error}")
+    return 2 if refused else 0
 
 
 def _examine(subjects, request):
-    """The comparisons that can be made; if none can, the first refusal is raised, else the others become lines."""
+    """The comparisons that can be made, and the refusals of the others by title; without any the first is raised."""
     from harness.errors import UnknownName
     from harness.reports.significance.examine import examine
     from harness.reports.statistics.errors import InvalidComparison
 
-    done, errors = [], []
+    done, refused = [], {}
     for subject in subjects:
         if len(subjects) > 1 and len(subject.methods) < 2 and not subject.published:
             say(f"itm: {subject.title} has one method: nothing to compare", err=True)
@@ -116,14 +116,11 @@ def _examine(subjects, request):
         try:
             done.append(examine(subject, request))
         except (InvalidComparison, UnknownName) as error:
-            errors.append((subject.title, error))
+            refused[subject.title] = error
     if not done:
-        raise (
-            errors[0][1]
-            if errors
-            else InvalidComparison("every dataset and protocol has one method: nothing to compare")
-        )
-    return done, [f"itm: error: {title}: {' '.join(str(error).split())}" for title, error in errors]
+        nothing = InvalidComparison("every dataset and protocol has one method: nothing to compare")
+        raise next(iter(refused.values()), nothing)
+    return done, refused
 
 
 def _write(done, root: Path, *, alone: bool) -> None:
@@ -144,7 +141,7 @@ def _margins(spelled: tuple[str, ...]) -> dict[str, float]:
         metric, _, number = part.rpartition("=")
         if metric in margins:
             raise click.UsageError(
-                f"--equivalence is given twice for {metric or 'the primary metric'}; declare one margin for each metric"
+                f"--equivalence is given twice for {metric or 'the primary metric'}; declare one margin"
             )
         try:
             margins[metric] = float(number)

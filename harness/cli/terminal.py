@@ -24,8 +24,12 @@ _JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
 
 
 def visible(text: str) -> str:
-    """Text with each control, direction-changing or unencodable character written out (`\\x1b`); newlines stay."""
-    return "".join(_written_out(c) if _acts(c) else c for c in text)
+    r"""Text with each control, direction-changing or unencodable character written out; newlines stay.
+
+    >>> visible("\x1b[31mred")
+    '\\x1b[31mred'
+    """
+    return "".join(c.encode("unicode_escape").decode() if _acts(c) else c for c in text)
 
 
 def one_line(text: object) -> str:
@@ -89,8 +93,3 @@ def show_table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, numer
 
 def _acts(c: str) -> bool:
     return c not in _JOINERS and c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")
-
-
-def _written_out(c: str) -> str:
-    number = ord(c)
-    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
