@@ -7,8 +7,6 @@ from harness.backbones.build import (
     build_image,
     build_text,
     component_of,
-    reads_vocabulary,
-    tokenizer,
 )
 
 __all__ = [
@@ -18,6 +16,4 @@ __all__ = [
     "build_image",
     "build_text",
     "component_of",
-    "reads_vocabulary",
-    "tokenizer",
 ]

@@ -11,7 +11,6 @@ from harness.settings.components import Component, Parts
 
 if TYPE_CHECKING:
     from harness.backbones.base import ImageEncoder, TextEncoder
-    from harness.backbones.words.tokenizers import Tokenizer
     from harness.backbones.words.vocabulary import Vocabulary
 
 IMAGE_BACKBONES: Parts[ImageEncoder] = Parts(
@@ -75,27 +74,11 @@ def build_text(
     backbone, config = TEXT_BACKBONES.part_and_config(component)
     if state is not None:
         return backbone.restored(config, state)
-    return backbone.fresh(config, captions, _vocabulary(vocabulary))
+    if isinstance(vocabulary, (str, Path)):
+        from harness.backbones.words.vocabulary import Vocabulary  # imports torch
 
-
-def tokenizer(
-    component: Component | Mapping[str, Any] | str,
-    *,
-    captions: Sequence[str] | None = None,
-    vocabulary: Vocabulary | str | Path | None = None,
-    state: Mapping[str, Any] | None = None,
-) -> Tokenizer:
-    """The tokenizer of the encoder that `build_text` would build; arguments and errors as there."""
-    backbone, config = TEXT_BACKBONES.part_and_config(component)
-    if state is not None:
-        return backbone.restored_tokenizer(config, state)
-    return backbone.fresh_tokenizer(config, captions, _vocabulary(vocabulary))
-
-
-def reads_vocabulary(component: Component) -> bool:
-    """Whether a text backbone learns an embedding of the words that captions or a vocabulary name."""
-    backbone, config = TEXT_BACKBONES.part_and_config(component)
-    return backbone.reads_vocabulary(config)
+        vocabulary = Vocabulary.load(vocabulary)
+    return backbone.fresh(config, captions, vocabulary)
 
 
 def component_of(encoder: ImageEncoder | TextEncoder) -> Component:
@@ -110,11 +93,3 @@ def component_of(encoder: ImageEncoder | TextEncoder) -> Component:
             if backbones.source(name).target == target:
                 return Component(name=name, options=encoder.config)
     raise InvalidSpec(f"{type(encoder).__name__} is not a registered backbone, so a saved model cannot name it")
-
-
-def _vocabulary(given: Vocabulary | str | Path | None) -> Vocabulary | None:
-    if not isinstance(given, (str, Path)):
-        return given
-    from harness.backbones.words.vocabulary import Vocabulary
-
-    return Vocabulary.load(given)

@@ -57,7 +57,7 @@ def evaluate(
     part = opened.split(split)
     subject = subject_of(part, opened)
     for name in names:
-        protocols.get(name).check(subject.images, subject)
+        protocols.get(name).check(subject)
     fit, refused = protocols.fitting(subject) if not names else (list(names), {})
     protocols.report(fit, subject)
     read = open_member if ensemble else open_scores

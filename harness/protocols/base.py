@@ -115,22 +115,17 @@ class Protocol(ABC):
     title: str = ""
     headline: tuple[str, ...] = ("rsum",)
 
-    def check(self, count: int, subject: Subject | None = None) -> None:
+    def check(self, subject: Subject) -> None:
         """Refuse a test set that the protocol does not fit, before anything is scored.
-
-        Args:
-            count: number of images.
-            subject: the test set; without it only the count is looked at.
 
         Raises:
             InvalidProtocol: saying what came, what is needed, and what to do.
         """
-        if self.count is not None and count != self.count:
+        if self.count is not None and subject.images != self.count:
             raise InvalidProtocol(
-                f"protocol {self.name} is defined on {self.count:,} test images, this dataset has {count:,}; use 'full'"
+                f"protocol {self.name} is defined on {self.count:,} test images, this dataset has {subject.images:,}; "
+                "use 'full'"
             )
-        if subject is None:
-            return
         known = subject.title.partition("-")[0]  # scenes-high is scenes
         if self.title and known in _TITLES and known != self.title:
             raise InvalidProtocol(
@@ -175,7 +170,7 @@ class Protocol(ABC):
             raise InvalidSimilarity(
                 f"similarity must be a non-empty (I, T) matrix, got shape {tuple(similarity.shape)}"
             )
-        self.check(similarity.shape[0], subject)
+        self.check(subject)
         return self.measure(similarity, subject, ties)
 
     @abstractmethod

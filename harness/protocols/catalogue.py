@@ -110,7 +110,7 @@ def fitting(subject: Subject) -> tuple[list[str], dict[str, str]]:
     fit, refused = [], {}
     for name in PROTOCOLS:
         try:
-            get(name).check(subject.images, subject)
+            get(name).check(subject)
             fit.append(name)
         except InvalidProtocol as error:
             refused[name] = str(error)

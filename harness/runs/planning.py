@@ -40,7 +40,7 @@ def plan(experiment: Experiment) -> list[RunSpec]:
     report_captions(test.captions, test.caption_image, f"{dataset.title} {TEST_SPLIT}")
     subject = subject_of(test, dataset)
     for name in experiment.protocols:
-        protocols.get(name).check(subject.images, subject)
+        protocols.get(name).check(subject)
     protocols.report(experiment.protocols, subject)
     files = {file: sha for name in experiment.protocols for file, sha in protocols.get(name).files(subject).items()}
     cells = []
@@ -52,7 +52,8 @@ def plan(experiment: Experiment) -> list[RunSpec]:
     if any(cell.training.epochs for cell in cells):
         require_training_data(dataset)
     report_splits(dataset)
-    _report_words(cells, dataset)
+    for text, weights in dict.fromkeys((cell.text, cell.weights) for cell in cells):
+        coverage.report(text, dataset, weights, describe_model(weights)["tokenizer"] if weights else None)
     _report_equal(experiment, cells)
     return [cell.model_copy(update={"seed": seed}) for seed in experiment.seeds for cell in cells]
 
@@ -176,27 +177,6 @@ def entry_of(experiment: Experiment, scorer: str) -> ScorerEntry:
             return entry
     registry.scorer_class(scorer)  # an unknown name is answered with near matches
     return ScorerEntry.model_validate(scorer)
-
-
-def _report_words(cells: Sequence[RunSpec], dataset: Dataset) -> None:
-    """Say what each text backbone loses of the captions, and where a vocabulary that comes with the data is idle.
-
-    Raises:
-        CannotEncode: a saved model came without its words.
-    """
-    for text, weights in dict.fromkeys((cell.text, cell.weights) for cell in cells):
-        state = describe_model(weights)["tokenizer"] if weights else None
-        tokenizer = backbones.tokenizer(
-            text, captions=dataset.split("train").captions, vocabulary=dataset.vocabulary_path, state=state
-        )
-        coverage.report(text.name, tokenizer, dataset)
-        if dataset.vocabulary_path is None:
-            continue
-        if weights or not backbones.reads_vocabulary(text):
-            whose = f"the saved model {weights}" if weights else f"text backbone {text.name}"
-            log.warning("the vocabulary %s is not used: %s has its own", dataset.vocabulary_path, whose)
-        elif text.plain.get("min_count", 1) != 1:
-            log.warning("text.min_count = %s has no effect beside the vocabulary", text.plain["min_count"])
 
 
 def _given(entry: ScorerEntry) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _by_scores(store: RunStore, record: RunRecord, names: Sequence[str], options
     split = dataset.split(record.split)
     subject = subject_of(split, dataset)
     for name in names:
-        protocols.get(name).check(subject.images, subject)
+        protocols.get(name).check(subject)
     protocols.report(names, subject)
     scores = open_scores(store.folder(record.run_id) / SCORES, len(split.image_ids), len(split.captions))
 
@@ -122,9 +122,7 @@ def _same_gallery(record: RunRecord, tables: dict[str, RankTable], name: str) ->
             f"run {record.run_id} has no {SCORES}, which protocol {name} needs: its ranks ({have}) are about another gallery "
             "or other positives; run it again with --set evaluation.save_scores=true"
         )
-    images = len(source.i2t_image_id)
     protocol.check(
-        images,
         protocols.Subject(
             image_ids=source.i2t_image_id.tolist(),
             caption_ids=source.t2i_caption_id.tolist(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.backbones.base import ImageEncoder
+from harness.backbones.words.tokenizers import Tokenizer
 from harness.datasets.base import Split
 from harness.errors import InvalidDataset
 from harness.fragments import Fragments, Tokens
@@ -61,7 +63,7 @@ def encode_split(scorer: Scorer, split: Split, batch_size: int = 256) -> tuple[F
     try:
         device = scorer.device
         images = _encoded_images(scorer, split, image_encoder, batch_size)
-        tokens = text_encoder.tokenizer(split.captions)
+        tokens = _tokens(text_encoder.tokenizer, tuple(split.captions))  # type: ignore[arg-type]  # hashed by identity
         first, copy_of = _first_of_equal(_token_keys(tokens))
         some = tokens[first]
         # Captions of one length beside each other: less padding to run through the encoder.
@@ -97,6 +99,11 @@ def _image_keys(batch: Tensor | Fragments) -> list[bytes]:
     if isinstance(batch, Fragments):
         return [digest(batch, item) for item in range(len(batch))]
     return [hashlib.blake2b(pixels.contiguous().numpy().tobytes(), digest_size=16).digest() for pixels in batch]
+
+
+@functools.lru_cache(maxsize=1)  # the validation captions come back in every epoch
+def _tokens(tokenizer: Tokenizer, captions: tuple[str, ...]) -> Tokens:
+    return tokenizer(captions)
 
 
 def _token_keys(tokens: Tokens) -> list[bytes]:

@@ -276,7 +276,7 @@ def test_a_missing_package_is_named_with_the_command(monkeypatch, name):
     monkeypatch.setattr(coco.importlib.util, "find_spec", lambda _: None)
     try:
         with pytest.raises(InvalidProtocol, match=r"pip install .*eccv"):
-            protocols.get(name).check(5000, _coco_subject())
+            protocols.get(name).check(_coco_subject())
     finally:
         coco._package_data.cache_clear()
 
@@ -292,15 +292,15 @@ def _coco_subject(title: str = "mscoco") -> protocols.Subject:
 
 @needs_eccv
 def test_positions_are_trusted_only_under_cocos_name():
-    protocols.get("cxc").check(5000, _coco_subject())
+    protocols.get("cxc").check(_coco_subject())
     with pytest.raises(InvalidProtocol, match=r"COCO's test split .* got 'other' with image id 'test-0'"):
-        protocols.get("cxc").check(5000, _coco_subject("other"))
+        protocols.get("cxc").check(_coco_subject("other"))
 
 
 @needs_eccv
 def test_pmrp_says_which_files_it_needs():
     with pytest.raises(InvalidProtocol, match=r"pm_image_to_caption\.json and pm_caption_to_image\.json"):
-        protocols.get("pmrp").check(5000, _coco_subject())
+        protocols.get("pmrp").check(_coco_subject())
 
 
 @needs_eccv

