@@ -6,7 +6,6 @@ be counted as a measurement.
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.errors import InvalidRecord, ItmError
+from harness.errors import InvalidRecord, ItmError, reported_as
 from harness.files.kinds import identify, mismatch
 from harness.reports.statistics.errors import listing
 from harness.reports.statistics.runs import MethodRuns
@@ -26,20 +25,13 @@ _TEXTS = ("csv", "tsv", "text", "qrels", "trec-run", "numbers", "yaml", "missing
 
 @dataclass(frozen=True, eq=False)
 class ForeignRun:
-    """One method and seed of another harness.
-
-    Attributes:
-        runs: its ranks.
-        files: name and sha256 of each file that they come from.
-        dataset, protocol: what they are about, empty where the files do not say.
-        remark: what a reader must know of the file, empty if nothing.
-    """
+    """One method and seed of another harness."""
 
     runs: MethodRuns
-    files: tuple[tuple[str, str], ...]
-    dataset: str = ""
+    files: tuple[tuple[str, str], ...]  # name and sha256 of each file that the ranks come from
+    dataset: str = ""  # what they are about, empty where the files do not say
     protocol: str = ""
-    remark: str = ""
+    remark: str = ""  # what a reader must know of the file
 
 
 def read_table(path: Path, expected: str, names: Sequence[str] = ()) -> pd.DataFrame:
@@ -57,15 +49,17 @@ def read_table(path: Path, expected: str, names: Sequence[str] = ()) -> pd.DataF
         raise InvalidRecord(mismatch(path, expected))
     # one column more than expected, so that a longer line is told by its number
     layout: dict[str, Any] = {"sep": r"\s+", "header": None, "names": [*names, ""], "quoting": 3} if names else {}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # "a loss of data"
-            frame = pd.read_csv(
-                path, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False, encoding="utf-8-sig",
-                **layout,
-            )  # fmt: skip
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:
-        raise InvalidRecord(f"cannot read {path}: {' '.join(str(error).split()):.200}") from None
+    with reported_as(InvalidRecord, f"cannot read {path}"), warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # "a loss of data"
+        frame = pd.read_csv(
+            path,
+            dtype=str,
+            keep_default_na=False,
+            skip_blank_lines=False,
+            index_col=False,
+            encoding="utf-8-sig",
+            **layout,
+        )
     frame.index += 1 if names else 2
     frame = frame[frame.ne("").any(axis=1)]
     if names:
@@ -94,23 +88,6 @@ def first_line(wrong: pd.Series) -> int | None:
 
 
 def refuse(error: type[ItmError], ids: Iterable[object], what: str, remedy: str) -> None:
-    """Refuse a file for some of its ids, each named once; nothing happens where there are none.
-
-    Raises:
-        error: `what`, the ids, and what to do.
-    """
+    """Refuse a file for some of its ids, each named once; nothing happens where there are none."""
     if named := list(dict.fromkeys(ids)):
         raise error(f"{what} {listing(named)}; {remedy}")
-
-
-def sha256(path: Path) -> str:
-    """Of a file's bytes.
-
-    Raises:
-        InvalidRecord: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InvalidRecord(f"cannot read {path}: {error.strerror or error}") from None

@@ -31,10 +31,6 @@ _TELLING = ("config.", "image.", "text.", "training.", "evaluation.")
 class Gallery:
     """What makes numbers comparable: one dataset (by content), split and protocol.
 
-    Args:
-        dataset, split, data_sha256, protocol: as in the records.
-        version: part of the hash where two contents of one dataset are reported together, else empty.
-
     >>> gallery = Gallery("scenes", "test", "0f3a", "full")
     >>> gallery.title, gallery.slug
     ('scenes test, full', 'scenes-test-full')
@@ -44,7 +40,7 @@ class Gallery:
     split: str
     data_sha256: str
     protocol: str
-    version: str = ""
+    version: str = ""  # part of the hash where two contents of one dataset are reported together
 
     @property
     def title(self) -> str:
@@ -60,21 +56,13 @@ class Gallery:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """The runs of one method on one gallery, which differ only in their seed.
-
-    Args:
-        gallery: where.
-        records: by rising seed.
-        identity: hash of what they share.
-        label: short and unique within the gallery.
-        replaced: run ids of repeated seeds that were left out for a later run.
-    """
+    """The runs of one method on one gallery, which differ only in their seed."""
 
     gallery: Gallery
-    records: tuple[RunRecord, ...]
-    identity: str
-    label: str
-    replaced: tuple[str, ...] = ()
+    records: tuple[RunRecord, ...]  # by rising seed
+    identity: str  # hash of what they share
+    label: str  # short and unique within the gallery
+    replaced: tuple[str, ...] = ()  # run ids of repeated seeds that were left out for a later run
 
     @property
     def first(self) -> RunRecord:

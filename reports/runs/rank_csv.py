@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import InvalidRecord
+from harness.files.hashing import sha256_file
 from harness.files.kinds import identify, mismatch
 from harness.records.ranks import OWN_GALLERY
-from harness.reports.runs.foreign import ForeignRun, first_line, numbers, read_table, refuse, sha256
+from harness.reports.runs.foreign import ForeignRun, first_line, numbers, read_table, refuse
 from harness.reports.runs.queries import one_seed
 from harness.reports.statistics.errors import (
     AggregateOnlyResults,
@@ -64,7 +65,7 @@ def read_rank_csv(path: Path, ranks_from: Origin | None = None) -> list[ForeignR
     counted, remark = _from_zero(path, frame, ranks_from)
     _require_within_gallery(path, counted, protocol)
     runs = runs if counted is frame else _runs(path, counted)
-    digest = ((path.name, sha256(path)),)
+    digest = ((path.name, sha256_file(path)),)
     return [ForeignRun(run, digest, dataset, protocol, remark) for run in runs]
 
 
@@ -89,7 +90,7 @@ def _check(path: Path, column: pd.Series, right: pd.Series, what: str) -> None:
 
 
 def _one_value(path: Path, frame: pd.DataFrame, name: str) -> str:
-    values = list(frame[name].unique()) if name in frame else [""]
+    values = [*frame.get(name, pd.Series([""])).unique()]
     if len(values) > 1:
         raise InvalidRecord(f"{path} has several {name}s ({', '.join(values[:5])}); write one file for each")
     return values[0]

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.errors import InvalidRecord
+from harness.files.hashing import sha256_file
 from harness.files.names import safe_name
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
-from harness.reports.runs.foreign import ForeignRun, sha256
+from harness.reports.runs.foreign import ForeignRun
 from harness.reports.runs.groups import Gallery, Group
 from harness.reports.runs.loading import method_runs
 from harness.reports.runs.queries import all_seeds
@@ -33,28 +34,17 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """Methods that can be compared: one dataset, split and protocol.
-
-    Attributes:
-        dataset, protocol: names.
-        title: for headings.
-        slug: for folders; letters, digits, dots and dashes.
-        images_key: equal for galleries that show the same images (COCO 1K and 5K).
-        methods: the runs of each, all its seeds.
-        evidence: the files behind them.
-        published: methods that stand beside them with averages only.
-        remarks: what a reader must know of the files.
-    """
+    """Methods that can be compared: one dataset, split and protocol."""
 
     dataset: str
     protocol: str
-    title: str
-    slug: str
-    images_key: str
-    methods: tuple[MethodRuns, ...] = ()
-    evidence: tuple[Evidence, ...] = ()
-    published: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
+    title: str  # for headings
+    slug: str  # for folders
+    images_key: str  # equal for galleries that show the same images (COCO 1K and 5K)
+    methods: tuple[MethodRuns, ...] = ()  # the runs of each, all its seeds
+    evidence: tuple[Evidence, ...] = ()  # the files behind them
+    published: tuple[str, ...] = ()  # methods that stand beside them with averages only
+    remarks: tuple[str, ...] = ()  # what a reader must know of the files
 
 
 @dataclass(frozen=True)
@@ -70,13 +60,7 @@ class Wanted:
 
 
 def of_records(store: RunStore, gallery: Gallery, members: Sequence[Group], galleries: Sequence[Gallery]) -> Subject:
-    """The recorded methods of one gallery.
-
-    Args:
-        store: where the runs lie.
-        gallery: the gallery.
-        members: its groups.
-        galleries: all that are reported, for a folder of its own for each.
+    """The recorded methods of one of the galleries that are reported.
 
     Raises:
         InvalidRecord, InvalidComparison, InvalidSimilarity: see `method_runs`.
@@ -120,17 +104,15 @@ def with_foreign(subjects: Sequence[Subject], foreign: Sequence[ForeignRun], wan
 
 def first_place_remarks(methods: Sequence[MethodRuns]) -> Iterator[str]:
     """What to say of methods that have no rank 0 while others beside them have."""
-    for direction in ("i2t", "t2i"):
-        smallest = {
-            run.name: float((run.i2t_ranks[:, run.image_queried] if direction == "i2t" else run.t2i_ranks).min())
-            for run in methods
-        }
-        if 0 in smallest.values():
-            for name in [name for name, rank in smallest.items() if rank >= 1]:
-                yield (
-                    f"{name} has no rank 0 in {direction} while others have: either its R@1 is 0, or its ranks are counted "
-                    "from 1."
-                )
+    smallest = {
+        "i2t": {run.name: float(run.i2t_ranks[:, run.image_queried].min()) for run in methods},
+        "t2i": {run.name: float(run.t2i_ranks.min()) for run in methods},
+    }
+    for direction, ranks in smallest.items():
+        for name in [name for name, rank in ranks.items() if rank >= 1 and 0 in ranks.values()]:
+            yield (
+                f"{name} has no rank 0 in {direction} while others have: either its R@1 is 0, or its ranks are counted from 1."
+            )
 
 
 def _evidence(store: RunStore, label: str, record: RunRecord) -> Evidence:
@@ -139,7 +121,7 @@ def _evidence(store: RunStore, label: str, record: RunRecord) -> Evidence:
         seed=str(record.seed),
         source=record.run_id,
         file="ranks.npz",
-        sha256=sha256(store.folder(record.run_id) / "ranks.npz"),
+        sha256=sha256_file(store.folder(record.run_id) / "ranks.npz"),
         revision=record.code.revision[:12] + (", changed" if record.code.dirty else ""),
     )
 

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import InvalidRecord
+from harness.files.hashing import sha256_file
 from harness.files.kinds import identify, mismatch
-from harness.reports.runs.foreign import ForeignRun, numbers, read_table, refuse, sha256
+from harness.reports.runs.foreign import ForeignRun, numbers, read_table, refuse
 from harness.reports.runs.queries import one_seed
 from harness.reports.statistics.errors import (
     DifferentCaptionMaps,
@@ -52,7 +53,7 @@ def read_trec(folder: Path, depth: int = 10) -> list[ForeignRun]:
     files = {d: folder / f"{d}.qrels" for d in DIRECTIONS}
     qrels = {d: _positives(path) for d, path in files.items()}
     owner = _caption_owner(folder, qrels["t2i"])
-    judged = tuple((path.name, sha256(path)) for path in files.values())
+    judged = tuple((path.name, sha256_file(path)) for path in files.values())
     made = []
     for (method, seed), paths in _runs(folder).items():
         lacking = [d for d in DIRECTIONS if d not in paths]
@@ -60,7 +61,7 @@ def read_trec(folder: Path, depth: int = 10) -> list[ForeignRun]:
             raise InvalidRecord(f"{folder}: '{method}' seed {seed} has no {lacking[0]} run; both directions are needed")
         ranks = {d: trec_ranks(paths[d], qrels[d], depth) for d in DIRECTIONS}
         runs = one_seed(method, seed, ranks["i2t"], ranks["t2i"], owner.reindex(ranks["t2i"].index))
-        made.append(ForeignRun(runs, (*((paths[d].name, sha256(paths[d])) for d in DIRECTIONS), *judged)))
+        made.append(ForeignRun(runs, (*((paths[d].name, sha256_file(paths[d])) for d in DIRECTIONS), *judged)))
     return made
 
 
