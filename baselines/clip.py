@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
-import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness import backbones
 from harness.backbones.base import ImageEncoder, TextEncoder
@@ -15,12 +13,9 @@ from harness.errors import InvalidSpec
 from harness.fragments import Fragments
 from harness.losses import contrastive
 from harness.scorer import ScorerConfig
-from harness.scorers.bases import GlobalVectorScorer, unit_vector
-from harness.scorers.features import clean, mean_of_real
+from harness.scorers.bases import GlobalVectorScorer
+from harness.scorers.temperature import LARGEST_SCALE, bounded_scale, log_scale
 from harness.spec import Component
-
-#: Largest factor on the cosines, as in the authors' training.
-LARGEST_SCALE = 100.0
 
 
 class ClipScorerConfig(ScorerConfig):
@@ -81,15 +76,7 @@ class Clip(GlobalVectorScorer):
             self.image_encoder, self.text_encoder = _towers(self.config, self.image_encoder, self.text_encoder)
             # The towers now say which model it is; a saved config that said it too would be built twice.
             self.config = self.config.model_copy(update={"model": None, "pretrained": None})
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(self.config.initial_temperature)))
-
-    def prepare_images(self, images: Fragments) -> Fragments:
-        """One unit vector per image."""
-        return _unit_mean(images)
-
-    def prepare_texts(self, texts: Fragments) -> Fragments:
-        """One unit vector per caption."""
-        return _unit_mean(texts)
+        self.log_scale = log_scale(self.config.initial_temperature)
 
     def losses(self, images: Fragments, texts: Fragments, image_ids: Tensor) -> dict[str, Tensor]:
         """The symmetric contrastive loss with a learned temperature; arguments as `Scorer.losses`.
@@ -97,14 +84,7 @@ class Clip(GlobalVectorScorer):
         Source:
             Radford et al., figure 3. Differs: pairs of the same image are not negatives.
         """
-        with torch.no_grad():  # the bound is on the parameter, as in the authors' training: it can come back from there
-            self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
-        return {"contrastive": contrastive(self.log_scale.exp() * self.score(images, texts), image_ids)}
-
-
-def _unit_mean(items: Fragments) -> Fragments:
-    """The mean of the real fragments as a unit vector, (N, 1, D)."""
-    return unit_vector(mean_of_real(clean(items), items.mask))
+        return {"contrastive": contrastive(bounded_scale(self.log_scale) * self.score(images, texts), image_ids)}
 
 
 def _towers(

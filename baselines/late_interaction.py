@@ -5,7 +5,6 @@ Shape letters: I images, T captions, B pairs, R regions or patches, W words, D w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -19,6 +18,7 @@ from harness.losses import one_way_contrast
 from harness.scorer import Objective, ScorerConfig
 from harness.scorers import recipes
 from harness.scorers.bases import UnitFragmentScorer
+from harness.scorers.temperature import LARGEST_SCALE, bounded_scale, log_scale
 from harness.similarity import PackedForm, max_sim
 from harness.similarity.gpu import fused
 from harness.similarity.packed.kernels import Kernel, Operands, Scratch, largest_over_positions
@@ -32,8 +32,6 @@ COMBINATIONS: dict[str, dict[str, float]] = {
     "i2t": {"i2t": 1.0},
     "t2i": {"t2i": 1.0},
 }
-#: Largest 1 / temperature, as in CLIP: beyond it training becomes unstable.
-LARGEST_SCALE = 100.0
 
 
 class LateInteractionConfig(ScorerConfig):
@@ -126,16 +124,14 @@ class DirectionalContrast(nn.Module):
 
     def __init__(self, config: LateInteractionConfig):
         super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(config.initial_temperature)))
+        self.log_scale = log_scale(config.initial_temperature)
         self._share = 1 / len(COMBINATIONS[config.combination])
 
     def forward(
         self, directions: dict[str, Tensor], combined: Tensor, image_ids: Tensor, objective: Objective
     ) -> dict[str, Tensor]:
         """Loss of each direction's similarities (B, B); `image_ids` (B,)."""
-        with torch.no_grad():  # a clamp inside the graph would have no gradient beyond the limit, and never come back
-            self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
-        scale = self.log_scale.exp()
+        scale = bounded_scale(self.log_scale)
         queries_first = {name: value.T if name == "t2i" else value for name, value in directions.items()}
         return {name: self._share * one_way_contrast(scale * value, image_ids) for name, value in queries_first.items()}
 

@@ -9,11 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from harness.fragments import Fragments
 from harness.scorer import ScorerConfig
 from harness.scorers import recipes
-from harness.scorers.bases import GlobalVectorScorer, unit_vector
-from harness.scorers.features import clean, mean_of_real
+from harness.scorers.bases import GlobalVectorScorer
+from harness.scorers.features import mean_of_real
 
 
 def last_of_real(features: Tensor, mask: Tensor) -> Tensor:
@@ -51,20 +50,6 @@ class Vsepp(GlobalVectorScorer):
     search_space: ClassVar = {"config.text_pooling": ["last", "mean"]}
     citation = "Faghri et al., VSE++: Improving Visual-Semantic Embeddings with Hard Negatives, BMVC 2018"
 
-    def setup(self) -> None:
-        self._pool_words = POOLINGS[self.config.text_pooling]
-
-    def prepare_images(self, images: Fragments) -> Fragments:
-        """One unit vector per image (F = 1): the mean of its fragments.
-
-        The mean and the last of one fragment are that fragment, so preparing twice changes nothing.
-        """
-        return _global(images, mean_of_real)
-
-    def prepare_texts(self, texts: Fragments) -> Fragments:
-        """One unit vector per caption (F = 1)."""
-        return _global(texts, self._pool_words)
-
-
-def _global(fragments: Fragments, pool: Callable[[Tensor, Tensor], Tensor]) -> Fragments:
-    return unit_vector(pool(clean(fragments), fragments.mask))
+    def pool_texts(self, features: Tensor, mask: Tensor) -> Tensor:
+        """The last word state or the mean of all, (T, D)."""
+        return POOLINGS[self.config.text_pooling](features, mask)

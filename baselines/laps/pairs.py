@@ -49,14 +49,7 @@ class TextSide(Side):
 
 
 def pairwise_scores(images: ImageSide, texts: TextSide, leaky_slope: float, tile_elements: int | None = None) -> Tensor:
-    """Scores (I, T) in tiles of pairs; while training, tiles after the first are recomputed in backward, not kept.
-
-    Args:
-        images: I images.
-        texts: T captions.
-        leaky_slope: of the leaky ReLU on the cosines.
-        tile_elements: largest number of elements of a tile's tensors; None = by device.
-    """
+    """Scores (I, T) in tiles of pairs; in training, several tiles are recomputed in backward instead of being kept."""
     tokens, patches = images.token_mask.shape[1], images.mask.shape[1]
     elements = budget(tile_elements, TILE_ELEMENTS, images.patches.device)
     pairs = max(1, elements // (patches * max(tokens, texts.mask.shape[1])))

@@ -1,1 +1,1 @@
-"""What methods and baselines share: bases, learned widths, class tokens, tiles, recipes, the authors' checkpoints."""
+"""What methods and baselines share: bases, learned widths and temperatures, tiles, recipes, the authors' checkpoints."""

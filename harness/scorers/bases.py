@@ -7,7 +7,7 @@ from torch.nn.functional import normalize
 
 from harness.fragments import Fragments
 from harness.scorer import Scorer
-from harness.scorers.features import check_widths
+from harness.scorers.features import check_widths, clean, mean_of_real
 
 
 class UnitFragmentScorer(Scorer):
@@ -23,7 +23,23 @@ class UnitFragmentScorer(Scorer):
 
 
 class GlobalVectorScorer(Scorer):
-    """Compares one unit vector per item; a subclass makes them in `prepare_images` and `prepare_texts`."""
+    """Compares one unit vector per item (F = 1), the mean of its fragments unless a subclass pools otherwise."""
+
+    def pool_images(self, features: Tensor, mask: Tensor) -> Tensor:
+        """(N, D) from features (N, F, D), 0 at the padding, and mask (N, F). A single fragment is its own pool."""
+        return mean_of_real(features, mask)
+
+    def pool_texts(self, features: Tensor, mask: Tensor) -> Tensor:
+        """As `pool_images`, for captions."""
+        return mean_of_real(features, mask)
+
+    def prepare_images(self, images: Fragments) -> Fragments:
+        """One unit vector per image."""
+        return unit_vector(self.pool_images(clean(images), images.mask))
+
+    def prepare_texts(self, texts: Fragments) -> Fragments:
+        """One unit vector per caption."""
+        return unit_vector(self.pool_texts(clean(texts), texts.mask))
 
     def score(self, images: Fragments, texts: Fragments) -> Tensor:
         """Cosines (I, T) of the items' vectors; arguments and errors as `Scorer.score`."""

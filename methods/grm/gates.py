@@ -32,23 +32,15 @@ def no_noise(like: Tensor, generator: Generator = None) -> Tensor:
 
 
 class SoftGate(nn.Module):
-    """A two-layer adapter whose gate is sampled in training; at evaluation it is the sigmoid of the noiseless logit.
-
-    Args:
-        width: D.
-        hidden_width: units of the hidden layer.
-        temperature: tau; small values push the gates to 0 or 1.
-        noise: drawn in training, `logistic_noise` or `no_noise`.
-        keep_bias: initial value of the logit of keeping.
-    """
+    """A two-layer adapter whose gate is sampled in training; at evaluation it is the sigmoid of the noiseless logit."""
 
     def __init__(
         self,
         width: int,
         hidden_width: int,
-        temperature: float = 1.0,
+        temperature: float = 1.0,  # tau; small values push the gates to 0 or 1
         noise: Callable[[Tensor, Generator], Tensor] = logistic_noise,
-        keep_bias: float = 0.0,
+        keep_bias: float = 0.0,  # initial value of the logit of keeping
     ):
         super().__init__()
         self.hidden = nn.Linear(width, hidden_width)

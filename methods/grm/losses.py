@@ -58,7 +58,7 @@ class RegionState:
 
     regions: Regions  #: the regions' means and attention
     drawn: Tensor  #: (N, K, D) the vectors that were scored
-    logvar: Tensor  #: (N, K, D); of width 0 without uncertainty
+    logvar: Tensor  #: (N, K, D); -inf without uncertainty
     target: Tensor  #: (N, D) mean gated patch
 
 

@@ -40,7 +40,7 @@ class UncertainRegions(nn.Module):
     def describe(self, patches: Tensor, mask: Tensor) -> tuple[Regions, Tensor]:
         """The regions, and the variance (N, K, D) of each."""
         regions = self.prompting(patches, mask)
-        return regions, self.uncertainty.variance(regions.mean)
+        return regions, self.uncertainty.log_variance(regions.mean).exp()
 
 
 class Parts(nn.Module):

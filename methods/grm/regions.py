@@ -87,21 +87,14 @@ def no_region_noise(regions: Regions, generator: Generator = None) -> Tensor:
 
 
 class GaussianRegions(nn.Module):
-    """Regions as Gaussians with a learned diagonal variance, drawn in training and taken at their mean at evaluation.
-
-    Args:
-        width: D.
-        noise: what is drawn in training, of `SAMPLERS` or `no_region_noise`.
-        logvar_range: bounds of the log-variance.
-        logvar_init: standard deviation of the initial weights of the last layer.
-    """
+    """Regions as Gaussians with a learned diagonal variance, drawn in training and taken at their mean at evaluation."""
 
     def __init__(
         self,
         width: int,
         noise: Callable[[Regions, Generator], Tensor] = per_region_noise,
         logvar_range: tuple[float, float] = (-8.0, 4.0),
-        logvar_init: float = 0.0,
+        logvar_init: float = 0.0,  # standard deviation of the initial weights of the last layer
     ):
         super().__init__()
         self.hidden = nn.Linear(width, width)
@@ -114,9 +107,6 @@ class GaussianRegions(nn.Module):
         """(N, K, D) from region means (N, K, D)."""
         logvar = self.out(F.gelu(self.hidden(mean.to(self.hidden.weight.dtype))))
         return logvar.to(mean.dtype).clamp(*self.logvar_range)
-
-    def variance(self, mean: Tensor) -> Tensor:
-        return self.log_variance(mean).exp()
 
     def forward(self, regions: Regions, generator: Generator = None) -> dict[str, Tensor]:
         """The extras `regions` (N, K, D), which are scored, and in training `region_logvar`, which they were drawn with."""
@@ -131,11 +121,7 @@ class CertainRegions(nn.Module):
     """No uncertainty: regions are their means. Owns no parameters."""
 
     def log_variance(self, mean: Tensor) -> Tensor:
-        """Of width 0: there is none, and nothing reads it."""
-        return mean[..., :0]
-
-    def variance(self, mean: Tensor) -> Tensor:
-        return torch.zeros_like(mean)
+        return torch.full_like(mean, -torch.inf)
 
     def forward(self, regions: Regions, generator: Generator = None) -> dict[str, Tensor]:
         return {"regions": regions.mean}

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from harness.baselines.late_interaction import LARGEST_SCALE
 from harness.errors import InvalidSpec
 from harness.fragments import Fragments
 from harness.losses import InfoNCE, TripletLoss, contrastive, one_way_contrast
 from harness.registry import create
+from harness.scorers.temperature import LARGEST_SCALE
 from harness.scoring import packed_form, similarity_matrix
 
 IMAGES = naive.ragged(5, 7, 8, seed=1)
