@@ -32,12 +32,9 @@ def effects_figure(effects: Effects, source: str) -> Figure:
         axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.18), ncols=2, fontsize=8)
     title, worst = effects.gallery.title, rows[0]
     note = "" if printed else f" Bars in orange: {source}, other data."
-    return Figure(
-        drawing=drawing,
-        key=f"{effects.gallery.dataset}-{effects.gallery.protocol}",
-        caption=f"{title}: effect of each change on rSum.{note}",
-        alt=(
-            f"Differences in rSum to {effects.reference}; the largest loss is {worst['model']} at "
-            f"{worst['rsum_difference']:.1f}."
-        ),
+    caption = f"{title}: effect of each change on rSum.{note}"
+    alt = (
+        f"Differences in rSum to {effects.reference}; the largest loss is {worst['model']} at "
+        f"{worst['rsum_difference']:.1f}."
     )
+    return Figure(drawing, f"{effects.gallery.dataset}-{effects.gallery.protocol}", caption, alt)

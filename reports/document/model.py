@@ -78,7 +78,7 @@ class Column:
         return 1 if self.digits is None else self.digits
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """A table of a report.
 
@@ -97,6 +97,7 @@ class Table:
     columns: Sequence[Column]
     caption: str
     key: str
+    _: KW_ONLY
     muted: Sequence[int] = ()
     collapsed: bool = False
     rule_by: Sequence[str] = ()
@@ -121,7 +122,7 @@ class Table:
         return [(name, numbers[0], numbers[-1]) for name, numbers in found]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Figure:
     """A drawing with its caption.
 

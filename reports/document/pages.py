@@ -34,7 +34,10 @@ def about_experiment(experiment: Experiment, **more: str) -> dict[str, Any]:
     settings = experiment.model_dump(mode="json")
     shared = {key: settings[key] for key in ("dataset", "image", "text", "training", "evaluation")}
     shared["dataset"].pop("root", None)
-    entries = {entry["key"]: sha256_json(_entry(entry))[:16] for entry in settings["scorers"]}
+    entries = {}
+    for entry in settings["scorers"]:
+        study = entry.pop("tuning").get("study")  # it may continue and find other settings
+        entries[entry["key"]] = sha256_json({"name": entry["name"], "study": study} if study else entry)[:16]
     return {
         "experiment": experiment.name,
         "settings": sha256_json([shared, more])[:16],
@@ -42,13 +45,6 @@ def about_experiment(experiment: Experiment, **more: str) -> dict[str, Any]:
         "seeds": sorted(experiment.seeds),
         "protocols": sorted(experiment.protocols),
     }
-
-
-def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What an entry is: its settings, or of a tuned one the study that finds them, which may go on and find others."""
-    if entry["tuning"].get("study"):
-        return {"name": entry["name"], "study": entry["tuning"]["study"]}
-    return {key: value for key, value in entry.items() if key != "tuning"}
 
 
 def page_folder(root: Path, name: str, stem: str, about: Mapping[str, Any], run_ids: Sequence[str] = ()) -> Path:
@@ -106,8 +102,8 @@ def _may_replace(page: Path, about: Mapping[str, Any], run_ids: Sequence[str]) -
 
 def _covers(new: Any, old: Any) -> bool:
     """Whether nothing of the old value is missing from the new one."""
-    if isinstance(new, Mapping) and isinstance(old, Mapping):
-        return all(key in new and new[key] == value for key, value in old.items())
+    if isinstance(new, dict) and isinstance(old, dict):
+        return old.items() <= new.items()
     if isinstance(new, list) and isinstance(old, list):
         return all(value in new for value in old)
     return bool(new == old)

@@ -90,9 +90,7 @@ def grid(
         made.add_column(Text(heading), justify="right" if right else "left", no_wrap=right, overflow="fold")
     for number, row in enumerate(rows):
         made.add_row(
-            *(Text(str(cell)) for cell in row),
-            style="dim" if number in muted else "",
-            end_section=number + 1 in rules,
+            *(Text(str(cell)) for cell in row), style="dim" if number in muted else "", end_section=number + 1 in rules
         )
     return made
 

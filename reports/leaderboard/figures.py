@@ -39,15 +39,12 @@ def board_figure(board: Board) -> Figure | None:
             ]
             name_points(right, named, limit=24)
     best = rows[0]
-    return Figure(
-        drawing=drawing,
-        key=board.gallery.slug,
-        caption=f"{board.gallery.title}: rSum with its 95 % interval{_AND_SPEED if timed else ''}.",
-        alt=(
-            f"rSum of {listed([row['label'] for row in rows])} with 95 % intervals; {best['label']} is highest at "
-            f"{best['rsum']:.1f}."
-        ),
+    caption = f"{board.gallery.title}: rSum with its 95 % interval{_AND_SPEED if timed else ''}."
+    alt = (
+        f"rSum of {listed([row['label'] for row in rows])} with 95 % intervals; {best['label']} is highest at "
+        f"{best['rsum']:.1f}."
     )
+    return Figure(drawing, board.gallery.slug, caption, alt)
 
 
 def _intervals(axes: Axes, rows: Sequence[Row]) -> None:

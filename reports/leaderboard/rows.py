@@ -39,11 +39,7 @@ COSTS = tuple(
     )
 )
 #: Where the peak of memory is looked for, the first that is known.
-_MEMORY = {
-    "peak_gpu_allocated_mib": "GPU allocated",
-    "peak_rss_mib": "process resident",
-    "peak_memory_mib": "peak",
-}
+_MEMORY = {"peak_gpu_allocated_mib": "GPU allocated", "peak_rss_mib": "process resident", "peak_memory_mib": "peak"}
 # Beside the recalls, from the records: median and mean rank, and the share of queries that tie with a wrong item.
 _EXTRA_METRICS = ("i2t_medr", "i2t_meanr", "t2i_medr", "t2i_meanr", "tie_rate")
 _COUNTS = ("tier", "rank", "rank_low", "rank_high", "seeds", "images", "captions", "tuning_trials", "tuning_steps")

@@ -86,12 +86,12 @@ def accuracy_and_cost(board: Board) -> list[Table]:
     )
     title, slug = board.gallery.title, board.gallery.slug
     caption = f"Accuracy on {title}: recalls in percent, best rSum first"
-    tables = [Table(frame=frame, columns=_ACCURACY, caption=caption, key=f"accuracy-{slug}", rule_by=("tier",))]
+    tables = [Table(frame, _ACCURACY, caption, f"accuracy-{slug}", rule_by=("tier",))]
     if frame[list(_COST)].notna().any(axis=None):
         tuning = _TUNING if any(row["tuning_steps"] for row in board.rows) else ()
         columns = [*_NAMES, *COSTS, *tuning, _BACKBONE, Column("device", "Device", prose=True)]
         caption = f"Cost on {title}, in the same order"
-        tables.append(Table(frame=frame, columns=columns, caption=caption, key=f"cost-{slug}"))
+        tables.append(Table(frame, columns, caption, f"cost-{slug}"))
     return tables
 
 
@@ -125,7 +125,7 @@ def failures_table(failures: Sequence[RunRecord]) -> Table:
     """The runs that failed."""
     frame = pd.DataFrame([failure_row(record) for record in failures])
     caption = "Failed runs; the same command tries them again"
-    return Table(frame=frame, columns=_FAILURES, caption=caption, key="failures", for_paper=False)
+    return Table(frame, _FAILURES, caption, "failures", for_paper=False)
 
 
 def brief(boards: Iterable[tuple[Board, Sequence[Row]]]) -> list[Table | str]:
@@ -136,9 +136,7 @@ def brief(boards: Iterable[tuple[Board, Sequence[Row]]]) -> list[Table | str]:
         rows = [row for row in board.rows if row["origin"] != "published"]
         if rows:
             caption = board.gallery.title
-            parts.append(
-                Table(frame=board_frame(rows), columns=_BRIEF, caption=caption, key="brief", rule_by=("tier",))
-            )
+            parts.append(Table(board_frame(rows), _BRIEF, caption, "brief", rule_by=("tier",)))
         if count := len(board.rows) - len(rows) + len(published):
             parts.append(f"and {counted(count, 'published row')} (see the files; they have no interval and no tier)")
         noisy |= any(row[column.noise] for row in rows for column in _BRIEF if column.noise)

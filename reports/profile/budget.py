@@ -21,34 +21,18 @@ _COUNT = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
 _TERM = re.compile(r"\s*([A-Za-z_0-9]+)\s*(<=|>=|<|>|=)\s*((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-zµ]*)\s*")
 
 
-@dataclass(frozen=True)
-class Quantity:
-    """Something that can be limited.
-
-    Args:
-        column: of a profile's rows.
-        units: accepted units and what one of them is in the column's unit.
-        shown: the column's unit.
-        sign: `<=`, or `>=` where more is better.
-    """
-
-    column: str
-    units: Mapping[str, float]
-    shown: str = ""
-    sign: str = "<="
-
-
-QUANTITIES = {
-    "latency": Quantity("t2i_ms", _TIME, "ms"),
-    "latency_t2i": Quantity("t2i_ms", _TIME, "ms"),
-    "latency_i2t": Quantity("i2t_ms", _TIME, "ms"),
-    "latency_p95": Quantity("t2i_ms_p95", _TIME, "ms"),
-    "memory": Quantity("memory_mib", _MIB, "MiB"),
-    "index": Quantity("index_mib", _MIB, "MiB"),
-    "index_per_image": Quantity("index_bytes_per_image", _BYTES, "B"),
-    "parameters": Quantity("params_millions", {unit: size / 1e6 for unit, size in _COUNT.items()}, "M"),
-    "pairs_per_second": Quantity("pairs_per_second", _COUNT, sign=">="),
-    "rsum": Quantity("rsum", {"": 1.0}, sign=">="),
+#: Quantity -> column of a profile's rows, sign of its limits, the column's unit, and accepted units in that unit.
+QUANTITIES: dict[str, tuple[str, str, str, Mapping[str, float]]] = {
+    "latency": ("t2i_ms", "<=", "ms", _TIME),
+    "latency_t2i": ("t2i_ms", "<=", "ms", _TIME),
+    "latency_i2t": ("i2t_ms", "<=", "ms", _TIME),
+    "latency_p95": ("t2i_ms_p95", "<=", "ms", _TIME),
+    "memory": ("memory_mib", "<=", "MiB", _MIB),
+    "index": ("index_mib", "<=", "MiB", _MIB),
+    "index_per_image": ("index_bytes_per_image", "<=", "B", _BYTES),
+    "parameters": ("params_millions", "<=", "M", {unit: size / 1e6 for unit, size in _COUNT.items()}),
+    "pairs_per_second": ("pairs_per_second", ">=", "", _COUNT),
+    "rsum": ("rsum", ">=", "", {"": 1.0}),
 }
 
 
@@ -57,26 +41,30 @@ class Limit:
     """One limit of a budget.
 
     Args:
-        name: as the user wrote it.
-        quantity: what is limited.
+        name: of the quantity, as the user wrote it.
+        column: of a profile's rows.
+        sign: `<=`, or `>=` where more is better.
         value: in the column's unit.
+        unit: of the column.
     """
 
     name: str
-    quantity: Quantity
+    column: str
+    sign: str
     value: float
+    unit: str
 
     @property
     def text(self) -> str:
         """`latency <= 20 ms`."""
-        return f"{self.name} {self.quantity.sign} {significant(self.value, 3)} {self.quantity.shown}".strip()
+        return f"{self.name} {self.sign} {significant(self.value, 3)} {self.unit}".strip()
 
     def admits(self, row: Mapping[str, Any]) -> bool:
         """Whether a row satisfies it; a row without the figure does not."""
-        value = row.get(self.quantity.column)
+        value = row.get(self.column)
         if value is None or is_missing(value):
             return False
-        return float(value) <= self.value if self.quantity.sign == "<=" else float(value) >= self.value
+        return float(value) <= self.value if self.sign == "<=" else float(value) >= self.value
 
 
 def parse(text: str) -> tuple[Limit, ...]:
@@ -109,10 +97,10 @@ def _limit(term: str) -> Limit:
     name, sign, number, unit = matched.groups()
     if name not in QUANTITIES:
         raise UnknownName("quantity in --budget", name, QUANTITIES)
-    quantity = QUANTITIES[name]
-    if sign not in (quantity.sign, quantity.sign[0]):
-        raise InvalidSpec(f"--budget: {name} takes {quantity.sign}, got '{term}'")
-    if unit not in quantity.units:
-        units = ", ".join(repr(known) if known else "none" for known in quantity.units)
-        raise InvalidSpec(f"--budget: {name} has no unit '{unit}' in '{term}'; valid: {units}")
-    return Limit(name, quantity, float(number) * quantity.units[unit])
+    column, wanted, shown, units = QUANTITIES[name]
+    if sign not in (wanted, wanted[0]):
+        raise InvalidSpec(f"--budget: {name} takes {wanted}, got '{term}'")
+    if unit not in units:
+        valid = ", ".join(repr(known) if known else "none" for known in units)
+        raise InvalidSpec(f"--budget: {name} has no unit '{unit}' in '{term}'; valid: {valid}")
+    return Limit(name, column, wanted, float(number) * units[unit], shown)

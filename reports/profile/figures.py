@@ -48,16 +48,13 @@ def pareto_figure(rows: Sequence[Row], axis: Axis, devices: Sequence[str]) -> Fi
             axes, [(row[axis.column], row["rsum"], row["label"], bool(row[f"front_{axis.key}"])) for row in first]
         )
     better = "left" if axis.sense == "min" else "right"
-    return Figure(
-        drawing=drawing,
-        key=f"pareto-{axis.key}",
-        caption=(
-            f"rSum against {axis.title} (logarithmic; up and to the {better} is better) on {'; '.join(devices)}. "
-            "Grey points are dominated: another is at least as good in both and better in one. Hollow points were timed on a "
-            "busy machine: they neither dominate nor are dominated."
-        ),
-        alt=f"Not dominated, by {axis.title}: {', '.join(row['label'] for row in front)}.",
+    caption = (
+        f"rSum against {axis.title} (logarithmic; up and to the {better} is better) on {'; '.join(devices)}. "
+        "Grey points are dominated: another is at least as good in both and better in one. Hollow points were timed on a "
+        "busy machine: they neither dominate nor are dominated."
     )
+    alt = f"Not dominated, by {axis.title}: {', '.join(row['label'] for row in front)}."
+    return Figure(drawing, f"pareto-{axis.key}", caption, alt)
 
 
 def scaling_figure(profile: Profile) -> Figure | None:
@@ -77,15 +74,12 @@ def scaling_figure(profile: Profile) -> Figure | None:
                 axes.legend(fontsize=7.5, loc="upper left")
         panels[0].set_ylabel("ms per query (p50)")
     steepest = max(rows, key=lambda row: row["exponent"])
-    return Figure(
-        drawing=drawing,
-        key="scaling",
-        caption=(
-            f"Growth of a query's latency with the gallery on {profile.device}; the exponent of a power law in the legend, "
-            "its 95 % interval in the table. Hollow marks on dashed lines are extrapolated, not measured."
-        ),
-        alt=f"Latency against gallery size; steepest is {steepest['label']} with exponent {steepest['exponent']:.2f}.",
+    caption = (
+        f"Growth of a query's latency with the gallery on {profile.device}; the exponent of a power law in the legend, "
+        "its 95 % interval in the table. Hollow marks on dashed lines are extrapolated, not measured."
     )
+    alt = f"Latency against gallery size; steepest is {steepest['label']} with exponent {steepest['exponent']:.2f}."
+    return Figure(drawing, "scaling", caption, alt)
 
 
 def cascade_figure(rows: Sequence[Row], profile: Profile) -> Figure | None:
@@ -113,15 +107,12 @@ def cascade_figure(rows: Sequence[Row], profile: Profile) -> Figure | None:
         figures.plain_ticks(left.xaxis, right.xaxis)
         left.legend(fontsize=8, loc="lower right")
     said = {f"{coarse} > {fine}": [fixed(r["rsum"], 1) for r in chain] for (coarse, fine), chain in chains.items()}
-    return Figure(
-        drawing=drawing,
-        key="cascades",
-        caption=(
-            f"Cascades on {profile.device}: rSum against the number of items that the fine scorer re-ranks (test split of "
-            f"{profile.images:,} images and {profile.captions:,} captions; dotted: the fine scorer alone), and against latency."
-        ),
-        alt="; ".join(f"{name}: rSum {' to '.join(rsum)}" for name, rsum in said.items()),
+    caption = (
+        f"Cascades on {profile.device}: rSum against the number of items that the fine scorer re-ranks (test split of "
+        f"{profile.images:,} images and {profile.captions:,} captions; dotted: the fine scorer alone), and against latency."
     )
+    alt = "; ".join(f"{name}: rSum {' to '.join(rsum)}" for name, rsum in said.items())
+    return Figure(drawing, "cascades", caption, alt)
 
 
 def _line(number: int) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records.profile import Measure, Point, Profile, ScenarioResult
+from harness.records.profile import Point, Profile, ScenarioResult
 from harness.records.ranks import RankTable
 from harness.reports.profile.pareto import Sense, strongest_dominator
 from harness.reports.runs.groups import Gallery
@@ -91,8 +92,11 @@ def best(rows: Iterable[Row]) -> Row | None:
 
 def scenario_rows(profile: Profile) -> list[Row]:
     """Every scenario of every point: times, throughput, memory and the sum check of its parts."""
-    device = {"device": profile.device}
-    return [{"label": label, **_scenario(name, result), **device} for label, name, result in _each(profile)]
+    return [
+        {"label": point.label, **_scenario(name, result), "device": profile.device}
+        for point in profile.points
+        for name, result in point.scenarios.items()
+    ]
 
 
 def scaling_rows(profile: Profile) -> list[Row]:
@@ -110,19 +114,7 @@ def scaling_rows(profile: Profile) -> list[Row]:
     return found
 
 
-def noisy_scenarios(profile: Profile) -> list[tuple[str, str, Measure]]:
-    """Point, scenario and measure of everything that should not be trusted to its last digit."""
-    return [(label, name, result.whole) for label, name, result in _each(profile) if result.whole.noisy]
-
-
-def _each(profile: Profile) -> Iterator[tuple[str, str, ScenarioResult]]:
-    for point in profile.points:
-        for name, result in point.scenarios.items():
-            yield point.label, name, result
-
-
 def _row(profile: Profile, point: Point, table: RankTable | None) -> Row:
-    low, high = _interval(profile, point, table)
     t2i, i2t = (point.scenarios.get(f"query {direction} {profile.gallery}") for direction in ("t2i", "i2t"))
     pairs = point.scenarios.get("score pairs")
     noisy = {"t2i_ms": _noisy(t2i), "i2t_ms": _noisy(i2t), "pairs_per_second": _noisy(pairs)}
@@ -131,14 +123,11 @@ def _row(profile: Profile, point: Point, table: RankTable | None) -> Row:
     rate = profile.matrix_gflops.get(str(point.settings.get("product", "float32")))
     achieved = sizes.get("achieved_gflops")
     return {
-        "label": point.label,
-        "kind": point.kind,
-        "base": point.base,
+        **{key: getattr(point, key) for key in ("label", "kind", "base")},
         "device": profile.device,
         "gallery": profile.gallery,
         "rsum": point.metrics["rsum"],
-        "rsum_low": low,
-        "rsum_high": high,
+        **_interval(profile, point, table),
         **{key: point.metrics.get(key) for key in ("i2t_r1", "t2i_r1")},
         **_times("t2i_ms", t2i),
         **_times("i2t_ms", i2t),
@@ -162,16 +151,14 @@ def _row(profile: Profile, point: Point, table: RankTable | None) -> Row:
     }
 
 
-def _interval(profile: Profile, point: Point, table: RankTable | None) -> tuple[float | None, float | None]:
-    if table is None:
-        return None, None
+def _interval(profile: Profile, point: Point, table: RankTable | None) -> Row:
+    found = None
     gallery = Gallery(profile.dataset, profile.split, profile.data_sha256, profile.protocol)
-    try:
-        runs = runs_of_table(table, name=point.label, seed=profile.seed, gallery=gallery, ties=profile.ties)
-        found = single_interval(runs, "rsum")
-    except TooFewImages:
-        return None, None
-    return found.low, found.high
+    with suppress(TooFewImages):
+        if table is not None:
+            runs = runs_of_table(table, name=point.label, seed=profile.seed, gallery=gallery, ties=profile.ties)
+            found = single_interval(runs, "rsum")
+    return {f"rsum_{part}": getattr(found, part, None) for part in ("low", "high")}
 
 
 def _noisy(result: ScenarioResult | None) -> bool:
@@ -203,11 +190,7 @@ def _scenario(name: str, result: ScenarioResult) -> Row:
         "gallery": result.gallery,
         "samples": whole.samples,
         "extrapolated": whole.extrapolated,
-        "p50_ms": whole.p50,
-        "p95_ms": whole.p95,
-        "p99_ms": whole.p99,
-        "minimum_ms": whole.minimum,
-        "iqr_ms": whole.iqr,
+        **{f"{part}_ms": getattr(whole, part) for part in ("p50", "p95", "p99", "minimum", "iqr")},
         "p50_low_ms": whole.low,
         "p50_high_ms": whole.high,
         "spread_percent": whole.spread_percent,

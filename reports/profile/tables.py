@@ -110,14 +110,14 @@ def scaling(profile: Profile) -> Table:
         Column("exponent", "Exponent", "estimate", 2, help="of a power law, 95 % t interval"),
     ]
     caption = f"Growth of a query with the gallery, on {profile.device}"
-    return Table(frame=pd.DataFrame(rows), columns=columns, caption=caption, key="scaling")
+    return Table(pd.DataFrame(rows), columns, caption, "scaling")
 
 
 def work(rows: Sequence[Row], profile: Profile) -> Table:
     """Parameters, arithmetic and index of everything but the cascades."""
     frame = pd.DataFrame([row for row in rows if row["kind"] != "cascade"])
     caption = f"Arithmetic and size, index of {profile.gallery:,} images, on {profile.device}"
-    return Table(frame=frame, columns=_WORK, caption=caption, key="work")
+    return Table(frame, _WORK, caption, "work")
 
 
 def scenarios(profile: Profile) -> Table:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from harness.records.profile import Profile
 from harness.reports.document.text import counted, fixed, listed, significant
 from harness.reports.profile.budget import Limit, best_within
-from harness.reports.profile.rows import Row, best, noisy_scenarios, scenario_rows
+from harness.reports.profile.rows import Row, best, scenario_rows
 
 #: Latencies at which advice is given: the tightest that is met by something, and the others where the answer changes.
 STEPS_MS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)
@@ -68,7 +68,7 @@ def budget_sentence(rows: Sequence[Row], limits: Sequence[Limit]) -> str:
     timed = [
         f"noisy_{name}"
         for name in ("t2i_ms", "i2t_ms", "pairs_per_second")
-        if any(limit.quantity.column.startswith(name) for limit in limits)
+        if any(limit.column.startswith(name) for limit in limits)
     ]
     known = [row for row in rows if not any(row[key] for key in timed)]
     top = max(known, key=lambda row: row["rsum"], default=None)
@@ -100,12 +100,13 @@ def warnings(profile: Profile) -> Iterator[str]:
     """What a reader must not miss: notes of the measurement, noise, sums that do not add up."""
     yield from profile.notes
     scenarios = scenario_rows(profile)
-    if noisy := noisy_scenarios(profile):
-        label, scenario, measure = max(noisy, key=lambda item: item[2].spread_percent or 0.0)
+    if noisy := [row for row in scenarios if row["noisy"]]:
+        worst = max(noisy, key=lambda row: row["spread_percent"] or 0.0)
         yield (
             f"Noisy: {len(noisy)} of {sum(not row['extrapolated'] for row in scenarios)} scenarios, because their rounds "
-            f"differ by more than 15 % or other processes took more than 6 % of the CPUs; worst: {label}, {scenario}, rounds "
-            f"{fixed(measure.spread_percent or 0.0, 0)} % apart. Measure again on a quiet machine."
+            "differ by more than 15 % or other processes took more than 6 % of the CPUs; worst: "
+            f"{worst['label']}, {worst['scenario']}, rounds {fixed(worst['spread_percent'] or 0.0, 0)} % apart. Measure again "
+            "on a quiet machine."
         )
     checked = [row for row in scenarios if row["parts_percent"] is not None]
     if wrong := [row for row in checked if _off(row) > SUM_CHECK_PERCENT]:

@@ -39,12 +39,9 @@ def history(summary: StudySummary) -> Figure:
         axes.set(xlabel="trial", ylabel=_RSUM)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=8)
-    return Figure(
-        drawing=drawing,
-        key="history",
-        caption="Validation rSum of each trial; pruned ones as far as they came.",
-        alt=f"Scatter of {len(summary.trials)} trials with the running maximum.",
-    )
+    caption = "Validation rSum of each trial; pruned ones as far as they came."
+    alt = f"Scatter of {len(summary.trials)} trials with the running maximum."
+    return Figure(drawing, "history", caption, alt)
 
 
 def slices(summary: StudySummary, paths: Sequence[str]) -> Figure:
@@ -60,12 +57,9 @@ def slices(summary: StudySummary, paths: Sequence[str]) -> Figure:
             row[0].set_ylabel(_RSUM)
         handles, labels = grid.flat[0].get_legend_handles_labels()
         drawing.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
-    return Figure(
-        drawing=drawing,
-        key="slices",
-        caption="Validation rSum against each setting, over the range that was searched.",
-        alt=f"Scatter plots of rSum against {', '.join(paths)}.",
-    )
+    caption = "Validation rSum against each setting, over the range that was searched."
+    alt = f"Scatter plots of rSum against {', '.join(paths)}."
+    return Figure(drawing, "slices", caption, alt)
 
 
 def importance(rows: Sequence[Row], methods: Sequence[str]) -> Figure:
@@ -85,12 +79,9 @@ def importance(rows: Sequence[Row], methods: Sequence[str]) -> Figure:
         figures.rows_down(axes, [row["setting"] for row in rows])
         axes.set_xlabel("share in the variation of validation rSum")
         axes.legend(fontsize=8, loc="lower right")
-    return Figure(
-        drawing=drawing,
-        key="importance",
-        caption="Importance of each setting.",
-        alt=f"Bars; the most important setting is {rows[0]['setting']}.",
-    )
+    caption = "Importance of each setting."
+    alt = f"Bars; the most important setting is {rows[0]['setting']}."
+    return Figure(drawing, "importance", caption, alt)
 
 
 def pareto(summary: StudySummary, cost: str) -> Figure:
@@ -114,12 +105,9 @@ def pareto(summary: StudySummary, cost: str) -> Figure:
             axes.axvline(most, color=figures.COLOURS[5], linestyle="--", linewidth=1, label="at most")
         axes.set(xlabel=objective.title, ylabel=_RSUM)
         axes.legend(fontsize=8)
-    return Figure(
-        drawing=drawing,
-        key=f"pareto-{cost}",
-        caption=f"Validation rSum against {objective.title}; the numbers are trials.",
-        alt=f"{len(front)} of {len(done)} trials form the Pareto set.",
-    )
+    caption = f"Validation rSum against {objective.title}; the numbers are trials."
+    alt = f"{len(front)} of {len(done)} trials form the Pareto set."
+    return Figure(drawing, f"pareto-{cost}", caption, alt)
 
 
 def expected(curves: Mapping[str, ExpectedPerformance]) -> Figure:
@@ -135,12 +123,9 @@ def expected(curves: Mapping[str, ExpectedPerformance]) -> Figure:
         axes.set(xlabel="budget (trials)", ylabel="expected best validation rSum")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=8, loc="lower right")
-    return Figure(
-        drawing=drawing,
-        key="expected",
-        caption="Expected validation rSum of the best of n trials; bands are 95 % intervals.",
-        alt=f"One rising curve for each of {', '.join(curves)}.",
-    )
+    caption = "Expected validation rSum of the best of n trials; bands are 95 % intervals."
+    alt = f"One rising curve for each of {', '.join(curves)}."
+    return Figure(drawing, "expected", caption, alt)
 
 
 def _slice(axes: Axes, summary: StudySummary, path: str) -> None:

@@ -19,14 +19,14 @@ def best(summary: StudySummary, trial: TrialSummary) -> Table:
     """The settings of the best trial."""
     columns = [_SETTING, Column("best", "Best"), Column("searched", "Searched")]
     frame = pd.DataFrame(setting_rows(summary, trial))
-    return Table(frame=frame, columns=columns, caption=f"Settings of trial {trial.number}", key="best")
+    return Table(frame, columns, f"Settings of trial {trial.number}", "best")
 
 
 def importance(rows: Sequence[Row], methods: Iterable[str]) -> Table:
     """The share of each setting by method."""
     columns = [_SETTING, *(Column(method, method, "number", 2) for method in methods)]
     caption = "Share of each setting in the variation of validation rSum"
-    return Table(frame=pd.DataFrame(rows), columns=columns, caption=caption, key="importance")
+    return Table(pd.DataFrame(rows), columns, caption, "importance")
 
 
 def trials(summary: StudySummary, rows: Sequence[Row]) -> Table:
@@ -43,7 +43,7 @@ def trials(summary: StudySummary, rows: Sequence[Row]) -> Table:
         Column("reason", "Reason", prose=True),
     ]
     frame = _frame(rows, columns)
-    return Table(frame=frame, columns=columns, caption="All trials", key="trials", collapsed=True, for_paper=False)
+    return Table(frame, columns, "All trials", "trials", collapsed=True, for_paper=False)
 
 
 def pareto(summary: StudySummary, front: Sequence[Row]) -> Table:
@@ -54,14 +54,14 @@ def pareto(summary: StudySummary, front: Sequence[Row]) -> Table:
         *(_of_setting(front, path) for path in summary.space),
     ]
     caption = "The Pareto set: no trial is better in one objective without being worse in another"
-    return Table(frame=_frame(front, columns), columns=columns, caption=caption, key="pareto")
+    return Table(_frame(front, columns), columns, caption, "pareto")
 
 
 def expected(rows: Sequence[Row], names: Iterable[str]) -> Table:
     """The expected best of n trials of each study."""
     columns = [Column("budget", "Trials", "count"), *(Column(name, name, "estimate") for name in names)]
     caption = "Expected validation rSum of the best of n trials, 95 % interval where the trials allow one"
-    return Table(frame=pd.DataFrame(rows), columns=columns, caption=caption, key="expected")
+    return Table(pd.DataFrame(rows), columns, caption, "expected")
 
 
 def _frame(rows: Sequence[Row], columns: Sequence[Column]) -> pd.DataFrame:

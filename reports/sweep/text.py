@@ -42,16 +42,13 @@ def opening(summary: StudySummary) -> list[str]:
 
 def best_of(summary: StudySummary, best: TrialSummary) -> str:
     """The best trial in a phrase."""
-    return f"best of {summary.budget.trials} trials: trial {best.number}, validation rSum {_rsum(best)}"
+    trials = f"{summary.budget.trials} trials of study {summary.study}"
+    return f"Best of {trials}: trial {best.number}, validation rSum {_rsum(best)}"
 
 
 def best_yaml(summary: StudySummary, best: TrialSummary) -> str:
     """The best settings as the `scorers` of an experiment file."""
-    head = (
-        f"# Best of {summary.budget.trials} trials of study {summary.study}: trial {best.number}, validation rSum "
-        f"{_rsum(best)}.\n"
-    )
-    return head + strict_yaml.dump({"scorers": [summary.best_entry]})
+    return f"# {best_of(summary, best)}.\n{strict_yaml.dump({'scorers': [summary.best_entry]})}"
 
 
 def importance_reading(summary: StudySummary) -> str:
