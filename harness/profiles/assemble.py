@@ -28,12 +28,12 @@ def point_of(
     galleries: Sequence[int],
     reference: int,
 ) -> Point:
-    """The record of a point.
+    """The record of a use.
 
     Args:
         use: the point.
         metrics: its accuracy.
-        results: of all points' scenarios.
+        results: of the scenarios of all uses.
         bytes_per_item: what its index keeps, by direction.
         galleries: sizes that were asked for; those that were not measured are extrapolated.
         reference: gallery of the points.

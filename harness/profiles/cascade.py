@@ -26,14 +26,7 @@ Shortlist = Callable[[Fragments, int], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class ExactShortlist:
-    """Scores the whole coarse gallery.
-
-    Args:
-        scorer: the coarse one.
-        gallery: G items on its device.
-        direction: `t2i` looks for images, `i2t` for captions.
-        memory_budget: see `similarity_matrix`.
-    """
+    """Scores the whole coarse gallery of G items, which lies on the scorer's device."""
 
     scorer: Scorer
     gallery: Fragments
@@ -51,8 +44,8 @@ class ApproximateShortlist:
     Args:
         scorer: the coarse one, whose score must be the dot product of its two vectors.
         gallery: G items of one fragment each.
-        direction: as `ExactShortlist`.
-        sample: some queries, on which that is checked.
+        direction: which side the gallery is.
+        sample: some queries, on which the product is checked.
         neighbours: edges per node of the graph.
 
     Raises:
@@ -95,7 +88,7 @@ class Cascade:
         shortlist: over the coarse gallery (CLIP, VSE++, ...).
         fine: any scorer, trained on the same data.
         gallery: the G items as the fine scorer encodes them, in the same order.
-        direction: as `ExactShortlist`.
+        direction: which side the gallery is.
         k: items that the fine scorer looks at; as many as the gallery holds = the fine scorer alone.
         memory_budget: see `similarity_matrix`.
 

@@ -36,17 +36,11 @@ NOISE, DISTURBED_AT_ONCE = 0.02, 2048
 
 @dataclass(frozen=True, eq=False)
 class StoredIndex:
-    """A gallery as an index keeps it.
+    """A gallery of G items as an index keeps it."""
 
-    Args:
-        items: mask and extras of G items; features float32 or bfloat16, or (G, F, 0) where codes hold them.
-        codes: (G, F, D) int8 or None.
-        scales: (G, F) float32, the factor of a fragment's codes, or None.
-    """
-
-    items: Fragments
-    codes: Tensor | None = None
-    scales: Tensor | None = None
+    items: Fragments  #: mask and extras; features float32 or bfloat16, or (G, F, 0) where codes hold them
+    codes: Tensor | None = None  #: (G, F, D) int8
+    scales: Tensor | None = None  #: (G, F) float32, the factor of a fragment's codes
 
     def __len__(self) -> int:
         return len(self.items)
@@ -106,15 +100,9 @@ def stored_scores(
     precision: Precision,
     memory_budget: int | None = None,
 ) -> Tensor:
-    """Scores of Q queries with an index of G items, decoded block by block: (Q, G) float32 on the CPU.
+    """(Q, G) float32 scores of queries with an index, decoded block by block, on the CPU.
 
-    Args:
-        scorer: any scorer.
-        queries: captions (t2i) or images (i2t).
-        index: of the other side.
-        direction: which side is which.
-        precision: of the product's operands too: `bfloat16` multiplies in it, the others in float32.
-        memory_budget: see `similarity_matrix`.
+    `bfloat16` is the precision of the product's operands too; the others multiply in float32.
     """
     # Float32 needs no decoding, and one call lets the engine choose its own blocks.
     step = DECODED_AT_ONCE if index.needs_decoding else len(index)
@@ -136,7 +124,7 @@ def directed_scores(
     memory_budget: int | None = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """(Q, G) float32 scores of queries with a gallery, on the CPU; the last two as in `similarity_matrix`."""
+    """(Q, G) float32 scores of queries with a gallery, on the CPU; budget and dtype as in `similarity_matrix`."""
     images, texts = (gallery, queries) if direction == "t2i" else (queries, gallery)
     rows, columns = large_blocks(images, texts)
     scores = similarity_matrix(

@@ -61,17 +61,11 @@ class ProfileOptions:
 
 @dataclass(eq=False)
 class Bench:
-    """The galleries of a trained scorer.
+    """The galleries of a trained scorer, by direction."""
 
-    Args:
-        galleries: by direction, of the largest size that is measured.
-        sizes: measured sizes by direction.
-        budget: bytes per block, determined once: asking the system takes longer than a small query.
-    """
-
-    galleries: dict[Direction, Fragments]
-    sizes: dict[Direction, list[int]]
-    budget: int
+    galleries: dict[Direction, Fragments]  #: of the largest size that is measured
+    sizes: dict[Direction, list[int]]  #: that are measured
+    budget: int  #: bytes per block, determined once: asking the system takes longer than a small query
 
 
 def benches_for(
@@ -120,11 +114,7 @@ def queries_of(
 ) -> tuple[list[Scenario], dict[Direction, float]]:
     """The queries of a use, and what its index keeps of an item, in bytes, by direction.
 
-    Args:
-        use: the point.
-        benches: by scorer.
-        reference: gallery of the points; a base is asked at every size.
-        ann: cascades shortlist by an approximate index.
+    A use is asked at the reference gallery, a base at every size. With `ann` cascades shortlist by an approximate index.
     """
     if use.coarse is not None:
         return _of_cascade(use, use.coarse, benches, reference, ann)

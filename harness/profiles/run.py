@@ -18,7 +18,7 @@ from harness.profiles.session import Scenario
 from harness.profiles.trained import TrainedScorer, load_trained
 from harness.profiles.uses import Use, accuracy, all_uses
 from harness.records import environment
-from harness.records.profile import Profile, ScenarioResult
+from harness.records.profile import Point, Profile
 from harness.records.ranks import RankTable
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
@@ -55,8 +55,38 @@ def profile_runs(
     options, observer = options or ProfileOptions(), observer or Observer()
     records = list(runs.values())
     _check_same_data(records)
-    with compute_threads(_threads(records)):
-        return _profile(name, runs, store, device, options, observer)
+    started = environment.now()
+    scorers = []
+    with compute_threads(_threads(records)), torch.no_grad():
+        for key, record in runs.items():
+            observer.noted(f"{key}: encoding the test split")
+            scorers.append(load_trained(key, record, store, device))
+        uses, metrics, ranks = _judge(scorers, options, observer)
+        points, reference, gflops = _measure(scorers, uses, metrics, options, device, observer)
+    first = scorers[0]
+    profile = Profile(
+        name=name,
+        dataset=first.record.dataset,
+        split=first.record.split,
+        protocol=first.protocol,
+        ties=first.spec.evaluation.ties,
+        data_sha256=first.record.data_sha256,
+        images=len(first.split.image_ids),
+        captions=len(first.split.captions),
+        seed=first.record.seed,
+        gallery=reference,
+        galleries=tuple(sorted(options.galleries)),
+        rounds=options.rounds,
+        seconds=options.seconds,
+        matrix_gflops=gflops,
+        notes=_notes(options, reference),
+        environment=environment.describe(device),
+        code=environment.code_revision(),
+        points=points,
+        started=started,
+        finished=environment.now(),
+    )
+    return profile, ranks
 
 
 def _check_same_data(records: Sequence[RunRecord]) -> None:
@@ -81,68 +111,6 @@ def _threads(records: Sequence[RunRecord]) -> int:
     return found.pop()
 
 
-def _profile(
-    name: str,
-    runs: Mapping[str, RunRecord],
-    store: RunStore,
-    device: torch.device,
-    options: ProfileOptions,
-    observer: Observer,
-) -> tuple[Profile, dict[str, RankTable]]:
-    started = environment.now()
-    scorers = []
-    for key, record in runs.items():
-        observer.noted(f"{key}: encoding the test split")
-        scorers.append(load_trained(key, record, store, device))
-    with torch.no_grad():
-        uses, metrics, ranks = _judge(scorers, options, observer)
-        observer.noted("galleries")
-        benches, reference = benches_for(scorers, uses, options, device)
-        # A shortlist as large as the gallery is none; the fine scorer itself (k = 0) ends each curve.
-        uses = [use for use in uses if use.coarse is None or use.k < reference]
-        timed, memory, index = _scenarios(uses, benches, reference, options, device, observer)
-        observer.noted(f"measuring {len(timed)} scenarios in {options.rounds} rounds, about {options.seconds:g} s")
-        found = session.measure(
-            list(timed.values()),
-            device,
-            rounds=options.rounds,
-            seconds=options.seconds,
-            samples=options.samples,
-            progress=lambda done, total: observer.noted(f"round {done} of {total} done"),
-        )
-        results: dict[tuple[str, str], ScenarioResult] = {
-            key: result.model_copy(update={"memory": memory.get(key, {})})
-            for key, result in zip(timed, found, strict=True)
-        }
-        points = tuple(
-            point_of(use, metrics[use.key], results, index[use.key], options.galleries, reference) for use in uses
-        )
-    first = scorers[0]
-    profile = Profile(
-        name=name,
-        dataset=first.record.dataset,
-        split=first.record.split,
-        protocol=first.protocol,
-        ties=first.spec.evaluation.ties,
-        data_sha256=first.record.data_sha256,
-        images=len(first.split.image_ids),
-        captions=len(first.split.captions),
-        seed=first.record.seed,
-        gallery=reference,
-        galleries=tuple(sorted(options.galleries)),
-        rounds=options.rounds,
-        seconds=options.seconds,
-        matrix_gflops=work.matrix_gflops({key: r.whole.p50 for (use, key), r in results.items() if not use}),
-        notes=_notes(options, reference),
-        environment=environment.describe(device),
-        code=environment.code_revision(),
-        points=points,
-        started=started,
-        finished=environment.now(),
-    )
-    return profile, ranks
-
-
 def _judge(
     scorers: Sequence[TrainedScorer], options: ProfileOptions, observer: Observer
 ) -> tuple[list[Use], dict[str, dict[str, float]], dict[str, RankTable]]:
@@ -157,6 +125,35 @@ def _judge(
         metrics[use.key], ranks[use.key] = found.metrics, found.ranks
         uses.append(use)
     return uses, metrics, ranks
+
+
+def _measure(
+    scorers: Sequence[TrainedScorer], uses: Sequence[Use], metrics: Mapping[str, Mapping[str, float]],
+    options: ProfileOptions, device: torch.device, observer: Observer,
+) -> tuple[tuple[Point, ...], int, dict[str, float]]:  # fmt: skip
+    """The points, their reference gallery, and the machine's rates."""
+    observer.noted("galleries")
+    benches, reference = benches_for(scorers, uses, options, device)
+    # A shortlist as large as the gallery is none; the fine scorer itself (k = 0) ends each curve.
+    uses = [use for use in uses if use.coarse is None or use.k < reference]
+    timed, memory, index = _scenarios(uses, benches, reference, options, device, observer)
+    observer.noted(f"measuring {len(timed)} scenarios in {options.rounds} rounds, about {options.seconds:g} s")
+    found = session.measure(
+        list(timed.values()),
+        device,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        samples=options.samples,
+        progress=lambda done, total: observer.noted(f"round {done} of {total} done"),
+    )
+    results = {
+        key: result.model_copy(update={"memory": memory.get(key, {})}) for key, result in zip(timed, found, strict=True)
+    }
+    points = tuple(
+        point_of(use, metrics[use.key], results, index[use.key], options.galleries, reference) for use in uses
+    )
+    gflops = work.matrix_gflops({key: result.whole.p50 for (use, key), result in results.items() if not use})
+    return points, reference, gflops
 
 
 def _scenarios(

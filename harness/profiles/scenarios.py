@@ -41,17 +41,11 @@ def query_key(direction: Direction, gallery: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """Captions (`t2i`) or images (`i2t`) that are asked in turn, and how one of them is encoded.
-
-    Args:
-        trained: whose encoder.
-        direction: what is asked.
-        prune: what the encoder's fragments go through; None = nothing is pruned.
-    """
+    """Captions (`t2i`) or images (`i2t`) that are asked in turn, and how one of them is encoded."""
 
     trained: TrainedScorer
     direction: Direction
-    prune: Callable[[Fragments], Fragments] | None = None
+    prune: Callable[[Fragments], Fragments] | None = None  #: what the encoder's fragments go through
 
     def encode(self, number: int) -> Fragments:
         """Encode the query of a sample; the same number is the same query."""

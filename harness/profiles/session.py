@@ -28,21 +28,13 @@ SHORTEST_LOAD_MS = 200
 
 @dataclass(frozen=True, eq=False)
 class Scenario:
-    """What is timed: stages in a chain, the first of which is given the number of the sample.
-
-    Args:
-        key: unique in a session.
-        stages: name and function; each is handed what the one before it returned.
-        items: what one call does, for throughput: `{"images": 500}`.
-        gallery: items that a query is compared with.
-        apart: whether the stages are also timed one by one.
-    """
+    """What is timed: stages in a chain, the first of which is given the number of the sample."""
 
     key: str
-    stages: Sequence[tuple[str, Callable[[Any], Any]]]
-    items: Mapping[str, int] = field(default_factory=dict)
-    gallery: int | None = None
-    apart: bool = True
+    stages: Sequence[tuple[str, Callable[[Any], Any]]]  #: each is handed what the one before it returned
+    items: Mapping[str, int] = field(default_factory=dict)  #: what one call does, for throughput: `{"images": 500}`
+    gallery: int | None = None  #: items that a query is compared with
+    apart: bool = True  #: whether the stages are also timed one by one
 
     def __call__(self, number: int) -> Any:
         """Run the chain once."""
@@ -148,15 +140,10 @@ def pilot(scenario: Scenario, device: torch.device | str = "cpu") -> float:
 
 
 def affordable(costs: Sequence[float], budget: float, wanted: int) -> list[int]:
-    """How many samples of each cost fit a budget: all the same time, and what cheap ones leave goes to the others.
-
-    Args:
-        costs: of one sample each.
-        budget: for all together, in the same unit.
-        wanted: most samples of each.
+    """How many samples of each cost fit a budget: all get the same time, and what cheap ones leave goes to the others.
 
     Returns:
-        Counts, at least `FEWEST_PER_ROUND`, whose costs exceed the budget only where that minimum does.
+        Counts from `FEWEST_PER_ROUND` to `wanted`, whose costs exceed the budget only where that minimum does.
 
     >>> affordable([1.0, 10.0], budget=60, wanted=9)
     [9, 5]

@@ -26,30 +26,18 @@ MOST_RAW_IMAGES = 512
 
 @dataclass(frozen=True, eq=False)
 class TrainedScorer:
-    """A trained scorer and what it is fed with.
+    """A trained scorer and what it is fed with."""
 
-    Args:
-        key: unique in the profile, as tables name it.
-        record: of its run.
-        spec: of its run.
-        scorer: on the device, in evaluation mode.
-        split: the test split.
-        image_inputs: what the image encoder takes, one row per image, on the CPU (large sets: the first ones only).
-        tokens: of all captions, on the CPU.
-        raw_images, raw_texts: as the encoders return them.
-        images, texts: as the scorer prepares them.
-    """
-
-    key: str
+    key: str  #: unique in the profile, as tables name it
     record: RunRecord
     spec: RunSpec
-    scorer: Scorer
-    split: Split
-    image_inputs: Tensor | Fragments
-    tokens: Tokens
-    raw_images: Fragments
+    scorer: Scorer  #: on the device, in evaluation mode
+    split: Split  #: the test split
+    image_inputs: Tensor | Fragments  #: what the image encoder takes, on the CPU; at most `MOST_RAW_IMAGES`
+    tokens: Tokens  #: of all captions, on the CPU
+    raw_images: Fragments  #: as the encoder returns them
     raw_texts: Fragments
-    images: Fragments
+    images: Fragments  #: as the scorer prepares them
     texts: Fragments
 
     @property

@@ -36,30 +36,19 @@ SHORTLISTS = (10, 50, 200, 1000)
 
 @dataclass(frozen=True, eq=False)
 class Use:
-    """A way to use trained weights.
+    """A way to use trained weights."""
 
-    Args:
-        key: as tables name it.
-        kind: of the point.
-        trained: whose weights; of a cascade, the fine scorer.
-        images, texts: the test split as this use encodes it.
-        precision: of the index and of the product.
-        side, keep: what is pruned; None = nothing.
-        coarse, k: of a cascade; k = 0 means the whole gallery.
-        settings: as the record shows them.
-    """
-
-    key: str
+    key: str  #: as tables name it
     kind: Kind
-    trained: TrainedScorer
-    images: Fragments
+    trained: TrainedScorer  #: whose weights; of a cascade, the fine scorer
+    images: Fragments  #: the test split as this use encodes it
     texts: Fragments
-    precision: Precision = "float32"
-    side: Side | None = None
-    keep: float = 1.0
-    coarse: TrainedScorer | None = None
-    k: int = 0
-    settings: dict[str, Any] = field(default_factory=dict)
+    precision: Precision = "float32"  #: of the index and of the product
+    side: Side | None = None  #: that is pruned
+    keep: float = 1.0  #: share of its fragments that stays
+    coarse: TrainedScorer | None = None  #: of a cascade
+    k: int = 0  #: items that a cascade re-ranks; 0 = the whole gallery
+    settings: dict[str, Any] = field(default_factory=dict)  #: as the record shows them
 
     def gallery(self, direction: Direction) -> Fragments:
         """The side that is searched."""
@@ -137,9 +126,7 @@ def _cascades(coarse: TrainedScorer, fine: TrainedScorer, ann: bool) -> Iterator
 def accuracy(use: Use, similarity: dict[str, Tensor]) -> Evaluation:
     """Metrics and ranks of a use on its test split.
 
-    Args:
-        use: what to judge.
-        similarity: (I, T) of each scorer's base by key; that of `use` is added where it is a base.
+    `similarity` holds the (I, T) scores of each scorer's base by key; those of `use` are added where it is a base.
     """
     i2t, t2i = _directions(use) if use.coarse is None else _cascade_directions(use, similarity)
     if use.kind == "base":

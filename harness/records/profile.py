@@ -30,11 +30,7 @@ Kind = Literal["base", "precision", "pruned", "cascade"]
 
 
 class Measure(Spec):
-    """Samples of one latency, ms.
-
-    `rounds` are the medians of the interleaved rounds; a percentile that the samples do not support is None.
-    `extrapolated` marks a value that was not measured: it has no samples.
-    """
+    """Samples of one latency, ms; a percentile that the samples do not support is None."""
 
     samples: int
     p50: float
@@ -44,13 +40,17 @@ class Measure(Spec):
     iqr: float | None = None
     low: float | None = Field(None, description="of the 95 % interval of the median, between order statistics")
     high: float | None = None
-    rounds: tuple[float, ...] = ()
+    rounds: tuple[float, ...] = Field((), description="medians of the interleaved rounds")
     other_cpu_percent: float | None = None
-    extrapolated: bool = False
+    extrapolated: bool = Field(False, description="not measured, so without samples")
 
     @property
     def spread_percent(self) -> float | None:
-        """Distance between the extreme medians of the rounds, in percent of the median; None with one round."""
+        """Distance between the extreme medians of the rounds, in percent of the median; None with one round.
+
+        >>> Measure(samples=9, p50=10.0, rounds=(9.0, 10.0, 12.0)).spread_percent
+        30.0
+        """
         if len(self.rounds) < 2:
             return None
         return 100 * (max(self.rounds) - min(self.rounds)) / self.p50
@@ -58,22 +58,16 @@ class Measure(Spec):
     @property
     def noisy(self) -> bool:
         """Whether rounds disagree or neighbours were busy."""
-        spread, other = self.spread_percent, self.other_cpu_percent
-        return (spread is not None and spread > NOISY_SPREAD_PERCENT) or (
-            other is not None and other > NOISY_OTHER_CPU_PERCENT
-        )
+        spread, other = self.spread_percent or 0.0, self.other_cpu_percent or 0.0
+        return spread > NOISY_SPREAD_PERCENT or other > NOISY_OTHER_CPU_PERCENT
 
 
 class ScenarioResult(Spec):
-    """One scenario of one point.
+    """One scenario of one point."""
 
-    `whole` was timed as one piece; `parts` were timed one by one, in their order, in the same rounds.
-    `items` counts what one call does: images, captions, pairs.
-    """
-
-    whole: Measure
-    parts: dict[str, Measure] = Field(default_factory=dict)
-    items: dict[str, int] = Field(default_factory=dict)
+    whole: Measure = Field(description="timed as one piece")
+    parts: dict[str, Measure] = Field(default_factory=dict, description="timed one by one, in the same rounds")
+    items: dict[str, int] = Field(default_factory=dict, description="what one call does: images, captions, pairs")
     gallery: int | None = Field(None, description="items that a query is compared with")
     parts_over_whole: float | None = Field(
         None, description="median over the samples of the sum of the parts by the whole that was timed beside it"
@@ -81,7 +75,7 @@ class ScenarioResult(Spec):
     memory: dict[str, float] = Field(default_factory=dict, description="MiB: peaks of one call, reset before it")
 
     def per_second(self, what: str, part: str = "") -> float:
-        """Items a second of the whole, or of one part of it."""
+        """Items per second of the whole, or of one part of it."""
         return 1000 * self.items[what] / (self.parts[part] if part else self.whole).p50
 
 
@@ -100,7 +94,7 @@ class Point(Spec):
     key: str
     label: str
     kind: Kind
-    base: str = Field(description="key of the subject; of a cascade, of its fine scorer")
+    base: str = Field(description="key of the trained scorer; of a cascade, of its fine scorer")
     settings: dict[str, Any] = Field(default_factory=dict)
     run_ids: tuple[str, ...]
     metrics: dict[str, float]
@@ -144,12 +138,7 @@ class Profile(Spec):
 
 
 class ProfileStore:
-    """The profiles of one name below a results folder.
-
-    Args:
-        results: the results folder.
-        name: of the profile; a folder of that name below `profiles/`.
-    """
+    """The profiles of one name below a results folder, in a folder of that name below `profiles/`."""
 
     def __init__(self, results: str | Path, name: str):
         self.folder = Path(results) / "profiles" / safe_name(name)
@@ -172,22 +161,18 @@ class ProfileStore:
             InvalidRecord: one is damaged or of another schema version.
         """
         read = [
-            (read_profile(path), _Ranks(path.parent).ranks("")) for path in sorted(self.folder.glob("*/profile.json"))
+            (read_document(path, Profile, SCHEMA_VERSION, "measure again"), _Ranks(path.parent).ranks(""))
+            for path in sorted(self.folder.glob("*/profile.json"))
         ]
         return sorted(read, key=lambda pair: pair[0].started)
 
 
-def read_profile(path: Path) -> Profile:
-    """A profile from its file.
-
-    Raises:
-        InvalidRecord: not JSON, of another schema version, or with unknown or missing fields.
-    """
-    return read_document(path, Profile, SCHEMA_VERSION, "measure again")
-
-
 def device_slug(device: str) -> str:
-    """A folder's name for a device: readable, and different where the device is."""
+    """A folder's name for a device: readable, and different where the device is.
+
+    >>> device_slug("NVIDIA H100")
+    'nvidia-h100-7103a6'
+    """
     name = re.sub(r"[^a-z0-9]+", "-", device.lower())[:40].strip("-")
     return f"{name}-{sha256_json(device)[:6]}"
 

@@ -27,22 +27,17 @@ State = Literal["complete", "pruned", "failed"]
 
 
 class TrialSummary(Spec):
-    """One trial that has ended.
-
-    Args are fields: `params` are the drawn settings by path; `values` the objectives; `rsum` the mean over seeds of the
-    best epoch's validation rSum (of a pruned trial: as far as it came; None if it had none); `curves` that rSum by
-    epoch, one list a seed; `violation` by how much the constraints are exceeded, 0 if they are kept.
-    """
+    """One trial that has ended."""
 
     number: int
     state: State
     source: Literal["sampled", "default"] = "sampled"
-    params: dict[str, Any] = Field(default_factory=dict)
-    values: dict[str, float] = Field(default_factory=dict)
-    rsum: float | None = None
-    curves: list[list[float]] = Field(default_factory=list)
+    params: dict[str, Any] = Field(default_factory=dict, description="the drawn settings by path")
+    values: dict[str, float] = Field(default_factory=dict, description="the objectives")
+    rsum: float | None = Field(None, description="mean over the seeds of the best validation rSum; None without epochs")
+    curves: list[list[float]] = Field(default_factory=list, description="validation rSum by epoch, one list per seed")
     cost: Cost = Cost()
-    violation: float = 0.0
+    violation: float = Field(0.0, description="by how much the constraints are exceeded, 0 if they are kept")
     steps: int = 0
     seconds: float = 0.0
     reason: str = Field("", description="why it was pruned or failed")
@@ -134,11 +129,7 @@ def pareto_front(trials: Sequence[TrialSummary], directions: Mapping[str, str]) 
 
 
 def write_summary(summary: StudySummary, folder: Path) -> Path:
-    """Write `study.json` of a study.
-
-    Raises:
-        ResultsNotWritable: the folder cannot be written.
-    """
+    """Write `study.json` of a study; `ResultsNotWritable` if the folder cannot be written."""
     write_json(folder / FILE, summary.model_dump(mode="json"))
     return folder / FILE
 

@@ -17,15 +17,10 @@ RSUM = "rsum"
 
 @dataclass(frozen=True)
 class SweepObjective:
-    """A figure that a trial can be judged by.
+    """A figure that a trial can be judged by."""
 
-    Args:
-        direction: which way is better.
-        title: as axes and tables name it, with its unit.
-    """
-
-    direction: Direction
-    title: str
+    direction: Direction  #: which way is better
+    title: str  #: as axes and tables name it, with its unit
 
 
 #: By the key of the validation metric or of the cost (`harness.measure.cost.measure_cost`).

@@ -16,30 +16,19 @@ from harness.sweeps.space import Choice, Range, Setting, Space, Tied, Values
 
 @dataclass(frozen=True)
 class Target:
-    """A part of a run's specification that settings are put into.
-
-    Args:
-        model: its class.
-        values: before tuning.
-        where: its name, for messages.
-    """
+    """A part of a run's specification that settings are put into."""
 
     model: type[Spec]
-    values: Mapping[str, Any]
-    where: str
+    values: Mapping[str, Any]  #: before tuning
+    where: str  #: its name, for messages
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What a space must fit.
+    """What a space must fit."""
 
-    Args:
-        parts: by the first part of the paths.
-        where: whose space it is, for messages.
-    """
-
-    parts: Mapping[str, Target]
-    where: str
+    parts: Mapping[str, Target]  #: by the first part of the paths
+    where: str  #: whose space it is, for messages
 
     def before(self, path: str) -> Any:
         """A setting's value before tuning."""

@@ -55,11 +55,7 @@ def stored(study: Study, number: int) -> FrozenTrial:
 
 
 def require_hold(trial: optuna.Trial) -> None:
-    """Stop a worker that has lost its trial.
-
-    Raises:
-        TakenOver: another worker holds the trial.
-    """
+    """Raise `TakenOver` in a worker that has lost its trial."""
     if stored(trial.study, trial.number).user_attrs.get(WORKER) != trial.user_attrs.get(WORKER):
         raise TakenOver
 
@@ -88,12 +84,7 @@ def pulse(beat: Callable[[int], None], seconds: float) -> Iterator[None]:
 
 
 class Watcher:
-    """Finds the running trials of a study whose workers are gone. To be used under the study's lock.
-
-    Args:
-        grace: seconds.
-        clock: monotonic seconds.
-    """
+    """Finds the running trials of a study whose workers are gone. To be used under the study's lock."""
 
     def __init__(self, grace: float = GRACE_SECONDS, clock: Callable[[], float] = time.monotonic):
         self._grace, self._clock = grace, clock
@@ -133,15 +124,9 @@ def requeue(study: Study, trial: FrozenTrial) -> None:
 
 
 def bury(study: Study, pid: int, cause: str) -> bool:
-    """Decide what becomes of the trial of a dead child of this process. To be used under the study's lock.
+    """Decide what becomes of the trial of a dead child of this process, if it held one. Under the study's lock.
 
-    Args:
-        study: of the trial.
-        pid: of the child.
-        cause: how it died, if that was the trial's own doing; empty if somebody stopped it.
-
-    Returns:
-        Whether it held a trial.
+    `cause` says how it died, if that was the trial's own doing; it is empty if somebody stopped it.
     """
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         worker = trial.user_attrs.get(WORKER) or {}

@@ -28,31 +28,18 @@ _NOT_IDENTITY = {"seed", "protocols", "evaluation"}
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """Everything that a worker needs to know.
+    """Everything that a worker needs to know."""
 
-    Args:
-        name: of the study, in its storage and on disk.
-        experiment: of the experiment.
-        entry: what is tuned.
-        base: the entry before tuning, resolved, for the first seed.
-        seeds: of the training runs of a trial.
-        space: what varies.
-        settings: what is sought and how.
-        storage: URL of Optuna's storage, or `journal:PATH`.
-        default: the values before tuning by path; empty if the space does not hold them.
-        plugins: files of plug-in scorers that a worker must register.
-    """
-
-    name: str
-    experiment: str
-    entry: ScorerEntry
-    base: RunSpec
-    seeds: tuple[int, ...]
-    space: Space
-    settings: SweepSettings
-    storage: str
-    default: Values
-    plugins: tuple[str, ...] = ()
+    name: str  #: of the study, in its storage and on disk
+    experiment: str  #: its name
+    entry: ScorerEntry  #: what is tuned
+    base: RunSpec  #: the entry before tuning, resolved, for the first seed
+    seeds: tuple[int, ...]  #: of the training runs of a trial
+    space: Space  #: what varies
+    settings: SweepSettings  #: what is sought and how
+    storage: str  #: URL of Optuna's storage, or `journal:PATH`
+    default: Values  #: the values before tuning by path; empty if the space does not hold them
+    plugins: tuple[str, ...] = ()  #: files of plug-in scorers that a worker must register
 
     def candidate(self, values: Values) -> RunSpec:
         """The run that these values make.

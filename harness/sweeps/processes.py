@@ -47,45 +47,24 @@ PATIENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class _Task:
-    """What a worker process is told: as `work_in_processes`, the process that watches it, and the engine's settings."""
+class Task:
+    """What a worker process is told."""
 
     plan: StudyPlan
-    trials: int
+    trials: int  #: the total of the study
     device: str
-    grace: float
-    folders: TrialFolders
-    parent: int
-    engine: engine.Settings
+    grace: float  #: seconds without a sign of life until a trial is taken over
+    folders: TrialFolders  #: where trials keep their checkpoints
+    engine: engine.Settings  #: of the command
 
 
-def work_in_processes(
-    study: Study,
-    plan: StudyPlan,
-    trials: int,
-    workers: int,
-    device: str,
-    grace: float,
-    folders: TrialFolders,
-    tell: Callable[[], None],
-) -> None:
-    """Run a study in worker processes.
-
-    Args:
-        study: opened.
-        plan: of the study.
-        trials: the total.
-        workers: processes.
-        device: where to compute.
-        grace: seconds without a sign of life until a trial is taken over.
-        folders: where trials keep their checkpoints.
-        tell: called now and then, to tell of the trials that have ended.
+def work_in_processes(study: Study, task: Task, workers: int, tell: Callable[[], None]) -> None:
+    """Run a study in worker processes; `tell` is called now and then, to tell of the trials that have ended.
 
     Raises:
         RunFailed: all workers ended before the study did.
     """
-    task = _Task(plan, trials, device, grace, folders, os.getpid(), engine.current())
-    lock = study_lock(plan.storage, plan.name)
+    lock = study_lock(task.plan.storage, task.plan.name)
     crew = [_Hand(task) for _ in range(workers)]
     codes = []
     try:
@@ -100,19 +79,17 @@ def work_in_processes(
     finally:
         stop([hand.process for hand in crew])
     ended = census(study).ended
-    if ended < trials:
+    if ended < task.trials:
         raise RunFailed(
-            f"all workers of study '{plan.name}' ended early (exit codes {', '.join(map(str, codes))}) with {ended} of "
-            f"{trials} trials done; those are kept, and the same command continues"
+            f"all workers of study '{task.plan.name}' ended early (exit codes {', '.join(map(str, codes))}) with {ended} of "
+            f"{task.trials} trials done; those are kept, and the same command continues"
         )
 
 
 def cause_of_death(exit_code: int | None, kernel_killed: bool) -> str:
     """How a worker died, if that was the trial's own doing; empty if it ended well or somebody stopped it.
 
-    Args:
-        exit_code: of the process; minus the signal's number if one ended it.
-        kernel_killed: whether the kernel killed any process for lack of memory while the worker lived.
+    `kernel_killed`: whether the kernel killed any process for lack of memory while the worker lived.
 
     >>> cause_of_death(-signal.SIGSEGV, kernel_killed=False)
     'invalid memory access (SIGSEGV)'
@@ -150,7 +127,7 @@ def stop(processes: Sequence[BaseProcess], patience: float = PATIENCE_SECONDS) -
 class _Hand:
     """A worker process, and how many the kernel had killed when it began."""
 
-    def __init__(self, task: _Task):
+    def __init__(self, task: Task):
         self.kills = kernel_kills()
         # A fork would share the parent's threads' locks and the GPU.
         self.process = multiprocessing.get_context("spawn").Process(target=_worker, args=(task,), name="itm-sweep")
@@ -169,12 +146,14 @@ def _settle(study: Study, lock: StudyLock, hand: _Hand) -> bool:
     return bool(cause) and held
 
 
-def _worker(task: _Task) -> None:
+def _worker(task: Task) -> None:
     """What a worker process does."""
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     engine.use(task.engine)
     plan = task.plan
     try:
@@ -184,15 +163,8 @@ def _worker(task: _Task) -> None:
         run_trial = TrialRunner(plan, open_tuning_splits(plan.base.dataset), task.device, task.folders)
         lock = study_lock(plan.storage, plan.name)
         with storage_errors(plan.storage):
-            work(
-                study,
-                run_trial,
-                task.trials,
-                lock,
-                grace=task.grace,
-                parent=task.parent,
-                after_trial=task.folders.remove,
-            )
+            done = task.folders.remove
+            work(study, run_trial, task.trials, lock, grace=task.grace, parent=parent.pid, after_trial=done)
     except ItmError as error:
         logger.error("a worker stopped: %s", error)
         raise SystemExit(error.exit_code) from None
@@ -204,9 +176,7 @@ def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _end_with_parent() -> None:
+def _end_with(parent: BaseProcess) -> None:
     """A command that is killed leaves nobody at work in the background; the trials resume at the next call."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    parent.join()
+    os._exit(1)

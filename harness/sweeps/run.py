@@ -11,11 +11,12 @@ from optuna.study import Study
 from harness.errors import RunFailed
 from harness.files.writing import remove_leftovers
 from harness.records.study import StudySummary, TrialSummary, best_of, write_summary
+from harness.similarity import settings as engine
 from harness.sweeps import mirror
 from harness.sweeps.folders import TrialFolders
 from harness.sweeps.liveness import GRACE_SECONDS
 from harness.sweeps.plan import StudyPlan, study_folder
-from harness.sweeps.processes import work_in_processes
+from harness.sweeps.processes import Task, work_in_processes
 from harness.sweeps.splits import open_tuning_splits
 from harness.sweeps.storage import shown_storage, storage_errors, study_lock
 from harness.sweeps.study import open_study
@@ -76,7 +77,8 @@ def run_study(
                 work(study, run_trial, trials, lock, grace=grace, after_trial=after_trial)
             else:
                 workers = min(workers, max(1, trials - census(study).ended))
-                work_in_processes(study, plan, trials, workers, str(device), grace, folders, teller.tell)
+                task = Task(plan, trials, str(device), grace, folders, engine.current())
+                work_in_processes(study, task, workers, teller.tell)
             _clear(study, folders, folder)
     finally:
         teller.tell()

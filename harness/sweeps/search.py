@@ -55,17 +55,10 @@ class NumberedSampler(BaseSampler):
         make: the sampler of a stream.
         alone: the sampler, of a stream, for a setting that is drawn by itself; None = `make`'s of the trial.
         seed: of the study.
-        stops: leave out what the sampler does after a trial.
     """
 
-    def __init__(
-        self,
-        make: Callable[[int], BaseSampler],
-        alone: Callable[[int], BaseSampler] | None,
-        seed: int,
-        stops: bool = False,
-    ):
-        self._make, self._alone, self._seed, self._stops = make, alone, seed, stops
+    def __init__(self, make: Callable[[int], BaseSampler], alone: Callable[[int], BaseSampler] | None, seed: int):
+        self._make, self._alone, self._seed = make, alone, seed
         self._inner = make(seed)
 
     def _stream(self, number: int) -> int:
@@ -92,7 +85,7 @@ class NumberedSampler(BaseSampler):
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        if not self._stops:
+        if type(self._inner).__name__ not in EXHAUSTIVE:
             self._inner.after_trial(study, trial, state, values)
 
 
@@ -148,11 +141,11 @@ def make_sampler(settings: SweepSettings, space: Space) -> BaseSampler:
     def make(seed: int) -> BaseSampler:
         return _constructed(cls, {**options, "seed": seed}, f"sampler {name}")
 
-    seed, stops = settings.sampler_seed, name in EXHAUSTIVE
+    seed = settings.sampler_seed
     if name not in _ONE_WHOLE:
-        return NumberedSampler(make, make, seed, stops)
+        return NumberedSampler(make, make, seed)
     alone = None if name == GRID_SAMPLER else (lambda stream: RandomSampler(seed=stream))
-    return NumberedSampler(lambda _: make(seed), alone, seed, stops)
+    return NumberedSampler(lambda _: make(seed), alone, seed)
 
 
 def make_pruner(component: Component) -> optuna.pruners.BasePruner:

@@ -111,17 +111,11 @@ Setting = Range | Choice | Tied
 
 @dataclass(frozen=True)
 class Space:
-    """A checked space, conditions before what depends on them.
+    """A checked space."""
 
-    Args:
-        entries: by path.
-        whole: the paths whose values are whole numbers.
-        fixed: the values before tuning of what conditions ask about and the space does not vary.
-    """
-
-    entries: Mapping[str, Setting]
-    whole: frozenset[str]
-    fixed: Mapping[str, Any]
+    entries: Mapping[str, Setting]  #: by path, conditions before what depends on them
+    whole: frozenset[str]  #: paths whose values are whole numbers
+    fixed: Mapping[str, Any]  #: values before tuning of what conditions ask about and the space does not vary
 
     def suggest(self, trial: Any) -> Values:
         """Values of the settings that are in force, drawn by an Optuna trial."""

@@ -38,16 +38,13 @@ from harness.training.state import Epoch, TrainingResult
 
 @dataclass
 class Course:
-    """What a trial has done and found so far; it is kept also of a trial that is pruned or fails.
+    """What a trial has done and found so far; it is kept also of a trial that is pruned or fails."""
 
-    Args:
-        curves: validation rSum by epoch, one list per seed.
-        steps: optimiser steps that led to the trial's weights; half an epoch that a kill took away is not counted.
-        cost: as `harness.measure.cost.measure_cost`, with the peak memory and the step time of the training.
-    """
-
+    #: Validation rSum by epoch, one list per seed.
     curves: list[list[float]] = field(default_factory=list)
+    #: Optimiser steps that led to the trial's weights; half an epoch that a kill took away is not counted.
     steps: int = 0
+    #: As `harness.measure.cost.measure_cost`, with the peak memory and the step time of the training.
     cost: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -168,13 +165,7 @@ class TrialRunner:
 
 
 class _Sitting:
-    """One worker's time with a trial: tells Optuna of its epochs, those of earlier sittings too, and keeps its course.
-
-    Args:
-        trial: begun, its settings drawn.
-        folder: of the trial.
-        prunes: whether the pruner is asked.
-    """
+    """One worker's time with a trial: tells Optuna of its epochs, those of earlier sittings too, and keeps its course."""
 
     def __init__(self, trial: optuna.Trial, folder: TrialFolder, prunes: bool):
         self.trial, self.folder, self.prunes = trial, folder, prunes
