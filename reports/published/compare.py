@@ -40,8 +40,7 @@ def build(store: RunStore, run_ids: Sequence[str], *, tolerance: float = TOLERAN
         tolerance: points of a recall within which a printed figure counts as met.
 
     Returns:
-        The report: one part per gallery with the rows that match and the nearest ones of methods without a match;
-        `main` is flat, one row per pair of a method and a printed row.
+        One part per gallery; `main` is flat, one row per pair of a method and a printed row.
 
     Raises:
         InvalidRecord: a run is missing or damaged.
@@ -54,24 +53,19 @@ def build(store: RunStore, run_ids: Sequence[str], *, tolerance: float = TOLERAN
     for gallery, members in groups(finished_records(store, run_ids)).items():
         size = len(store.ranks(members[0].first.run_id)[gallery.protocol].i2t_rank)
         found = [_compare(group, printed, size, tolerance) for group in members]
-        matching = [pair for part, _ in found for pair in part if pair["comparable"]]
-        nearest = [pair for part, _ in found for pair in part if not pair["comparable"]]
-        extra = [row for group in members for row in _extra(group)]
-        tables = [
-            matching_table(gallery, matching) if matching else None,
-            nearest_table(gallery, nearest) if nearest else None,
-            extra_table(gallery, extra) if extra else None,
-        ]
+        part = [pair for rows, _ in found for pair in rows]
         said = [sentence for _, sentence in found]
+        matching = [pair for pair in part if pair["comparable"]]
+        shown = [
+            (matching_table, matching),
+            (nearest_table, [pair for pair in part if not pair["comparable"]]),
+            (extra_table, [row for group in members for row in _extra(group)]),
+        ]
+        tables = [table(gallery, rows) for table, rows in shown if rows]
         sections.append(
-            Section(
-                title=gallery.title,
-                sentences=said,
-                tables=[table for table in tables if table],
-                reading=reading(matching, tolerance),
-            )
+            Section(title=gallery.title, sentences=said, tables=tables, reading=reading(matching, tolerance))
         )
-        pairs += [pair for part, _ in found for pair in part]
+        pairs += part
         sentences += said
     return Report(
         title="Measured and published",

@@ -23,30 +23,18 @@ _SETTINGS = {"direction": ("t2i", "i2t"), "pooling": ("mean", "lse", "max", "sum
 
 @dataclass(frozen=True)
 class Measured:
-    """What a record says of the method behind its numbers, in the words of the published rows.
+    """What a record says of the method behind its numbers, in the words of the published rows."""
 
-    Args:
-        key: as in published rows; several methods of an ensemble are joined by " + ".
-        image, text: families of the towers.
-        resolution: side of the image in pixels, or None where there is none or it is not said.
-        ensemble: whether the scores of several models are averaged.
-        settings: direction and pooling, where they are ones that papers print.
-        trained: whether it was trained here.
-        features: the dataset as the spec names it.
-        weights: tag of the pretrained image tower, or `none`.
-        reimplemented: whether the code is not the authors'.
-    """
-
-    key: str
-    image: str
+    key: str  # several methods of an ensemble are joined by " + "
+    image: str  # family of the tower
     text: str
-    resolution: int | None
-    ensemble: bool
-    settings: Mapping[str, str]
-    trained: bool
-    features: str
-    weights: str
-    reimplemented: bool
+    resolution: int | None  # pixels; None where there is none or it is not said
+    ensemble: bool  # the scores of several models are averaged
+    settings: Mapping[str, str]  # direction and pooling, where they are ones that papers print
+    trained: bool  # here
+    features: str  # the dataset as the spec names it
+    weights: str  # tag of the pretrained image tower, or `none`
+    reimplemented: bool  # the code is not the authors'
 
 
 def measured(record: RunRecord) -> Measured:
@@ -74,16 +62,10 @@ def measured(record: RunRecord) -> Measured:
 
 
 def candidates(ours: Measured, gallery: Gallery, images: int, printed: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The printed rows that share most with a measured method: nearest first, the fewer things differ.
-
-    Args:
-        ours: the method.
-        gallery: where it was measured.
-        images: number of test images.
-        printed: the rows of `rows.load`.
+    """The printed rows that share most with a method measured on a gallery of so many images, nearest first.
 
     Returns:
-        The rows, and what is missing for them to be comparable; "" if nothing is.
+        Rows of `printed`, and what is missing for them to be comparable; "" if nothing is.
     """
     protocol = _PROTOCOLS.get(gallery.protocol, gallery.protocol)
     place = f"{gallery.dataset}, {gallery.protocol}"

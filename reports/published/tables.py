@@ -40,11 +40,11 @@ def extra_table(gallery: Gallery, rows: Sequence[Mapping[str, Any]]) -> Table:
     return Table(
         frame=pd.DataFrame(rows),
         columns=[
-            Column(key="label", title="Measured", pinned=True),
-            Column(key="metric", title="Metric"),
-            *(Column(key=key, title=key.title(), kind="number") for key in ("measured", "printed", "delta")),
-            Column(key="variant", title="Printed variant"),
-            Column(key="source", title="Source", prose=True),
+            Column("label", "Measured", pinned=True),
+            Column("metric", "Metric"),
+            *(Column(key, key.title(), "number") for key in ("measured", "printed", "delta")),
+            Column("variant", "Printed variant"),
+            Column("source", "Source", prose=True),
         ],
         caption=f"{gallery.title}: further published metrics of the same methods, any backbone, in percent",
         key=f"extra-{gallery.slug}",
@@ -52,22 +52,19 @@ def extra_table(gallery: Gallery, rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _columns(prefix: str, help: str) -> list[Column]:
-    shown = [
-        Column(key=f"{prefix}_{key}", title=f"R@{key[5:]}", kind="number", group=_GROUPS[key[:3]], help=help)
-        for key in RECALLS
-    ]
-    verdict = [Column(key="verdict", title="Verdict")] if prefix == "delta" else []
+    shown = [Column(f"{prefix}_{key}", f"R@{key[5:]}", "number", group=_GROUPS[key[:3]], help=help) for key in RECALLS]
+    verdict = [Column("verdict", "Verdict")] if prefix == "delta" else []
     return [
-        Column(key="label", title="Measured", pinned=True),
-        Column(key="printed_method", title="Printed"),
-        Column(key="printed_variant", title="Variant"),
+        Column("label", "Measured", pinned=True),
+        Column("printed_method", "Printed"),
+        Column("printed_variant", "Variant"),
         *shown,
-        Column(key=f"{prefix}_rsum", title="rSum", kind="number", help=help),
+        Column(f"{prefix}_rsum", "rSum", "number", help=help),
         *verdict,
-        Column(key="printed_backbone", title="Printed backbone"),
-        Column(key="causes", title="Likely causes of a gap", prose=True),
-        Column(key="marks", title="Known of the printed row", prose=True),
-        Column(key="source", title="Source", prose=True),
+        Column("printed_backbone", "Printed backbone"),
+        Column("causes", "Likely causes of a gap", prose=True),
+        Column("marks", "Known of the printed row", prose=True),
+        Column("source", "Source", prose=True),
     ]
 
 

@@ -21,22 +21,13 @@ from harness.reports.statistics.settings import check_choices, checked_margins, 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked of every gallery; see `harness.reports.statistics.comparison.compare` for the meaning of each.
-
-    Attributes:
-        metrics: names; rSum and the six recalls by default.
-        pairs: `all`, or `A:B,C:D`.
-        reference: compare every other method with this one; empty for none.
-        claim: None takes `method` where every method has 3 seeds or more, else `checkpoint`.
-        equivalence: margins in points, by metric; the key "" stands for the primary metric.
-        alpha, correction, resamples, seed, allow_unequal_seeds: as there.
-    """
+    """What is asked of every gallery; see `harness.reports.statistics.comparison.compare` for the meaning of each."""
 
     metrics: tuple[str, ...] = METRICS
-    pairs: str = "all"
-    reference: str = ""
-    claim: Claim | None = None
-    equivalence: Mapping[str, float] = field(default_factory=dict)
+    pairs: str = "all"  # or `A:B,C:D`
+    reference: str = ""  # compare every other method with this one
+    claim: Claim | None = None  # None takes `method` where every method has 3 seeds or more, else `checkpoint`
+    equivalence: Mapping[str, float] = field(default_factory=dict)  # points by metric; "" is the primary metric
     alpha: float = 0.05
     correction: Correction = "holm"
     resamples: int = 10_000
@@ -62,21 +53,13 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """The comparison of one gallery, and what a report needs beside it.
-
-    Attributes:
-        subject: what was compared.
-        methods: the runs compared, best first.
-        comparison: all differences.
-        ranking: places by the tests; empty unless all pairs were compared with a family-wise correction.
-        claim_by_default: nobody asked for the claim.
-    """
+    """The comparison of one gallery, and what a report needs beside it."""
 
     subject: Subject
-    methods: tuple[MethodRuns, ...]
+    methods: tuple[MethodRuns, ...]  # those compared, best first
     comparison: Comparison
-    ranking: tuple[RankedMethod, ...]
-    claim_by_default: bool
+    ranking: tuple[RankedMethod, ...]  # empty unless all pairs were compared with a family-wise correction
+    claim_by_default: bool  # nobody asked for the claim
 
     @property
     def warnings(self) -> list[str]:
