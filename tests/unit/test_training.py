@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from harness.backbones.words.tokenizers import WordTokenizer
 from harness.errors import CannotEncode, TrainingDiverged
 from harness.losses import InfoNCE, TripletLoss
 from harness.runs.building import build_scorer, open_dataset
@@ -102,6 +103,14 @@ def test_the_best_epoch_is_kept_and_its_weights_restored(cell):
     assert result.steps == 4 * 7  # 200 captions in batches of 32, the last one of 8
     assert set(result.step_ms) >= {"train_step_ms_p50"}
     assert result.history[-1].losses["matching"] < result.history[1].losses["matching"]
+
+
+def test_the_captions_of_the_validation_split_are_tokenised_once(cell, monkeypatch):
+    validation = open_dataset(cell.dataset).split("val")
+    asked, call = [], WordTokenizer.__call__
+    monkeypatch.setattr(WordTokenizer, "__call__", lambda self, texts: asked.append(tuple(texts)) or call(self, texts))
+    _fit(cell, cell.training.model_copy(update={"epochs": 3}))
+    assert asked.count(validation.captions) == 1
 
 
 @pytest.mark.parametrize("noise", [{}, {"region_drop": 0.3, "word_masking": 0.3}])
