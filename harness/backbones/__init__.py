@@ -1,19 +1,5 @@
 """Backbones: encoders that turn images and captions into fragments."""
 
-from harness.backbones.build import (
-    BACKBONES,
-    IMAGE_BACKBONES,
-    TEXT_BACKBONES,
-    build_image,
-    build_text,
-    component_of,
-)
+from harness.backbones.build import BACKBONES, IMAGE_BACKBONES, TEXT_BACKBONES, build_image, build_text, component_of
 
-__all__ = [
-    "BACKBONES",
-    "IMAGE_BACKBONES",
-    "TEXT_BACKBONES",
-    "build_image",
-    "build_text",
-    "component_of",
-]
+__all__ = ["BACKBONES", "IMAGE_BACKBONES", "TEXT_BACKBONES", "build_image", "build_text", "component_of"]

@@ -45,6 +45,9 @@ def build_image(
     Raises:
         UnknownName, InvalidSpec: as `Parts.resolve`; also a backbone for regions on a dataset that has none.
         InvalidCheckpoint: pretrained weights that are missing, unsafe to read, or do not fit.
+
+    >>> build_image({"name": "regions", "width": 8}, region_width=2048).width
+    8
     """
     backbone, config = IMAGE_BACKBONES.part_and_config(component)
     return backbone(config, region_width, load_pretrained=load_pretrained)
@@ -70,6 +73,9 @@ def build_text(
         UnknownName, InvalidSpec: as `Parts.resolve`; also neither captions nor a vocabulary where one is needed.
         InvalidDataset: a vocabulary file that cannot be read.
         InvalidCheckpoint: pretrained weights or a state that do not fit.
+
+    >>> build_text("bigru", captions=["a dog runs"]).tokenizer.vocabulary_size  # with five special words
+    8
     """
     backbone, config = TEXT_BACKBONES.part_and_config(component)
     if state is not None:

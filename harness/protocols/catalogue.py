@@ -29,6 +29,9 @@ class Protocols(Catalogue[Protocol]):
         Raises:
             UnknownName: there is none.
             InvalidProtocol: a threshold that no grade can reach, or of a protocol that has none.
+
+        >>> PROTOCOLS.get("human@3.5").positives
+        'own pairs, and mean expert grade >= 3.5'
         """
         base, at, threshold = name.partition("@")
         protocol = super().get(base)
@@ -93,6 +96,9 @@ def evaluate(
         UnknownName: no such protocol.
         InvalidProtocol: the protocol does not fit; the message says what is missing.
         InvalidSimilarity: as `harness.metrics.ranks`.
+
+    >>> evaluate("full", np.eye(3), np.arange(3), ["a", "b", "c"], ["x", "y", "z"]).metrics["rsum"]
+    600.0
     """
     subject = Subject(
         image_ids=image_ids,

@@ -54,8 +54,7 @@ class FoldProtocol(Protocol):
 
 
 FULL = FoldProtocol(
-    name="full",
-    description="every image of the test split against every caption (Flickr30K 1K, Flickr8k 1K, scenes)",
+    name="full", description="every image of the test split against every caption (Flickr30K 1K, Flickr8k 1K, scenes)"
 )
 FLICKR30K_1K = FoldProtocol(
     name="flickr30k_1k", description="Flickr30K: 'full' on its 1,000 test images", count=1000, title="flickr30k"

@@ -18,9 +18,7 @@ _SPECIAL = (PAD, START, END, UNKNOWN)  # ids 0 to 3, as in SCAN's vocabulary fil
 
 # Clitics are split as the Penn Treebank does, since published vocabularies were counted that way:
 # "don't" -> do n't, "man's" -> man 's. Hyphens and inner points stay inside a word: "t-shirt", "u.s".
-_WORD = re.compile(
-    r"[^\W_]+(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\w+(?:[-./]\w+)*|``|''|\.\.\.|--|[^\w\s]",
-)
+_WORD = re.compile(r"[^\W_]+(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\w+(?:[-./]\w+)*|``|''|\.\.\.|--|[^\w\s]")
 _OPENING_QUOTE = re.compile(r'(?:(?<=^)|(?<=[\s(\[{<]))"')
 
 

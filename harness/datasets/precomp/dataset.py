@@ -18,14 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from harness.datasets.base import SPLITS, Dataset, DatasetConfig, Split
-from harness.datasets.files import (
-    FolderConfig,
-    dataset_root,
-    parse_json,
-    read_bytes,
-    read_lines,
-    require_inside,
-)
+from harness.datasets.files import FolderConfig, dataset_root, parse_json, read_bytes, read_lines, require_inside
 from harness.datasets.precomp.features import FeatureFile, FeatureRows, open_features
 from harness.datasets.precomp.storage import Storage, find_storage
 from harness.errors import InvalidDataset

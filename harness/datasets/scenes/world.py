@@ -47,6 +47,9 @@ class Draws:
 
     Args:
         key: non-negative integers that name the stream.
+
+    >>> Draws(0).order(5)
+    [4, 2, 0, 1, 3]
     """
 
     def __init__(self, *key: int):
