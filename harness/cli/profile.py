@@ -99,7 +99,7 @@ def profile(
     code, results = 0, setup.results
     if target not in builtin_experiments() and Path(target).is_dir():
         if setup.overrides:
-            raise click.UsageError("--set changes an experiment; a results folder is taken as it is")
+            raise click.UsageError("--set changes an experiment, not the runs of a results folder; leave it out")
         results = Path(target)
         jobs = _recorded(results)
     else:
@@ -162,7 +162,7 @@ def _recorded(results: Path) -> Jobs:
         common = set.intersection(*(set(member.seeds) for member in own))
         if not common:
             raise InvalidRecord(
-                f"the methods on {gallery.title} share no seed, so their points cannot be compared; train one seed of all"
+                f"the methods on {gallery.title} share no seed, so their points cannot be compared; train one seed for all"
             )
         about = {"all runs of": [gallery.dataset, gallery.split, gallery.protocol, gallery.data_sha256]}
         jobs[_page(results, f"all-{gallery.slug}", about)] = {

@@ -1,4 +1,4 @@
-"""The check for hubs: images that take places from many queries of one method, so that the image is no unit any more.
+"""The check for hubs: images that take places from many queries of one method, so that images are not independent.
 
 Where the scores of both methods are kept, their difference gets a second standard error that counts the gallery. By
 simulation the two agree unless the few errors of good methods come from hubs of their own (docs/calibration.md).
@@ -64,7 +64,7 @@ def gallery_counted(columns: ImageColumns, methods: Sequence[MethodRuns], row: P
 def hub_notices(
     columns: ImageColumns, methods: Sequence[MethodRuns], rows: Sequence[PairRow], metric: str
 ) -> list[Notice]:
-    """Warn of pairs whose queries depend on each other so much through the gallery that the tests are too sure.
+    """Warn of pairs whose queries depend on each other through the gallery so much that the tests are too confident.
 
     Args:
         columns, methods: as for `gallery_counted`.
@@ -87,7 +87,7 @@ def hub_notices(
     return [
         Notice(
             "hubs",
-            f"Some images take so many places from other queries that intervals and p on {metric} are too sure for "
+            f"Some images take so many places from other queries that intervals and p on {metric} are too confident for "
             f"{counted(len(found), 'pair')}. With the gallery counted: {shown}.",
         )
     ]

@@ -1,4 +1,4 @@
-"""Query by query beside image by image: how often two methods disagree, and how alike an image's captions behave."""
+"""Diagnostics of single queries: how often two methods disagree, and how alike the captions of an image behave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From pairwise tests to a ranking that is honest about itself: rank intervals and tiers."""
+"""From pairwise tests to a ranking with its uncertainty: rank intervals and tiers."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class World:
     """How queries, methods and seeds vary; standard deviations on the latent scale.
 
     Attributes:
-        images, captions: N and captions an image.
+        images, captions: N and captions per image.
         methods, seeds: M and S.
         image_sd, caption_sd: difficulty shared by all methods.
         method_image_sd, method_caption_sd: a method's own way with an image (this correlates its captions) and query.

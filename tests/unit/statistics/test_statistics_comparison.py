@@ -20,7 +20,7 @@ from harness.reports.statistics.refusals import aligned
 
 
 def image_rsum(runs):
-    """rSum points an image adds, times N, for five captions an image and one seed."""
+    """rSum points that each image adds, times N, for five captions per image and one seed."""
     i2t = sum((runs.i2t_ranks[0] < k) for k in (1, 5, 10))
     t2i = sum((runs.t2i_ranks[0] < k) for k in (1, 5, 10)).reshape(-1, 5)
     return 100.0 * (i2t + t2i.mean(axis=1))
