@@ -16,8 +16,6 @@ from harness.fragments import Fragments
 
 #: Columns of each fragment by which items that cannot be equal are told apart.
 SAMPLED_COLUMNS = 8
-#: Multipliers of the sampled hash, odd and without a pattern.
-_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -56,69 +54,42 @@ class Distinct:
 def distinct(side: Fragments) -> Distinct:
     """Find the equal items of a side.
 
-    A hash of a few columns leaves most sides without a candidate; candidates are compared by a digest of all bytes, and
-    then byte by byte.
+    A hash of a few columns leaves most sides without a candidate; candidates are compared by a digest of all bytes.
+
+    >>> side = Fragments(torch.tensor([[[1.0]], [[2.0]], [[1.0]]]), torch.ones(3, 1, dtype=torch.bool))
+    >>> distinct(side).copy_of.tolist()
+    [0, 1, 0]
     """
     count = len(side)
     copy_of, first = torch.arange(count), torch.ones(count, dtype=torch.bool)
-    candidates = _candidates(_sampled_hash(side))
+    _, inverse, counts = torch.unique(_sampled_hash(side), return_inverse=True, return_counts=True)
+    candidates = (counts[inverse] > 1).nonzero().squeeze(1)
     some = side[candidates.to(side.device)].to("cpu")
     seen: dict[bytes, int] = {}
     for place, item in enumerate(candidates.tolist()):
-        content = _content(some, place)
-        original = seen.setdefault(_digest(content), place)
-        if original != place and _content(some, original) == content:
-            copy_of[item], first[item] = int(candidates[original]), False
+        original = seen.setdefault(digest(some, place), item)
+        copy_of[item], first[item] = original, original == item
     return Distinct(first.nonzero().squeeze(1), (first.cumsum(0) - 1)[copy_of])
 
 
 def digest(side: Fragments, item: int) -> bytes:
-    """16 bytes that are equal for equal items, and different for others as surely as BLAKE2b is."""
-    return _digest(_content(side, item))
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=16).digest()
+    """16 bytes of all that a score may depend on: equal for equal items, and different for others as surely as BLAKE2b is."""
+    mask = side.mask[item]
+    parts = [side.features[item][mask], mask[: int(mask.nonzero()[-1]) + 1]]
+    for name in sorted(side.extras):
+        values = side.extras[name]
+        parts.append(values[item][mask] if values.shape == side.mask.shape else values[item])
+    found = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        found.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() + b"|")
+    return found.digest()
 
 
 def _sampled_hash(side: Fragments) -> Tensor:
-    """(N,) int64 on the CPU, equal for equal items."""
-    features, mask = side.features.detach(), side.mask
-    step = max(1, side.width // SAMPLED_COLUMNS)
-    values = features[..., ::step].contiguous().view(_INTEGERS[features.element_size()]).long()
-    factors = [_signed(factor) for factor in _FACTORS]
-    columns = torch.arange(1, values.shape[2] + 1, device=values.device) * factors[0] | 1
-    positions = torch.arange(1, values.shape[1] + 1, device=values.device) * factors[1] | 1
-    of_fragments = _mixed((values * columns).sum(2)) * positions
-    return (of_fragments.masked_fill(~mask, 0).sum(1) + mask.sum(1) * factors[2]).cpu()
-
-
-def _mixed(values: Tensor) -> Tensor:
-    """Spread the bits: equal sums of different summands stay rare."""
-    values = (values ^ (values >> 29)) * _signed(_FACTORS[1])
-    return values ^ (values >> 32)
-
-
-def _signed(value: int) -> int:
-    return value - 2**64 if value >= 2**63 else value
-
-
-def _candidates(hashes: Tensor) -> Tensor:
-    """(m,) items, rising, whose hash another one has too."""
-    _, inverse, counts = torch.unique(hashes, return_inverse=True, return_counts=True)
-    return (counts[inverse] > 1).nonzero().squeeze(1)
-
-
-def _content(side: Fragments, item: int) -> bytes:
-    """All that a score may depend on."""
-    mask = side.mask[item]
-    extent = int(mask.nonzero()[-1]) + 1
-    parts = [_bytes(side.features[item][mask]), _bytes(mask[:extent])]
-    for name in sorted(side.extras):
-        values = side.extras[name]
-        parts.append(_bytes(values[item][mask] if values.shape == side.mask.shape else values[item]))
-    return b"|".join(parts)
-
-
-def _bytes(values: Tensor) -> bytes:
-    return values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    """(N,) int64 on the CPU, equal for equal items: a sum of integers with random weights, the same in any order."""
+    features = side.features.detach()
+    columns = features[..., :: max(1, side.width // SAMPLED_COLUMNS)].contiguous()
+    values = columns.view(_INTEGERS[features.element_size()]).long()
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randint(-(2**62), 2**62, values.shape[1:], generator=generator).to(values.device)
+    return (values * weights).masked_fill(~side.mask[..., None], 0).sum((1, 2)).cpu()

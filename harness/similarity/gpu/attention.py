@@ -58,7 +58,6 @@ def attend(
     factors: Tensor,
     norms: Tensor,
     blocks: Tensor,
-    *,
     items: int,
     norm: str,
     leak: float,
@@ -88,22 +87,10 @@ def attend(
     contexts, fragments, _ = similarity.shape
     first, rest = context_split(fragments)
     scores = torch.empty(contexts, items, device=similarity.device, dtype=torch.float32)
-    launch = _attend[(len(blocks) * contexts,)]
     with torch.cuda.device_of(similarity):  # Triton launches on the current device
-        launch(
-            similarity,
-            factors,
-            norms,
-            blocks,
-            scores,
-            len(blocks),
-            fragments,
-            items,
-            *similarity.stride()[:2],
-            leak,
-            inverse_temperature,
-            sharpness,
-            scale,
+        _attend[(len(blocks) * contexts,)](
+            *(similarity, factors, norms, blocks, scores, len(blocks), fragments, items),
+            *(*similarity.stride()[:2], leak, inverse_temperature, sharpness, scale),
             NORM=norm,
             POOLING=pooling,
             BOUNDED=norm != "none" and inverse_temperature <= SAFE_EXPONENT,

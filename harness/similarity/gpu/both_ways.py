@@ -37,55 +37,32 @@ def both_ways(similarity: Tensor, left: LeftWeights, right: RightWeights, blocks
     Returns:
         (c, n) float32.
     """
-    with torch.cuda.device_of(similarity):  # Triton launches on the current device
-        return _both_ways(similarity, left, right, blocks, items)
-
-
-def _both_ways(similarity: Tensor, left: LeftWeights, right: RightWeights, blocks: Tensor, items: int) -> Tensor:
     contexts, fragments, columns = similarity.shape
-    gated = left.gates is not None
-    nothing = left.plain
+    gated, unused = left.gates is not None, left.plain
     of_columns = torch.empty(contexts, columns, device=similarity.device, dtype=torch.float32)
-    fragments_kernel = _best_fragments[(triton.cdiv(columns, COLUMNS) * contexts,)]
-    fragments_kernel(
-        similarity,
-        left.gates if gated else nothing,
-        right.plain,
-        right.gated if gated else nothing,
-        right.rest if gated else nothing,
-        of_columns,
-        left.split,
-        fragments,
-        columns,
-        *similarity.stride()[:2],
-        GATED=gated,
-        REST=gated and left.split < fragments,
-        BLOCK_F=ROWS,
-        BLOCK_P=COLUMNS,
-        num_warps=4,
-    )
     chunks = triton.cdiv(fragments, CHUNK)
     scores = torch.empty(chunks, contexts, items, device=similarity.device, dtype=torch.float32)
-    positions_kernel = _best_positions[(len(blocks) * contexts, chunks)]
-    positions_kernel(
-        similarity,
-        right.gates if gated else nothing,
-        left.plain,
-        left.gated if gated else nothing,
-        of_columns,
-        blocks,
-        scores,
-        len(blocks),
-        fragments,
-        columns,
-        contexts,
-        items,
-        *similarity.stride()[:2],
-        GATED=gated,
-        BLOCK_F=CHUNK,
-        BLOCK_N=ITEMS,
-        num_warps=1,
-    )
+    of_gates = (left.gates, right.gated, right.rest, right.gates, left.gated) if gated else (unused,) * 5
+    left_gates, right_gated, right_rest, right_gates, left_gated = of_gates
+    strides = similarity.stride()[:2]
+    with torch.cuda.device_of(similarity):  # Triton launches on the current device
+        _best_fragments[(triton.cdiv(columns, COLUMNS) * contexts,)](
+            *(similarity, left_gates, right.plain, right_gated, right_rest, of_columns),
+            *(left.split, fragments, columns, *strides),
+            GATED=gated,
+            REST=gated and left.split < fragments,
+            BLOCK_F=ROWS,
+            BLOCK_P=COLUMNS,
+            num_warps=4,
+        )
+        _best_positions[(len(blocks) * contexts, chunks)](
+            *(similarity, right_gates, left.plain, left_gated, of_columns, blocks, scores),
+            *(len(blocks), fragments, columns, contexts, items, *strides),
+            GATED=gated,
+            BLOCK_F=CHUNK,
+            BLOCK_N=ITEMS,
+            num_warps=1,
+        )
     return scores.sum(0)
 
 

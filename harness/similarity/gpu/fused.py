@@ -67,13 +67,11 @@ class FusedMaxSim:
     multiplies: bool = True
 
     def left_side(self, items: Bucket, rows: Tensor) -> Any:
-        """The fragments in the order of the kernel."""
         from harness.similarity.gpu.maxsim import interleave
 
         return interleave(rows)
 
     def right_side(self, items: Group, columns: Tensor) -> tuple[Group, Tensor]:
-        """The items and their fragments."""
         return items, columns.contiguous()
 
     def reduce(self, rows: Tensor, left: Any, right: tuple[Group, Tensor], scratch: Scratch) -> Tensor:
@@ -83,7 +81,6 @@ class FusedMaxSim:
         return best_rows(left, right[1], keep_index=False)[0]
 
     def finish(self, values: Tensor, right: tuple[Group, Tensor]) -> Tensor:
-        """(C, P) -> (C, n)."""
         return right[0].joined(lambda view: self.pooling(view, 1), values)
 
 
@@ -159,23 +156,20 @@ class FusedCrossAttention:
         from harness.similarity.gpu.attention import attend
 
         columns, norms = right
-        pooling, sharpness, scale = self.pooling
+        similarity, items = columns.similarity(rows), len(columns.items)
         return attend(
-            columns.similarity(rows),
+            similarity,
             left,
             norms,
             columns.blocks,
-            items=len(columns.items),
-            norm=self.norm,
-            leak=self.leak,
-            inverse_temperature=self.inverse_temperature,
-            pooling=pooling,
-            sharpness=sharpness,
-            scale=scale,
+            items,
+            self.norm,
+            self.leak,
+            self.inverse_temperature,
+            *self.pooling,
         )
 
     def finish(self, values: Tensor, right: tuple[AlignedColumns, Tensor]) -> Tensor:
-        """(C, n) as it is."""
         return values
 
 
@@ -208,7 +202,6 @@ class BothWays:
         return both_ways(self.activation(columns.similarity(rows)), left, weights, columns.blocks, len(columns.items))
 
     def finish(self, values: Tensor, right: tuple[AlignedColumns, RightWeights]) -> Tensor:
-        """(C, n) as it is."""
         return values
 
 

@@ -75,38 +75,26 @@ def best_rows(left: Interleaved, words: Tensor, keep_index: bool) -> tuple[Tenso
     Returns:
         (C, P) float32 maxima, and (C, P) int16 indices of the first fragment that reaches each (or None).
     """
-    count = len(words)
+    count, width = words.shape
     best = torch.empty(left.items, count, device=words.device, dtype=torch.float32)
     index = torch.empty(best.shape if keep_index else (1, 1), device=words.device, dtype=torch.int16)
     depth = 64 if words.element_size() == 2 else 32
     grid = (triton.cdiv(count, 128) * triton.cdiv(left.items, ITEMS),)
     with torch.cuda.device_of(words):  # Triton launches on the current device
-        _launch(grid, left, words, best, index, keep_index, depth)
+        _best_rows[grid](
+            *(left.rows, words, best, index, left.items, left.steps, count, width),
+            KEEP_INDEX=keep_index,
+            PRECISION="tf32x3" if words.dtype == torch.float32 else "tf32",
+            EVEN=width % depth == 0,
+            TOGETHER=left.together,
+            BLOCK_C=ITEMS,
+            BLOCK_P=128,
+            BLOCK_D=depth,
+            NEIGHBOURS=4,
+            num_warps=8,
+            num_stages=3,
+        )
     return best, index.clamp_(max=left.fragments - 1) if keep_index else None
-
-
-def _launch(grid, left: Interleaved, words: Tensor, best: Tensor, index: Tensor, keep_index: bool, depth: int) -> None:
-    count, width = words.shape
-    _best_rows[grid](
-        left.rows,
-        words,
-        best,
-        index,
-        left.items,
-        left.steps,
-        count,
-        width,
-        KEEP_INDEX=keep_index,
-        PRECISION="tf32x3" if words.dtype == torch.float32 else "tf32",
-        EVEN=width % depth == 0,
-        TOGETHER=left.together,
-        BLOCK_C=ITEMS,
-        BLOCK_P=128,
-        BLOCK_D=depth,
-        NEIGHBOURS=4,
-        num_warps=8,
-        num_stages=3,
-    )
 
 
 @triton.jit

@@ -92,19 +92,6 @@ def _product(left: Tensor, weights: Tensor, scratch: Scratch) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Attending:
-    """The right side of a cross-attention.
-
-    Args:
-        items: n of them.
-        norms: (P,) of their fragments.
-    """
-
-    items: Group
-    norms: Tensor
-
-
-@dataclass(frozen=True)
 class CrossAttentionKernel:
     """Each right fragment attends to the left ones; its cosine with what it found is pooled over the right ones.
 
@@ -130,28 +117,28 @@ class CrossAttentionKernel:
         rows = precise(rows)
         return torch.bmm(rows, rows.transpose(1, 2))
 
-    def right_side(self, items: Group, columns: Tensor) -> Attending:
-        """Norms."""
+    def right_side(self, items: Group, columns: Tensor) -> tuple[Group, Tensor]:
+        """The items, and the norms (P,) of their fragments."""
         columns = precise(columns)
-        return Attending(items, (columns * columns).sum(-1).sqrt_())
+        return items, (columns * columns).sum(-1).sqrt_()
 
-    def reduce(self, similarity: Tensor, left: Tensor, right: Attending, scratch: Scratch) -> Tensor:
+    def reduce(self, similarity: Tensor, left: Tensor, right: tuple[Group, Tensor], scratch: Scratch) -> Tensor:
         """(c, F, P) -> (c, 2, P): products of queries and attended vectors, and the products of their norms."""
-        similarity = precise(similarity)
-        weights, largest = self._unnormalised_weights(similarity, right.items, scratch)
+        similarity, (items, right_norms) = precise(similarity), right
+        weights, largest = self._unnormalised_weights(similarity, items, scratch)
         attended = _product(left, weights, scratch).mul_(weights)
         values = similarity.new_empty(len(similarity), 2, similarity.shape[2])
         product, norms = values.unbind(1)
-        torch.mul(total_(attended, 1).clamp_(min=0).sqrt_(), right.norms, out=norms)
+        torch.mul(total_(attended, 1).clamp_(min=0).sqrt_(), right_norms, out=norms)
         if bool((norms < EPSILON * similarity.shape[1] * largest).any()):
             torch.maximum(norms, total(weights, 1).mul_(EPSILON), out=norms)
         product.copy_(total_(weights.mul_(similarity), 1))
         return values
 
-    def finish(self, values: Tensor, right: Attending) -> Tensor:
+    def finish(self, values: Tensor, right: tuple[Group, Tensor]) -> Tensor:
         """(C, 2, P) -> (C, n)."""
         product, norms = values.unbind(1)
-        return right.items.joined(lambda view: self.pooling(view, 1), product.div_(norms))
+        return right[0].joined(lambda view: self.pooling(view, 1), product.div_(norms))
 
     def _unnormalised_weights(self, similarity: Tensor, items: Group, scratch: Scratch) -> tuple[Tensor, float]:
         """(c, F, P), and what none of them exceeds."""
