@@ -1,6 +1,6 @@
-from .blocks import ScoreBlock
+from .blocks import ScoreBlock, evaluating
 from .inputs import encode_split, image_batch
-from .matrix import evaluating, product_backends, score_blocks, similarity_matrix
+from .matrix import product_backends, score_blocks, similarity_matrix
 from .packed import packed_form
 
 __all__ = [

@@ -1,8 +1,9 @@
-"""Blocks of a score matrix, and how a side is cut into them."""
+"""Blocks of a score matrix, how a side is cut into them, and the mode in which a scorer computes them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -40,3 +41,16 @@ def slices(count: int, size: int) -> Iterator[slice]:
 def device_of(scorer: Scorer, images: Fragments) -> torch.device:
     """The scorer's device; of a scorer without parameters, that of the fragments."""
     return scorer.device if next(scorer.parameters(), None) is not None else images.device
+
+
+@contextmanager
+def evaluating(scorer: Scorer) -> Iterator[None]:
+    """Evaluation mode without gradients; each submodule's mode is restored afterwards."""
+    modes = [(module, module.training) for module in scorer.modules()]
+    scorer.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

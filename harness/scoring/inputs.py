@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from harness.datasets.base import Split
 from harness.errors import InvalidDataset
 from harness.fragments import Fragments, Tokens
 from harness.scorer import Scorer
+from harness.scoring.blocks import evaluating, slices
 from harness.scoring.distinct import digest
 
 
@@ -38,12 +39,11 @@ def image_batch(split: Split, encoder: ImageEncoder, rows: Sequence[int] | np.nd
     return torch.from_numpy(np.ascontiguousarray(split.images.pixels(rows, encoder.image_size)))
 
 
-@torch.no_grad()
 def encode_split(scorer: Scorer, split: Split, batch_size: int = 256) -> tuple[Fragments, Fragments]:
     """Fragments of all images and all captions of a split, on the scorer's device.
 
-    The scorer is put in evaluation mode for it and left in the mode it came in. Captions of equal tokens, and images of
-    equal pixels or regions, are encoded once and copied: in two batches they would differ in the last bits.
+    The scorer is put in evaluation mode meanwhile. Captions of equal tokens, and images of equal pixels or regions, are
+    encoded once and copied: in two batches they would differ in the last bits.
 
     Args:
         scorer: with both encoders.
@@ -58,22 +58,17 @@ def encode_split(scorer: Scorer, split: Split, batch_size: int = 256) -> tuple[F
         InvalidFragments: an encoder returned features that are not finite.
     """
     image_encoder, text_encoder = scorer.encoders
-    training = scorer.training
-    scorer.eval()
-    try:
-        device = scorer.device
+    with evaluating(scorer):
         images = _encoded_images(scorer, split, image_encoder, batch_size)
         tokens = _tokens(text_encoder.tokenizer, tuple(split.captions))  # type: ignore[arg-type]  # hashed by identity
-        first, copy_of = _first_of_equal(_token_keys(tokens))
-        some = tokens[first]
+        places: dict[bytes, int] = {}  # of equal tokens among the distinct ones
+        keys = (ids[real].numpy().tobytes() for ids, real in zip(tokens.ids, tokens.mask, strict=True))
+        copy_of = [places.setdefault(key, len(places)) for key in keys]
+        some = tokens[torch.from_numpy(np.unique(copy_of, return_index=True)[1])]
         # Captions of one length beside each other: less padding to run through the encoder.
         order = torch.argsort(some.lengths, stable=True)
-        texts = Fragments.cat(
-            [scorer.encode_texts(some[order[rows]].to(device)) for rows in _chunks(len(some), batch_size)]
-        )
-        return images, texts[torch.argsort(order)[copy_of].to(device)]
-    finally:
-        scorer.train(training)
+        parts = [scorer.encode_texts(some[order[part]].to(scorer.device)) for part in slices(len(some), batch_size)]
+        return images, Fragments.cat(parts)[torch.argsort(order)[torch.tensor(copy_of)].to(scorer.device)]
 
 
 def _encoded_images(scorer: Scorer, split: Split, encoder: ImageEncoder, batch_size: int) -> Fragments:
@@ -81,8 +76,8 @@ def _encoded_images(scorer: Scorer, split: Split, encoder: ImageEncoder, batch_s
     places: dict[bytes, int] = {}
     parts: list[Fragments] = []
     copy_of: list[int] = []
-    for rows in _chunks(len(split.images), batch_size):
-        batch = image_batch(split, encoder, rows)
+    for part in slices(len(split.images), batch_size):
+        batch = image_batch(split, encoder, np.arange(part.start, part.stop))
         new = []
         for row, key in enumerate(_image_keys(batch)):
             if key not in places:
@@ -90,7 +85,7 @@ def _encoded_images(scorer: Scorer, split: Split, encoder: ImageEncoder, batch_s
                 new.append(row)
             copy_of.append(places[key])
         if new:
-            parts.append(scorer.encode_images((batch if len(new) == len(rows) else batch[new]).to(scorer.device)))
+            parts.append(scorer.encode_images((batch if len(new) == len(batch) else batch[new]).to(scorer.device)))
     images = Fragments.cat(parts)
     return images if len(images) == len(copy_of) else images[copy_of]
 
@@ -104,20 +99,3 @@ def _image_keys(batch: Tensor | Fragments) -> list[bytes]:
 @functools.lru_cache(maxsize=1)  # the validation captions come back in every epoch
 def _tokens(tokenizer: Tokenizer, captions: tuple[str, ...]) -> Tokens:
     return tokenizer(captions)
-
-
-def _token_keys(tokens: Tokens) -> list[bytes]:
-    return [ids[real].numpy().tobytes() for ids, real in zip(tokens.ids, tokens.mask, strict=True)]
-
-
-def _first_of_equal(keys: Sequence[bytes]) -> tuple[Tensor, Tensor]:
-    """Rows of the first of each set of equal keys (U,), and for each key its position among them."""
-    places: dict[bytes, int] = {}
-    copy_of = [places.setdefault(key, len(places)) for key in keys]
-    first = np.unique(copy_of, return_index=True)[1]
-    return torch.from_numpy(first), torch.tensor(copy_of)
-
-
-def _chunks(count: int, size: int) -> Iterator[np.ndarray]:
-    for start in range(0, count, size):
-        yield np.arange(start, min(start + size, count))

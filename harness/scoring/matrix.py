@@ -9,7 +9,6 @@ Shape letters: I images, T captions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from harness.errors import InvalidFragments, InvalidSimilarity
 from harness.fragments import Fragments
 from harness.scorer import Scorer
 from harness.scoring import packed, plain
-from harness.scoring.blocks import ScoreBlock, device_of
+from harness.scoring.blocks import ScoreBlock, device_of, evaluating
 from harness.scoring.distinct import Distinct, distinct
 from harness.scoring.memory import default_budget, empty_matrix
 from harness.similarity.packed import products
@@ -135,19 +134,6 @@ def score_blocks(
 def product_backends() -> dict[str, dict[str, Any]]:
     """Which matrix-product backend this process has taken for each kind of operand, and what was measured."""
     return products.chosen()
-
-
-@contextmanager
-def evaluating(scorer: Scorer) -> Iterator[None]:
-    """Evaluation mode without gradients; each submodule's mode is restored afterwards."""
-    modes = [(module, module.training) for module in scorer.modules()]
-    scorer.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _first_of(found: Distinct, side: Fragments) -> Fragments:
