@@ -45,20 +45,8 @@ _EXTRA_METRICS = ("i2t_medr", "i2t_meanr", "t2i_medr", "t2i_meanr", "tie_rate")
 _COUNTS = ("tier", "rank", "rank_low", "rank_high", "seeds", "images", "captions", "tuning_trials", "tuning_steps")
 #: Every column of the CSV.
 _COLUMNS = (
-    *(
-        "dataset",
-        "split",
-        "protocol",
-        "tier",
-        "rank",
-        "rank_low",
-        "rank_high",
-        "label",
-        "scorer",
-        "variant",
-        "backbone",
-    ),
-    *("origin", "kind", "seeds", "images", "captions"),
+    *("dataset", "split", "protocol", "tier", "rank", "rank_low", "rank_high"),
+    *("label", "scorer", "variant", "backbone", "origin", "kind", "seeds", "images", "captions"),
     *(f"{metric}{part}" for metric in METRICS for part in ("", "_sd", "_low", "_high")),
     *("interval_covers", *_EXTRA_METRICS, "tuning_trials", "tuning_steps", "tuning_seconds"),
     *(cost.key for cost in COSTS),

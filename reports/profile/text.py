@@ -124,7 +124,6 @@ def _off(row: Row) -> float:
 
 
 def _noise(noisy: int, points: int) -> list[str]:
-    """How many points are noisy, and what follows; nothing where none is."""
     timed = "timed on a busy machine (marked ~)"
     if noisy and noisy == points:
         return [

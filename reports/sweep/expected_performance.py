@@ -7,11 +7,14 @@ replacement and so is too low.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+
+from harness.reports.statistics.checks import array
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +38,7 @@ def expected_performance(values: Sequence[float] | np.ndarray, confidence: float
     """Expected maximum of n independent draws, for every n up to the number of values.
 
     Args:
-        values: (N,) finite, N >= 1, one a trial, in any order. They count as independent draws of one distribution:
+        values: (N,) finite, N >= 1, one per trial, in any order. They count as independent draws of one distribution:
             exact for random search without pruning, else a description of these trials in random order.
         confidence: nominal. In simulations (normal, skewed and bounded values; N = 12 to 48) intervals of 95 % held the
             truth in 91 to 97 % of cases up to n = N / 4 and in 83 to 91 % at n = N / 2.
@@ -44,12 +47,13 @@ def expected_performance(values: Sequence[float] | np.ndarray, confidence: float
         The curve.
 
     Raises:
-        ValueError: no values, or values that are not finite.
+        InvalidSetting: no values, or values that are not finite.
+
+    >>> expected_performance([3.0, 1.0, 2.0]).expected.round(2).tolist()
+    [2.0, 2.67, 3.0]
     """
-    ordered = np.sort(np.asarray(values, dtype=np.float64).ravel())
+    ordered = np.sort(array(values, "values"))
     count = len(ordered)
-    if not count or not np.isfinite(ordered).all():
-        raise ValueError(f"expected at least one value and only finite ones, got {count} values")
     budgets = np.arange(1, count + 1)
     expected = subset_weights(count) @ ordered
     low, high = np.full(count, np.nan), np.full(count, np.nan)
@@ -80,9 +84,8 @@ def leaders(curves: Mapping[str, ExpectedPerformance]) -> list[tuple[int, int, s
     """Who is ahead at which budget: (first, last, name) for each stretch of budgets that all curves reach."""
     longest = min(len(curve.budgets) for curve in curves.values())
     ahead = [max(curves, key=lambda name: curves[name].expected[index]) for index in range(longest)]
-    starts = [index for index in range(longest) if index == 0 or ahead[index] != ahead[index - 1]]
-    ends = [*starts[1:], longest]
-    return [(start + 1, end, ahead[start]) for start, end in zip(starts, ends, strict=True)]
+    stretches = [list(stretch) for _, stretch in itertools.groupby(enumerate(ahead, 1), lambda pair: pair[1])]
+    return [(stretch[0][0], stretch[-1][0], stretch[0][1]) for stretch in stretches]
 
 
 def _leave_one_out(ordered: np.ndarray) -> np.ndarray:

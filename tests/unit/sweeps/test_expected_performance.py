@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.reports.statistics.errors import InvalidSetting
 from harness.reports.sweep.expected_performance import expected_performance, leaders, subset_weights
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=8)
@@ -88,5 +89,5 @@ def test_who_leads_at_which_budget():
 
 @pytest.mark.parametrize("values", [[], [1.0, float("nan")]])
 def test_nothing_or_nan_is_refused(values):
-    with pytest.raises(ValueError, match="at least one value"):
+    with pytest.raises(InvalidSetting, match="values must be"):
         expected_performance(values)
