@@ -1,7 +1,7 @@
 """A leaderboard that is killed again and again ends as one that never was: same files, no leftovers, a whole mirror.
 
-`ITM_KILLS=30 pytest tests/end_to_end/test_kills.py` is the full run; two kills stand for it otherwise. Half of the kills
-strike just before or after a file gets its name, which is where a half-written state would show; the others at any time.
+`ITM_KILLS=30 pytest tests/end_to_end/test_kills.py` is the full run; two kills stand for it otherwise. They strike at
+moments drawn from all at which something changes on the disk, see `moments.py`.
 """
 
 from __future__ import annotations
@@ -23,21 +23,13 @@ import yaml
 from harness.records.store import RunStore
 
 KILLS = int(os.environ.get("ITM_KILLS", "2"))
-#: `itm ARGUMENTS` that kills itself before or after the n-th file of the harness gets its name; n = 0: never.
+#: `itm ARGUMENTS` that kills itself at a moment of its results folder; 0 = never.
 ITM = """
-import os, signal, sys
-moment, when, replace, count = int(sys.argv[1]), sys.argv[2], os.replace, 0
-def counted(source, target):
-    global count
-    count += 1
-    if (count, when) == (moment, "before"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
-    if (count, when) == (moment, "after"):
-        os.kill(os.getpid(), signal.SIGKILL)
-os.replace = counted
+import sys
+from moments import kill_at
 from harness.cli.main import main
-main(sys.argv[3:])
+kill_at(int(sys.argv[1]), sys.argv[-1])
+main(sys.argv[2:])
 """
 
 
@@ -46,13 +38,14 @@ def command(tiny, tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump({**tiny, "scorers": ["scan", "chan"]}))
 
-    def start(results: Path, moment: int = 0, when: str = "after") -> subprocess.Popen[str]:
+    def start(results: Path, moment: int = 0) -> subprocess.Popen[str]:
         arguments = ["leaderboard", str(path), "--results", str(results)]
         return subprocess.Popen(
-            [sys.executable, "-c", ITM, str(moment), when, *arguments],
+            [sys.executable, "-c", ITM, str(moment), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(Path(__file__).parent), *sys.path))},
         )
 
     return start
@@ -96,9 +89,7 @@ def mirrored(results: Path) -> list[tuple[str, str]]:
 
 def test_kills_change_nothing(command, tmp_path):
     straight = tmp_path / "straight"
-    since = time.monotonic()
-    finish(command(straight))
-    duration = time.monotonic() - since
+    moments = int(finish(command(straight)).rpartition("moments: ")[2])
     expected, names = state(straight), files(straight)
     assert len(expected) == 2
     assert mirrored(straight) == [("chan seed 0", "FINISHED"), ("scan seed 0", "FINISHED"), ("tiny", "FINISHED")]
@@ -106,12 +97,7 @@ def test_kills_change_nothing(command, tmp_path):
     draw = random.Random(12)
     results, struck = tmp_path / "killed-0", 0
     while struck < KILLS:
-        if struck % 2:
-            process = command(results)
-            time.sleep(draw.uniform(0.2, duration))
-            process.kill()
-        else:
-            process = command(results, draw.randint(1, 12), draw.choice(["before", "after"]))
+        process = command(results, draw.randint(1, moments))
         process.communicate(timeout=300)
         if process.returncode == -signal.SIGKILL:
             struck += 1
@@ -154,7 +140,7 @@ def test_a_signal_ends_a_command_in_order(command, tiny, tmp_path, numbers, code
         time.sleep(0.05)
     for number in numbers:
         process.send_signal(number)
-        time.sleep(0.02)
+        time.sleep(0.02)  # two signals that wait at once would be one
     text, _ = process.communicate(timeout=60)
     assert process.returncode == code, text
     assert "Traceback" not in text

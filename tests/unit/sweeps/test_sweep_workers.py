@@ -277,16 +277,18 @@ def test_a_killed_worker_process_is_noticed_at_once(tmp_path):
     storage = f"sqlite:///{tmp_path}/a.db"
     study = study_at(storage, create=True)
     code = (
-        "import sys, time; sys.path[:0] = sys.argv[2:]\n"
+        "import sys; sys.path[:0] = sys.argv[2:]\n"
         "import optuna\n"
         "from harness.sweeps.storage import open_storage, study_lock\n"
         "from harness.sweeps.worker import work\n"
         "study = optuna.load_study(study_name='s', storage=open_storage(sys.argv[1]))\n"
         "def objective(trial):\n"
-        "    trial.suggest_float('x', 0, 1); print('begun', flush=True); time.sleep(600)\n"
+        "    trial.suggest_float('x', 0, 1); print('begun', flush=True); sys.stdin.read()\n"
         "work(study, objective, 2, study_lock(sys.argv[1], 's'))\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, storage, os.getcwd()], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, storage, os.getcwd()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     os.kill(process.pid, signal.SIGKILL)
