@@ -21,12 +21,13 @@ from harness.reports.statistics.refusals import Claim, Notice, aligned, check_se
 from harness.reports.statistics.results import Comparison, Family, PairRow
 from harness.reports.statistics.runs import MethodRuns
 from harness.reports.statistics.settings import (
+    RECALL_TARGET,
+    RSUM_TARGET,
     Pairs,
     Settings,
     check_choices,
     checked_margins,
     checked_metrics,
-    checked_targets,
     declared_families,
     pair_hypotheses,
 )
@@ -69,10 +70,7 @@ def compare(
     seed: int = 0,
     equivalence: float | Mapping[str, float] | None = None,
     pairs: Pairs = "all",
-    targets: Mapping[str, float] | None = None,
     allow_unequal_seeds: bool = False,
-    paired_seeds: bool = False,
-    raise_resamples: bool = True,
 ) -> Comparison:
     """Compare methods that answered the same queries, with the image as the unit.
 
@@ -89,10 +87,7 @@ def compare(
         seed: of all resampling, 0 or more.
         equivalence: a margin in points for the primary metric, or one for each metric named.
         pairs: `all`, the name of a reference (every other method minus it), or named pairs.
-        targets: metric to a difference worth finding, for `images_needed`; 5 rSum and 1 point of recall by default.
         allow_unequal_seeds: accept methods with different numbers of seeds.
-        paired_seeds: seeds are paired across methods (same data order and initialisation), S - 1 degrees of freedom.
-        raise_resamples: refuse instead of raising when False.
 
     Returns:
         The comparison; the same arguments give the same bits on any number of threads.
@@ -105,20 +100,13 @@ def compare(
     check_choices(claim, correction, alpha, resamples, seed)
     ordered = aligned(methods)
     refuse_few_images(len(ordered[0].image_ids))
-    check_seeds(ordered, claim, allow_unequal_seeds=allow_unequal_seeds, paired_seeds=paired_seeds)
+    check_seeds(ordered, claim, allow_unequal_seeds=allow_unequal_seeds)
     hypotheses = pair_hypotheses([m.name for m in ordered], pairs, len(names))
     families = declared_families(names, correction, len(hypotheses.metric) // len(names))
     primary = families[0].metrics[0]
-    settings = Settings(
-        claim=claim,
-        alpha=alpha,
-        seed=seed,
-        margins=checked_margins(equivalence, names, primary),
-        targets=checked_targets(targets, names),
-        paired_seeds=paired_seeds,
-    )
+    settings = Settings(claim, alpha, seed, checked_margins(equivalence, names, primary))
     for family in families:
-        resamples = checked_resamples(resamples, family.m, alpha, family.correction, raise_to_need=raise_resamples)
+        resamples = checked_resamples(resamples, family.m, alpha, family.correction)
 
     columns = image_columns(ordered, names)
     rows = _rows(ordered, columns, hypotheses, families, settings, resamples)
@@ -151,7 +139,6 @@ def _estimates(columns: ImageColumns, hypotheses: Hypotheses, settings: Settings
         scores: list[NDArray[np.float64]] = []
         if settings.claim == "method":
             scores = [columns.seed_scores[a][:, k], columns.seed_scores[b][:, k]]
-            scores = [scores[0] - scores[1]] if settings.paired_seeds else scores
         split = combine(clustered_variance(influence, columns.fold), df, scores)
         yield Estimate(a, b, columns.metrics[k], numerators[h], float(differences[h]), split, df)
 
@@ -168,7 +155,7 @@ def _rows(
     members = [np.flatnonzero([e.metric in family.metrics for e in estimates]) for family in families]
     draws = None
     if settings.claim == "method":
-        draws = SeedDraws(columns.seed_scores, settings.paired_seeds, np.random.SeedSequence([settings.seed, 1]))
+        draws = SeedDraws(columns.seed_scores, np.random.SeedSequence([settings.seed, 1]))
     joint = resample(
         columns,
         hypotheses,
@@ -207,7 +194,8 @@ def _rows(
 def _alone(e: Estimate, comparisons: int, settings: Settings) -> dict[str, Any]:
     """What follows from an estimate without the other ones."""
     low, high = t_interval(e.difference, e.split.se, e.split.df, settings.alpha)
-    delta, target = settings.margins.get(e.metric), settings.targets[e.metric]
+    delta = settings.margins.get(e.metric)
+    target = RSUM_TARGET if e.metric == "rsum" else RECALL_TARGET
     return {
         "difference": e.difference,
         "low": low,

@@ -62,18 +62,16 @@ def needed_resamples(m: int, alpha: float, correction: Correction) -> int:
     return math.ceil(round(10.0 * members / alpha, 6)) - 1
 
 
-def checked_resamples(resamples: int, m: int, alpha: float, correction: Correction, *, raise_to_need: bool) -> int:
-    """The number of resamples to draw for a family of m, at least what `needed_resamples` says.
+def checked_resamples(resamples: int, m: int, alpha: float, correction: Correction) -> int:
+    """The number of resamples to draw for a family of m: what was asked for, raised to what `needed_resamples` says.
 
     Raises:
-        TooFewResamples: fewer than needed and not to be raised, or more needed than a million.
+        TooFewResamples: more than a million are needed.
     """
-    need = needed_resamples(m, alpha, correction)
-    if resamples >= need:
-        return resamples
-    if raise_to_need and need <= MAXIMUM_RESAMPLES:
-        return need
-    raise TooFewResamples(
-        f"{resamples} resamples cannot carry {m} comparisons at alpha {alpha:g} with {LABELS[correction]}: "
-        f"at least {need} are needed; raise the resamples, compare fewer pairs, or use maxT"
-    )
+    need = max(resamples, needed_resamples(m, alpha, correction))
+    if need > MAXIMUM_RESAMPLES:
+        raise TooFewResamples(
+            f"{MAXIMUM_RESAMPLES:,} resamples cannot carry {m} comparisons at alpha {alpha:g} with "
+            f"{LABELS[correction]}: at least {need} are needed; compare fewer pairs, or use maxT"
+        )
+    return need

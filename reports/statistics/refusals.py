@@ -127,10 +127,8 @@ def refuse_few_images(size: int) -> None:
         )
 
 
-def check_seeds(
-    methods: Sequence[MethodRuns], claim: Claim, *, allow_unequal_seeds: bool, paired_seeds: bool = False
-) -> None:
-    """Raise `BestSeedRuns`, `TooFewSeeds`, `UnequalSeeds` or `InvalidSetting` if the seeds cannot carry the claim."""
+def check_seeds(methods: Sequence[MethodRuns], claim: Claim, *, allow_unequal_seeds: bool) -> None:
+    """Raise `BestSeedRuns`, `TooFewSeeds` or `UnequalSeeds` if the seeds cannot carry the claim."""
     picked = [m.name for m in methods if m.seed_selection == "best"]
     if picked:
         raise errors.BestSeedRuns(
@@ -148,10 +146,6 @@ def check_seeds(
         spelled = [f"'{n}' {s}" for n, s in counts.items()]
         raise errors.UnequalSeeds(
             f"different numbers of seeds: {errors.listing(spelled)}; train the missing seeds or allow it explicitly"
-        )
-    if paired_seeds and len({m.seeds for m in methods}) > 1:
-        raise errors.InvalidSetting(
-            "paired seeds need the same seeds in the same order for every method; drop the pairing"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from harness.errors import UnknownName
-from harness.reports.statistics.checks import level, number, resample_count, whole
+from harness.reports.statistics.checks import level, resample_count, whole
 from harness.reports.statistics.corrections import Correction, checked_correction
 from harness.reports.statistics.errors import InvalidSetting
 from harness.reports.statistics.hits import components, primary_metric
@@ -18,21 +18,19 @@ from harness.reports.statistics.joint import Hypotheses
 from harness.reports.statistics.refusals import Claim
 from harness.reports.statistics.results import Family
 
-# Differences, in points, for which the images needed are stated unless the caller declares others.
-DEFAULT_RSUM_TARGET, DEFAULT_RECALL_TARGET = 5.0, 1.0
+# Differences worth finding, in points, for which the images needed are stated.
+RSUM_TARGET, RECALL_TARGET = 5.0, 1.0
 Pairs = Literal["all"] | str | Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Settings:
     """The declared part of a comparison; see `compare` for the meaning of each field."""
 
     claim: Claim
     alpha: float
     seed: int
-    margins: Mapping[str, float]
-    targets: Mapping[str, float]
-    paired_seeds: bool
+    margins: Mapping[str, float]  # of equivalence, by metric
 
 
 def checked_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
@@ -94,14 +92,6 @@ def checked_margins(
         return {}
     given = equivalence if isinstance(equivalence, Mapping) else {primary: equivalence}
     return {_known("metric", name, metrics): checked_bound(delta, name) for name, delta in given.items()}
-
-
-def checked_targets(targets: Mapping[str, float] | None, metrics: Sequence[str]) -> dict[str, float]:
-    """Differences worth finding by metric, the declared ones over the defaults."""
-    merged = {name: DEFAULT_RSUM_TARGET if name == "rsum" else DEFAULT_RECALL_TARGET for name in metrics}
-    for name, points in (targets or {}).items():
-        merged[_known("metric", name, metrics)] = number(points, f"the target of {name} in points", above=0)
-    return merged
 
 
 def _known(kind: str, name: str, names: Collection[str]) -> str:

@@ -25,7 +25,7 @@ class VarianceSplit:
     """Where the uncertainty of a difference comes from; variances in points squared."""
 
     images: float
-    seeds: tuple[float, ...]  # of each method, or of the paired seeds; empty for a claim about checkpoints
+    seeds: tuple[float, ...]  # of each method; empty for a claim about checkpoints
     df: float  # Satterthwaite degrees of freedom of the total
 
     @property
@@ -85,7 +85,7 @@ def combine(images: float, df_images: float, seed_scores: Sequence[ArrayLike]) -
     Args:
         images: variance from images, in points squared.
         df_images: its degrees of freedom, N - 1 (N - folds with strata).
-        seed_scores: per group the scores (S,) of its seeds in points; paired seeds are one group of differences.
+        seed_scores: per group the scores (S,) of its seeds in points.
 
     Returns:
         The split, with df = V² / [V_img²/df_img + sum (s²/S)²/(S - 1)].
@@ -171,13 +171,11 @@ class SeedDraws:
 
     Args:
         seed_scores: per method (S_m, K) points.
-        paired: seeds are shared by all methods, and so are their draws.
         seed: of the draws.
     """
 
-    def __init__(self, seed_scores: Sequence[NDArray[np.float64]], paired: bool, seed: np.random.SeedSequence):
+    def __init__(self, seed_scores: Sequence[NDArray[np.float64]], seed: np.random.SeedSequence):
         self.deviations = [scores - scores.mean(axis=0) for scores in seed_scores]
-        self.paired = paired
         self.generator = np.random.default_rng(seed)
 
     def block(
@@ -188,20 +186,15 @@ class SeedDraws:
         Returns:
             Seed effects (rows, H) in points, and the variances (rows, H) that such a draw would have estimated.
         """
-        if self.paired:
-            stack = np.stack(self.deviations)
-            return self._effects(rows, (stack[first, :, metric] - stack[second, :, metric]).T)
-        drawn = [self._effects(rows, deviations) for deviations in self.deviations]
-        effect, variance = (np.stack(part, axis=1) for part in zip(*drawn, strict=True))  # (rows, M, K)
+        effects, variances = [], []
+        for deviations in self.deviations:
+            seeds = len(deviations)
+            normal = self.generator.standard_normal((rows, seeds))
+            chi = self.generator.chisquare(seeds - 1, rows) / (seeds - 1)
+            effects.append(np.einsum("rs,sk->rk", normal, deviations) / math.sqrt(seeds * (seeds - 1)))
+            variances.append(np.outer(chi, np.square(deviations).sum(axis=0) / (seeds * (seeds - 1))))
+        effect, variance = np.stack(effects, axis=1), np.stack(variances, axis=1)  # (rows, M, K)
         return (
             effect[:, first, metric] - effect[:, second, metric],
             variance[:, first, metric] + variance[:, second, metric],
         )
-
-    def _effects(self, rows: int, deviations: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Effects and estimated variances (rows, C) of deviations (S, C)."""
-        seeds = len(deviations)
-        normal = self.generator.standard_normal((rows, seeds))
-        chi = self.generator.chisquare(seeds - 1, rows) / (seeds - 1)
-        effects = np.einsum("rs,sc->rc", normal, deviations) / math.sqrt(seeds * (seeds - 1))
-        return effects, np.outer(chi, np.square(deviations).sum(axis=0) / (seeds * (seeds - 1)))

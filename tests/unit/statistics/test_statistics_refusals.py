@@ -118,8 +118,6 @@ def test_seeds_that_cannot_carry_the_claim(make_runs):
     with pytest.raises(errors.UnequalSeeds, match=r"2 \('a' 3, 'b' 4\).*allow it"):
         compare(unequal, claim="method")
     assert compare(unequal, claim="method", allow_unequal_seeds=True).seeds == (3, 4)
-    with pytest.raises(errors.InvalidSetting, match="same seeds in the same order"):
-        compare(unequal, claim="method", allow_unequal_seeds=True, paired_seeds=True)
     with pytest.raises(errors.TooFewSeeds, match="at least 2 seeds"):
         combine(1.0, 9, [[5.0]])
 
@@ -135,8 +133,6 @@ def test_too_few_images(make_runs):
 
 def test_too_few_resamples(world):
     runs = world(methods=5)
-    with pytest.raises(errors.TooFewResamples, match=r"999 resamples cannot carry 10 comparisons .* at least 1999"):
-        compare(runs, metrics=["rsum"], resamples=999, raise_resamples=False)
     with pytest.raises(errors.TooFewResamples, match="at least 4199999"):
         compare(runs, correction="bh", alpha=70 * 10 / 4_200_000)
 
@@ -169,10 +165,8 @@ def test_published_averages_are_refused():
         ({"seed": -1}, "the seed of the resampling must be a whole number of at least 0, got -1"),
         ({"metrics": []}, "at least one metric"),
         ({"metrics": ["rsum", "rsum"]}, "each once"),
-        ({"targets": {"rsum": -5.0}}, "the target of rsum in points must be a number above 0, got -5.0"),
         ({"pairs": []}, "at least one pair"),
         ({"pairs": [("method 0", "method 0")]}, "two different methods"),
-        ({"targets": {"medr": 5.0}}, "unknown metric 'medr'"),
         ({"equivalence": {"medr": 5.0}}, "unknown metric 'medr'"),
     ],
 )
