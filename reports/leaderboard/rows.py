@@ -175,8 +175,7 @@ def _intervals(runs: MethodRuns) -> Row:
     row: Row = {"interval_covers": "images and seeds" if len(runs.seeds) > 1 else "images"}
     try:
         for metric in METRICS:
-            found = single_interval(runs, metric)
-            row |= {metric: found.mean} | {f"{metric}_{part}": getattr(found, part) for part in ("sd", "low", "high")}
+            row |= single_interval(runs, metric).columns(metric)
     except TooFewImages:
         return {}
     return row

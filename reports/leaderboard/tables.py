@@ -81,8 +81,10 @@ _BRIEF = (
 
 def accuracy_and_cost(board: Board) -> list[Table]:
     """All methods with their recalls, and again with their costs where any cost is known."""
+    ranks = {place.name: place.open_ranks for place in board.ranked}
     frame = board_frame(board.rows).assign(
-        shown_scorer=[_scorer(row) for row in board.rows], shown_rank=[_ranks(row) for row in board.rows]
+        shown_scorer=[_scorer(row) for row in board.rows],
+        shown_rank=[ranks.get(row["label"], "") for row in board.rows],
     )
     title, slug = board.gallery.title, board.gallery.slug
     caption = f"Accuracy on {title}: recalls in percent, best rSum first"
@@ -149,9 +151,3 @@ def _scorer(row: Row) -> str:
     """The scorer, with what tells it from its namesakes."""
     name = f"{row['scorer']}.{row['variant']}" if row["variant"] else row["scorer"]
     return f"{row['scorer']}{row['label'].removeprefix(name)}"
-
-
-def _ranks(row: Row) -> str:
-    if row["rank"] is None:
-        return ""
-    return str(row["rank"]) if row["rank_low"] == row["rank_high"] else f"{row['rank_low']}–{row['rank_high']}"

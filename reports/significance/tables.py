@@ -237,9 +237,8 @@ def _shown(row: PairRow) -> dict[str, Any]:
 
 def _score(run: MethodRuns, metric: str, comparison: Comparison, place: RankedMethod | None) -> dict[str, Any]:
     own = single_interval(run, metric, alpha=comparison.alpha)
-    row = {"method": run.name, "score": own.mean, "score_sd": own.sd, "score_low": own.low, "score_high": own.high}
-    row["seeds"] = len(run.seeds)
+    row = {"method": run.name, **own.columns("score"), "seeds": len(run.seeds)}
     if place is not None:
         row |= {key: getattr(place, key) for key in ("tier", "rank", "rank_low", "rank_high")}
-        row["ranks"] = "–".join(dict.fromkeys((str(place.rank_low), str(place.rank_high))))
+        row["ranks"] = place.open_ranks
     return row

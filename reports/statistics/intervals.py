@@ -28,6 +28,10 @@ class Interval:
     low: float  # the interval is cut to the metric's range
     high: float
 
+    def columns(self, name: str) -> dict[str, float | None]:
+        """The columns of an estimate in a table: `name`, `name_sd`, `name_low` and `name_high`."""
+        return {name: self.mean, f"{name}_sd": self.sd, f"{name}_low": self.low, f"{name}_high": self.high}
+
 
 @dataclass(frozen=True)
 class Equivalence:

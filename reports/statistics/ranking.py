@@ -23,6 +23,11 @@ class RankedMethod:
     rank_high: int  # M - methods significantly worse
     tier: int  # 1-based; a method significantly worse than the leader of the last tier leads a new one
 
+    @property
+    def open_ranks(self) -> str:
+        """The ranks that the tests leave open: `2` or `1–3`."""
+        return "–".join(dict.fromkeys((str(self.rank_low), str(self.rank_high))))
+
 
 def tiers(comparison: Comparison, metric: str | None = None) -> tuple[RankedMethod, ...]:
     """Rank methods with intervals and tiers, from a comparison of all pairs.
