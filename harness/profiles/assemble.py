@@ -41,18 +41,8 @@ def point_of(
     own = {scenario: result for (key, scenario), result in results.items() if key == use.key}
     if use.coarse is not None and not own:  # nothing is left out: the fine scorer alone
         own = {key: results[use.trained.key, key] for key in (query_key(d, reference) for d in DIRECTIONS)}
-    growths = {}
-    for direction in DIRECTIONS if use.kind == "base" else ():
-        queries = [result for key, result in own.items() if key.startswith(f"query {direction}")]
-        latency = {result.gallery: result.whole.p50 for result in queries if result.gallery}
-        fitted = growth(latency)
-        if fitted is not None:
-            growths[direction] = fitted
-        for size in galleries:
-            ms = extrapolate(latency, size) if size > max(latency) else None
-            if ms is not None:
-                whole = Measure(samples=0, p50=ms, extrapolated=True)
-                own[query_key(direction, size)] = ScenarioResult(whole=whole, gallery=size)
+    growths, beyond = _scaling(own, galleries) if use.kind == "base" else ({}, {})
+    own |= beyond
     involved = [use.trained] if use.coarse is None else [use.coarse, use.trained]
     tensors = itertools.chain(*([*t.scorer.parameters(), *t.scorer.buffers()] for t in involved))
     weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors) / MIB
@@ -72,6 +62,26 @@ def point_of(
         memory_mib=None if working is None else weights + reference * bytes_per_item["t2i"] / MIB + working,
         sizes=_sizes(use, own),
     )
+
+
+def _scaling(
+    own: Mapping[str, ScenarioResult], galleries: Sequence[int]
+) -> tuple[dict[str, Growth], dict[str, ScenarioResult]]:
+    """Growth by direction, and the queries of the sizes that were not measured, extrapolated and marked so."""
+    growths: dict[str, Growth] = {}
+    beyond: dict[str, ScenarioResult] = {}
+    for direction in DIRECTIONS:
+        queries = [result for key, result in own.items() if key.startswith(f"query {direction}")]
+        latency = {result.gallery: result.whole.p50 for result in queries if result.gallery}
+        fitted = growth(latency)
+        if fitted is not None:
+            growths[direction] = fitted
+        for size in galleries:
+            ms = extrapolate(latency, size) if size > max(latency) else None
+            if ms is not None:
+                whole = Measure(samples=0, p50=ms, extrapolated=True)
+                beyond[query_key(direction, size)] = ScenarioResult(whole=whole, gallery=size)
+    return growths, beyond
 
 
 def _sizes(use: Use, own: Mapping[str, ScenarioResult]) -> dict[str, float]:

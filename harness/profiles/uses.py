@@ -27,10 +27,7 @@ PRUNINGS: tuple[tuple[Side, float, str], ...] = (
     ("words", 0.5, "1/2"),
 )
 #: Reduced precision -> how a label says it, and the precision of the product.
-PRECISIONS: dict[Precision, tuple[str, str]] = {
-    "bfloat16": ("bf16", "bfloat16"),
-    "int8": ("int8 index", "float32"),
-}
+PRECISIONS: dict[Precision, tuple[str, str]] = {"bfloat16": ("bf16", "bfloat16"), "int8": ("int8 index", "float32")}
 SHORTLISTS = (10, 50, 200, 1000)
 
 

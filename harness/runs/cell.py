@@ -123,7 +123,7 @@ def _run(spec: RunSpec, store: RunStore, device: torch.device, on_epoch: OnEpoch
         scorer.eval()
         scored = score_split(scorer, test, spec.evaluation.batch_size)
         results = evaluate(scored.similarity, test, spec.protocols, spec.evaluation, dataset)
-    cost = {**_measure(scorer, scored, test, spec, device), **trained.step_ms, **memory}
+    cost = {**cost_of(scorer, scored, test, spec, device), **trained.step_ms, **memory}
     store.write_ranks(spec.run_id, results.ranks)
     save_model(scorer, folder / "model.safetensors", spec)
     if spec.evaluation.save_scores:
@@ -134,13 +134,14 @@ def _run(spec: RunSpec, store: RunStore, device: torch.device, on_epoch: OnEpoch
     return record
 
 
-def _measure(scorer: Scorer, scored: Scored, test: Split, spec: RunSpec, device: torch.device) -> dict[str, float]:
+def cost_of(scorer: Scorer, scored: Scored, split: Split, spec: RunSpec, device: torch.device) -> dict[str, float]:
+    """What a trained scorer costs on a split that it has scored, see `harness.measure.cost.measure_cost`."""
     size = spec.evaluation.batch_size
     image_encoder, text_encoder = scorer.encoders
     return measure_cost(
         scorer,
-        image_batch(test, image_encoder, range(min(len(test.images), size))).to(device),
-        text_encoder.tokenizer(test.captions[:size]).to(device),
+        image_batch(split, image_encoder, range(min(len(split.images), size))).to(device),
+        text_encoder.tokenizer(split.captions[:size]).to(device),
         scored.images,
         scored.texts,
         repeats=spec.evaluation.cost_repeats,

@@ -1,11 +1,11 @@
 """Who holds a trial, and what becomes of it when its holder is gone: the same trial waits for the next worker.
 
-A worker writes its name into its trial and counts up a number there while it runs. Its trial is lost when the process is
-gone (same machine) or the number has not changed for the grace period on the watcher's own clock, so the clocks of
-machines need not agree. A lost trial goes back to the queue under its own number, with what was drawn and reported.
+A worker writes its name into its trial and increments a number there while it runs. A trial is lost when the process is
+gone (same machine) or the number has not changed for the grace period by the watcher's own clock, so the clocks of
+machines need not agree. A lost trial returns to the queue under its own number, with what was drawn and reported.
 
-Optuna's heartbeat and `RetryHeartbeatStaleTrialCallback` are not used: they know databases only, no journal; they fail the
-trial and queue a copy under another number, from which samplers draw otherwise; they count every kill against it.
+Optuna's heartbeat and `RetryHeartbeatStaleTrialCallback` do not serve: they support databases but not journals; they fail
+the trial and queue a copy under another number, for which samplers draw other values; every kill counts as a retry.
 """
 
 from __future__ import annotations
@@ -124,9 +124,9 @@ def requeue(study: Study, trial: FrozenTrial) -> None:
 
 
 def bury(study: Study, pid: int, cause: str) -> bool:
-    """Decide what becomes of the trial of a dead child of this process, if it held one. Under the study's lock.
+    """Requeue or give up the trial of a dead child process; False if it held none. To be used under the study's lock.
 
-    `cause` says how it died, if that was the trial's own doing; it is empty if somebody stopped it.
+    `cause` says how the child died, if the trial caused it; it is empty if the child was stopped from outside.
     """
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         worker = trial.user_attrs.get(WORKER) or {}

@@ -78,7 +78,7 @@ class StudyPlan:
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """What must not change while a study goes on."""
+        """What must not change between the calls that continue a study."""
         return {
             "space": self.space.dump(),
             "objectives": self.settings.directions,

@@ -1,7 +1,7 @@
 """Several workers on this machine: started, watched, replaced when a trial ends its process, and stopped with us.
 
-Only here can a death of a trial's own be told from a kill by somebody: this process survives and sees how the worker died.
-Where the command is the only worker nobody does, and no death is counted. Nor is one on another machine.
+Only this process can tell a crash that the trial caused from a kill: it survives the worker and sees how it died. Crashes
+of a single worker, and of workers on other machines, are not counted.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from harness.sweeps.worker import POLL_SECONDS, census, work
 
 logger = logging.getLogger(__name__)
 
-#: Signals that a process brings upon itself.
+#: Signals that a process causes itself.
 CAUSES = {
     "SIGSEGV": "invalid memory access (SIGSEGV)",
-    "SIGBUS": "memory that could not be had (SIGBUS)",
-    "SIGABRT": "it aborted (SIGABRT)",
+    "SIGBUS": "memory that could not be accessed (SIGBUS)",
+    "SIGABRT": "abort (SIGABRT)",
     "SIGILL": "illegal instruction (SIGILL)",
     "SIGFPE": "arithmetic error (SIGFPE)",
 }
@@ -87,7 +87,7 @@ def work_in_processes(study: Study, task: Task, workers: int, tell: Callable[[],
 
 
 def cause_of_death(exit_code: int | None, kernel_killed: bool) -> str:
-    """How a worker died, if that was the trial's own doing; empty if it ended well or somebody stopped it.
+    """How a worker died, if the trial caused it; empty if it ended well or was stopped from outside.
 
     `kernel_killed`: whether the kernel killed any process for lack of memory while the worker lived.
 
@@ -177,6 +177,6 @@ def _interrupt(*_: Any) -> None:
 
 
 def _end_with(parent: BaseProcess) -> None:
-    """A command that is killed leaves nobody at work in the background; the trials resume at the next call."""
+    """End with the command that started us, so that nothing works on in the background; the trials resume next time."""
     parent.join()
     os._exit(1)

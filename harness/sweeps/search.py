@@ -18,7 +18,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
-from harness.errors import InvalidSpec, UnknownName, did_you_mean
+from harness.errors import InvalidSpec, UnknownName, did_you_mean, one_line
 from harness.settings.sweep import SweepSettings
 from harness.spec import Component
 from harness.sweeps.space import GRID_SAMPLER, Space
@@ -201,8 +201,8 @@ def rehearse(settings: SweepSettings, space: Space) -> None:
                 study.tell(trial, [float(value)] * len(directions))
     except Exception as error:
         names = f"sampler {settings.sampler.name} and pruner {settings.effective_pruner.name}"
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InvalidSpec(f"{names} break on this sweep space: {reason:.200}; check their options") from None
+        reason = one_line(error) or type(error).__name__
+        raise InvalidSpec(f"{names} break on this sweep space: {reason}; check their options") from None
 
 
 @contextmanager
@@ -232,6 +232,6 @@ def _constructed(cls: Any, options: Mapping[str, Any], what: str) -> Any:
         with _experimental_is_fine():
             return cls(**options)
     except ImportError as error:
-        raise InvalidSpec(f"{what} needs a package that is missing: {' '.join(str(error).split()):.150}") from None
+        raise InvalidSpec(f"{what} needs a package that is missing: {one_line(error)}") from None
     except (TypeError, ValueError, AssertionError) as error:
-        raise InvalidSpec(f"{what}: {' '.join(str(error).split()) or 'impossible options'}") from None
+        raise InvalidSpec(f"{what}: {one_line(error) or 'impossible options'}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import re
 import sqlite3
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 import optuna
 
-from harness.errors import ItmError, ResultsNotWritable, StorageUnavailable
+from harness.errors import ItmError, ResultsNotWritable, StorageUnavailable, one_line
 from harness.files.locks import claim
 
 JOURNAL = "journal:"
@@ -23,7 +24,7 @@ ADVICE = "nothing of the study is lost; fix it or choose another with --storage"
 #: Optuna's first table. A database that has tables but not this one belongs to another program.
 FIRST_TABLE = "studies"
 
-StudyLock = Callable[[], AbstractContextManager[None]]
+StudyLock = Callable[[], AbstractContextManager[Any]]
 
 
 def open_storage(url: str) -> Any:
@@ -90,15 +91,8 @@ def study_lock(url: str, name: str) -> StudyLock:
     """
     path = storage_file(url)
     if path is None:
-        return lambda: _locked_row(url, name)
-    file = path.resolve()
-
-    @contextmanager
-    def locked_file() -> Iterator[None]:
-        with claim(file.parent, f"{file.name} {name}"):
-            yield
-
-    return locked_file
+        return functools.partial(_locked_row, url, name)
+    return functools.partial(claim, path.resolve().parent, f"{path.resolve().name} {name}")
 
 
 def shown_storage(url: str) -> str:
@@ -127,14 +121,14 @@ def storage_errors(url: str, opening: bool = False) -> Iterator[None]:
         raise StorageUnavailable(f"{shown}: {error}; {ADVICE}") from None
     except ImportError as error:
         hint = "; pip install 'itm-harness[postgresql]'" if url.startswith("postgresql") else ""
-        raise StorageUnavailable(f"{shown}: the driver is missing ({_line(error):.120}){hint}") from None
+        raise StorageUnavailable(f"{shown}: the driver is missing ({one_line(error)}){hint}") from None
     except Exception as error:
         # A damaged journal is a ValueError, tables of another version are a RuntimeError, and so on.
         if not opening and not is_of_storage(error):
             raise
         cause: Any = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
-        reason = shown_storage(_line(getattr(cause, "orig", None) or cause or error) or type(error).__name__)
-        raise StorageUnavailable(f"{shown}: {reason:.250}; {ADVICE}") from None
+        reason = shown_storage(one_line(getattr(cause, "orig", None) or cause or error) or type(error).__name__)
+        raise StorageUnavailable(f"{shown}: {reason}; {ADVICE}") from None
 
 
 def is_of_storage(error: BaseException) -> bool:
@@ -183,7 +177,3 @@ def _refuse_foreign_tables(url: str, path: Path) -> None:
             f"cannot use the storage {url}: it is the database of another program (tables {', '.join(sorted(tables)):.80}); "
             "choose another with --storage"
         )
-
-
-def _line(error: object) -> str:
-    return " ".join(str(error).split())

@@ -25,15 +25,12 @@ def open_study(plan: StudyPlan) -> Study:
         StorageUnavailable: the storage cannot be reached or written.
         InvalidSpec: the study is there, but about something else; or an impossible sampler or pruner.
     """
-    how = {
-        "sampler": make_sampler(plan.settings, plan.space),
-        "pruner": make_pruner(plan.settings.effective_pruner),
-    }
+    how = {"sampler": make_sampler(plan.settings, plan.space), "pruner": make_pruner(plan.settings.effective_pruner)}
     with storage_errors(plan.storage, opening=True):
         path = storage_file(plan.storage)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-        else:  # a server's lock is a row of the study; a file's can be had before, so nobody meets half of a storage
+        else:  # a server's lock is a row of the study, which must exist; a file can be locked before its tables do
             _create(plan, how)
         with study_lock(plan.storage, plan.name)():
             return _open_or_begin(plan, how)

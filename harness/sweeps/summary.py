@@ -12,6 +12,7 @@ from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvalu
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from harness.errors import one_line
 from harness.records.study import State, StudySummary, TrialSummary, best_of, pareto_front
 from harness.runs.building import open_dataset
 from harness.settings.sweep import RSUM
@@ -112,7 +113,7 @@ def importances(study: Study, plan: StudyPlan) -> tuple[dict[str, dict[str, floa
         try:
             weights = weigh(evaluator, sign)
         except Exception as error:  # too few trials with a conditional setting, all values equal, ...
-            problems.append(f"{name}: {' '.join(str(error).split()):.150}")
+            problems.append(f"{name}: {one_line(error)}")
             continue
         if weights and all(math.isfinite(weight) for weight in weights.values()):
             found[name] = {path: float(weight) for path, weight in weights.items()}

@@ -16,13 +16,11 @@ import torch
 
 from harness.datasets.base import Split
 from harness.errors import TrainingDiverged
-from harness.measure.cost import measure_cost
 from harness.measure.system import peak_memory
 from harness.runs.building import build_scorer
-from harness.runs.cell import compute_threads
+from harness.runs.cell import compute_threads, cost_of
 from harness.runs.evaluation import score_split
 from harness.scorer import Scorer
-from harness.scoring import image_batch
 from harness.settings.sweep import RSUM
 from harness.spec import RunSpec
 from harness.sweeps.folders import Spent, TrialFolder, TrialFolders
@@ -141,27 +139,11 @@ class TrialRunner:
             if not result.history:  # nothing to train: judged as it is
                 course.curves[-1].append(validate(scorer, self._validation, spec.evaluation.batch_size)[RSUM])
             sitting.end_seed(memory)
-        # A trial that was killed at its very end has measured its cost already.
-        course.cost = sitting.trial.user_attrs.get(COSTS) or {
-            **self._measure(scorer, spec),
-            **result.step_ms,
-            **sitting.memory,
-        }
-
-    def _measure(self, scorer: Scorer, spec: RunSpec) -> dict[str, float]:
-        validation, size = self._validation, spec.evaluation.batch_size
-        scorer.eval()
-        scored = score_split(scorer, validation, size)
-        image_encoder, text_encoder = scorer.encoders
-        return measure_cost(
-            scorer,
-            image_batch(validation, image_encoder, range(min(len(validation.images), size))).to(self._device),
-            text_encoder.tokenizer(validation.captions[:size]).to(self._device),
-            scored.images,
-            scored.texts,
-            repeats=spec.evaluation.cost_repeats,
-            device=self._device,
-        )
+        course.cost = sitting.trial.user_attrs.get(COSTS, {})
+        if not course.cost:  # a trial that was killed at its very end has measured its cost already
+            scored = score_split(scorer.eval(), self._validation, spec.evaluation.batch_size)
+            cost = cost_of(scorer, scored, self._validation, spec, self._device)
+            course.cost = {**cost, **result.step_ms, **sitting.memory}
 
 
 class _Sitting:

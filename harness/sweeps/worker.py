@@ -1,7 +1,7 @@
 """A worker: runs trials of a study until it has the number asked for, beside any number of other workers.
 
-Every step that decides who runs which trial (begin, finish, give back, take over) is made under the study's lock. Optuna
-alone has no such step: `MaxTrialsCallback` counts after the fact, so that N workers overshoot by up to N - 1 trials.
+Every step that decides who runs which trial (begin, finish, give back, take over) is made under the study's lock. Optuna's
+`MaxTrialsCallback` does not serve: it counts after each trial, so that N workers overshoot by up to N - 1 trials.
 """
 
 from __future__ import annotations
@@ -17,20 +17,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import ItmError
-from harness.sweeps.liveness import (
-    ERROR,
-    GRACE_SECONDS,
-    PULSE,
-    PULSES_PER_GRACE,
-    WORKER,
-    TakenOver,
-    Watcher,
-    pulse,
-    requeue,
-    require_hold,
-    stored,
-    worker_name,
-)
+from harness.sweeps import liveness
 from harness.sweeps.storage import StudyLock, is_of_storage
 
 POLL_SECONDS = 0.5
@@ -55,7 +42,7 @@ def census(study: Study) -> Census:
 
 def has_ended(trial: FrozenTrial) -> bool:
     """Whether a trial came to an end of its own. Versions before 0.2 failed trials that were killed, without a reason."""
-    return trial.state.is_finished() and not (trial.state == TrialState.FAIL and ERROR not in trial.user_attrs)
+    return trial.state.is_finished() and not (trial.state == TrialState.FAIL and liveness.ERROR not in trial.user_attrs)
 
 
 def work(
@@ -64,7 +51,7 @@ def work(
     trials: int,
     lock: StudyLock,
     *,
-    grace: float = GRACE_SECONDS,
+    grace: float = liveness.GRACE_SECONDS,
     parent: int | None = None,
     after_trial: Callable[[int], None] | None = None,
 ) -> None:
@@ -82,7 +69,7 @@ def work(
     Raises:
         KeyboardInterrupt, StorageUnavailable, ResultsNotWritable: the trial in progress waits for the next call.
     """
-    watcher = Watcher(grace)
+    watcher = liveness.Watcher(grace)
     while True:
         with lock():
             watcher.requeue_lost(study)
@@ -99,26 +86,28 @@ def work(
 def begin(study: Study, parent: int | None = None) -> optuna.Trial:
     """The next trial, with the name of its worker. Under the lock: what is running and has no name was killed here."""
     trial = study.ask()
-    trial.set_user_attr(WORKER, worker_name(parent))
+    trial.set_user_attr(liveness.WORKER, liveness.worker_name(parent))
     return trial
 
 
 def _run(study: Study, trial: optuna.Trial, run_trial: RunTrial, lock: StudyLock, grace: float) -> bool:
     """Run a trial to its end; False if another worker has it now."""
     try:
-        with pulse(lambda number: trial.set_user_attr(PULSE, number), grace / PULSES_PER_GRACE):
+        with liveness.pulse(
+            lambda number: trial.set_user_attr(liveness.PULSE, number), grace / liveness.PULSES_PER_GRACE
+        ):
             state, values, error = _outcome(run_trial, trial)
         with lock():
-            require_hold(trial)
+            liveness.require_hold(trial)
             if error:
-                trial.set_user_attr(ERROR, error)
+                trial.set_user_attr(liveness.ERROR, error)
             study.tell(trial, values, state)
-    except (TakenOver, optuna.exceptions.UpdateFinishedTrialError):
+    except (liveness.TakenOver, optuna.exceptions.UpdateFinishedTrialError):
         return False
     except BaseException:  # stopped from outside, or the storage is gone: no fault of the trial
         with contextlib.suppress(Exception), lock():
-            require_hold(trial)
-            requeue(study, stored(study, trial.number))
+            liveness.require_hold(trial)
+            liveness.requeue(study, liveness.stored(study, trial.number))
         raise
     return True
 
@@ -129,7 +118,7 @@ def _outcome(run_trial: RunTrial, trial: optuna.Trial) -> tuple[TrialState, list
         found = run_trial(trial)
     except optuna.TrialPruned:
         return TrialState.PRUNED, None, ""
-    except (TakenOver, optuna.exceptions.UpdateFinishedTrialError):
+    except (liveness.TakenOver, optuna.exceptions.UpdateFinishedTrialError):
         raise
     except (Exception, SystemExit) as error:  # a plug-in may call sys.exit
         if is_of_storage(error):

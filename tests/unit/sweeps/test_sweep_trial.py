@@ -50,7 +50,7 @@ def plan_of(tiny, tmp_path):
 def quick_cost(monkeypatch, request):
     """Sizes only, since latencies take seconds; tests about the cost measure it."""
     if "measured_cost" not in request.fixturenames:
-        monkeypatch.setattr(trial_module, "measure_cost", lambda scorer, *_, **__: parameters(scorer))
+        monkeypatch.setattr(trial_module, "cost_of", lambda scorer, *_, **__: parameters(scorer))
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ class Killed(BaseException):
         (training._Loop, "save", 2, 2),
         (optuna.Trial, "report", 3, 1),
         (optuna.Trial, "should_prune", 3, 1),
-        (trial_module, "measure_cost", 1, 0),
+        (trial_module, "cost_of", 1, 0),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -151,7 +151,7 @@ def test_a_trial_resumes_from_its_last_epoch_and_ends_the_same(
 
     def killed(*arguments, **named):
         calls.append(1)
-        if len(calls) == call and name in ("run_epoch", "measure_cost"):
+        if len(calls) == call and name in ("run_epoch", "cost_of"):
             raise Killed
         found = known(*arguments, **named)
         if len(calls) == call:

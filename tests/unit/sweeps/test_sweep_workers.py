@@ -306,8 +306,8 @@ def test_a_killed_worker_process_is_noticed_at_once(tmp_path):
     ("code", "kernel_killed", "cause"),
     [
         (-signal.SIGSEGV, False, SEGMENTATION),
-        (-signal.SIGBUS, False, "memory that could not be had (SIGBUS)"),
-        (-signal.SIGABRT, False, "it aborted (SIGABRT)"),
+        (-signal.SIGBUS, False, "memory that could not be accessed (SIGBUS)"),
+        (-signal.SIGABRT, False, "abort (SIGABRT)"),
         (-signal.SIGKILL, True, OUT_OF_MEMORY),
         (-signal.SIGKILL, False, ""),
         (-signal.SIGTERM, True, ""),
@@ -320,7 +320,7 @@ def test_a_killed_worker_process_is_noticed_at_once(tmp_path):
         (None, True, ""),
     ],
 )
-def test_only_what_a_process_brings_upon_itself_counts(code, kernel_killed, cause):
+def test_only_what_a_process_causes_itself_counts(code, kernel_killed, cause):
     assert cause_of_death(code, kernel_killed) == cause
 
 
