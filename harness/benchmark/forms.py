@@ -99,15 +99,14 @@ def product(backend: str | None = None) -> Form:
 
 
 def training_step(score: Score) -> Form:
-    """Forward and backward of a batch whose diagonal is the positives."""
+    """A training step, which returns the gradient of the captions."""
 
     def prepare(images: Fragments, texts: Fragments) -> Callable[[], Tensor]:
-        sides = [Fragments(side.features.clone().requires_grad_(), side.mask) for side in (images, texts)]
+        sides = with_gradients(images, texts)
 
         def run() -> Tensor:
             with torch.enable_grad():
-                scores = score(*sides)
-                (torch.logsumexp(scores, 1).sum() - scores.diagonal().sum()).backward()
+                training_loss(score, *sides)
             gradient = sides[1].features.grad
             for side in sides:
                 side.features.grad = None
@@ -117,6 +116,19 @@ def training_step(score: Score) -> Form:
         return run
 
     return prepare
+
+
+def with_gradients(*sides: Fragments) -> list[Fragments]:
+    """Copies of the sides that collect gradients."""
+    return [Fragments(side.features.clone().requires_grad_(), side.mask) for side in sides]
+
+
+def training_loss(score: Score, images: Fragments, texts: Fragments) -> Tensor:
+    """Forward and backward of a contrastive loss whose positives are the diagonal; the loss."""
+    scores = score(images, texts)
+    loss = torch.logsumexp(scores, 1).sum() - scores.diagonal().sum()
+    loss.backward()
+    return loss.detach()
 
 
 def maxsim_cpu(images: Fragments, texts: Fragments) -> Callable[[], Tensor]:

@@ -6,23 +6,20 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from harness.benchmark import naive
 from harness.benchmark.data import Size, make
-from harness.fragments import Fragments
+from harness.benchmark.forms import Score, training_loss, with_gradients
 from harness.measure.system import peak_memory
+from harness.measure.timing import Stopwatch
 from harness.registry import create
 
 MIB = 1024**2
 
-FORMS: dict[str, Callable[[], Callable[[Fragments, Fragments], Tensor]]] = {
+FORMS: dict[str, Callable[[], Score]] = {
     "CHAN: ours": lambda: create("chan", pooling="mean").score,
     "CHAN: authors": lambda: naive.chan,
     "SCAN t2i: ours": lambda: create("scan").score,
@@ -62,28 +59,13 @@ def measure(form: str, size: Size, seconds: float | None = None) -> Step | str:
 
 
 def _step(form: str, size: Size) -> Step:
-    images, texts = make(size)
     score = FORMS[form]()
-    small = make(Size(4, 4, 4, size.width))
-    _forward_backward(score, *small)  # loads the libraries
-    before = _resident()
-    started = time.perf_counter()
-    with peak_memory() as peak:
-        loss = _forward_backward(score, images, texts)
-    return Step(time.perf_counter() - started, peak["peak_rss_mib"] - before / MIB, loss)
-
-
-def _forward_backward(score: Callable[[Fragments, Fragments], Tensor], images: Fragments, texts: Fragments) -> float:
-    sides = [Fragments(side.features.requires_grad_(), side.mask) for side in (images, texts)]
-    scores = score(*sides)
-    loss = torch.logsumexp(scores, 1).sum() - scores.diagonal().sum()
-    loss.backward()
-    return float(loss)
-
-
-def _resident() -> int:
-    """Bytes of main memory that this process holds now."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    training_loss(score, *with_gradients(*make(Size(4, 4, 4, size.width))))  # loads the libraries
+    sides = with_gradients(*make(size))
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    with peak_memory() as peak, Stopwatch() as watch:
+        loss = training_loss(score, *sides)
+    return Step(watch.ms / 1000, peak["peak_rss_mib"] - before / MIB, float(loss))
 
 
 if __name__ == "__main__":

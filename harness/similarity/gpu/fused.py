@@ -86,12 +86,9 @@ class FusedMaxSim:
 
 @dataclass(frozen=True, eq=False)
 class AlignedColumns:
-    """Right items whose columns are filled up with zeros, position by position, to whole vectors.
+    """n right items whose columns (P', D) are filled up with zeros, position by position, to whole vectors.
 
-    Args:
-        items: n of them.
-        columns: (P', D).
-        blocks: of `harness.similarity.gpu.attention.block_table`.
+    `blocks` is of `harness.similarity.gpu.attention.block_table`.
     """
 
     items: Group

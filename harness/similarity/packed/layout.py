@@ -56,23 +56,19 @@ class Bucket:
 
     def extras(self) -> Mapping[str, Tensor]:
         """The items' extras; one that has an entry for every fragment (N, F padded) is packed to (n, F)."""
-        return {name: self._extra(values) for name, values in self.source.extras.items()}
-
-    def _extra(self, values: Tensor) -> Tensor:
-        if values.shape == self.source.mask.shape:
-            return values.flatten()[self.fragments]
-        return values[self.items]
+        shape, items, fragments = self.source.mask.shape, self.items, self.fragments
+        return {
+            name: values.flatten()[fragments] if values.shape == shape else values[items]
+            for name, values in self.source.extras.items()
+        }
 
 
 def pack(source: Fragments, items: Tensor) -> list[Bucket]:
-    """Buckets of rising length that hold each of `items` once.
+    """Buckets of rising length that hold each of `items`, (n,) int64 rows of `source`, once; one length keeps its order.
 
-    Args:
-        source: any fragments.
-        items: (n,) int64 rows of `source`.
-
-    Returns:
-        The buckets; items of one length keep their order.
+    >>> mask = torch.tensor([[True, True], [True, False], [True, True]])
+    >>> [bucket.items.tolist() for bucket in pack(Fragments(torch.ones(3, 2, 4), mask), torch.arange(3))]
+    [[1], [0, 2]]
     """
     mask = source.mask[items]
     lengths, order = mask.sum(1).sort(stable=True)
@@ -91,11 +87,7 @@ def pack(source: Fragments, items: Tensor) -> list[Bucket]:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Parts of successive buckets whose fragments enter one matrix product; P fragments of n items in all.
-
-    Args:
-        parts: each of one length; their items follow each other.
-    """
+    """Parts of successive buckets, each of one length, that enter one matrix product; P fragments of n items in all."""
 
     parts: tuple[Bucket, ...]
 
@@ -115,11 +107,11 @@ class Group:
 
     def rows(self) -> Tensor:
         """(P, D) by item first."""
-        return _take(self._vectors(), torch.cat([part.fragments.flatten() for part in self.parts]))
+        return self._take([part.fragments.flatten() for part in self.parts])
 
     def columns(self) -> Tensor:
         """(P, D) by position first in each part, so that reductions over an item's fragments run over contiguous items."""
-        return _take(self._vectors(), torch.cat([part.fragments.T.flatten() for part in self.parts]))
+        return self._take([part.fragments.T.flatten() for part in self.parts])
 
     def each(self, values: Tensor) -> list[Tensor]:
         """(..., P) that belong to `columns` -> a view (..., L, q) of each part."""
@@ -131,17 +123,12 @@ class Group:
         reduced = [reduce(view) for view in self.each(values)]
         return reduced[0] if len(reduced) == 1 else torch.cat(reduced, -1)
 
-    def _vectors(self) -> Tensor:
-        return self.parts[0].source.features.flatten(0, 1)
+    def _take(self, fragments: list[Tensor]) -> Tensor:
+        return _take(self.parts[0].source.features.flatten(0, 1), torch.cat(fragments))
 
 
 def group(buckets: Sequence[Bucket], size: int) -> Iterator[Group]:
-    """Parts of the buckets, joined to groups of one matrix product each.
-
-    Args:
-        buckets: from `pack`.
-        size: largest number of fragments of a group (a single item may have more).
-    """
+    """Parts of the buckets, joined to groups of one matrix product each: at most `size` fragments, or a single item."""
     current: list[Bucket] = []
     room = size
     for bucket in buckets:

@@ -28,12 +28,7 @@ SMALLEST_PRODUCT = (32, 64)
 
 @dataclass(frozen=True)
 class TileSize:
-    """Largest extent of a product, in fragments; at least one item of each side is taken all the same.
-
-    Args:
-        rows: left fragments.
-        columns: right fragments, which are reordered once and multiplied with every left tile.
-    """
+    """Largest extent of a product, in left and in right fragments; at least one item of each side is taken all the same."""
 
     rows: int
     columns: int
@@ -65,13 +60,7 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class LeftTile:
-    """Left items of one product.
-
-    Args:
-        rows: (m, D), filled up below the last part.
-        parts: each of one length.
-        sides: what each kernel computed once for each part.
-    """
+    """Left items of one product: (m, D) rows, filled up below the last part, and what each kernel computed of each part."""
 
     rows: Tensor
     parts: Sequence[Bucket]
@@ -80,13 +69,7 @@ class LeftTile:
 
 @dataclass(frozen=True, eq=False)
 class RightGroup:
-    """Right items of one product.
-
-    Args:
-        items: n of them.
-        product: with their fragments; None if every kernel multiplies itself.
-        sides: what each kernel computed once.
-    """
+    """Right items of one product (None if every kernel multiplies itself), and what each kernel computed of them."""
 
     items: Group
     product: products.Product | None
@@ -95,12 +78,10 @@ class RightGroup:
 
 @dataclass(frozen=True, eq=False)
 class PackedSide:
-    """Items of one side, packed for every orientation in which the form reads them.
+    """Items of one side, packed as the left and as the right one where the form reads them so.
 
     Args:
         items: (n,) int64 rows of the fragments, in the order of the packing.
-        lefts: of the orientation in which this side is the left one, if there is one.
-        rights: likewise.
     """
 
     items: Tensor
