@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -100,31 +99,12 @@ def read_bytes(path: Path) -> bytes:
         raise InvalidDataset(f"cannot read {path}: {error.strerror or error}") from None
 
 
-@dataclass(frozen=True)
-class Lines:
-    """The lines of a file.
-
-    Args:
-        texts: stripped; blank lines at the end are left out.
-        blank_at_end: how many those were, beside the file's last line end.
-    """
-
-    texts: list[str]
-    blank_at_end: int
-
-    @property
-    def hint(self) -> str:
-        """What an error about their number should add; "" where nothing was left out."""
-        if not self.blank_at_end:
-            return ""
-        return (
-            f" ({self.blank_at_end} blank line{'s' if self.blank_at_end > 1 else ''} at its end left out: a caption "
-            "without words cannot be the last one)"
-        )
-
-
-def read_lines(path: Path) -> Lines:
+def read_lines(path: Path) -> tuple[list[str], str]:
     """The lines of a UTF-8 text file, whose line ends may be LF, CR LF or CR.
+
+    Returns:
+        The stripped lines without blank ones at the end, and what an error about their number should add: how many those
+        were, "" if none.
 
     Raises:
         InvalidDataset: missing, unreadable, not UTF-8, or with CR line ends beside others.
@@ -142,7 +122,9 @@ def read_lines(path: Path) -> Lines:
     count = len(lines)
     while lines and not lines[-1]:
         lines.pop()
-    return Lines(lines, count - len(lines) if lines else 0)
+    blank = count - len(lines) if lines else 0
+    left_out = f"{blank} blank line{'s' if blank > 1 else ''} at its end left out"
+    return lines, f" ({left_out}: a caption without words cannot be the last one)" if blank else ""
 
 
 def parse_json(content: bytes, path: Path) -> dict[str, Any]:

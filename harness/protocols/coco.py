@@ -26,21 +26,6 @@ _INSTALL = "pip install 'itm-harness[eccv]' (or: pip install eccv_caption)"
 _PMRP_URL = "https://github.com/naver-ai/eccv-caption"
 
 
-@dataclass(frozen=True, eq=False)
-class CocoRows:
-    """Where COCO's ids lie in a subject.
-
-    Args:
-        image: COCO's image id -> row.
-        caption: COCO's annotation id -> column.
-        matched: how that is known: by ids, or by position.
-    """
-
-    image: dict[int, int]
-    caption: dict[int, int]
-    matched: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class CocoJudgements(JudgedProtocol):
     """Relevance from `<stem>_image_to_caption.json` and `<stem>_caption_to_image.json`.
@@ -57,13 +42,10 @@ class CocoJudgements(JudgedProtocol):
 
     def judged(self, subject: Subject) -> Judged:
         """The files' relevance in rows and columns of the subject."""
-        rows = coco_rows(self.name, subject, _package_data(self.name))
+        rows, columns, matched = coco_places(self.name, subject, _package_data(self.name))
         i2t, t2i = self._paths(subject)
-        return Judged(
-            _positives(i2t, rows.image, rows.caption),
-            _positives(t2i, rows.caption, rows.image),
-            {"matched": rows.matched, "files": self.files(subject)},
-        )
+        info = {"matched": matched, "files": self.files(subject)}
+        return Judged(_positives(i2t, rows, columns), _positives(t2i, columns, rows), info)
 
     def files(self, subject: Subject) -> dict[str, str]:
         """See `Protocol.files`: the two files of pairs."""
@@ -71,9 +53,9 @@ class CocoJudgements(JudgedProtocol):
 
     def report(self, subject: Subject) -> str:
         """How many of the files' pairs name an item that the split lacks; nothing where none does."""
-        rows = coco_rows(self.name, subject, _package_data(self.name))
+        rows, columns, _ = coco_places(self.name, subject, _package_data(self.name))
         lines = []
-        for path, items in zip(self._paths(subject), (rows.caption, rows.image), strict=True):
+        for path, items in zip(self._paths(subject), (columns, rows), strict=True):
             found = [item for values in _read(path).values() for item in values]
             lacking = sum(item not in items for item in found)
             if lacking:
@@ -94,13 +76,16 @@ class CocoJudgements(JudgedProtocol):
         return folder / names[0], folder / names[1]
 
 
-def coco_rows(protocol: str, subject: Subject, folder: Path) -> CocoRows:
+def coco_places(protocol: str, subject: Subject, folder: Path) -> tuple[dict[int, int], dict[int, int], str]:
     """Find COCO's ids in a subject: by its own ids, else by position where it is COCO's test split in file order.
 
     Args:
         protocol: its name, for the message.
         subject: 5,000 images and 25,000 captions.
         folder: the data of `eccv_caption`.
+
+    Returns:
+        COCO's image id -> row, its annotation id -> column, and how that is known: by ids, or by position.
 
     Raises:
         InvalidProtocol: the ids are not COCO's, and the order cannot be known.
@@ -114,13 +99,13 @@ def coco_rows(protocol: str, subject: Subject, folder: Path) -> CocoRows:
         caption = {number: column for column, number in enumerate(caption_ids) if number is not None}
         wrong = next((c for c, i in own.items() if owner[caption[c]] != image[i[0]]), None)
         if wrong is None:
-            return CocoRows(image, caption, "ids")
+            return image, caption, "ids"
         raise InvalidProtocol(f"protocol {protocol}: the dataset gives caption {wrong} to another image than COCO does")
     order = np.load(folder / "coco_test_ids.npy", allow_pickle=False)
     in_file_order = len(owner) == CAPTIONS and np.array_equal(owner, np.arange(CAPTIONS) // 5)
     if subject.title == "mscoco" and in_file_order:
         image = {own[int(number)][0]: column // 5 for column, number in enumerate(order)}
-        return CocoRows(image, {int(number): column for column, number in enumerate(order)}, "position in file order")
+        return image, {int(number): column for column, number in enumerate(order)}, "position in file order"
     raise InvalidProtocol(
         f"protocol {protocol} needs COCO's test split with COCO's ids (dataset karpathy), or in file order with 5 captions "
         f"per image under the name mscoco; got '{subject.title or 'a dataset without a name'}' with image id "

@@ -19,7 +19,7 @@ _THINGS = ("dog", "cat", "boat", "tree", "child", "horse", "train", "ball", "kit
 
 
 def captions(split: str) -> list[str]:
-    """Five captions an image, different in every image and split."""
+    """Five captions per image, different in every image and split."""
     start = list(COUNTS).index(split)
     return [
         f"a {_THINGS[(image + number) % 12]} near {split} {_THINGS[(image * 5 + start) % 12]} {image} ."

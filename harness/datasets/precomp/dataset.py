@@ -20,7 +20,7 @@ from pydantic import Field
 from harness.datasets.base import SPLITS, Dataset, DatasetConfig, Split
 from harness.datasets.files import FolderConfig, dataset_root, parse_json, read_bytes, read_lines, require_inside
 from harness.datasets.precomp.features import FeatureFile, FeatureRows, open_features
-from harness.datasets.precomp.storage import Storage, find_storage
+from harness.datasets.precomp.storage import find_storage
 from harness.errors import InvalidDataset
 
 log = logging.getLogger(__name__)
@@ -108,13 +108,12 @@ class Precomp(Dataset):
     def open_split(self, name: str) -> Split:
         features, caption_file, ids_file = self._files(name)
         file = open_features(features)
-        lines = read_lines(caption_file)
-        captions = lines.texts
+        captions, hint = read_lines(caption_file)
         if not len(file) or not captions:
             raise InvalidDataset(f"{features} holds {len(file)} rows and {caption_file} {len(captions)} captions")
         _refuse_bytes(captions, caption_file)
-        told = f"{features} has {len(file)} rows and {caption_file} {len(captions)} captions{lines.hint}"
-        ids = read_lines(ids_file).texts if ids_file.exists() else None
+        told = f"{features} has {len(file)} rows and {caption_file} {len(captions)} captions{hint}"
+        ids = read_lines(ids_file)[0] if ids_file.exists() else None
         config = self.config
         storage = find_storage(file, len(captions), ids_file, ids, config.captions_per_image, config.stored, told)
         repeats = len(file) - len(file.runs()) if storage.once else 0
@@ -123,7 +122,9 @@ class Precomp(Dataset):
         count = min(storage.images, config.limit(name) or storage.images)
         rows, each = storage.rows[:count], storage.each
         file.require_finite(rows)
-        names = _image_ids(ids, storage, name)[:count]
+        if ids is None:
+            ids = [f"{name}-{number:06d}" for number in range(storage.images)]
+        names = (ids if len(ids) == storage.images else ids[::each])[:count]  # one per image, or one per caption
         captions = captions[: count * each]
         blank = captions.count("")
         if blank:  # kept: line k belongs to image k // each
@@ -154,13 +155,6 @@ class Precomp(Dataset):
         if val and dev:
             log.warning("%s holds val_* and dev_*; val_* is taken", self._root)
         return "dev" if dev and not val else "val"
-
-
-def _image_ids(ids: list[str] | None, storage: Storage, split: str) -> list[str]:
-    """From the ids file, one per image or one per caption, else by number."""
-    if ids is None:
-        return [f"{split}-{number:06d}" for number in range(storage.images)]
-    return ids if len(ids) == storage.images else ids[:: storage.each]
 
 
 def _refuse_bytes(captions: list[str], path: Path) -> None:
