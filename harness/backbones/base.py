@@ -1,4 +1,4 @@
-"""What every backbone is: a module from a batch to fragments, with its config beside it."""
+"""The base of every backbone: a module from a batch to fragments, with its config beside it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ImageEncoder(nn.Module):
         raise NotImplementedError
 
     def pretrained_parameters(self) -> list[nn.Parameter]:
-        """Parameters that came trained, for which the learning rate is scaled down. None by default."""
+        """Pretrained parameters, whose learning rate is scaled down; none by default."""
         return []
 
 
@@ -90,7 +90,7 @@ class TextEncoder(nn.Module):
 
     @classmethod
     def fresh_tokenizer(cls, config: Any, captions: Sequence[str] | None, vocabulary: Vocabulary | None) -> Tokenizer:
-        """The tokenizer that `fresh` would build its encoder around. Arguments and errors as there."""
+        """The tokenizer of the encoder that `fresh` would build. Arguments and errors as there."""
         if vocabulary is None and captions is None:
             raise InvalidSpec(
                 "a text backbone that learns its words needs training captions to count, or a vocabulary file; got neither"
@@ -109,7 +109,7 @@ class TextEncoder(nn.Module):
 
     @classmethod
     def restored_tokenizer(cls, config: Any, state: Mapping[str, Any]) -> Tokenizer:
-        """The tokenizer that `restored` would build its encoder around. Arguments and errors as there."""
+        """The tokenizer of the encoder that `restored` would build. Arguments and errors as there."""
         return restore_tokenizer(state)
 
     @classmethod
@@ -125,10 +125,10 @@ class TextEncoder(nn.Module):
         return self.tokenizer.state()
 
     def pretrained_parameters(self) -> list[nn.Parameter]:
-        """Parameters that came trained, for which the learning rate is scaled down. None by default."""
+        """Pretrained parameters, whose learning rate is scaled down; none by default."""
         return []
 
 
 def projection(own: int, width: int) -> nn.Module:
-    """To the common width; nothing to learn where a tower already has it."""
+    """A linear layer to the common width, or nothing where a tower already has it."""
     return nn.Identity() if own == width else nn.Linear(own, width)

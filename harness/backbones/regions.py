@@ -33,7 +33,7 @@ class RegionConfig(BackboneConfig):
 
 
 class RegionEncoder(ImageEncoder):
-    """One fragment a region.
+    """One fragment per region.
 
     Args:
         config: settings.
@@ -79,7 +79,7 @@ class RegionEncoder(ImageEncoder):
 
 
 class NoContext(nn.Module):
-    """Each region for itself."""
+    """Regions without context."""
 
     def forward(self, regions: Tensor, mask: Tensor) -> Tensor:
         """The regions (N, R, D) as they are."""

@@ -59,7 +59,7 @@ def read_state_dict(path: str | Path, *, bare: bool = True) -> dict[str, Tensor]
 
 
 def read_safe_pickle(path: Path, allowed: Sequence[Any] = ()) -> Any:
-    """What a PyTorch file holds, by PyTorch's restricted unpickler.
+    """The content of a PyTorch file, read by PyTorch's restricted unpickler.
 
     Args:
         path: local file; also one that Python 2 wrote.

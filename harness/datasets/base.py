@@ -1,4 +1,4 @@
-"""What every dataset is: splits of images and captions, with the relevance between them stated, never inferred."""
+"""The base of every dataset: splits of images and captions whose relevance is stated, never inferred."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class DatasetConfig(PartConfig):
 
 
 class Images(Protocol):
-    """The images of a split in whatever forms the dataset has."""
+    """The images of a split, in every form that the dataset has."""
 
     inputs: frozenset[Literal["pixels", "regions"]]
     region_width: int  #: D of the region features; 0 where there are none
@@ -138,7 +138,7 @@ class Dataset:
 
     @property
     def sha256(self) -> str:
-        """Of everything that decides the data, so that a record can be traced to it."""
+        """SHA-256 of everything that decides the data, so that a record can be traced to it."""
         raise NotImplementedError
 
     def split(self, name: str) -> Split:
@@ -154,7 +154,7 @@ class Dataset:
         return self._splits[name]
 
     def open_split(self, name: str) -> Split:
-        """What `split` gives, read now."""
+        """Read a split; `split` keeps it."""
         raise NotImplementedError
 
     def image_digests(self, split: str) -> tuple[bytes, ...] | None:

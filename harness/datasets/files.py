@@ -17,7 +17,7 @@ from harness.files.reading import parse_json as parse_strictly
 
 
 class FolderConfig(DatasetConfig):
-    """What datasets in a folder have in common."""
+    """Settings shared by datasets that lie in a folder."""
 
     root: str = Field(min_length=1, description="the dataset's folder")
     max_train_images: int | None = Field(
@@ -72,7 +72,7 @@ def within(root: Path, relative: str, told_by: str) -> Path:
 
 
 def require_inside(root: Path, path: Path) -> Path:
-    """The path itself, unless links on its way lead out of the root.
+    """The path itself; refused if a link on its way leads out of the root.
 
     Raises:
         InvalidDataset: they do.

@@ -1,4 +1,4 @@
-"""What a protocol is: it says which queries, gallery and positives a number is about, and refuses what it does not fit."""
+"""The base of protocols: each states the queries, gallery and positives of a number, and refuses data that do not fit."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class Protocol(ABC):
         """Refuse, with `InvalidProtocol`, a test set that lacks what this protocol needs; nothing by default."""
 
     def files(self, subject: Subject) -> dict[str, str]:
-        """SHA-256, by name, of the files that decide the numbers beside the dataset's own. Errors as `require`."""
+        """SHA-256, by name, of further files that decide the numbers, such as judgements. Errors as `require`."""
         return {}
 
     def report(self, subject: Subject) -> str:

@@ -59,7 +59,7 @@ get = PROTOCOLS.get
 
 
 def report(names: Iterable[str], subject: Subject) -> None:
-    """Say in the log how the files of some protocols fit a test set, one line per protocol that has any."""
+    """Log how the files of some protocols fit a test set, one line per protocol that has any."""
     for name in names:
         line = get(name).report(subject)
         if line:

@@ -41,7 +41,7 @@ class CocoJudgements(JudgedProtocol):
     title: str = "mscoco"
 
     def judged(self, subject: Subject) -> Judged:
-        """The files' relevance in rows and columns of the subject."""
+        """The files' relevance, in rows and columns of the subject."""
         rows, columns, matched = coco_places(self.name, subject, _package_data(self.name))
         i2t, t2i = self._paths(subject)
         info = {"matched": matched, "files": self.files(subject)}

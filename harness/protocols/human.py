@@ -1,4 +1,4 @@
-"""Flickr8k's human judgements: captions of other images that people found right, and how far scores follow people.
+"""Flickr8k's human judgements: captions of other images that people found right, and how well scores agree with people.
 
 Hodosh, Young and Hockenmaier, JAIR 47, 2013. Three experts gave 5,822 pairs of the test split 1 (unrelated) to 4 (describes
 the image without errors); crowd workers answered yes or no for 47,830. Each caption judged is the third of its image.
@@ -49,7 +49,7 @@ class Judgements:
 
 @dataclass(frozen=True, kw_only=True)
 class HumanJudgements(JudgedProtocol):
-    """Relevance: the own pairs, and every pair whose grade reaches a threshold. Queries: whoever was judged at all.
+    """Relevance: the own pairs, and every pair whose grade reaches a threshold. Queries: every image and caption that was judged.
 
     Args:
         judges: whose file.
@@ -199,7 +199,7 @@ def _correlation(kind: str, scores: np.ndarray, grades: np.ndarray) -> float | N
 
 
 def _votes(fields: list[str], judges: Judges, where: str) -> list[float]:
-    """What a line's mean grade is the mean of."""
+    """The votes of a line, whose mean is its grade."""
     try:
         image, caption, *numbers = fields
         a, b, c = (float(number) for number in numbers)

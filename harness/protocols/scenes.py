@@ -1,4 +1,4 @@
-"""Exact many-to-many relevance, where a dataset knows it: how much of a pair's "wrong" is wrong in truth?"""
+"""Exact many-to-many relevance, where a dataset knows it: how much of what the pairs call wrong is really wrong?"""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ExactRelevance(JudgedProtocol):
 
 SCENES_RELEVANCE = ExactRelevance(
     name="scenes_relevance",
-    description="exact relevance of generated data: how often is a wrong first item right in truth?",
+    description="exact relevance of generated data: how often is a wrong first item in fact right?",
     positives="every true pair (Split.relevance)",
     headline=("rsum", "i2t_map_at_r", "t2i_map_at_r"),
 )

@@ -27,7 +27,7 @@ from harness.fragments import Fragments, Tokens
 
 
 class ClipConfig(BackboneConfig):
-    """What both towers are configured by."""
+    """Settings of both towers."""
 
     model: str = Field("small", description="small, a name of open_clip.list_models(), or local-dir:/folder")
     pretrained: str | None = Field(None, description="a tag of open_clip, or the path of a local file")

@@ -26,7 +26,7 @@ _WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytor
 
 
 class Tower(NamedTuple):
-    """One tower of a CLIP and what an encoder must know of it."""
+    """One tower of a CLIP, and what its encoder needs to know."""
 
     module: nn.Module
     width: int  #: of the joint embedding

@@ -1,4 +1,4 @@
-"""What a text backbone loses of a dataset's captions, and where a vocabulary that comes with the data is idle."""
+"""How much of a dataset's captions a text backbone loses, and where a vocabulary that comes with the data is unused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def report(text: Component, dataset: Dataset, saved: str = "", state: Mapping[str, Any] | None = None) -> None:
-    """Log how many captions a text backbone loses, in one line where it loses any, and what of its settings is idle.
+    """Log how many captions a text backbone loses, in one line where it loses any, and which settings are unused.
 
     Args:
         text: the backbone.

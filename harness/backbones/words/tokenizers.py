@@ -106,7 +106,7 @@ class NoTokenizer:
         )
 
     def losses(self, captions: Sequence[str]) -> Losses:
-        """Refused as a call is."""
+        """Refused, as a call is."""
         self(captions)
         raise AssertionError("a call never returns")
 

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 def initialise(embedding: nn.Embedding, path: str | Path, vocabulary: Vocabulary, given: bool) -> int:
-    """Copy published vectors into the rows of an embedding; rows of other words stay as they are.
+    """Copy published vectors into the rows of an embedding; rows of other words keep their values.
 
     Args:
         embedding: (V, E), one row per word of the vocabulary.

@@ -57,7 +57,7 @@ class Photograph(BaseModel):
 
 
 class Annotation(BaseModel):
-    """The JSON, as far as it is read."""
+    """The parts of the JSON that are read."""
 
     dataset: Any = None
     images: list[Photograph]
@@ -98,7 +98,7 @@ class Karpathy(Dataset):
 
     @cached_property
     def sha256(self) -> str:
-        """Of every image's content and name, of the captions with their ids in order, and of how images are decoded.
+        """SHA-256 of every image's content and name, the captions with their ids in order, and the decoder's version.
 
         Raises:
             InvalidDataset: an image is missing.

@@ -51,7 +51,7 @@ class Photographs:
 
     @cached_property
     def _facts(self) -> list[list[str]]:
-        """SHA-256 of each file, and why it cannot be decoded ("" = it can). Each file is read once, ever."""
+        """SHA-256 of each file, and why it cannot be decoded ("" = it can). Each file is read once."""
         return facts.remembered(f"photographs-{DECODER}", self._paths, self._marks, _facts_of, "reading images")
 
     @property

@@ -52,7 +52,7 @@ class PrecompConfig(FolderConfig):
 
 
 class Precomp(Dataset):
-    """Precomputed region features with captions. `inputs` is regions only. The first opening ever reads all features."""
+    """Precomputed region features with captions; no pixels. Opening a split for the first time reads all its features."""
 
     Config: ClassVar[type[DatasetConfig]] = PrecompConfig
     config: PrecompConfig
@@ -71,9 +71,9 @@ class Precomp(Dataset):
 
     @cached_property
     def sha256(self) -> str:
-        """Of every image's features, captions and id in their order, and of the vocabulary.
+        """SHA-256 of every image's features, captions and id in their order, and of the vocabulary.
 
-        Not of how they are stored: images stored once and repeated five times have one hash.
+        How they are stored does not count: images stored once and repeated five times have one hash.
         """
         digest = hashlib.sha256()
         for name in SPLITS:
@@ -87,7 +87,7 @@ class Precomp(Dataset):
         return digest.hexdigest()
 
     def image_digests(self, split: str) -> tuple[bytes, ...]:
-        """Of each image's features."""
+        """Digest of each image's features."""
         self.split(split)
         file, rows = self._stored[split]
         return tuple(digest.tobytes() for digest in file.digests[rows])
@@ -150,7 +150,7 @@ class Precomp(Dataset):
         return features, captions, ids
 
     def _validation_prefix(self) -> str:
-        """`val`, or `dev` where only that has features; a line says so where both have."""
+        """`val`, or `dev` where only that has features; a warning says so where both have."""
         val, dev = ((self._root / f"{prefix}_ims.npy").is_file() for prefix in ("val", "dev"))
         if val and dev:
             log.warning("%s holds val_* and dev_*; val_* is taken", self._root)

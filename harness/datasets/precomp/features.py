@@ -1,4 +1,4 @@
-"""Region features in `.npy` files: mapped, never loaded whole; what one pass over a file finds out is remembered.
+"""Region features in `.npy` files: mapped, never loaded whole. The facts of one pass over a file are remembered.
 
 Shape letters: N rows, R regions, D width.
 """
@@ -93,7 +93,7 @@ class FeatureFile:
 
 
 def open_features(path: Path) -> FeatureFile:
-    """Map a file and read all of it once, ever.
+    """Map a file. All of it is read once, and what was found is remembered.
 
     Args:
         path: an array (N, R, D), or (N, D) for one vector per image, which counts as R = 1.

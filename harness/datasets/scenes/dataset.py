@@ -70,7 +70,7 @@ class Scenes(Dataset):
 
     @property
     def sha256(self) -> str:
-        """Of the settings and the generator's version, which decide every byte."""
+        """SHA-256 of the settings and the generator's version, which decide every byte."""
         return sha256_json({"generator": GENERATOR, **self.config.model_dump(mode="json")})
 
     def scenes(self, name: str) -> tuple[Scene, ...]:
@@ -133,7 +133,7 @@ class Scenes(Dataset):
     def _generated(
         self, name: str, scenes: tuple[Scene, ...], forms: list[Form], regions: int
     ) -> dict[str, Iterator[np.ndarray]]:
-        """The rows of each array, made as they are taken; in the dict's order, as the regions come with the pictures."""
+        """The rows of each array, generated lazily and in the dict's order: the regions come with the pictures."""
         described: list[np.ndarray] = []
 
         def pictures() -> Iterator[np.ndarray]:

@@ -38,7 +38,7 @@ _ABSENT = -2  #: fills the object slots that a scene does not use; matches no de
 
 
 class Form(NamedTuple):
-    """What a caption claims: objects that exist, all different, and how the first stands to the second ("" = not said).
+    """What a caption claims: objects that exist, all different, and how the first relates to the second ("" = not said).
 
     Forms of three objects and more give each its cell, which makes them different objects by itself.
     """
@@ -74,7 +74,7 @@ def wording(form: Form, draws: Draws) -> str:
 
 
 def holds(relation: str, first: Object, second: Object) -> bool:
-    """Whether `first` stands so to `second`, by columns and rows of the grid."""
+    """Whether the relation holds between two objects, by columns and rows of the grid."""
     return {
         "left": first.column < second.column,
         "right": first.column > second.column,

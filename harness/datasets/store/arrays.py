@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Where caches lie. Not created here."""
+    """The cache folder, which may not exist yet."""
     return Path(os.environ.get("ITM_CACHE") or "~/.cache/itm-harness").expanduser()
 
 

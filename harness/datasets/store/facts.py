@@ -37,7 +37,7 @@ _BLOCK = 256
 
 
 def signature(path: Path) -> Signature:
-    """What tells one content of a file from another without reading it.
+    """What distinguishes one content of a file from another without reading it.
 
     Raises:
         InvalidDataset: missing, or no regular file.
@@ -64,7 +64,7 @@ def sha256_of(content: bytes) -> str:
 def remembered(
     kind: str, paths: Sequence[Path], marks: Sequence[Signature], find: Callable[[Path], list[str]], what: str
 ) -> list[list[str]]:
-    """What `find` says of each file, asked only where the file changed since it was last asked.
+    """What `find` says of each file; it is asked again only where the file changed.
 
     Args:
         kind: of the finding, with its version: part of the name of the file that remembers.
@@ -99,7 +99,7 @@ def remembered(
 def remembered_arrays(
     kind: str, path: Path, mark: Signature, find: Callable[[], dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """The arrays that `find` makes of one file, made only where the file changed."""
+    """The arrays that `find` makes of one file; it is asked again only where the file changed."""
     place = _place(kind, path, "npz")
     if place.exists():
         try:
@@ -115,7 +115,7 @@ def remembered_arrays(
 
 
 def reported(blocks: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """The same blocks; logs the progress every ten seconds, and the time that it took where that was long."""
+    """The same blocks; logs the progress every ten seconds, and the total time of a long job."""
     started = said = time.perf_counter()
     done = 0
     for block in blocks:
@@ -164,7 +164,7 @@ def _save(path: Path, arrays: dict[str, Any]) -> None:
 
 
 def _write(path: Path, fill: Callable[[Path], object]) -> None:
-    """A file that appears whole or not at all; a cache that cannot be written costs time only, so that is but logged."""
+    """A file that appears whole or not at all. A failure is only logged: without a cache, work takes longer."""
     try:
         with atomic_path(path) as partial:
             fill(partial)
