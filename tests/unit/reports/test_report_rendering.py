@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -10,11 +12,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
+from rich.console import Console
 
 from harness.errors import ResultsNotWritable, UnknownName
-from harness.reports.document import figures
+from harness.reports.document import figures, terminal
 from harness.reports.document.escaping import latex, markdown
 from harness.reports.document.model import Column, Figure, Report, Section, Table, cell
+from harness.reports.document.placement import name_points
 from harness.reports.document.render import FORMATS, render, write
 from harness.reports.document.text import MISSING, fixed, significant, single_line
 
@@ -218,3 +223,45 @@ def test_a_cell_without_a_deviation_or_interval_shows_only_what_it_has():
 
 def test_texts_lose_control_and_direction_characters():
     assert single_line("a\u202eb\x1b[31m\r\nc\u2028d") == "ab[31m c d"
+
+
+def printed(table: Table, width: int) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(terminal.Page(Report(title="t", brief=[table, "[red]said[/red]"])))
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def test_a_narrow_terminal_leaves_wide_columns_and_deviations_to_the_files():
+    frame = pd.DataFrame({"tier": [1, 1, 2], "name": ["a", "[b]c[/b]", "d"], "x": 61.24, "x_sd": 0.4, "seeds": 3})
+    columns = [Column("name", "Name"), Column("seeds", "Seeds", "count", wide=True), Column("x", "X ± SD", "estimate")]
+    table = Table(frame, columns, "Made up", "t", rule_by=["tier"])
+    wide, narrow = printed(table, 120), printed(table, 80)
+    assert next(line.split() for line in wide if "61.2" in line) == ["a", "3", "61.2", "±", "0.4"]
+    assert [line.split() for line in narrow if "61.2" in line] == [["a", "61.2"], ["[b]c[/b]", "61.2"], ["d", "61.2"]]
+    assert "X ± SD" in " ".join(wide)
+    assert "±" not in " ".join(narrow)
+    assert narrow[narrow.index(next(line for line in narrow if line.startswith(" d"))) - 1] == ""  # a new tier
+    assert narrow[-1] == "[red]said[/red]"
+
+
+def test_rules_stand_where_any_of_their_columns_changes():
+    frame = pd.DataFrame({"a": [1, 1, 1, None, None], "b": ["x", "x", "y", "y", "y"]})
+    assert Table(frame, [], "", "t", rule_by=["a", "b"]).rules == [2, 3]
+    assert Table(frame, [], "", "t").rules == []
+
+
+def test_names_beside_points_hide_neither_a_point_nor_each_other():
+    draw = np.random.default_rng(0)
+    points = [(x, y, f"method {i}", i % 2 == 0) for i, (x, y) in enumerate(draw.uniform(1, 9, (24, 2)))]
+    with figures.canvas(6, 4) as drawing:
+        axes = drawing.subplots()
+        axes.set(xlim=(0, 10), ylim=(0, 10))
+        name_points(axes, points)
+        drawing.draw_without_rendering()
+    # The text alone: the box of an annotation spans to the point that it belongs to.
+    boxes = [Text.get_window_extent(text) for text in axes.texts]
+    assert len(boxes) > 12
+    assert not [(a, b) for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
+    spots = axes.transData.transform([(x, y) for x, y, *_ in points])
+    assert not [box for box in boxes for spot in spots if box.contains(*spot)]
+    assert all(axes.get_window_extent().padded(2).contains(*corner) for box in boxes for corner in box.corners())
