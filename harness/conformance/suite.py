@@ -11,7 +11,7 @@ import torch
 from harness import registry
 from harness.conformance.expect import Violation
 from harness.conformance.rules import RULES, Subject
-from harness.errors import ItmError
+from harness.errors import ItmError, one_line
 from harness.scorer import Scorer
 
 
@@ -70,7 +70,7 @@ def _outcome(name: str, subject: Subject) -> CheckResult:
     except Violation as violation:
         return CheckResult(name, False, str(violation))
     except Exception as error:  # whatever the scorer raises is its failure
-        return CheckResult(name, False, f"raised {type(error).__name__}: {' '.join(str(error).split())}")
+        return CheckResult(name, False, f"raised {type(error).__name__}: {one_line(error)}")
     return CheckResult(name, True)
 
 
