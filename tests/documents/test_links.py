@@ -1,7 +1,8 @@
-"""Every relative link of a document leads to a file, and to a heading of it where one is named."""
+"""Every relative link of a document leads to a file and its heading; every path and Python name in it exists."""
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from pathlib import Path
 
@@ -34,3 +35,12 @@ def test_links_lead_somewhere(document):
 
 def test_the_readme_leads_to_the_architecture_and_the_glossary():
     assert {"docs/architecture.md", "docs/glossary.md"} <= set(links((ROOT / "README.md").read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_paths_and_names_exist(document):
+    text = document.read_text(encoding="utf-8")
+    for path in re.findall(r"`((?:harness|methods|baselines|reports|tests|docs)/[\w./]*)`", text):
+        assert (ROOT / path).exists(), path
+    for name in re.findall(r"`(harness(?:\.\w+)+)`", text):
+        pkgutil.resolve_name(name)
