@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import Counter
 
 import pytest
 from pydantic import Field, ValidationError
@@ -13,9 +14,12 @@ from harness.backbones.base import BackboneConfig
 from harness.datasets import DATASETS
 from harness.datasets.base import DatasetConfig
 from harness.errors import DuplicateName, InvalidPlugin, InvalidSpec
+from harness.runs.building import build_scorer, open_dataset
+from harness.runs.planning import plan
 from harness.scorer import ScorerConfig
+from harness.settings import components
 from harness.settings.components import Catalogue, Source
-from harness.spec import Component, PartConfig
+from harness.spec import Component, PartConfig, load_experiment
 
 
 @pytest.mark.parametrize("base", [DatasetConfig, BackboneConfig, ScorerConfig])
@@ -87,6 +91,16 @@ def test_a_resolved_part_is_typed_written_as_plain_values_and_plain_in_another_p
     assert sent.options == resolved.plain
     assert sent == resolved
     assert hash(sent) == hash(resolved)
+
+
+def test_a_component_is_validated_once_on_its_way_from_the_experiment_to_the_scorer(tiny, monkeypatch):
+    validated = Counter()
+    build = components.build
+    monkeypatch.setattr(components, "build", lambda *args: validated.update([args[2]]) or build(*args))
+    cell = plan(load_experiment({**tiny, "scorers": ["scan"]}))[0]
+    build_scorer(cell, open_dataset(cell.dataset))
+    assert set(validated) >= {"dataset scenes", "image backbone regions", "text backbone bigru", "scorer scan"}
+    assert set(validated.values()) == {1}, validated
 
 
 def test_an_option_that_changes_is_validated_again():
