@@ -89,9 +89,6 @@ def evaluate(
         ties: see `harness.metrics.RankCounts.ranks`.
         relevance, title, root: see `Subject`.
 
-    Returns:
-        The metrics, the per-query ranks and what the numbers rest on.
-
     Raises:
         UnknownName: no such protocol.
         InvalidProtocol: the protocol does not fit; the message says what is missing.

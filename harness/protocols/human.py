@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -162,7 +163,23 @@ def read_judgements(path: Path, judges: Judges, subject: Subject) -> Judgements:
         raise InvalidProtocol(f"cannot read {path}: {error}") from None
     row = {name: index for index, name in enumerate(subject.image_ids)}
     column = {name: index for index, name in enumerate(subject.caption_ids)}
-    chosen: list[tuple[int, int, list[float]]] = []
+    lines = list(_lines(text, judges, path))
+    chosen = [
+        (row[image], column[caption], votes) for image, caption, votes in lines if image in row and caption in column
+    ]
+    if not chosen:
+        raise InvalidProtocol(
+            f"none of the {len(lines):,} judged pairs of {path} is in this split (image id '{subject.image_ids[0]}', "
+            f"caption id '{subject.caption_ids[0]}'); ids must be Flickr8k's: <file> and <file>#<0-4>"
+        )
+    rows, columns, votes = (np.array(values) for values in zip(*chosen, strict=True))
+    grades = np.array([sum(votes) / len(votes) for _, _, votes in chosen])
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Judgements(rows, columns, grades, votes, len(lines) - len(chosen), sha256)
+
+
+def _lines(text: str, judges: Judges, path: Path) -> Iterator[tuple[str, str, list[float]]]:
+    """Image, caption id and votes of each line; no pair stands twice."""
     seen: dict[tuple[str, str], int] = {}
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -176,17 +193,7 @@ def read_judgements(path: Path, judges: Judges, subject: Subject) -> Judgements:
                 f"{path}, line {number}: the pair ({image}, {caption}) stands in line {first} already and would count "
                 "twice; remove one of the two"
             )
-        if image in row and caption in column:
-            chosen.append((row[image], column[caption], votes))
-    if not chosen:
-        raise InvalidProtocol(
-            f"none of the {len(seen):,} judged pairs of {path} is in this split (image id '{subject.image_ids[0]}', "
-            f"caption id '{subject.caption_ids[0]}'); ids must be Flickr8k's: <file> and <file>#<0-4>"
-        )
-    rows, columns, votes_of = (np.array(values) for values in zip(*chosen, strict=True))
-    grades = np.array([sum(votes) / len(votes) for _, _, votes in chosen])
-    sha256 = hashlib.sha256(content).hexdigest()
-    return Judgements(rows, columns, grades, votes_of, len(seen) - len(chosen), sha256)
+        yield image, caption, votes
 
 
 def _correlation(kind: str, scores: np.ndarray, grades: np.ndarray) -> float | None:

@@ -67,11 +67,7 @@ def build_tower(
     if name == SMALL:
         config["text_cfg"]["vocab_size"] = vocabulary_size
     if image_size is not None:
-        patch = config["vision_cfg"].get("patch_size", 1)
-        if image_size % patch:
-            raise InvalidSpec(
-                f"image_size {image_size} is not a multiple of the patch size {patch} of open_clip model {name}"
-            )
+        _require_whole_patches(name, image_size, config["vision_cfg"].get("patch_size", 1))
         config["vision_cfg"]["image_size"] = image_size
     model = _build(name, config)
     if load_pretrained and (pretrained or name.startswith((_LOCAL, _HUB))):
@@ -85,6 +81,13 @@ def build_tower(
         tuple(preprocess.get("std") or open_clip.OPENAI_DATASET_STD),
         trained=bool(pretrained) or name.startswith((_LOCAL, _HUB)),
     )
+
+
+def _require_whole_patches(name: str, image_size: int, patch: int) -> None:
+    if image_size % patch:
+        raise InvalidSpec(
+            f"image_size {image_size} is not a multiple of the patch size {patch} of open_clip model {name}"
+        )
 
 
 def piece_tokenizer(name: str) -> Any:
