@@ -32,30 +32,19 @@ COSTS = tuple(
 
 @dataclass(frozen=True)
 class Ablated:
-    """A model of the ablation.
+    """A model of the ablation."""
 
-    Args:
-        label: as tables name it.
-        removed: the variants merged into it.
-        run_ids: its finished runs, one per seed.
-    """
-
-    label: str
-    removed: tuple[str, ...]
-    run_ids: tuple[str, ...]
+    label: str  # as tables name it
+    removed: tuple[str, ...]  # the variants merged into it
+    run_ids: tuple[str, ...]  # its finished runs, one per seed
 
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper prints for the same switches.
+    """What a paper prints for the same switches."""
 
-    Args:
-        rsum: by variant; "" is the complete model.
-        source: where it is printed, on what data.
-    """
-
-    rsum: Mapping[str, float]
-    source: str
+    rsum: Mapping[str, float]  # by variant; "" is the complete model
+    source: str  # where it is printed, on what data
 
     def difference(self, removed: Sequence[str], reference_removed: Sequence[str]) -> float | None:
         """rSum of a single switch minus the complete model's, where both are printed."""
@@ -66,21 +55,13 @@ class Published:
 
 @dataclass(frozen=True, eq=False)
 class Effects:
-    """An ablation on one gallery.
-
-    Args:
-        gallery: where.
-        reference: label of the model that the others are compared with.
-        rows: its row, then those of the others in their order.
-        comparison: of every other model with it.
-        devices: what the runs were computed and timed on.
-    """
+    """An ablation on one gallery."""
 
     gallery: Gallery
-    reference: str
-    rows: tuple[Row, ...]
-    comparison: Comparison
-    devices: tuple[str, ...]
+    reference: str  # label of the model that the others are compared with
+    rows: tuple[Row, ...]  # that of the reference, then the others in their order
+    comparison: Comparison  # of every other model with the reference
+    devices: tuple[str, ...]  # what the runs were computed and timed on
 
     @property
     def by_loss(self) -> list[Row]:

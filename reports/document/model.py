@@ -24,34 +24,19 @@ Kind = Literal["text", "count", "number", "significant", "estimate", "p"]
 
 @dataclass(frozen=True)
 class Column:
-    """How one column of a table is shown.
+    """How one column of a table is shown."""
 
-    Args:
-        key: column of the table's frame.
-        title: heading.
-        kind: `text`; `count`, a whole number; `number` with `digits` decimals; `significant` with `digits` significant
-            digits; `p`, a p-value; `estimate`, a number whose frame may also hold `<key>_sd`, `<key>_low` and
-            `<key>_high`.
-        digits: see kind; None = 1 decimal or 3 significant digits.
-        group: heading that spans neighbouring columns of the same group.
-        help: one line that explains the column, for HTML.
-        pinned: stays in sight while a wide table is scrolled sideways, for HTML.
-        prose: long text, which the LaTeX file leaves out.
-        wide: shown on a wide terminal only.
-        noise: column of the frame that says whether the value is noisy; such a value is marked where it stands.
-    """
-
-    key: str
+    key: str  # column of the table's frame; an `estimate` may have `<key>_sd`, `<key>_low` and `<key>_high` beside it
     title: str
     kind: Kind = "text"
-    digits: int | None = None
+    digits: int | None = None  # decimals of a `number` or `estimate`, 1 by default; digits of a `significant`, 3
     _: KW_ONLY
-    group: str = ""
-    help: str = ""
-    pinned: bool = False
-    prose: bool = False
-    wide: bool = False
-    noise: str = ""
+    group: str = ""  # heading that spans neighbouring columns of the same group
+    help: str = ""  # one line that explains the column, for HTML
+    pinned: bool = False  # stays in sight while a wide table is scrolled sideways, for HTML
+    prose: bool = False  # long text, which the LaTeX file leaves out
+    wide: bool = False  # shown on a wide terminal only
+    noise: str = ""  # column of the frame that says whether the value is noisy; such a value is marked where it stands
 
     @property
     def numeric(self) -> bool:
@@ -80,28 +65,17 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A table of a report.
-
-    Args:
-        frame: raw values, never formatted ones.
-        columns: what is shown of it, in order.
-        caption: one sentence above it.
-        key: short name for labels and file names.
-        muted: row numbers to be shown less prominently.
-        collapsed: show only its caption until it is opened, where the format can.
-        rule_by: columns of the frame; a thin rule is drawn where their values change (between tiers).
-        for_paper: whether it goes into the LaTeX file.
-    """
+    """A table of a report: raw values, and which of them are shown how."""
 
     frame: pd.DataFrame
     columns: Sequence[Column]
     caption: str
-    key: str
+    key: str  # short name for labels and file names
     _: KW_ONLY
-    muted: Sequence[int] = ()
-    collapsed: bool = False
-    rule_by: Sequence[str] = ()
-    for_paper: bool = True
+    muted: Sequence[int] = ()  # row numbers to be shown less prominently
+    collapsed: bool = False  # show only the caption until it is opened, where the format can
+    rule_by: Sequence[str] = ()  # columns of the frame; a thin rule is drawn where their values change (between tiers)
+    for_paper: bool = True  # whether it goes into the LaTeX file
 
     @property
     def rules(self) -> list[int]:
@@ -124,64 +98,38 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """A drawing with its caption.
+    """A drawing with its caption."""
 
-    Args:
-        drawing: a matplotlib figure that pyplot does not know of.
-        key: its file is `<stem>-<key>.svg`.
-        caption: one or two sentences below it.
-        alt: what it shows, for those who cannot see it.
-    """
-
-    drawing: Drawing
-    key: str
+    drawing: Drawing  # a matplotlib figure that pyplot does not know of
+    key: str  # its file is `<stem>-<key>.svg`
     caption: str
-    alt: str
+    alt: str  # what it shows, for those who cannot see it
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Section:
-    """A part of a report, shown in this order.
-
-    Args:
-        title: heading.
-        sentences: what comes first.
-        tables, figures: the evidence.
-        reading: how to read it: what the numbers rest on and what they do not show.
-        footnotes: sources and small print.
-    """
+    """A part of a report, shown in this order."""
 
     title: str
     sentences: Sequence[str] = ()
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
-    reading: Sequence[str] = ()
-    footnotes: Sequence[str] = ()
+    reading: Sequence[str] = ()  # what the numbers rest on and what they do not show
+    footnotes: Sequence[str] = ()  # sources and small print
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Report:
-    """A report, ready to be rendered.
-
-    Args:
-        title: heading.
-        stem: name of its files, without ending.
-        sentences: what a reader should know first.
-        sections: the parts.
-        brief: tables and sentences for a terminal.
-        main: the flat table behind everything, one value per cell: the CSV.
-        data: machine-readable content of the JSON (run ids, full numbers).
-        attachments: content of further text files, by name.
-    """
+    """A report, ready to be rendered."""
 
     title: str
-    stem: str = "report"
-    sentences: Sequence[str] = ()
+    stem: str = "report"  # name of its files, without ending
+    sentences: Sequence[str] = ()  # what a reader should know first
     sections: Sequence[Section] = ()
-    brief: Sequence[Table | str] = ()
-    main: pd.DataFrame = field(default_factory=pd.DataFrame)
-    data: Mapping[str, Any] = field(default_factory=dict)
-    attachments: Mapping[str, str] = field(default_factory=dict)
+    brief: Sequence[Table | str] = ()  # tables and sentences for a terminal
+    main: pd.DataFrame = field(default_factory=pd.DataFrame)  # the flat table behind everything: the CSV
+    data: Mapping[str, Any] = field(default_factory=dict)  # machine-readable content of the JSON, at full precision
+    attachments: Mapping[str, str] = field(default_factory=dict)  # content of further text files, by name
 
     @property
     def figures(self) -> list[Figure]:

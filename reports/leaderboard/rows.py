@@ -57,28 +57,17 @@ _COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class Board:
-    """A gallery's leaderboard.
-
-    Args:
-        gallery: where.
-        groups: the methods, best rSum first.
-        rows: their flat rows, in the same order.
-        ranked: places of the measured methods by the tests; empty where they could not be compared.
-        comparison: of all pairs on rSum, or None.
-        refusal: why there is none, in a sentence; empty if there is one.
-        images, captions: queries of the gallery.
-        captions_per_image: fewest and most.
-    """
+    """A gallery's leaderboard."""
 
     gallery: Gallery
-    groups: tuple[Group, ...]
-    rows: tuple[Row, ...]
-    ranked: tuple[RankedMethod, ...]
-    comparison: Comparison | None
-    refusal: str
-    images: int
+    groups: tuple[Group, ...]  # the methods, best rSum first
+    rows: tuple[Row, ...]  # their flat rows, in the same order
+    ranked: tuple[RankedMethod, ...]  # the measured methods; empty where they could not be compared
+    comparison: Comparison | None  # of all pairs on rSum
+    refusal: str  # why there is no comparison, in a sentence
+    images: int  # queries
     captions: int
-    captions_per_image: tuple[int, int]
+    captions_per_image: tuple[int, int]  # fewest and most
 
 
 def make_board(store: RunStore, gallery: Gallery, groups: Sequence[Group]) -> Board:

@@ -38,20 +38,12 @@ QUANTITIES: dict[str, tuple[str, str, str, Mapping[str, float]]] = {
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit of a budget.
+    """One limit of a budget."""
 
-    Args:
-        name: of the quantity, as the user wrote it.
-        column: of a profile's rows.
-        sign: `<=`, or `>=` where more is better.
-        value: in the column's unit.
-        unit: of the column.
-    """
-
-    name: str
-    column: str
-    sign: str
-    value: float
+    name: str  # of the quantity, as the user wrote it
+    column: str  # of a profile's rows
+    sign: str  # `<=`, or `>=` where more is better
+    value: float  # in the column's unit
     unit: str
 
     @property

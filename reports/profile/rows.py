@@ -21,21 +21,13 @@ _TIMES = {"": "p50", "_low": "low", "_high": "high", "_p95": "p95", "_p99": "p99
 
 @dataclass(frozen=True)
 class Axis:
-    """A cost that rSum is drawn against.
+    """A cost that rSum is drawn against."""
 
-    Args:
-        column: of the rows.
-        title: with its unit.
-        sense: which way is better.
-        key: for file names.
-        measured: whether it is a time, with an interval of its own.
-    """
-
-    column: str
-    title: str
+    column: str  # of the rows
+    title: str  # with its unit
     sense: Sense
-    key: str
-    measured: bool = False
+    key: str  # for file names
+    measured: bool = False  # a time, with an interval of its own
 
     def noisy(self, row: Row) -> bool:
         """Whether a row's value was timed on a busy machine."""

@@ -19,18 +19,11 @@ from harness.reports.statistics.checks import array
 
 @dataclass(frozen=True, eq=False)
 class ExpectedPerformance:
-    """The curve of N values.
+    """The curve of N values; all arrays are (N,)."""
 
-    Args:
-        budgets: (N,) 1..N, the number of trials.
-        expected: (N,) mean of the best of that many.
-        low, high: (N,) interval by the jackknife and Student's t; NaN for budgets above N / 2, where N values say too
-            little of their own maximum.
-    """
-
-    budgets: np.ndarray
-    expected: np.ndarray
-    low: np.ndarray
+    budgets: np.ndarray  # 1..N, the number of trials
+    expected: np.ndarray  # mean of the best of that many
+    low: np.ndarray  # by the jackknife and Student's t; NaN above N / 2, where N values say too little of their maximum
     high: np.ndarray
 
 
