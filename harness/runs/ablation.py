@@ -7,7 +7,7 @@ entries: the executor, the records and the leaderboard know nothing of ablations
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -22,12 +22,9 @@ LARGEST_GRID = 64
 
 @dataclass(frozen=True)
 class AblatedModel:
-    """One model of an ablation.
+    """One model of an ablation: the key of its entry, and the variants whose overrides are merged into it (none = full).
 
-    Args:
-        key: of its entry in the experiment.
-        removed: the variants whose overrides are merged into it; none = the full model.
-        reference: whether the others are compared with it.
+    The others are compared with the reference.
     """
 
     key: str
@@ -141,7 +138,8 @@ def _merged(name: str, variants: Sequence[str]) -> dict[str, Any]:
     declared = registry.variants(name)
     merged: dict[str, Any] = {}
     for variant in variants:
-        conflicts = _conflicts(merged, declared[variant])
+        both = merged.keys() & declared[variant].keys()
+        conflicts = sorted(key for key in both if merged[key] != declared[variant][key])
         if conflicts:
             raise InvalidSpec(
                 f"variants {', '.join(variants)} of {name} set {', '.join(conflicts)} to different values; "
@@ -149,7 +147,3 @@ def _merged(name: str, variants: Sequence[str]) -> dict[str, Any]:
             )
         merged |= declared[variant]
     return merged
-
-
-def _conflicts(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[str]:
-    return sorted(key for key in left.keys() & right.keys() if left[key] != right[key])

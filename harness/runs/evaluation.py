@@ -27,13 +27,7 @@ ALL_TIES: tuple[Ties, ...] = get_args(Ties)
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A split scored once, from which every protocol is computed.
-
-    Args:
-        images: fragments of the I images.
-        texts: fragments of the T captions.
-        similarity: (I, T) float32.
-    """
+    """A split scored once: fragments of the I images and T captions, similarity (I, T) float32."""
 
     images: Fragments
     texts: Fragments
@@ -42,13 +36,10 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """Metrics and per-query ranks, both by protocol.
+    """Metrics and per-query ranks by protocol.
 
-    Args:
-        metrics: of each protocol.
-        ranks: of each protocol.
-        info: for the record: `ties`, `duplicate_captions`, and `protocols` with what each rests on (queries,
-            positives, hashes of judgement files).
+    `info` is for the record: `ties`, `duplicate_captions`, and `protocols` with what each rests on (queries, positives,
+    hashes of judgement files).
     """
 
     metrics: dict[str, dict[str, float]]
@@ -69,12 +60,7 @@ def score_split(scorer: Scorer, split: Split, batch_size: int = 256) -> Scored:
 
 
 def subject_of(split: Split, dataset: Dataset | None = None) -> protocols.Subject:
-    """What a protocol may look at.
-
-    Args:
-        split: the split.
-        dataset: where it comes from; without it nothing that depends on its name or folder can be evaluated.
-    """
+    """What a protocol may look at; without a dataset nothing that depends on its name or folder can be evaluated."""
     root = getattr(dataset.config, "root", None) if dataset is not None else None
     return protocols.Subject(
         image_ids=split.image_ids,

@@ -87,7 +87,7 @@ def load_weights(scorer: Scorer, path: str | Path) -> None:
 
 
 def _sort_metadata(path: Path) -> None:
-    """Put the keys of a file's metadata in order, which safetensors writes in a random one: equal models, equal bytes."""
+    """Sort the keys of a file's metadata, which safetensors writes in a random order: equal models, equal bytes."""
     with path.open("r+b") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))

@@ -83,7 +83,9 @@ class MlflowTracker(Tracker):
         tags.setdefault("itm.experiment_hash", sha256_json({"name": name, **tags}))
         # apart from what follows, since importing MLflow sets up its logging, and takes long on a busy machine
         self._attempt(_import_mlflow, LOCAL_DEADLINE)
-        self._attempt(self._connect, LOCAL_DEADLINE)
+        if self._default:
+            folder = self._results
+            self._attempt(lambda: prepare_database(folder / "mlflow.db", folder / "mlartifacts"), LOCAL_DEADLINE)
         self._attempt(lambda: self._open(name, tags))
 
     def tell(self, run: TrackedRun) -> None:
@@ -99,10 +101,6 @@ class MlflowTracker(Tracker):
         self._alive.close()
 
     # What each of them asks of MLflow; `_attempt` runs it.
-
-    def _connect(self) -> None:
-        if self._default:
-            prepare_database(self._results / "mlflow.db", self._results / "mlartifacts")
 
     def _open(self, name: str, tags: dict[str, str]) -> None:
         from mlflow.tracking import MlflowClient

@@ -24,7 +24,7 @@ CROP_RATIO = (3 / 4, 4 / 3)  #: width over height, log-uniform
 
 
 class WordIds(Protocol):
-    """What masking must know of a tokenizer; `harness.backbones.words.tokenizers.Tokenizer` is one."""
+    """What masking must know of a tokenizer."""
 
     vocabulary_size: int
     mask_id: int
@@ -32,12 +32,7 @@ class WordIds(Protocol):
 
 
 def drop_regions(regions: Fragments, probability: float, generator: Generator) -> Fragments:
-    """Hide each real region with the given probability, but never all of an image's.
-
-    Args:
-        regions: N images, features (N, R, D).
-        probability: in [0, 1); 0 gives the batch itself.
-        generator: source of the draws.
+    """Hide each real region (N images, features (N, R, D)) with a probability in [0, 1), but never all of an image's.
 
     Source:
         CHAN's and VSE-infinity's size augmentation (0.2).
@@ -88,16 +83,13 @@ def mask_words(tokens: Tokens, share: float, words: WordIds, generator: Generato
 
 
 def augment_pixels(pixels: Tensor, kind: str, generator: Generator) -> Tensor:
-    """Random views of images.
+    """Random views of images (N, 3, S, S), uint8.
 
     Args:
-        pixels: uint8 (N, 3, S, S).
-        kind: "none"; "flip", left and right exchanged in half of the images; "crop_flip", also a crop of 60 to 100 % of
-            the area, enlarged to S again.
+        pixels: the images.
+        kind: "none"; "flip", half of the images mirrored left to right; "crop_flip", also a crop of 60 to 100 % of the
+            area, enlarged to S again.
         generator: source of the draws.
-
-    Returns:
-        uint8 (N, 3, S, S).
 
     Raises:
         InvalidSpec: another kind.
@@ -133,12 +125,9 @@ def random_boxes(count: int, generator: Generator) -> Tensor:
 
 
 def view(pixels: Tensor, boxes: Tensor, mirrored: Tensor) -> Tensor:
-    """The parts of images that lie in boxes, enlarged to whole images by bicubic interpolation.
+    """The parts of images (N, 3, S, S) uint8 that lie in boxes, enlarged to whole images by bicubic interpolation.
 
-    Args:
-        pixels: uint8 (N, 3, S, S).
-        boxes: (N, 4), left, top, width, height as shares of the side.
-        mirrored: (N,) bool, which images to mirror left to right.
+    Boxes (N, 4) are left, top, width and height as shares of the side; `mirrored` (N,) says which to mirror left to right.
     """
     left, top, width, height = boxes.unbind(dim=1)
     transform = torch.zeros(len(pixels), 2, 3, device=pixels.device)

@@ -96,7 +96,8 @@ def fit(
             loop.save(checkpoint, result)
             if on_epoch is not None:
                 on_epoch(epoch)
-    loop.restore_best()
+    scorer.load_state_dict(loop.best)
+    scorer.eval()
     result.step_ms = loop.timer.summary()
     if result.step_ms:  # so that a step that was timed beside other processes can be told
         result.step_ms |= {f"train_{key}": value for key, value in load.items()}
@@ -135,7 +136,7 @@ def training_step(scorer: Scorer, train: Split, spec: TrainingSpec, seed: int = 
         seed: of the order of pairs and of all noise.
 
     Returns:
-        A function from the number of a batch (taken modulo the batches of an epoch) to nothing of interest.
+        A function of the number of a batch, taken modulo the batches of an epoch.
 
     Raises:
         CannotEncode: the scorer has no encoders.
@@ -229,10 +230,6 @@ class _Loop:
 
     def keep_best(self) -> None:
         self.best = {name: value.detach().cpu().clone() for name, value in self.scorer.state_dict().items()}
-
-    def restore_best(self) -> None:
-        self.scorer.load_state_dict(self.best)
-        self.scorer.eval()
 
     def save(self, path: Path | None, result: TrainingResult) -> None:
         if path is None:

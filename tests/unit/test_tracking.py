@@ -72,7 +72,7 @@ def empty_store(tmp_path_factory):
     for talker in loggers:
         talker.addHandler(ear)
     try:
-        tracker._attempt(tracker._connect)
+        tracker._attempt(lambda: tracking_store.prepare_database(results / "mlflow.db", results / "mlartifacts"))
         tracker._attempt(lambda: _touch(tracker.uri))
     finally:
         for talker in loggers:
@@ -419,8 +419,8 @@ def attempts(monkeypatch):
     return begun
 
 
-#: How many calls have been begun when a failure ends them: import, connect, open the experiment.
-CONNECT, OPEN = 2, 3
+#: The import of MLflow, then what fails: preparing the local database, or opening the experiment on a server.
+SECOND = 2
 
 
 def expect_one_failure(results, folder, caplog, attempts, last):
@@ -434,7 +434,7 @@ def expect_one_failure(results, folder, caplog, attempts, last):
 
 def test_a_server_that_is_down(results, folder, monkeypatch, caplog, attempts):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://someone:secret@127.0.0.1:{closed_port()}")
-    warning = expect_one_failure(results, folder, caplog, attempts, OPEN)
+    warning = expect_one_failure(results, folder, caplog, attempts, SECOND)
     assert "127.0.0.1" in warning
     assert "secret" not in warning
 
@@ -442,7 +442,7 @@ def test_a_server_that_is_down(results, folder, monkeypatch, caplog, attempts):
 def test_a_server_that_never_answers(results, folder, monkeypatch, caplog, attempts, silent_server):
     monkeypatch.setitem(guard.SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", silent_server)
-    warning = expect_one_failure(results, folder, caplog, attempts, OPEN)
+    warning = expect_one_failure(results, folder, caplog, attempts, SECOND)
     assert "no answer within" not in warning, "MLflow's own time limit ends it, before that of the tracker"
 
 
@@ -512,7 +512,7 @@ def test_a_broken_database_is_kept_aside_and_the_mirror_made_again(
 def test_a_database_of_a_later_mlflow_is_left_as_it_is(results, folder, caplog, attempts):
     sql(results / "mlflow.db", "UPDATE alembic_version SET version_num = 'ffffffffffff'")
     before = (results / "mlflow.db").read_bytes()
-    expect_one_failure(results, folder, caplog, attempts, CONNECT)
+    expect_one_failure(results, folder, caplog, attempts, SECOND)
     assert (results / "mlflow.db").read_bytes() == before
 
 
@@ -523,7 +523,7 @@ def test_a_first_migration_that_is_cut_off_leaves_no_database(tmp_path, folder, 
 
     (tmp_path / "mlflow.db").unlink()
     monkeypatch.setattr(tracking_store, "_create", cut_off)
-    expect_one_failure(tmp_path, folder, caplog, attempts, CONNECT)
+    expect_one_failure(tmp_path, folder, caplog, attempts, SECOND)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
 
 
