@@ -28,15 +28,10 @@ def point_of(
     galleries: Sequence[int],
     reference: int,
 ) -> Point:
-    """The record of a use.
+    """The record of a use, from the results of all uses.
 
-    Args:
-        use: the point.
-        metrics: its accuracy.
-        results: of the scenarios of all uses.
-        bytes_per_item: what its index keeps, by direction.
-        galleries: sizes that were asked for; those that were not measured are extrapolated.
-        reference: gallery of the points.
+    `bytes_per_item` is what its index keeps; sizes of `galleries` that were not measured are extrapolated; `reference` is
+    the gallery at which points are compared.
     """
     own = {scenario: result for (key, scenario), result in results.items() if key == use.key}
     if use.coarse is not None and not own:  # nothing is left out: the fine scorer alone

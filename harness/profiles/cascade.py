@@ -84,24 +84,16 @@ class ApproximateShortlist:
 class Cascade:
     """`cascade(coarse, fine, k)` over one gallery, in one direction.
 
-    Args:
-        shortlist: over the coarse gallery (CLIP, VSE++, ...).
-        fine: any scorer, trained on the same data.
-        gallery: the G items as the fine scorer encodes them, in the same order.
-        direction: which side the gallery is.
-        k: items that the fine scorer looks at; as many as the gallery holds = the fine scorer alone.
-        memory_budget: see `similarity_matrix`.
-
     Raises:
         InvalidSpec: k is not positive.
     """
 
-    shortlist: Shortlist
-    fine: Scorer
-    gallery: Fragments
-    direction: Direction
-    k: int
-    memory_budget: int | None = None
+    shortlist: Shortlist  #: over the coarse gallery (CLIP, VSE++, ...)
+    fine: Scorer  #: any scorer, trained on the same data
+    gallery: Fragments  #: the G items as the fine scorer encodes them, in the same order
+    direction: Direction  #: which side the gallery is
+    k: int  #: items that the fine scorer looks at; as many as the gallery holds = the fine scorer alone
+    memory_budget: int | None = None  #: see `similarity_matrix`
 
     def __post_init__(self) -> None:
         if self.k < 1:

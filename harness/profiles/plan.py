@@ -31,26 +31,17 @@ LARGEST_GALLERY = 100_000_000
 class ProfileOptions:
     """How much to measure.
 
-    Args:
-        seconds: measuring time of all points together, without training and accuracy.
-        rounds: interleaved rounds.
-        samples: of each latency, where the time suffices; a p99 needs 1,000.
-        galleries: sizes of the scaling curves.
-        gallery: reference size of the points; a smaller one of `galleries` is taken where this does not fit.
-        cascades: (coarse, fine) pairs; None = every global scorer for every fine-grained one, () = none.
-        ann: shortlists by an approximate index.
-
     Raises:
         InvalidSpec: a gallery size below 2 or above `LARGEST_GALLERY`.
     """
 
-    seconds: float = 180.0
-    rounds: int = 5
-    samples: int = 30
-    galleries: tuple[int, ...] = (1_000, 5_000, 25_000, 100_000)
-    gallery: int = 25_000
-    cascades: tuple[tuple[str, str], ...] | None = None
-    ann: bool = False
+    seconds: float = 180.0  #: measuring time of all points together, without training and accuracy
+    rounds: int = 5  #: interleaved
+    samples: int = 30  #: of each latency, where the time suffices; a p99 needs 1,000
+    galleries: tuple[int, ...] = (1_000, 5_000, 25_000, 100_000)  #: sizes of the scaling curves
+    gallery: int = 25_000  #: reference size of the points, or the largest of `galleries` below it that fits
+    cascades: tuple[tuple[str, str], ...] | None = None  #: (coarse, fine); None = every global scorer for every other
+    ann: bool = False  #: shortlists by an approximate index
 
     def __post_init__(self) -> None:
         if not self.galleries or min(self.galleries) < 2:

@@ -20,7 +20,6 @@ from harness.records.profile import Measure, ScenarioResult
 #: A 99th percentile of fewer samples is little more than their maximum.
 FEWEST_FOR_P99 = 1000
 WARMUP_CALLS = 2
-#: After the rates are known, samples are limited by the time of a cell and by this.
 FEWEST_PER_ROUND = 1
 #: Shorter spans say nothing about other processes: the kernel counts in hundredths of a second.
 SHORTEST_LOAD_MS = 200

@@ -62,8 +62,7 @@ def all_uses(scorers: Sequence[TrainedScorer], wanted: Sequence[tuple[str, str]]
 
     Args:
         scorers: of the profile.
-        wanted: (coarse, fine) keys of cascades; None = every global scorer for every fine-grained one.
-        ann: cascades shortlist by an approximate index.
+        wanted, ann: `cascades` and `ann` of `ProfileOptions`.
 
     Raises:
         UnknownName: no such scorer.
@@ -128,20 +127,11 @@ def accuracy(use: Use, similarity: dict[str, Tensor]) -> Evaluation:
     i2t, t2i = _directions(use) if use.coarse is None else _cascade_directions(use, similarity)
     if use.kind == "base":
         similarity[use.key] = t2i
-    return evaluate_directions(i2t, t2i, use.trained)
+    return _evaluated(i2t, t2i, use.trained)
 
 
-def evaluate_directions(i2t: Tensor, t2i: Tensor, trained: TrainedScorer) -> Evaluation:
-    """Metrics and ranks where the two directions may score differently (cascades, a quantised index).
-
-    Args:
-        i2t: (I, T) scores by which captions are ranked for an image.
-        t2i: (I, T) scores by which images are ranked for a caption; the same tensor where the two agree.
-        trained: gives the split, the protocol and the tie rule.
-
-    Returns:
-        As `harness.protocols.evaluate`; the tie rate weighs each direction by its queries.
-    """
+def _evaluated(i2t: Tensor, t2i: Tensor, trained: TrainedScorer) -> Evaluation:
+    """Each direction by its own (I, T) scores; the tie rate weighs the two by their queries."""
     split, ties = trained.split, trained.spec.evaluation.ties
 
     def one(similarity: Tensor) -> Evaluation:

@@ -15,7 +15,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from pydantic import ValidationError
 
 from harness.errors import InvalidSpec, UnknownName, did_you_mean, one_line
@@ -70,13 +70,11 @@ class NumberedSampler(BaseSampler):
         self._inner = self._make(self._stream(trial.number))
         self._inner.before_trial(study, trial)
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._inner.infer_relative_search_space(study, trial)
+    def infer_relative_search_space(self, *arguments: Any) -> dict[str, BaseDistribution]:
+        return self._inner.infer_relative_search_space(*arguments)
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._inner.sample_relative(study, trial, search_space)
+    def sample_relative(self, *arguments: Any) -> dict[str, Any]:
+        return self._inner.sample_relative(*arguments)
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any) -> Any:
         sampler = self._inner
@@ -84,9 +82,9 @@ class NumberedSampler(BaseSampler):
             sampler = self._alone((self._stream(trial.number) + zlib.crc32(param_name.encode())) % 2**32)
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
-    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+    def after_trial(self, *arguments: Any) -> None:
         if type(self._inner).__name__ not in EXHAUSTIVE:
-            self._inner.after_trial(study, trial, state, values)
+            self._inner.after_trial(*arguments)
 
 
 class _ResumingGP(GPSampler):

@@ -10,12 +10,7 @@ from harness.sweeps.plan import VALIDATION_SPLIT
 
 
 class TuningSplits(Dataset):
-    """A dataset of two splits. It holds those two and nothing else, above all not the dataset they come from.
-
-    Args:
-        train: to learn from.
-        validation: to be judged by.
-    """
+    """A dataset of two splits. It holds those two and nothing else, above all not the dataset they come from."""
 
     def __init__(self, train: Split, validation: Split):
         self._splits = {"train": train, VALIDATION_SPLIT: validation}
