@@ -1,1 +1,1 @@
-"""The methods to compare with: one file a method, found by the registry by its file name."""
+"""The methods to compare with, one file or package per method; the registry finds them by name."""

@@ -1,1 +1,1 @@
-"""The proposed methods: one file a method, found by the registry by its file name."""
+"""The proposed methods, one file or package per method; the registry finds them by name."""

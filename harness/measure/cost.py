@@ -122,7 +122,7 @@ def _scoring(
 
 
 def _throughput(call: Callable[[int], object], largest: int, repeats: int, device: torch.device) -> tuple[float, int]:
-    """Items a second of a call on a number of items, and that number.
+    """Items per second of a call on a number of items, and that number.
 
     It is doubled, up to `largest`, until one call takes a third of a figure's time; the calls warm up on the way.
     """
