@@ -6,20 +6,14 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import results_option
+from harness.cli.options import repeatable, results_option
 from harness.cli.scored import find_run, print_numbers
 from harness.cli.terminal import say
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
-@click.option(
-    "--protocol",
-    "names",
-    multiple=True,
-    metavar="P",
-    help="Protocol to evaluate. Repeatable.  [default: those that all runs share]",
-)
+@repeatable("--protocol", "names", "P", "Protocol to evaluate.", "those that all runs share")
 @results_option
 def ensemble(runs: tuple[str, ...], names: tuple[str, ...], results: Path) -> None:
     """Average the saved scores of recorded runs and record the mean as a run, marked as an ensemble everywhere."""

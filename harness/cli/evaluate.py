@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import NamedPath
+from harness.cli.options import NamedPath, repeatable
 from harness.cli.scored import dataset_component, dataset_set_option, print_numbers, tie_rules, ties_option
 from harness.cli.terminal import say
 
@@ -16,13 +16,7 @@ from harness.cli.terminal import say
 @click.option("--dataset", required=True, metavar="D", help="Dataset, or experiment whose dataset is meant.")
 @dataset_set_option
 @click.option("--split", default="test", type=click.Choice(["train", "val", "test"]), help="Split of the dataset.")
-@click.option(
-    "--protocol",
-    "names",
-    multiple=True,
-    metavar="P",
-    help="Protocol to evaluate. Repeatable.  [default: all that fit the dataset]",
-)
+@repeatable("--protocol", "names", "P", "Protocol to evaluate.", "all that fit the dataset")
 @ties_option
 @click.option("--ensemble", is_flag=True, help="Mean of the matrices, marked as an ensemble.")
 @click.option("--json", "out", type=NamedPath(dir_okay=False), help="File for all numbers as JSON.")

@@ -44,12 +44,17 @@ class NamedPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-set_option = click.option(
+def repeatable(flag: str, name: str, metavar: str, help: str, default: str = "", **options: Any) -> Callable[..., Any]:
+    """An option that may be given several times; `default` says what holds without it."""
+    help += " Repeatable." + (f"  [default: {default}]" if default else "")
+    return click.option(flag, name, multiple=True, metavar=metavar, help=help, **options)
+
+
+set_option = repeatable(
     "--set",
     "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override of a key of the experiment, e.g. training.epochs=3 or scorers.chan.config.coding=tha. Repeatable.",
+    "KEY=VALUE",
+    "Override of a key of the experiment, e.g. training.epochs=3 or scorers.chan.config.coding=tha.",
 )
 results_option = click.option(
     "--results",
@@ -58,13 +63,8 @@ results_option = click.option(
     envvar="ITM_RESULTS",
     help="Folder of runs and reports.",
 )
-plugin_option = click.option(
-    "--plugin",
-    "plugins",
-    multiple=True,
-    type=NamedPath(),
-    metavar="FILE",
-    help="Python file that defines a scorer, which gets the file's name. Repeatable.",
+plugin_option = repeatable(
+    "--plugin", "plugins", "FILE", "Python file that defines a scorer, which gets the file's name.", type=NamedPath()
 )
 device_option = click.option(
     "--device",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import FiniteRange, Setup, add_plugins, ended, experiment_options
+from harness.cli.options import FiniteRange, Setup, add_plugins, ended, experiment_options, repeatable
 from harness.cli.terminal import show_page
 
 if TYPE_CHECKING:
@@ -58,13 +58,13 @@ def _cascades(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
     type=click.IntRange(min=2, max=100_000_000),
     help="Gallery size of the charts.",
 )
-@click.option(
+@repeatable(
     "--cascade",
     "cascades",
-    multiple=True,
-    metavar="COARSE,FINE",
+    "COARSE,FINE",
+    "Cascade of two scorers.",
+    "every global scorer before every other one",
     callback=_cascades,
-    help="Cascade of two scorers. Repeatable.  [default: every global scorer before every other one]",
 )
 @click.option("--no-cascades", is_flag=True, help="No cascades.")
 @click.option("--ann", is_flag=True, help="Shortlists of cascades from an approximate index (needs faiss).")

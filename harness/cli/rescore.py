@@ -6,16 +6,14 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import results_option
+from harness.cli.options import repeatable, results_option
 from harness.cli.scored import dataset_options, dataset_set_option, find_run, print_numbers, tie_rules, ties_option
 from harness.cli.terminal import say
 
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@click.option(
-    "--protocol", "names", multiple=True, required=True, metavar="P", help="Protocol to evaluate. Repeatable."
-)
+@repeatable("--protocol", "names", "P", "Protocol to evaluate.", required=True)
 @ties_option
 @dataset_set_option
 @results_option

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli.options import repeatable
 from harness.cli.terminal import show_table
 from harness.errors import InvalidRecord
 
@@ -23,13 +24,7 @@ ties_option = click.option(
     default=None,
     help="Order of items with the same score; all = the three rules side by side.",
 )
-dataset_set_option = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Option of the dataset, e.g. root=data/flickr8k. Repeatable.",
-)
+dataset_set_option = repeatable("--set", "overrides", "KEY=VALUE", "Option of the dataset, e.g. root=data/flickr8k.")
 # Shown first; the other metrics of a protocol follow as `name value`.
 _COLUMNS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum", "tie_rate")
 _NOT_SHOWN = ("medr", "meanr")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import NamedPath, results_option
+from harness.cli.options import NamedPath, repeatable, results_option
 from harness.cli.terminal import complain, say, show_page
 
 
@@ -21,29 +21,25 @@ from harness.cli.terminal import complain, say, show_page
     metavar="NAME",
     help="Method that every other one is compared with, instead of all pairs.",
 )
-@click.option(
-    "--dataset", "datasets", multiple=True, metavar="NAME", help="Dataset to report. Repeatable.  [default: all]"
-)
-@click.option(
-    "--protocol", "protocols", multiple=True, metavar="NAME", help="Protocol to report. Repeatable.  [default: all]"
-)
-@click.option(
+@repeatable("--dataset", "datasets", "NAME", "Dataset to report.", "all")
+@repeatable("--protocol", "protocols", "NAME", "Protocol to report.", "all")
+@repeatable(
     "--metric",
     "metrics",
-    multiple=True,
-    metavar="NAME",
-    help="rsum or a recall such as t2i_r1; the primary one is rsum, else the first. Repeatable.  [default: rsum, six recalls]",
+    "NAME",
+    "rsum or a recall such as t2i_r1; the primary one is rsum, else the first.",
+    "rsum, six recalls",
 )
 @click.option(
     "--claim",
     type=click.Choice(["checkpoint", "method"]),
     help="These trained models, or the methods retrained, from 3 seeds on  [default: method where the seeds allow it]",
 )
-@click.option(
+@repeatable(
     "--equivalence",
-    multiple=True,
-    metavar="DELTA|METRIC=DELTA",
-    help="Margin of equivalence in points, of the primary metric or of METRIC. Repeatable.",
+    "equivalence",
+    "DELTA|METRIC=DELTA",
+    "Margin of equivalence in points, of the primary metric or of METRIC.",
 )
 @click.option("--alpha", type=float, default=0.05, help="Level of each family of tests.")
 @click.option(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import FiniteRange, Setup, experiment_options
+from harness.cli.options import FiniteRange, Setup, experiment_options, repeatable
 from harness.cli.terminal import complain, say, show_page
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     help="Total of the study, earlier calls and other machines included.",
 )
 @click.option("--workers", default=1, type=click.IntRange(min=1, max=256), help="Processes on this machine.")
-@click.option(
+@repeatable(
     "--objective",
     "objectives",
-    multiple=True,
-    metavar="NAME",
-    help="rsum, latency, memory, params or a cost key; several give a Pareto front. Repeatable.  [default: rsum]",
+    "NAME",
+    "rsum, latency, memory, params or a cost key; several give a Pareto front.",
+    "rsum",
 )
-@click.option("--at-most", multiple=True, metavar="COST=VALUE", help="Constraint, e.g. latency=5. Repeatable.")
+@repeatable("--at-most", "at_most", "COST=VALUE", "Constraint, e.g. latency=5.")
 @click.option("--sampler", metavar="NAME", help="Class of optuna.samplers  [default: TPESampler]")
 @click.option(
     "--pruner",
