@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -22,6 +22,11 @@ from harness.reports.statistics.hits import decimals, metric_name
 
 # Where one set of images has several protocols, the first of these counts for it.
 _PREFERRED = ("full", "coco_5k", "coco_1k", "cxc", "eccv_caption")
+_READING = (
+    "A win is a higher score, a significant win one that survived the correction within its dataset. The dataset is the "
+    "unit of a claim about new datasets; images are the unit within one.",
+    "Average ranks over datasets and Nemenyi's test are left out: with few datasets it cannot reject.",
+)
 
 
 def build(results: Sequence[Result]) -> Report | None:
@@ -35,10 +40,9 @@ def build(results: Sequence[Result]) -> Report | None:
     if not pairs:
         return None
     metric = results[0].comparison.primary
-    rows = [row for result in results for row in _rows(result, pairs, result in counted)]
-    wins = [_wins([row for row in rows if row["counted"] and (row["a"], row["b"]) == pair]) for pair in pairs]
-    # What a set of images is called is for the counting alone.
-    flat = [{key: value for key, value in row.items() if key != "images"} for row in rows]
+    flat = [row for result in results for row in _rows(result, pairs, result in counted)]
+    images = {result.subject.title: result.subject.images_key for result in counted}
+    wins = [_wins([row for row in flat if row["counted"] and (row["a"], row["b"]) == pair], images) for pair in pairs]
     sentences = [
         f"{len(counted)} datasets count: {', '.join(result.subject.title for result in counted)}.",
         _test_sentence(len(counted)),
@@ -46,18 +50,13 @@ def build(results: Sequence[Result]) -> Report | None:
     dropped = [result.subject.title for result in results if result not in counted]
     if dropped:
         sentences.append(f"Shown but not counted, since they show the images of another row: {', '.join(dropped)}.")
-    reading = [
-        "A win is a higher score, a significant win one that survived the correction within its dataset. The dataset is "
-        "the unit of a claim about new datasets; images are the unit within one.",
-        "Average ranks over datasets and Nemenyi's test are left out: with few datasets it cannot reject.",
-    ]
     made_with = ", ".join(f"{name} {number}" for name, number in versions().items())
     return Report(
         title=f"Across datasets: {metric_name(metric)}",
         stem="significance",
         sentences=sentences,
         sections=[
-            Section(title="Win counts", tables=[_wins_table(wins)], reading=reading),
+            Section(title="Win counts", tables=[_wins_table(wins)], reading=_READING),
             Section(
                 title="By dataset", tables=[_by_dataset(flat, pairs, metric)], footnotes=[f"Made with {made_with}."]
             ),
@@ -103,7 +102,6 @@ def _rows(result: Result, pairs: Sequence[tuple[str, str]], counted: bool) -> li
                 "a": row.a if sign > 0 else row.b,
                 "b": row.b if sign > 0 else row.a,
                 "dataset": result.subject.title,
-                "images": result.subject.images_key,
                 "metric": row.metric,
                 "claim": result.comparison.claim,
                 "difference": sign * row.difference,
@@ -118,12 +116,12 @@ def _rows(result: Result, pairs: Sequence[tuple[str, str]], counted: bool) -> li
     return found
 
 
-def _wins(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _wins(rows: Sequence[dict[str, Any]], images: Mapping[str, str]) -> dict[str, Any]:
     """The count of one pair over the datasets that count, and the test where there are enough."""
     differences = [
-        DatasetDifference(*(row[k] for k in ("dataset", "images", "difference", "significant"))) for row in rows
+        DatasetDifference(row["dataset"], images[row["dataset"]], row["difference"], row["significant"]) for row in rows
     ]
-    p = across_datasets(differences) if len(differences) >= MINIMUM_DATASETS else None
+    p = across_datasets(differences) if len(rows) >= MINIMUM_DATASETS else None
     return {"a": rows[0]["a"], "b": rows[0]["b"], "datasets": len(rows), **vars(win_counts(differences)), "p": p}
 
 

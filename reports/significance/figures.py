@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -59,8 +61,6 @@ def forest(comparison: Comparison) -> Figure | None:
 
 def matrix(comparison: Comparison) -> Figure | None:
     """Heat map of corrected p and difference, methods from best to worst; None unless all pairs of 3 to 30 are there."""
-    import seaborn  # here: it imports pyplot, which reading a report does not need
-
     metric = comparison.primary
     size = len(comparison.methods)
     p = comparison.p_matrix(metric)
@@ -70,40 +70,19 @@ def matrix(comparison: Comparison) -> Figure | None:
     names = [figures.label(comparison.methods[i], 26) for i in order]
     p, differences = p[np.ix_(order, order)], _differences(comparison, metric)[np.ix_(order, order)]
     bounds = (comparison.alpha, 0.01, 0.001) if comparison.alpha > 0.01 else (comparison.alpha,)
-    shade = np.sum([p <= bound for bound in bounds], axis=0)
-    side = max(3.6, 0.62 * size) if size <= _MOST_WRITTEN else 0.3 * size + 2
-    with figures.canvas(side + 2.2, side + 0.9) as drawing:
-        axes = drawing.subplots()
-        # The p-values are symmetric, so that each stands once: above the diagonal the differences.
-        written = [
+    # The p-values are symmetric, so that each stands once: above the diagonal the differences.
+    written: NDArray[Any] | None = np.array(
+        [
             [_signed(differences[i, j], decimals(metric)) if j > i else p_value(p[i, j]) for j in range(size)]
             for i in range(size)
         ]
-        seaborn.heatmap(
-            shade,
-            mask=np.eye(size, dtype=bool),
-            annot=np.array(written) if size <= _MOST_WRITTEN else False,
-            fmt="",
-            annot_kws={"fontsize": 8},
-            cmap=ListedColormap(_SHADES[: len(bounds) + 1]),
-            vmin=-0.5,
-            vmax=len(bounds) + 0.5,
-            linewidths=1.5,
-            linecolor="white",
-            square=True,
-            cbar=False,
-            ax=axes,
-        )
-        places = np.arange(size) + 0.5
-        axes.set_xticks(places, names, rotation=35, ha="left", rotation_mode="anchor")
-        axes.xaxis.set_ticks_position("top")
-        axes.set_yticks(places, names, rotation=0)
-        axes.tick_params(length=0, labelcolor="black")
-        axes.grid(visible=False)
-        axes.legend(handles=_legend(bounds), loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=4, fontsize=8)
-    numbers = ""
-    if size <= _MOST_WRITTEN:
-        numbers = " Above the diagonal: row minus column in points; below it: the corrected p."
+    )
+    numbers = " Above the diagonal: row minus column in points; below it: the corrected p."
+    if size > _MOST_WRITTEN:
+        written, numbers = None, ""
+    side = max(3.6, 0.62 * size) if size <= _MOST_WRITTEN else 0.3 * size + 2
+    with figures.canvas(side + 2.2, side + 0.9) as drawing:
+        _heat_map(drawing.subplots(), np.sum([p <= bound for bound in bounds], axis=0), written, names, bounds)
     return Figure(
         drawing=drawing,
         key="matrix",
@@ -172,12 +151,38 @@ def _differences(comparison: Comparison, metric: str) -> NDArray[np.float64]:
     return values
 
 
-def _legend(bounds: Sequence[float]) -> list[Patch]:
+def _heat_map(
+    axes: Axes, shade: NDArray[Any], written: NDArray[Any] | None, names: Sequence[str], bounds: Sequence[float]
+) -> None:
+    import seaborn  # here: it imports pyplot, which reading a report does not need
+
+    seaborn.heatmap(
+        shade,
+        mask=np.eye(len(names), dtype=bool),
+        annot=False if written is None else written,
+        fmt="",
+        annot_kws={"fontsize": 8},
+        cmap=ListedColormap(_SHADES[: len(bounds) + 1]),
+        vmin=-0.5,
+        vmax=len(bounds) + 0.5,
+        linewidths=1.5,
+        linecolor="white",
+        square=True,
+        cbar=False,
+        ax=axes,
+    )
+    places = np.arange(len(names)) + 0.5
+    axes.set_xticks(places, names, rotation=35, ha="left", rotation_mode="anchor")
+    axes.xaxis.set_ticks_position("top")
+    axes.set_yticks(places, names, rotation=0)
+    axes.tick_params(length=0, labelcolor="black")
+    axes.grid(visible=False)
     labels = [f"p > {p_value(bounds[0])}", *(f"p ≤ {p_value(bound)}" for bound in bounds)]
-    return [
+    patches = [
         Patch(facecolor=shade, edgecolor=figures.GREY, linewidth=0.5, label=label)
         for shade, label in zip(_SHADES, labels, strict=False)
     ]
+    axes.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=4, fontsize=8)
 
 
 def _signed(value: float, digits: int) -> str:

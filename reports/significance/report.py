@@ -89,7 +89,7 @@ def _ranking(result: Result) -> Section:
         sentences=tier_sentences(ranking),
         tables=[table],
         figures=[diagram] if diagram else [],
-        reading=text.ranking_reading(),
+        reading=text.RANKING_READING,
     )
 
 

@@ -20,6 +20,15 @@ _PACKAGES = ("numpy", "scipy", "statsmodels", "pandas", "matplotlib", "scikit-po
 _MOST_VERDICTS = 12
 # In the order of the verdicts: what was found before what stays open.
 _OUTCOMES = ("A better", "B better", "equivalent", "inconclusive", "same answers")
+#: How to read tiers, rank intervals and the critical-difference diagram.
+RANKING_READING = (
+    "A tier begins with a method that is significantly worse than the leader of the tier above; the order within a tier is "
+    "not evidence. The rank interval runs from 1 + the number of methods that are significantly better to M − the number "
+    "significantly worse.",
+    "In the diagram, a bar joins methods that the corrected p-values do not tell apart (dots mark its members). The bars "
+    "come from the tests on images, not from ranks over datasets: with few datasets Nemenyi's test cannot reject, and its "
+    "verdict on two methods changes with who else is in the pool.",
+)
 
 
 def level(comparison: Comparison) -> str:
@@ -92,18 +101,6 @@ def method_sentences(comparison: Comparison) -> list[str]:
         "difference: only an equivalence test within a declared margin says that.",
         f"Seed of the resampling: {comparison.seed}; R = {comparison.resamples:,} (raised where the corrections need it). The "
         "same seed gives the same bytes.",
-    ]
-
-
-def ranking_reading() -> list[str]:
-    """How to read tiers, rank intervals and the critical-difference diagram."""
-    return [
-        "A tier begins with a method that is significantly worse than the leader of the tier above; the order within a "
-        "tier is not evidence. The rank interval runs from 1 + the number of methods that are significantly better to M − "
-        "the number significantly worse.",
-        "In the diagram, a bar joins methods that the corrected p-values do not tell apart (dots mark its members). The "
-        "bars come from the tests on images, not from ranks over datasets: with few datasets Nemenyi's test cannot reject, "
-        "and its verdict on two methods changes with who else is in the pool.",
     ]
 
 
