@@ -41,6 +41,12 @@ def similarity_matrix(
 ) -> Tensor:
     """Similarity of every image with every caption: the same numbers as one `scorer.score` call, in blocks.
 
+    >>> from harness.registry import create
+    >>> one_each = Fragments(torch.eye(2)[:, None], torch.ones(2, 1, dtype=torch.bool))
+    >>> similarity_matrix(create("vsepp"), one_each, one_each)
+    tensor([[1., 0.],
+            [0., 1.]])
+
     The scorer is put in evaluation mode meanwhile and no graph is kept. Images (captions) with equal real fragments and
     extras get equal scores, to the bit. On a CPU a packed scorer's score depends on its image and caption alone; by the
     plain route and on a GPU its last bits may depend on the sizes of blocks (see docs/scoring.md). A matrix that does not
