@@ -8,6 +8,8 @@ Shape letters: I images, T captions, R regions, W words, D width, B captions or 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,13 +23,7 @@ PADDING = -1.0
 
 def chan_shards(images: Fragments, texts: Fragments) -> Tensor:
     """CHAN, visual hard assignment, mean: padded similarities of each shard."""
-    rows = []
-    for first in range(0, len(images), SHARD):
-        some_images = images[first : first + SHARD]
-        rows.append(
-            torch.cat([chan(some_images, texts[start : start + SHARD]) for start in range(0, len(texts), SHARD)], 1)
-        )
-    return torch.cat(rows)
+    return _by_shards(images, lambda part: torch.cat([chan(part, some) for some in _shards(texts)], 1))
 
 
 def chan(images: Fragments, texts: Fragments) -> Tensor:
@@ -40,14 +36,14 @@ def chan(images: Fragments, texts: Fragments) -> Tensor:
 
 
 def padded(images: Fragments, texts: Fragments) -> Tensor:
-    """Max-sim in the usual few lines of torch: one padded tensor a shard, a mask, a maximum, a mean."""
-    rows = []
-    for first in range(0, len(images), SHARD):
-        part = images[first : first + SHARD]
+    """Max-sim in the usual few lines of torch: one padded tensor per shard, a mask, a maximum, a mean."""
+
+    def of_shard(part: Fragments) -> Tensor:
         similarity = torch.einsum("ird,twd->itwr", part.features, texts.features)
         best = similarity.masked_fill(~part.mask[:, None, None], float("-inf")).amax(3)
-        rows.append((best * texts.mask).sum(2) / texts.lengths)
-    return torch.cat(rows)
+        return (best * texts.mask).sum(2) / texts.lengths
+
+    return _by_shards(images, of_shard)
 
 
 def scan_t2i(images: Fragments, texts: Fragments) -> Tensor:
@@ -60,16 +56,22 @@ def scan_i2t(images: Fragments, texts: Fragments) -> Tensor:
     return _scan_shards(images, texts, _scan_i2t_caption)
 
 
-def _scan_shards(images: Fragments, texts: Fragments, caption_scores) -> Tensor:
-    rows = []
-    for first in range(0, len(images), SHARD):
-        regions = images.features[first : first + SHARD]
-        columns = [
-            caption_scores(regions, texts.features[t, :length].expand(len(regions), -1, -1).contiguous())
-            for t, length in enumerate(texts.lengths.tolist())
-        ]
-        rows.append(torch.stack(columns, 1))
-    return torch.cat(rows)
+def _shards(side: Fragments) -> list[Fragments]:
+    return [side[first : first + SHARD] for first in range(0, len(side), SHARD)]
+
+
+def _by_shards(images: Fragments, score: Callable[[Fragments], Tensor]) -> Tensor:
+    return torch.cat([score(part) for part in _shards(images)])
+
+
+def _scan_shards(images: Fragments, texts: Fragments, score: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    lengths = texts.lengths.tolist()
+
+    def of_shard(part: Fragments) -> Tensor:
+        words = (texts.features[t, :length].expand(len(part), -1, -1).contiguous() for t, length in enumerate(lengths))
+        return torch.stack([score(part.features, caption) for caption in words], 1)
+
+    return _by_shards(images, of_shard)
 
 
 def _scan_t2i_caption(regions: Tensor, words: Tensor) -> Tensor:

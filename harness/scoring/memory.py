@@ -31,7 +31,7 @@ def empty_matrix(rows: int, columns: int, device: torch.device) -> Tensor:
     """A float32 matrix (rows, columns) without content, in memory or, where that is too small, in a file.
 
     A matrix in main memory may take half of what is free. A larger one lies in a temporary file that is mapped into
-    memory: it is written and read in blocks, so that evaluation, ranks and stored scores go on as ever. The file has no
+    memory: it is written and read in blocks, and evaluation, ranks and stored scores are the same. The file has no
     name, so that it ends with the process, however that ends; `TMPDIR` names the folder, which should be on a disk.
 
     Raises:

@@ -105,12 +105,12 @@ def attend(
 
 
 def block_table(lengths: list[int], counts: list[int], steps: list[int]) -> Tensor:
-    """What each program reads: first column, columns a position, positions, real items, first item; (blocks, 5) int32.
+    """What each program reads: first column, columns per position, positions, real items, first item; (blocks, 5) int32.
 
     Args:
         lengths: L of each part of the right items.
         counts: items of each part.
-        steps: columns a position of each part: `counts` filled up to a multiple of `ITEMS`.
+        steps: columns per position of each part: `counts` filled up to a multiple of `ITEMS`.
     """
     rows: list[tuple[int, ...]] = []
     column, item = 0, 0

@@ -153,18 +153,8 @@ class FusedCrossAttention:
         from harness.similarity.gpu.attention import attend
 
         columns, norms = right
-        similarity, items = columns.similarity(rows), len(columns.items)
-        return attend(
-            similarity,
-            left,
-            norms,
-            columns.blocks,
-            items,
-            self.norm,
-            self.leak,
-            self.inverse_temperature,
-            *self.pooling,
-        )
+        attention = self.norm, self.leak, self.inverse_temperature, *self.pooling
+        return attend(columns.similarity(rows), left, norms, columns.blocks, len(columns.items), *attention)
 
     def finish(self, values: Tensor, right: tuple[AlignedColumns, Tensor]) -> Tensor:
         return values

@@ -35,7 +35,7 @@ class Interleaved:
             the last fragment is repeated to whole steps, which changes no maximum.
         items: C.
         fragments: F.
-        together: fragments a step.
+        together: fragments per step.
     """
 
     rows: Tensor
