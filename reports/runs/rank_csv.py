@@ -119,7 +119,10 @@ def _run(path: Path, method: str, seed: str, rows: pd.DataFrame) -> MethodRuns:
                 f"{path}, line {line}: the query_id of {direction} is its {kind}, got '{query[line]}' and '{own[line]}'"
             )
         refuse(
-            DuplicateQueries, query[query.duplicated()], f"{who} answers twice {direction} queries", "keep one row each"
+            DuplicateQueries,
+            query[query.duplicated()],
+            f"{who} has several rows for {direction} queries",
+            "keep one row each",
         )
         sides[direction] = part.set_index("query_id")
     owner = sides["t2i"]["image_id"]

@@ -20,12 +20,7 @@ from harness.reports.runs.trec import is_trec_folder, read_trec
 
 
 class _JoinedStore(RunStore):
-    """Runs from several results folders, read as if they lay in one.
-
-    Args:
-        folders: run id to its folder.
-        results: the folder to name in messages.
-    """
+    """Runs from several results folders, by run id, read as if they lay in one, which messages name."""
 
     def __init__(self, folders: dict[str, Path], results: Path):
         super().__init__(results)

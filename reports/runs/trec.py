@@ -75,9 +75,6 @@ def trec_ranks(path: Path, positives: pd.DataFrame, depth: int) -> pd.Series:
 
     Returns:
         Ranks by query id, queries in the order of the positives.
-
-    Raises:
-        InvalidRecord, DuplicateQueries, DifferentQueries, MissingQueries, InvalidRanks.
     """
     run = read_table(path, f"lines of {len(_RUN)} columns: {' '.join(_RUN)}", _RUN)
     run["score"] = numbers(path, run["score"])
@@ -88,7 +85,7 @@ def trec_ranks(path: Path, positives: pd.DataFrame, depth: int) -> pd.Series:
         (DifferentQueries, ~run["query"].isin(queries), "no positive is judged for", "complete the qrels"),
     ):
         refuse(error, run["query"][wrong], f"{path}: {what} queries", remedy)
-    lost = sorted(set(queries) - set(run["query"]))
+    lost = positives["query"][~positives["query"].isin(run["query"])]
     refuse(MissingQueries, lost, f"{path} lacks queries", "they are not filled in, evaluate all queries")
     positive = pd.MultiIndex.from_frame(run[["query", "document"]]).isin(pd.MultiIndex.from_frame(positives))
     best = run[positive].groupby("query")["score"].max()
@@ -146,6 +143,6 @@ def _caption_owner(folder: Path, positives: pd.DataFrame) -> pd.Series:
         "captions with several images:",
         f"say in {path} (caption_id,image_id) which image each caption belongs to, it is the unit of every test",
     )
-    unknown = sorted(set(positives["query"]) - set(owner.index))
+    unknown = positives["query"][~positives["query"].isin(owner.index)]
     refuse(DifferentCaptionMaps, unknown, f"{path} lacks captions", "name the image of every caption")
     return owner

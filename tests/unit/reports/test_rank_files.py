@@ -345,7 +345,7 @@ def change(number, **values):
         (change(1, caption_id="c9-9"), InvalidRecord, "line 3: the query_id of t2i is its caption_id"),
         (change(0, seed="first"), InvalidRecord, "seed must be a whole number of at most 20 digits or 'best', got 'first'"),
         (change(0, method=""), InvalidRecord, "a method needs a name"),
-        (lambda rows: [*rows, rows[0]], DuplicateQueries, r"answers twice i2t queries 1 \(i0\)"),
+        (lambda rows: [*rows, rows[0]], DuplicateQueries, r"several rows for i2t queries 1 \(i0\)"),
         (lambda rows: [r for r in rows if r["direction"] == "t2i"], MissingQueries, "has no i2t query"),
         (lambda rows: [{**r, "dataset": f"d{n % 2}"} for n, r in enumerate(rows)], InvalidRecord, "several datasets"),
         (lambda rows: [{**r, "fold": n % 2} for n, r in enumerate(rows)], DifferentCaptionMaps, "more than one fold"),
