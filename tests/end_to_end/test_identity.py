@@ -57,15 +57,15 @@ def test_the_number_of_threads_comes_from_the_experiment_not_from_the_environmen
     (one, one_weights), (two, two_weights) = run("one", "1", *wide), run("two", "2", *wide)
     assert (one.run_id, one.metrics, one.validation) == (two.run_id, two.metrics, two.validation)
     assert one_weights == two_weights
-    assert one.environment["threads"] == two.environment["threads"] == one.spec["threads"] == 1
-    assert one.code["engine_sha256"] == two.code["engine_sha256"]
+    assert one.environment.threads == two.environment.threads == one.spec["threads"] == 1
+    assert one.code.engine_sha256 == two.code.engine_sha256
 
 
 def test_another_number_of_threads_is_another_run(itm, experiment, tmp_path):
     assert itm("leaderboard", experiment, "--no-mlflow")[0] == 0
     assert itm("leaderboard", experiment, "--no-mlflow", "--set", "threads=2")[0] == 0
     records = RunStore(tmp_path / "results").records()
-    assert sorted(record.environment["threads"] for record in records) == [1, 2]
+    assert sorted(record.environment.threads for record in records) == [1, 2]
 
 
 def test_equal_entries_run_once_under_the_name_that_asks(itm, experiment, tmp_path):
