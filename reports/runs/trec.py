@@ -85,7 +85,7 @@ def trec_ranks(path: Path, positives: pd.DataFrame, depth: int) -> pd.Series:
         (DifferentQueries, ~run["query"].isin(queries), "no positive is judged for", "complete the qrels"),
     ):
         refuse(error, run["query"][wrong], f"{path}: {what} queries", remedy)
-    lost = positives["query"][~positives["query"].isin(run["query"])]
+    lost = positives["query"][~positives["query"].isin(run["query"].unique())]
     refuse(MissingQueries, lost, f"{path} lacks queries", "they are not filled in, evaluate all queries")
     positive = pd.MultiIndex.from_frame(run[["query", "document"]]).isin(pd.MultiIndex.from_frame(positives))
     best = run[positive].groupby("query")["score"].max()
