@@ -123,8 +123,10 @@ def _with_options(spec: Experiment, sought: dict[str, Any]) -> Experiment:
 
 def _affordable(plan: StudyPlan, trials: int) -> int:
     """The number of trials; a sampler that visits every point has no more than there are."""
+    from harness.sweeps.search import EXHAUSTIVE
+
     sampler = plan.settings.sampler.name
-    if sampler not in ("GridSampler", "BruteForceSampler"):
+    if sampler not in EXHAUSTIVE:
         return trials
     points = plan.space.points(sampler)
     if points < trials:

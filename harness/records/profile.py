@@ -16,11 +16,11 @@ from pydantic import Field
 from harness.files.names import safe_name
 from harness.records.documents import read_document, write_json
 from harness.records.parts import Code, Environment
-from harness.records.ranks import RankTable
-from harness.records.store import RunStore
+from harness.records.ranks import RankTable, read_table_file, write_ranks
 from harness.spec import Spec, sha256_json
 
 SCHEMA_VERSION = 1
+REMEDY = "measure again"
 #: Samples of a round's medians further apart than this share of their median are called noisy.
 NOISY_SPREAD_PERCENT = 15.0
 #: So are those taken while other processes used more of all CPUs than this.
@@ -146,7 +146,7 @@ class ProfileStore:
     def write(self, profile: Profile, ranks: Mapping[str, RankTable]) -> Path:
         """Write or replace the profile of its device, with the ranks by point; returns the JSON's path."""
         folder = self.folder / device_slug(profile.device)
-        _Ranks(folder).write_ranks("", ranks)
+        write_ranks(folder / "ranks.npz", ranks)
         write_json(folder / "profile.json", profile.model_dump(mode="json"))
         return folder / "profile.json"
 
@@ -161,7 +161,7 @@ class ProfileStore:
             InvalidRecord: one is damaged or of another schema version.
         """
         read = [
-            (read_document(path, Profile, SCHEMA_VERSION, "measure again"), _Ranks(path.parent).ranks(""))
+            (read_document(path, Profile, SCHEMA_VERSION, REMEDY), read_table_file(path.parent / "ranks.npz", REMEDY))
             for path in sorted(self.folder.glob("*/profile.json"))
         ]
         return sorted(read, key=lambda pair: pair[0].started)
@@ -175,10 +175,3 @@ def device_slug(device: str) -> str:
     """
     name = re.sub(r"[^a-z0-9]+", "-", device.lower())[:40].strip("-")
     return f"{name}-{sha256_json(device)[:6]}"
-
-
-class _Ranks(RunStore):
-    """The rank file of a folder that is no run."""
-
-    def folder(self, run_id: str) -> Path:
-        return self.results

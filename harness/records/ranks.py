@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.errors import InvalidRecord
 from harness.files.reading import Damaged, read_arrays
 from harness.files.writing import atomic_path
 
@@ -93,6 +94,18 @@ def read_ranks(path: Path) -> dict[str, RankTable]:
         )
         check_table(tables[protocol], protocol)
     return tables
+
+
+def read_table_file(path: Path, remedy: str) -> dict[str, RankTable]:
+    """As `read_ranks`, for a user.
+
+    Raises:
+        InvalidRecord: one line with what is wrong, and `remedy`.
+    """
+    try:
+        return read_ranks(path)
+    except Damaged as error:
+        raise InvalidRecord(f"cannot read {path}: {error}; {remedy}") from None
 
 
 def check_table(table: RankTable, protocol: str, ties: str = "") -> None:
