@@ -23,12 +23,13 @@ import yaml
 from harness.records.store import RunStore
 
 KILLS = int(os.environ.get("ITM_KILLS", "2"))
-#: `itm ARGUMENTS` that kills itself at a moment of its results folder; 0 = never.
+#: `itm ARGUMENTS` that kills itself at a moment of its results folder; -1 = counts the moments, 0 = neither.
 ITM = """
 import sys
 from moments import kill_at
 from harness.cli.main import main
-kill_at(int(sys.argv[1]), sys.argv[-1])
+if int(sys.argv[1]):
+    kill_at(int(sys.argv[1]), sys.argv[-1])
 main(sys.argv[2:])
 """
 
@@ -89,7 +90,7 @@ def mirrored(results: Path) -> list[tuple[str, str]]:
 
 def test_kills_change_nothing(command, tmp_path):
     straight = tmp_path / "straight"
-    moments = int(finish(command(straight)).rpartition("moments: ")[2])
+    moments = int(finish(command(straight, -1)).rpartition("moments: ")[2])
     expected, names = state(straight), files(straight)
     assert len(expected) == 2
     assert mirrored(straight) == [("chan seed 0", "FINISHED"), ("scan seed 0", "FINISHED"), ("tiny", "FINISHED")]

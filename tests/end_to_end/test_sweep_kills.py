@@ -193,7 +193,7 @@ def test_a_sweep_that_is_killed_at_random_ends_like_one_that_never_was(calls, tm
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     undisturbed, results = tmp_path / "a" / "results", tmp_path / "b" / "results"
-    assert calls(undisturbed, trials=trials, moment=[0, str(undisturbed)]) == 0
+    assert calls(undisturbed, trials=trials, moment=[-1, str(undisturbed)]) == 0
     moments = int((tmp_path / "a" / "log").read_text().rpartition("moments: ")[2])
     done = 0
     while done < kills:
