@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.errors import InvalidProtocol
+from harness.errors import InvalidProtocol, one_line
 from harness.files.hashing import sha256_file
 from harness.files.reading import Damaged, parse_json
 from harness.metrics.positives import Positives
@@ -136,7 +136,7 @@ def _parsed(content: bytes, path: Path) -> dict[int, list[int]]:
     try:
         return {int(key): [int(item) for item in items] for key, items in parse_json(content).items()}
     except (Damaged, ValueError, TypeError, AttributeError) as error:
-        problem = " ".join(str(error).split())
+        problem = one_line(error)
         raise InvalidProtocol(f"cannot read {path} as a map of ids to lists of ids: {problem:.120}") from None
 
 

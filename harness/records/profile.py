@@ -16,7 +16,7 @@ from pydantic import Field
 from harness.files.names import safe_name
 from harness.records.documents import read_document, write_json
 from harness.records.parts import Code, Environment
-from harness.records.ranks import RankTable, read_table_file, write_ranks
+from harness.records.ranks import RankTable, read_ranks, write_ranks
 from harness.spec import Spec, sha256_json
 
 SCHEMA_VERSION = 1
@@ -161,7 +161,7 @@ class ProfileStore:
             InvalidRecord: one is damaged or of another schema version.
         """
         read = [
-            (read_document(path, Profile, SCHEMA_VERSION, REMEDY), read_table_file(path.parent / "ranks.npz", REMEDY))
+            (read_document(path, Profile, SCHEMA_VERSION, REMEDY), read_ranks(path.parent / "ranks.npz", REMEDY))
             for path in sorted(self.folder.glob("*/profile.json"))
         ]
         return sorted(read, key=lambda pair: pair[0].started)

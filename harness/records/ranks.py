@@ -76,36 +76,27 @@ def write_ranks(path: Path, tables: Mapping[str, RankTable]) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def read_ranks(path: Path) -> dict[str, RankTable]:
+def read_ranks(path: Path, remedy: str) -> dict[str, RankTable]:
     """The tables of a file by protocol, each checked by `check_table`.
 
     Raises:
-        Damaged: not a whole archive, or a table that cannot be.
-    """
-    arrays = read_arrays(path)
-    protocols = dict.fromkeys(key.rpartition("/")[0] for key in arrays)
-    tables = {}
-    for protocol in protocols:
-        missing = [name for name in NEEDED if f"{protocol}/{name}" not in arrays]
-        if missing:
-            raise Damaged(f"protocol '{protocol:.40}' lacks {', '.join(missing)}")
-        tables[protocol] = RankTable(
-            **{name: arrays[f"{protocol}/{name}"] for name in NAMES if f"{protocol}/{name}" in arrays}
-        )
-        check_table(tables[protocol], protocol)
-    return tables
-
-
-def read_table_file(path: Path, remedy: str) -> dict[str, RankTable]:
-    """As `read_ranks`, for a user.
-
-    Raises:
-        InvalidRecord: one line with what is wrong, and `remedy`.
+        InvalidRecord: not a whole archive, or a table that no evaluation makes; one line that ends with `remedy`.
     """
     try:
-        return read_ranks(path)
+        arrays = read_arrays(path)
+        return {protocol: _table(arrays, protocol) for protocol in dict.fromkeys(k.rpartition("/")[0] for k in arrays)}
     except Damaged as error:
         raise InvalidRecord(f"cannot read {path}: {error}; {remedy}") from None
+
+
+def _table(arrays: Mapping[str, np.ndarray], protocol: str) -> RankTable:
+    found = {name: arrays[f"{protocol}/{name}"] for name in NAMES if f"{protocol}/{name}" in arrays}
+    missing = [name for name in NEEDED if name not in found]
+    if missing:
+        raise Damaged(f"protocol '{protocol:.40}' lacks {', '.join(missing)}")
+    table = RankTable(**found)
+    check_table(table, protocol)
+    return table
 
 
 def check_table(table: RankTable, protocol: str, ties: str = "") -> None:

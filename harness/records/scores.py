@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.errors import InvalidSimilarity
+from harness.errors import InvalidSimilarity, one_line
 from harness.files.kinds import identify, mismatch
 from harness.files.writing import atomic_path
 
@@ -53,7 +53,7 @@ def open_scores(path: Path, images: int, texts: int) -> np.ndarray:
     try:
         scores = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:  # ValueError: truncated, or types that cannot be mapped
-        problem = " ".join(str(error).split())
+        problem = one_line(error)
         raise InvalidSimilarity(
             f"{path} cannot be read as an array of numbers: {problem:.120}; write it again"
         ) from None

@@ -20,7 +20,7 @@ from harness.files.names import is_safe_name
 from harness.files.reading import Damaged
 from harness.files.writing import leftovers, remove_leftovers, require_inside
 from harness.records.documents import write_json
-from harness.records.ranks import RankTable, check_table, read_table_file, write_ranks
+from harness.records.ranks import RankTable, check_table, read_ranks, write_ranks
 from harness.records.run import REMEDY, RunRecord, read_record
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ class RunStore:
         Raises:
             InvalidRecord: missing, damaged, or ranks that cannot be.
         """
-        return read_table_file(self.folder(run_id) / "ranks.npz", REMEDY)
+        return read_ranks(self.folder(run_id) / "ranks.npz", REMEDY)
 
     def ranks_of(self, record: RunRecord) -> dict[str, RankTable]:
         """The ranks of a finished run, which must have every protocol that the record has an rSum of.

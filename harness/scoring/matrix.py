@@ -52,11 +52,6 @@ def similarity_matrix(
     plain route and on a GPU its last bits may depend on the sizes of blocks (see docs/scoring.md). A matrix that does not
     fit in main memory lies in a temporary file, mapped into memory (see `harness.scoring.memory.empty_matrix`).
 
-    >>> from harness.registry import create
-    >>> images, texts = (Fragments(torch.ones(n, 2, 4), torch.ones(n, 2).bool()) for n in (3, 5))
-    >>> similarity_matrix(create("chan.vha_mean"), images, texts).shape
-    torch.Size([3, 5])
-
     Args:
         scorer: any scorer; its device is where the blocks are computed.
         images: I images, as `encode_images` or `prepare_images` returns them.
