@@ -69,11 +69,17 @@ def contrastive(logits: Tensor, image_ids: Tensor, reduction: str = "mean") -> T
     >>> contrastive(torch.zeros(4, 4), torch.arange(4)).exp()  # chance: one of four
     tensor(4.)
     """
-    return (one_way_contrast(logits, image_ids, reduction) + one_way_contrast(logits.T, image_ids, reduction)) / 2
+    logits = _without_other_positives(logits, image_ids)  # once for both ways: the gradient's last bits depend on it
+    target = torch.arange(len(logits), device=logits.device)
+    i2t = F.cross_entropy(logits, target, reduction=reduction)
+    return (i2t + F.cross_entropy(logits.T, target, reduction=reduction)) / 2
 
 
 def one_way_contrast(logits: Tensor, image_ids: Tensor, reduction: str = "mean") -> Tensor:
     """Cross-entropy of the rows of logits (B, B) with the diagonal; other pairs of the same image are left out."""
-    other_positive = (image_ids[:, None] == image_ids).fill_diagonal_(False)
     target = torch.arange(len(logits), device=logits.device)
-    return F.cross_entropy(logits.masked_fill(other_positive, -torch.inf), target, reduction=reduction)
+    return F.cross_entropy(_without_other_positives(logits, image_ids), target, reduction=reduction)
+
+
+def _without_other_positives(logits: Tensor, image_ids: Tensor) -> Tensor:
+    return logits.masked_fill((image_ids[:, None] == image_ids).fill_diagonal_(False), -torch.inf)
