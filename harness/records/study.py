@@ -16,6 +16,7 @@ from pydantic import Field
 from harness.errors import InvalidRecord
 from harness.records import noise
 from harness.records.documents import read_document, write_json
+from harness.records.pareto import Sense, front
 from harness.records.parts import Budget, Cost
 from harness.spec import Spec
 
@@ -118,14 +119,12 @@ def pareto_front(trials: Sequence[TrialSummary], directions: Mapping[str, str]) 
 
     A trial with a noisy time neither dominates nor is dominated: it is left out.
     """
-    signs = {name: 1.0 if direction == "maximize" else -1.0 for name, direction in directions.items()}
     able = [trial for trial in trials if trial.counts and not trial.noisy(directions)]
-    points = {trial.number: [signs[name] * trial.values[name] for name in signs] for trial in able}
-
-    def beaten(mine: list[float]) -> bool:
-        return any(all(a >= b for a, b in zip(other, mine, strict=True)) and other != mine for other in points.values())
-
-    return [number for number, point in points.items() if not beaten(point)]
+    if not able:
+        return []
+    senses: list[Sense] = ["max" if direction == "maximize" else "min" for direction in directions.values()]
+    kept = front([[trial.values[name] for name in directions] for trial in able], senses)
+    return [trial.number for trial, on_front in zip(able, kept, strict=True) if on_front]
 
 
 def write_summary(summary: StudySummary, folder: Path) -> Path:

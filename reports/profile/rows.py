@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from harness.records.pareto import Sense, strongest_dominator
 from harness.records.profile import Point, Profile, ScenarioResult
 from harness.records.ranks import RankTable
-from harness.reports.profile.pareto import Sense, strongest_dominator
 from harness.reports.runs.groups import Gallery
 from harness.reports.runs.loading import runs_of_table
 from harness.reports.statistics.errors import TooFewImages

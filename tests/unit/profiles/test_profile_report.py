@@ -10,14 +10,13 @@ import pytest
 from rich.console import Console
 
 from harness.errors import InvalidRecord, InvalidSpec, UnknownName
+from harness.records.pareto import dominates, front, strongest_dominator
 from harness.records.profile import Growth, Measure, Point, Profile, ProfileStore, ScenarioResult
 from harness.records.ranks import RankTable
 from harness.reports.document import render, terminal
 from harness.reports.profile import budget
 from harness.reports.profile import report as profile
-from harness.reports.profile.pareto import dominates, front, strongest_dominator
 from harness.reports.profile.rows import rows_of, scaling_rows, scenario_rows
-from harness.reports.statistics.errors import InvalidSetting
 
 
 def measure(ms, noisy=False):
@@ -129,7 +128,7 @@ def test_equal_points_do_not_dominate_each_other_and_the_front_is_never_empty():
         for j, by in enumerate(strongest_dominator(values, senses)):
             assert (by is None) == front(values, senses)[j]
             assert by is None or (dominates(values, senses)[by, j] and front(values, senses)[by])
-    with pytest.raises(InvalidSetting, match="finite"):
+    with pytest.raises(InvalidRecord, match="finite"):
         front([[1.0, np.nan]], ("min", "max"))
 
 

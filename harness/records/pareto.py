@@ -1,4 +1,4 @@
-"""The Pareto front: which choices another one dominates, and which one that is. Pure numpy."""
+"""The Pareto front: which choices are dominated, and by which other one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.reports.statistics.checks import array
+from harness.errors import InvalidRecord
 
 Sense = Literal["min", "max"]
 
@@ -21,9 +21,11 @@ def dominates(values: ArrayLike, senses: Sequence[Sense]) -> NDArray[np.bool_]:
         senses: which way each column is better.
 
     Raises:
-        InvalidSetting: a value that is not finite, or another shape.
+        InvalidRecord: a value is not finite.
     """
-    gains = array(values, "values", dimensions=(2,)) * [1.0 if sense == "max" else -1.0 for sense in senses]
+    gains = np.asarray(values, dtype=np.float64) * [1.0 if sense == "max" else -1.0 for sense in senses]
+    if not np.isfinite(gains).all():
+        raise InvalidRecord(f"values that are compared must be finite, got {gains[~np.isfinite(gains)][0]:g}")
     at_least = (gains[:, None] >= gains[None]).all(-1)
     return np.asarray(at_least & (gains[:, None] > gains[None]).any(-1), dtype=np.bool_)
 
