@@ -10,6 +10,7 @@ import click
 from harness.cli.options import repeatable
 from harness.cli.terminal import show_table
 from harness.errors import InvalidRecord
+from harness.records.ties import RECALLS
 
 if TYPE_CHECKING:
     from harness.records.store import RunStore
@@ -26,7 +27,7 @@ ties_option = click.option(
 )
 dataset_set_option = repeatable("--set", "overrides", "KEY=VALUE", "Option of the dataset, e.g. root=data/flickr8k.")
 # Shown first; the other metrics of a protocol follow as `name value`.
-_COLUMNS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum", "tie_rate")
+_COLUMNS = (*RECALLS, "rsum", "tie_rate")
 _NOT_SHOWN = ("medr", "meanr")
 
 

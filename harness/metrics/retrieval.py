@@ -19,9 +19,7 @@ from torch import Tensor
 from harness.errors import InvalidSimilarity
 from harness.metrics.counting import count_positives, count_ranks
 from harness.metrics.positives import PositiveCounts, Positives
-from harness.records.ties import TiedRanks, Ties
-
-KS = (1, 5, 10)
+from harness.records.ties import KS, RECALLS, TiedRanks, Ties
 
 
 def ranks(
@@ -119,7 +117,7 @@ def metrics_from_ties(i2t: TiedRanks, t2i: TiedRanks, ties: Ties = "pessimistic"
             metrics[f"{direction}_r{k}"] = 100.0 * float(np.mean(queries.hits(k, ties)))
         metrics[f"{direction}_medr"] = float(np.floor(queries.median(ties)) + 1)
         metrics[f"{direction}_meanr"] = float(np.mean(queries.ranks(ties)) + 1)
-    metrics["rsum"] = sum(metrics[f"{direction}_r{k}"] for direction in ("i2t", "t2i") for k in KS)
+    metrics["rsum"] = sum(metrics[recall] for recall in RECALLS)
     tied = np.concatenate([i2t.wrong, t2i.wrong])
     metrics["tie_rate"] = float(np.count_nonzero(tied) / len(tied))
     return metrics

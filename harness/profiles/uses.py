@@ -13,12 +13,12 @@ from torch import Tensor
 from harness import protocols
 from harness.errors import InvalidSpec, UnknownName
 from harness.fragments import Fragments
-from harness.metrics.retrieval import KS
 from harness.profiles.cascade import cascade_scores
 from harness.profiles.index import Direction, Precision, is_global, prune, store, stored_scores
 from harness.profiles.trained import Side, TrainedScorer
 from harness.protocols import Evaluation
 from harness.records.profile import Kind
+from harness.records.ties import RECALLS
 
 #: Share of the fragments that stays, by side, and how a label says it.
 PRUNINGS: tuple[tuple[Side, float, str], ...] = (
@@ -146,7 +146,7 @@ def _evaluated(i2t: Tensor, t2i: Tensor, trained: TrainedScorer) -> Evaluation:
     of_second = {f.name: getattr(second.ranks, f.name) for f in fields(second.ranks) if f.name.startswith("t2i")}
     ranks = replace(first.ranks, **of_second)
     metrics = {**first.metrics, **{key: value for key, value in second.metrics.items() if key.startswith("t2i")}}
-    metrics["rsum"] = sum(metrics[f"{direction}_r{k}"] for direction in ("i2t", "t2i") for k in KS)
+    metrics["rsum"] = sum(metrics[recall] for recall in RECALLS)
     tied = int((ranks.i2t_ties > 0).sum()) + int((ranks.t2i_ties > 0).sum())
     metrics["tie_rate"] = tied / (len(ranks.i2t_rank) + len(ranks.t2i_rank))
     return Evaluation(metrics, ranks)

@@ -13,6 +13,9 @@ import numpy as np
 from harness.errors import InvalidSimilarity
 
 Ties = Literal["pessimistic", "optimistic", "expected"]
+#: The field's cut-offs, and the recalls at them as a record names them.
+KS = (1, 5, 10)
+RECALLS = tuple(f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in KS)
 _ROUNDING = 1e-9  # of a mean of chances
 
 

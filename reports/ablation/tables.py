@@ -8,16 +8,13 @@ import pandas as pd
 
 from harness.reports.ablation.rows import COSTS, Effects
 from harness.reports.document.model import Column, Table
-from harness.reports.statistics.hits import METRICS, RECALLS
+from harness.reports.document.recalls import recall_columns
+from harness.reports.statistics.hits import METRICS
 
 _MODEL = Column("model", "Model")
 _RSUM = Column("rsum", "rSum", "number")
 _DIFFERENCE = Column("rsum_difference", "Difference", "estimate", help="model minus reference, 95 % interval")
 _CORRECTED = Column("p_adjusted", "Corrected p", "p")
-_RECALLS = tuple(
-    Column(f"{direction}_r{k}_difference", f"R@{k}", "estimate", group=direction)
-    for direction, _, k in (recall.partition("_r") for recall in RECALLS)
-)
 
 
 def effects_table(effects: Effects, source: str) -> Table:
@@ -52,7 +49,7 @@ def recalls_table(effects: Effects) -> Table:
     """Every other model against the reference on each recall."""
     return Table(
         frame=_frame(effects).iloc[1:].reset_index(drop=True),
-        columns=[_MODEL, *_RECALLS],
+        columns=[_MODEL, *recall_columns("estimate", "{}_difference")],
         caption=f"Difference of each recall to {effects.reference}, points, with 95 % intervals.",
         key=f"recalls-{effects.gallery.protocol}",
         collapsed=True,

@@ -9,36 +9,25 @@ import pandas as pd
 
 from harness.records import noise
 from harness.records.run import RunRecord
-from harness.reports.document.model import Column, Kind, Table
+from harness.reports.document.model import Column, Table
+from harness.reports.document.recalls import recall_columns
 from harness.reports.document.text import counted, single_line
 from harness.reports.leaderboard.rows import COSTS, Board, Row, board_frame
 from harness.reports.published import rows as printed
-from harness.reports.statistics.hits import RECALLS
 
 # A longer list of other methods' figures is folded away; one that fills more than a page is no table for a paper.
 _LONGEST_OPEN_TABLE = 20
 _LONGEST_PAPER_TABLE = 60
-_DIRECTIONS = {"i2t": "Image to text", "t2i": "Text to image"}
 _COST = {cost.key: cost for cost in COSTS}
 _NAMES = (Column("shown_scorer", "Scorer", pinned=True), Column("variant", "Variant"))
 _BACKBONE = Column("backbone", "Backbone")
-
-
-def _recalls(kind: Kind) -> list[Column]:
-    columns = []
-    for recall in RECALLS:
-        direction, _, k = recall.partition("_r")
-        group = _DIRECTIONS[direction]
-        what = f"{group.lower()}: percent of queries with a correct item among the first {k}"
-        columns.append(Column(recall, f"R@{k}", kind, group=group, help=what))
-    return columns
 
 
 _ACCURACY = (
     Column("tier", "Tier", "count", help="significantly worse than the tier above"),
     Column("shown_rank", "Rank", help="ranks that the tests leave open"),
     *_NAMES,
-    *_recalls("estimate"),
+    *recall_columns("estimate"),
     Column("rsum", "rSum", "estimate", help="sum of the six recalls"),
     Column("seeds", "Seeds", "count"),
     Column("tuning_trials", "Trials", "count", help="tuning trials before these runs"),
@@ -52,7 +41,7 @@ _TUNING = (
 )
 _PRINTED = (
     Column("scorer", "Method", pinned=True),
-    *_recalls("number"),
+    *recall_columns("number"),
     Column("rsum", "rSum", "number"),
     _BACKBONE,
     Column("origin", "Origin"),

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from harness.records.store import RunStore
+from harness.records.ties import RECALLS
 from harness.reports.document.model import Report, Section
 from harness.reports.document.text import fixed
 from harness.reports.published import rows as published
@@ -21,7 +22,6 @@ from harness.reports.published.tables import extra_table, matching_table, neares
 from harness.reports.runs.groups import Group, groups
 from harness.reports.runs.loading import finished_records
 from harness.reports.statistics.checks import number
-from harness.reports.statistics.hits import RECALLS
 
 STEM = "compare-published"
 #: Points of a recall that two harnesses give to the same weights: OpenAI's ViT-B-32 on COCO 5K has R@5 75.00 / 55.94 in

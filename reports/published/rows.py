@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.reports.statistics.hits import RECALLS
+from harness.records.ties import RECALLS
 
 #: Part of the package, so that an emptied results folder does not take them away.
 FOLDER = Path(__file__).resolve().parent / "data"

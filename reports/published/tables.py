@@ -8,10 +8,8 @@ from typing import Any
 import pandas as pd
 
 from harness.reports.document.model import Column, Table
+from harness.reports.document.recalls import recall_columns
 from harness.reports.runs.groups import Gallery
-from harness.reports.statistics.hits import RECALLS
-
-_GROUPS = {"i2t": "Image to text", "t2i": "Text to image"}
 
 
 def matching_table(gallery: Gallery, rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -52,13 +50,12 @@ def extra_table(gallery: Gallery, rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _columns(prefix: str, help: str) -> list[Column]:
-    shown = [Column(f"{prefix}_{key}", f"R@{key[5:]}", "number", group=_GROUPS[key[:3]], help=help) for key in RECALLS]
     verdict = [Column("verdict", "Verdict")] if prefix == "delta" else []
     return [
         Column("label", "Measured", pinned=True),
         Column("printed_method", "Printed"),
         Column("printed_variant", "Variant"),
-        *shown,
+        *recall_columns("number", prefix + "_{}", help),
         Column(f"{prefix}_rsum", "rSum", "number", help=help),
         *verdict,
         Column("printed_backbone", "Printed backbone"),

@@ -14,11 +14,11 @@ from harness.records.ranks import OWN_GALLERY, RankTable
 from harness.records.run import RunRecord
 from harness.records.scores import SCORES, open_scores
 from harness.records.store import RunStore
-from harness.records.ties import Ties
+from harness.records.ties import RECALLS, Ties
 from harness.reports.runs.groups import Gallery, Group
 from harness.reports.runs.queries import all_seeds, one_seed
 from harness.reports.statistics.errors import InvalidComparison
-from harness.reports.statistics.hits import RECALLS, image_columns
+from harness.reports.statistics.hits import image_columns
 from harness.reports.statistics.rivals import Rivals, find_rivals, gallery_ranks
 from harness.reports.statistics.runs import MethodRuns
 

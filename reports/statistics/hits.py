@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UnknownName
+from harness.records.ties import RECALLS
 from harness.reports.statistics.errors import InvalidRanks
 from harness.reports.statistics.runs import MethodRuns
 
-RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
 METRICS = (*RECALLS, "rsum")
 DIRECTIONS = ("i2t", "t2i")
 # Sums must stay whole in float64; weights that would not are rounded to this many bits, far below any printed digit.

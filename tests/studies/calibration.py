@@ -17,10 +17,11 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
+from harness.records.ties import RECALLS
 from harness.reports.statistics.checks import number, whole
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.errors import InvalidSetting
-from harness.reports.statistics.hits import METRICS, RECALLS, image_columns
+from harness.reports.statistics.hits import METRICS, image_columns
 from harness.reports.statistics.hubs import gallery_counted
 from tests.studies.gallery import SharedGallery
 from tests.studies.simulation import World, naive_p

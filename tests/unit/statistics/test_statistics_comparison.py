@@ -10,10 +10,11 @@ import pytest
 from scipy import stats
 
 from harness.errors import UnknownName
+from harness.records.ties import RECALLS
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.corrections import adjust, needed_resamples
 from harness.reports.statistics.errors import InvalidSetting
-from harness.reports.statistics.hits import METRICS, RECALLS, image_columns
+from harness.reports.statistics.hits import METRICS, image_columns
 from harness.reports.statistics.joint import Hypotheses
 from harness.reports.statistics.permutation import flip_test
 from harness.reports.statistics.refusals import aligned
