@@ -153,30 +153,18 @@ OBJECTIVES: dict[str, Callable[[LateInteractionConfig], nn.Module]] = {
 
 
 @dataclass(frozen=True)
-class BestMatches:
-    """Both directions from one tile of token similarities; a `harness.similarity.packed.kernels.Kernel`, images on the left."""
+class BestMatches(Kernel):
+    """Both directions from one tile of token similarities, with images on the left."""
 
     weights: dict[str, float]  #: a value of `COMBINATIONS`
-    swapped: bool = False
-    tiles_in_use: int = 1
-    multiplies: bool = False
 
     def best_on(self, operands: Operands) -> Kernel:
         """This kernel, or one that computes the same faster."""
         return FusedBestMatches(self.weights) if fused.available(operands.device, operands.dtype) else self
 
-    def left_side(self, items: Bucket, rows: Tensor) -> None:
-        """Nothing is needed of them."""
-
-    def right_side(self, items: Group, columns: Tensor) -> Group:
-        return items
-
     def reduce(self, similarity: Tensor, left: None, right: Group, scratch: Scratch) -> Tensor:
         """(c, R, P) -> (c, n): over the words for i2t, over the image tokens for t2i."""
         return torch.stack([w * DIRECTION_MEANS[name](similarity, right) for name, w in self.weights.items()]).sum(0)
-
-    def finish(self, values: Tensor, right: Group) -> Tensor:
-        return values
 
 
 def _best_words(similarity: Tensor, texts: Group) -> Tensor:

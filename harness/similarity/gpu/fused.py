@@ -23,7 +23,7 @@ from torch import Tensor
 
 from harness.similarity import settings
 from harness.similarity.gpu.weights import LeftWeights, RightWeights
-from harness.similarity.packed.kernels import Scratch
+from harness.similarity.packed.kernels import Kernel, Scratch
 from harness.similarity.packed.layout import Bucket, Group
 from harness.similarity.pooling import LogSumExp, Max, Mean, Pooling, Sum
 from harness.similarity.reference.attention import LEAK
@@ -58,13 +58,12 @@ def _triton_works() -> bool:
 
 
 @dataclass(frozen=True)
-class FusedMaxSim:
+class FusedMaxSim(Kernel):
     """`MaxSimKernel` with the maximum fused into the product."""
 
     pooling: Pooling
     swapped: bool
-    tiles_in_use: int = 1
-    multiplies: bool = True
+    multiplies = True
 
     def left_side(self, items: Bucket, rows: Tensor) -> Any:
         from harness.similarity.gpu.maxsim import interleave
@@ -118,7 +117,7 @@ def aligned(items: Group, values: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class FusedCrossAttention:
+class FusedCrossAttention(Kernel):
     """`CrossAttentionKernel` with everything after the product in one pass.
 
     Args:
@@ -134,8 +133,8 @@ class FusedCrossAttention:
     inverse_temperature: float
     pooling: tuple[str, float, float]
     swapped: bool
-    tiles_in_use: int = 2
-    multiplies: bool = True
+    tiles_in_use = 2
+    multiplies = True
 
     def left_side(self, items: Bucket, rows: Tensor) -> Tensor:
         """Factors of the Gram matrices."""
@@ -156,14 +155,10 @@ class FusedCrossAttention:
         attention = self.norm, self.leak, self.inverse_temperature, *self.pooling
         return attend(columns.similarity(rows), left, norms, columns.blocks, len(columns.items), *attention)
 
-    def finish(self, values: Tensor, right: tuple[AlignedColumns, Tensor]) -> Tensor:
-        return values
 
-
-class BothWays:
+class BothWays(Kernel):
     """Weighted maxima in both directions, as a kernel; a subclass says what the weights are."""
 
-    swapped = False
     tiles_in_use = 2
     multiplies = True
 
@@ -187,9 +182,6 @@ class BothWays:
 
         columns, weights = right
         return both_ways(self.activation(columns.similarity(rows)), left, weights, columns.blocks, len(columns.items))
-
-    def finish(self, values: Tensor, right: tuple[AlignedColumns, RightWeights]) -> Tensor:
-        return values
 
 
 def pooling_terms(pooling: Pooling) -> tuple[str, float, float] | None:

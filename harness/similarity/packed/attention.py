@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.similarity.packed.kernels import Scratch
+from harness.similarity.packed.kernels import Kernel, Scratch
 from harness.similarity.packed.layout import Bucket, Group
 from harness.similarity.pooling import Pooling
 from harness.similarity.reductions import precise, total, total_
@@ -92,7 +92,7 @@ def _product(left: Tensor, weights: Tensor, scratch: Scratch) -> Tensor:
 
 
 @dataclass(frozen=True)
-class CrossAttentionKernel:
+class CrossAttentionKernel(Kernel):
     """Each right fragment attends to the left ones; its cosine with what it found is pooled over the right ones.
 
     The softmax denominator cancels in the cosine. It is computed only where the product of the two norms may fall below
@@ -109,8 +109,7 @@ class CrossAttentionKernel:
     attention_norm: str = "clipped_l2norm"
     inverse_temperature: float = 9.0
     swapped: bool = False
-    tiles_in_use: int = 4
-    multiplies: bool = False
+    tiles_in_use = 4
 
     def left_side(self, items: Bucket, rows: Tensor) -> Tensor:
         """Gram matrices (c, F, F)."""

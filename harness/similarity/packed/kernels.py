@@ -14,9 +14,10 @@ fragments in all, q of them with L fragments each in one part; D width.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,35 +66,28 @@ class Operands:
     left_fragments: int
 
 
-class Kernel(Protocol):
+class Kernel(ABC):
     """The pairwise half of a scorer: reduces a tile, then finishes many left items at once.
 
     A method `best_on(operands: Operands) -> Kernel`, if there is one, returns what computes the same faster there.
     """
 
-    @property
-    def swapped(self) -> bool:
-        """False: images are the left side and captions the right one; True: exchanged."""
-        ...
-
-    @property
-    def tiles_in_use(self) -> int:
-        """How many float32 tensors of a tile's size are alive at once, the tile included."""
-        ...
-
-    @property
-    def multiplies(self) -> bool:
-        """True: `reduce` gets the left fragments (c, F, D) instead of their similarities, and multiplies them itself."""
-        ...
+    #: False: images are the left side and captions the right one; True: exchanged.
+    swapped: bool = False
+    #: How many float32 tensors of a tile's size are alive at once, the tile included.
+    tiles_in_use: int = 1
+    #: True: `reduce` gets the left fragments (c, F, D) instead of their similarities, and multiplies them itself.
+    multiplies: bool = False
 
     def left_side(self, items: Bucket, rows: Tensor) -> Any:
-        """What is computed once per left item: of the tile's c items and their fragments (c, F, D)."""
-        ...
+        """What is computed once per left item: of the tile's c items and their fragments (c, F, D); nothing by default."""
+        return None
 
     def right_side(self, items: Group, columns: Tensor) -> Any:
-        """What is computed once per right item: of the tile's n items and their fragments (P, D)."""
-        ...
+        """What is computed once per right item: of the tile's n items and their fragments (P, D); the items by default."""
+        return items
 
+    @abstractmethod
     def reduce(self, similarity: Tensor, left: Any, right: Any, scratch: Scratch) -> Tensor:
         """What is left of a tile.
 
@@ -105,11 +99,10 @@ class Kernel(Protocol):
         Returns:
             (c, ...) of any further shape.
         """
-        ...
 
     def finish(self, values: Tensor, right: Any) -> Tensor:
-        """(C, ...) of `reduce` for many left items, which may be changed -> scores (C, n)."""
-        ...
+        """(C, ...) of `reduce` for many left items, which may be changed -> scores (C, n); as they are by default."""
+        return values
 
 
 def largest_over_positions(values: Tensor) -> Tensor:
@@ -149,7 +142,7 @@ class PackedForm:
 
 
 @dataclass(frozen=True)
-class MaxSimKernel:
+class MaxSimKernel(Kernel):
     """The best left fragment of each right fragment, pooled over the right ones.
 
     Args:
@@ -159,15 +152,6 @@ class MaxSimKernel:
 
     pooling: Pooling = field(default_factory=Mean)
     swapped: bool = False
-    tiles_in_use: int = 1
-    multiplies: bool = False
-
-    def left_side(self, items: Bucket, rows: Tensor) -> None:
-        """Nothing."""
-
-    def right_side(self, items: Group, columns: Tensor) -> Group:
-        """The items, for their pooling."""
-        return items
 
     def reduce(self, similarity: Tensor, left: None, right: Group, scratch: Scratch) -> Tensor:
         """(c, F, P) -> (c, P): the largest over F."""

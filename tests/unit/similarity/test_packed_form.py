@@ -12,17 +12,15 @@ from harness.fragments import Fragments
 from harness.scorer import Scorer
 from harness.scoring import packed_form, similarity_matrix
 from harness.similarity import PackedForm
-from harness.similarity.packed.kernels import largest_over_positions
+from harness.similarity.packed.kernels import Kernel, largest_over_positions
 from harness.similarity.packed.layout import group, pack
 
 
 @dataclass(frozen=True)
-class BothWays:
+class BothWays(Kernel):
     """Gated max-sim in both directions: the kernel needs whole items and the gates of their fragments."""
 
-    swapped: bool = False
-    tiles_in_use: int = 2
-    multiplies: bool = False
+    tiles_in_use = 2
 
     def left_side(self, items, rows):
         assert torch.equal(rows, items.rows())
