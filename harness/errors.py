@@ -108,6 +108,15 @@ def did_you_mean(name: str, known: Iterable[str], valid: str = "") -> str:
     return f"{hint} valid: {valid or ', '.join(names) or 'none'}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, which takes an s in the plural.
+
+    >>> counted(1, "seed"), counted(1000, "image")
+    ('1 seed', '1,000 images')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def one_line(error: object) -> str:
     """The text of an error on one line, cut where it is long."""
     text = " ".join(str(error).split())

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harness.cli.terminal import console as terminal_console
-from harness.reports.document.text import counted
+from harness.errors import counted
 from harness.tracking.observer import Observer
 
 

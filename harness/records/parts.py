@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
+from harness.errors import counted
 from harness.spec import Spec
 
 
@@ -141,7 +142,7 @@ class Environment(Part):
         """
         if self.gpu:
             return self.gpu
-        count = f", {self.threads} thread{'' if self.threads == 1 else 's'}" if self.threads else ""
+        count = f", {counted(self.threads, 'thread')}" if self.threads else ""
         return f"{self.processor or self.device or 'unknown device'}{count}"
 
 

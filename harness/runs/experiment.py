@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import torch
 
 from harness import protocols
+from harness.errors import counted
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
-from harness.reports.document.text import counted
 from harness.runs import completion, sharing
 from harness.runs.cell import run_cell
 from harness.runs.planning import distinct, plan

@@ -58,15 +58,6 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, which takes an s in the plural.
-
-    >>> counted(1, "seed"), counted(1000, "image")
-    ('1 seed', '1,000 images')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def single_line(text: str) -> str:
     r"""Untrusted text on one line, without control or direction-changing characters.
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pandas as pd
 
+from harness.errors import counted
 from harness.records import noise
 from harness.records.run import RunRecord
 from harness.reports.document.model import Column, Table
 from harness.reports.document.recalls import recall_columns
-from harness.reports.document.text import counted, single_line
+from harness.reports.document.text import single_line
 from harness.reports.leaderboard.rows import COSTS, Board, Row, board_frame
 from harness.reports.published import rows as printed
 

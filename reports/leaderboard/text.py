@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.errors import counted
 from harness.records import noise
 from harness.records.run import RunRecord
-from harness.reports.document.text import counted, fixed, listed, significant, single_line
+from harness.reports.document.text import fixed, listed, significant, single_line
 from harness.reports.leaderboard.rows import Board, Row
 from harness.reports.statistics.refusals import MINIMUM_SEEDS
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.errors import counted
 from harness.records.profile import Profile
-from harness.reports.document.text import counted, fixed, listed, significant
+from harness.reports.document.text import fixed, listed, significant
 from harness.reports.profile.budget import Limit, best_within
 from harness.reports.profile.rows import Row, best, scenario_rows
 

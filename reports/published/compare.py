@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.errors import counted
 from harness.records.store import RunStore
 from harness.records.ties import RECALLS
 from harness.reports.document.model import Report, Section
@@ -177,7 +178,7 @@ def _said(pairs: Sequence[Mapping[str, Any]], tolerance: float) -> str:
     first = met[0] if met else pairs[0]
     variant = f" ({first['printed_variant']})" if first["printed_variant"] else ""
     printed = f"{first['printed_method']}{variant}"
-    count = f"{len(pairs)} published row{'' if len(pairs) == 1 else 's'} of the same method and backbone"
+    count = f"{counted(len(pairs), 'published row')} of the same method and backbone"
     if met:
         return f"{count}; {printed} is met within {tolerance:g} points on every printed recall."
     why = f"; likely: {first['causes']}" if first["causes"] else ""

@@ -6,8 +6,9 @@ import platform
 from collections.abc import Sequence
 
 from harness import __version__
+from harness.errors import counted
 from harness.records.environment import package_versions
-from harness.reports.document.text import counted, fixed
+from harness.reports.document.text import fixed
 from harness.reports.statistics.corrections import LABELS
 from harness.reports.statistics.hits import decimals, metric_name
 from harness.reports.statistics.refusals import COMFORTABLE_IMAGES, MINIMUM_SEEDS

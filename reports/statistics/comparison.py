@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.reports.document.text import counted
+from harness.errors import counted
 from harness.reports.statistics.corrections import Correction, adjust, checked_resamples
 from harness.reports.statistics.hits import METRICS, ImageColumns, image_columns
 from harness.reports.statistics.hubs import hub_notices

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.reports.document.text import counted
+from harness.errors import counted
 from harness.reports.statistics.hits import ImageColumns, components, query_counts
 from harness.reports.statistics.intervals import t_p_value
 from harness.reports.statistics.joint import Hypotheses

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.reports.document.text import counted, fixed, p_value
+from harness.errors import counted
+from harness.reports.document.text import fixed, p_value
 from harness.reports.statistics.corrections import LABELS
 from harness.reports.statistics.hits import decimals, metric_name
 from harness.reports.statistics.ranking import RankedMethod

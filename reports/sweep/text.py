@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from harness.errors import counted
 from harness.files import strict_yaml
 from harness.records.study import StudySummary, TrialSummary
-from harness.reports.document.text import counted, fixed
+from harness.reports.document.text import fixed
 from harness.reports.sweep.expected_performance import ExpectedPerformance, leaders
 from harness.reports.sweep.rows import best_trial
 
