@@ -11,7 +11,6 @@ from harness.cli.options import FiniteRange, Setup, add_plugins, ended, experime
 from harness.cli.terminal import show_page
 
 if TYPE_CHECKING:
-    from harness.profiles.plan import ProfileOptions
     from harness.records.run import RunRecord
 
     #: profile -> method -> its run
@@ -87,7 +86,9 @@ def profile(
     Offline, single query in both directions, encoding and training step; reduced precision, pruning and cascades as
     further points. Writes profile.md, .html, .csv, .json, .tex and figures below RESULTS/profiles/.
     """
+    from harness.cli.progress import ConsoleObserver
     from harness.profiles.plan import ProfileOptions
+    from harness.profiles.run import record_profile
     from harness.reports.profile.budget import parse
     from harness.spec import builtin_experiments
 
@@ -106,7 +107,7 @@ def profile(
         jobs, code = _trained(setup, target, report_only)
     for name, runs in jobs.items():
         if not report_only:
-            _measure(name, runs, results, setup.device(), options)
+            record_profile(name, runs, results, setup.device(), options, ConsoleObserver())
         _report(name, results, limits, mix_devices, setup.mlflow)
     return code
 
@@ -149,53 +150,24 @@ def _page(results: Path, name: str, about: dict[str, Any]) -> str:
 
 def _recorded(results: Path) -> Jobs:
     """The runs of a results folder by dataset and protocol and by method, the lowest common seed of each."""
-    from harness.errors import InvalidRecord
     from harness.records.store import RunStore
-    from harness.reports.runs.groups import groups
+    from harness.reports.runs.groups import runs_of_common_seed
     from harness.reports.runs.loading import sound_records
 
     jobs: Jobs = {}
-    for gallery, members in groups(sound_records(RunStore(results))).items():
-        own = [m for m in members if m.first.origin == "measured" and m.first.protocols[0] == gallery.protocol]
-        if not own:
-            continue
-        common = set.intersection(*(set(member.seeds) for member in own))
-        if not common:
-            raise InvalidRecord(
-                f"the methods on {gallery.title} share no seed, so their points cannot be compared; train one seed for all"
-            )
+    for gallery, runs in runs_of_common_seed(sound_records(RunStore(results))).items():
         about = {"all runs of": [gallery.dataset, gallery.split, gallery.protocol, gallery.data_sha256]}
-        jobs[_page(results, f"all-{gallery.slug}", about)] = {
-            member.label: next(r for r in member.records if r.seed == min(common)) for member in own
-        }
+        jobs[_page(results, f"all-{gallery.slug}", about)] = runs
     return jobs
-
-
-def _measure(name: str, runs: dict[str, RunRecord], results: Path, device: Any, options: ProfileOptions) -> None:
-    """Measure, or wait for another command that does: two at once would time each other."""
-    from harness.cli.progress import ConsoleObserver
-    from harness.files.locks import claim
-    from harness.profiles.run import profile_runs
-    from harness.records.profile import ProfileStore
-    from harness.records.store import RunStore
-
-    store, observer = ProfileStore(results, name), ConsoleObserver()
-    with claim(results, f"profile-{name}", wait=0) as ours:
-        if ours:
-            store.write(*profile_runs(name, runs, RunStore(results), device, options, observer))
-            return
-    observer.noted(f"another command is measuring {store.folder}; waiting for it")
-    before = store.state()
-    with claim(results, f"profile-{name}"):
-        if store.state() == before:  # it died
-            store.write(*profile_runs(name, runs, RunStore(results), device, options, observer))
 
 
 def _report(name: str, results: Path, limits: Any, mix_devices: bool, mlflow: bool) -> None:
     from harness.errors import InvalidRecord
+    from harness.profiles import mirror
     from harness.records.profile import ProfileStore
     from harness.reports.document import render
     from harness.reports.profile import report
+    from harness.tracking.tracker import create_tracker
 
     store = ProfileStore(results, name)
     profiles = store.profiles()
@@ -204,30 +176,6 @@ def _report(name: str, results: Path, limits: Any, mix_devices: bool, mlflow: bo
     built = report.build(profiles, title=f"Profile: {name}", limits=limits, mix_devices=mix_devices)
     files = render.write(built, store.folder)
     if mlflow:
-        _mirror(name, results, built, files, report.flat_metrics)
+        points = [(row, report.flat_metrics(row)) for row in built.main.to_dict("records")]
+        mirror.tell(create_tracker(results), name, points, files)
     show_page(built, store.folder)
-
-
-def _mirror(name: str, results: Path, built: Any, files: list[Path], numbers: Any) -> None:
-    """Each point as a run of the experiment `profile <name>`, the report's files with a run of their own."""
-    from harness.spec import sha256_json
-    from harness.tracking.base import TrackedRun
-    from harness.tracking.tracker import create_tracker
-
-    tracker = create_tracker(results)
-    tracker.start_experiment(f"profile {name}", {"itm.experiment": f"profile {name}"})
-    for row in built.main.to_dict("records"):
-        figures = numbers(row)
-        tracker.tell(
-            TrackedRun(
-                str(row["label"]),
-                sha256_json([name, row["device"], row["label"]])[:16],
-                params={key: str(row[key]) for key in ("label", "kind", "base", "device", "gallery", "run_ids")},
-                tags={"itm.kind": "profile", "itm.device": str(row["device"]), "itm.figures": sha256_json(figures)},
-                metrics={0: {"profile": figures}},
-            )
-        )
-    tables = sha256_json([p.read_bytes().hex() for p in files if p.suffix == ".csv"])
-    tags = {"itm.kind": "profile report", "itm.figures": tables}
-    tracker.tell(TrackedRun("report", sha256_json([name, "report"])[:16], tags=tags, artifacts=files))
-    tracker.close()

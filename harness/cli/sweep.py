@@ -8,13 +8,24 @@ import click
 
 from harness.cli.options import FiniteRange, Setup, experiment_options, repeatable
 from harness.cli.terminal import complain, say, show_page
+from harness.errors import InvalidSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.records.study import StudySummary
-    from harness.spec import Experiment
     from harness.sweeps.plan import StudyPlan
+
+
+def _limits(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, float]:
+    limits = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        try:
+            limits[key] = float(value)
+        except ValueError:
+            raise InvalidSpec(f"--at-most takes COST=VALUE, got '{text}'; for example --at-most latency=5") from None
+    return limits
 
 
 @click.command()
@@ -34,7 +45,7 @@ if TYPE_CHECKING:
     "rsum, latency, memory, params or a cost key; several give a Pareto front.",
     "rsum",
 )
-@repeatable("--at-most", "at_most", "COST=VALUE", "Constraint, e.g. latency=5.")
+@repeatable("--at-most", "at_most", "COST=VALUE", "Constraint, e.g. latency=5.", callback=_limits)
 @click.option("--sampler", metavar="NAME", help="Class of optuna.samplers  [default: TPESampler]")
 @click.option(
     "--pruner",
@@ -62,6 +73,8 @@ def sweep(
     storage: str | None,
     study: str | None,
     grace: float,
+    objectives: tuple[str, ...],
+    at_most: dict[str, float],
     **sought: Any,
 ) -> int:
     """Tune a scorer on the validation split of EXP with Optuna; the test split is never opened.
@@ -70,7 +83,13 @@ def sweep(
     both can reach, from another machine. Writes sweep.md, .html, .csv, .json, figures and best.yaml below
     RESULTS/sweeps/STUDY/. `itm leaderboard EXP --tuned` takes the best settings from there.
     """
-    spec = _with_options(setup.experiment(experiment), sought)
+    spec = setup.experiment(experiment)
+    given = {key: value for key, value in sought.items() if value is not None}
+    if objectives:
+        given["objectives"] = [part for text in objectives for part in text.split(",") if part]
+    if at_most:
+        given["at_most"] = {**spec.sweep.get("at_most", {}), **at_most}
+    spec = spec.model_copy(update={"sweep": {**spec.sweep, **given}})
 
     from harness.cli.progress import ConsoleObserver
     from harness.sweeps.plan import draft_study, with_data
@@ -101,24 +120,6 @@ def sweep(
         complain(f"no trial of study '{summary.study}' can be recommended; the last reason given: {why}")
         return 1
     return 0
-
-
-def _with_options(spec: Experiment, sought: dict[str, Any]) -> Experiment:
-    """The experiment with the options laid over its `sweep`."""
-    from harness.errors import InvalidSpec
-
-    sweep = dict(spec.sweep)
-    if sought["objectives"]:
-        sweep["objectives"] = [part for text in sought["objectives"] for part in text.split(",") if part]
-    for text in sought["at_most"]:
-        key, _, value = text.partition("=")
-        try:
-            limit = float(value)
-        except ValueError:
-            raise InvalidSpec(f"--at-most takes COST=VALUE, got '{text}'; for example --at-most latency=5") from None
-        sweep["at_most"] = {**sweep.get("at_most", {}), key: limit}
-    sweep |= {key: sought[key] for key in ("sampler", "pruner", "seeds") if sought[key] is not None}
-    return spec.model_copy(update={"sweep": sweep})
 
 
 def _affordable(plan: StudyPlan, trials: int) -> int:

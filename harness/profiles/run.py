@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import gc
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 
 from harness.errors import InvalidDataset
+from harness.files.locks import claim
 from harness.profiles import session, work
 from harness.profiles.assemble import point_of
 from harness.profiles.index import Direction
@@ -18,7 +20,7 @@ from harness.profiles.session import Scenario
 from harness.profiles.trained import TrainedScorer, load_trained
 from harness.profiles.uses import Use, accuracy, all_uses
 from harness.records import environment
-from harness.records.profile import Point, Profile
+from harness.records.profile import Point, Profile, ProfileStore
 from harness.records.ranks import RankTable
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
@@ -87,6 +89,30 @@ def profile_runs(
         finished=environment.now(),
     )
     return profile, ranks
+
+
+def record_profile(
+    name: str,
+    runs: Mapping[str, RunRecord],
+    results: Path,
+    device: torch.device,
+    options: ProfileOptions,
+    observer: Observer,
+) -> None:
+    """Measure and write a profile, or wait for another command that does: two at once would time each other.
+
+    Args: as `profile_runs`; the runs lie in the folder `results`.
+    """
+    store = ProfileStore(results, name)
+    with claim(results, f"profile-{name}", wait=0) as ours:
+        if ours:
+            store.write(*profile_runs(name, runs, RunStore(results), device, options, observer))
+            return
+    observer.noted(f"another command is measuring {store.folder}; waiting for it")
+    before = store.state()
+    with claim(results, f"profile-{name}"):
+        if store.state() == before:  # it died
+            store.write(*profile_runs(name, runs, RunStore(results), device, options, observer))
 
 
 def _check_same_data(records: Sequence[RunRecord]) -> None:

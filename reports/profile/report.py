@@ -65,7 +65,7 @@ def build(
     )
 
 
-def flat_metrics(row: Mapping[str, Any]) -> dict[str, float]:
+def flat_metrics(row: Mapping[Any, Any]) -> dict[str, float]:
     """The numbers of a point's row, for a tracker."""
     numbers = {
         key: value for key, value in row.items() if isinstance(value, int | float) and not isinstance(value, bool)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.errors import InvalidRecord
 from harness.records.run import RunRecord
 from harness.settings.values import flatten
 from harness.spec import canonical_json, sha256_json
@@ -117,6 +118,26 @@ def groups(records: Sequence[RunRecord]) -> dict[Gallery, list[Group]]:
         for gallery, parts in by_gallery.items()
         for named in [replace(gallery, version=gallery.data_sha256[:8]) if titles.count(gallery.title) > 1 else gallery]
     }
+
+
+def runs_of_common_seed(records: Sequence[RunRecord]) -> dict[Gallery, dict[str, RunRecord]]:
+    """The measured run of each method by gallery and label, at the lowest seed that all methods there share.
+
+    Raises:
+        InvalidRecord: the methods on a gallery share no seed.
+    """
+    found = {}
+    for gallery, members in groups(records).items():
+        own = [m for m in members if m.first.origin == "measured" and m.first.protocols[0] == gallery.protocol]
+        if not own:
+            continue
+        common = set.intersection(*(set(member.seeds) for member in own))
+        if not common:
+            raise InvalidRecord(
+                f"the methods on {gallery.title} share no seed, so their points cannot be compared; train one seed for all"
+            )
+        found[gallery] = {member.label: next(r for r in member.records if r.seed == min(common)) for member in own}
+    return found
 
 
 def identity(record: RunRecord) -> str:
