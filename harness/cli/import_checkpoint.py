@@ -26,14 +26,14 @@ def import_checkpoint(scorer: str, checkpoint: Path, output: Path, vocabulary: s
     scores as the authors' code does, and `harness.runs.saved_models.load_model` loads it.
     """
     from harness.errors import InvalidSpec
-    from harness.runs import saved_models as checkpoints
+    from harness.runs import saved_models
 
     if output.suffix != ".safetensors":
         raise InvalidSpec(
             f"models are kept as .safetensors files; name the output {output.stem}.safetensors, got {output}"
         )
-    model = checkpoints.import_checkpoint(checkpoint, scorer, vocabulary=vocabulary)
-    checkpoints.save_model(model, output, origin="official weights")
+    model = saved_models.import_checkpoint(checkpoint, scorer, vocabulary=vocabulary)
+    saved_models.save_model(model, output, origin="official weights")
     width = model.encoders[0].width
     settings = ", ".join(f"{key}={value}" for key, value in model.config.model_dump().items())
     say(f"{output}: {scorer} ({settings}), width {width}")

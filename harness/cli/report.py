@@ -18,7 +18,7 @@ def report(results: Path, published: bool) -> None:
     from harness.files.names import safe_name
     from harness.records.store import RunStore
     from harness.reports.document import pages
-    from harness.reports.leaderboard import report as board
+    from harness.reports.leaderboard.report import build
     from harness.reports.runs.loading import sound_records
 
     store = RunStore(results)
@@ -29,6 +29,6 @@ def report(results: Path, published: bool) -> None:
         # told apart on disks that ignore case, too
         same_name = sum(name.lower() == dataset.lower() for name, _ in by_data) > 1
         stem = f"{dataset}-{sha256[:8]}" if same_name else dataset
-        built = board.build(store, run_ids, title=f"Leaderboard: {stem}", published=published)
+        built = build(store, run_ids, title=f"Leaderboard: {stem}", published=published)
         about = {"all runs of": dataset, "data_sha256": sha256}
         show_page(built, pages.write_page(built, results / "leaderboards", f"all-{safe_name(stem)}", about, run_ids))

@@ -65,8 +65,9 @@ def shape(subject: Subject) -> None:
 def finite(subject: Subject) -> None:
     """Scores are finite, on opposed and on repeated fragments too."""
     scorer = subject.ready()
-    for what in ("random", "opposed", "repeated"):
-        expect.finite(scored(scorer, getattr(inputs, f"{what}_sides")()), f"scores of {what} fragments")
+    sides = {"random": inputs.random_sides(), "opposed": inputs.opposed_sides(), "repeated": inputs.repeated_sides()}
+    for what, both in sides.items():
+        expect.finite(scored(scorer, both), f"scores of {what} fragments")
 
 
 def not_constant(subject: Subject) -> None:

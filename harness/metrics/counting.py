@@ -50,11 +50,6 @@ class RankCounts:
         """
         return self.i2t.ranks(ties), self.t2i.ranks(ties)
 
-    @property
-    def tie_rate(self) -> float:
-        """Share of all I + T queries whose best positive ties with a negative, 0..1."""
-        return float(np.mean(np.concatenate([self.i2t.wrong, self.t2i.wrong]) > 0))
-
 
 def count_ranks(similarity: Tensor | np.ndarray, caption_image: Sequence[int] | np.ndarray | Tensor) -> RankCounts:
     """Count, for every query, the negatives above its best positive and those tied with it.

@@ -28,8 +28,7 @@ from harness.sweeps.liveness import TakenOver, require_hold, stored
 from harness.sweeps.plan import VALIDATION_SPLIT, StudyPlan
 from harness.sweeps.search import COSTS
 from harness.sweeps.splits import TuningSplits
-from harness.training import loop as training
-from harness.training.loop import validate
+from harness.training import loop
 from harness.training.schedule import steps_per_epoch
 from harness.training.state import Epoch, TrainingResult
 
@@ -123,7 +122,7 @@ class TrialRunner:
             sitting.begin_seed(index * spec.training.epochs)
             with peak_memory(self._device) as memory:
                 scorer = build_scorer(cell, self._splits).to(self._device)
-                result = training.fit(
+                result = loop.fit(
                     scorer,
                     self._train,
                     self._validation,
@@ -137,7 +136,7 @@ class TrialRunner:
                 if sitting.lacks_memory(result):
                     _repeat_a_step(scorer, self._train, self._validation, spec)
             if not result.history:  # nothing to train: judged as it is
-                course.curves[-1].append(validate(scorer, self._validation, spec.evaluation.batch_size)[RSUM])
+                course.curves[-1].append(loop.validate(scorer, self._validation, spec.evaluation.batch_size)[RSUM])
             sitting.end_seed(memory)
         course.cost = sitting.trial.user_attrs.get(COSTS, {})
         if not course.cost:  # a trial that was killed at its very end has measured its cost already
@@ -223,5 +222,5 @@ class _Sitting:
 def _repeat_a_step(scorer: Scorer, train: Split, validation: Split, spec: RunSpec) -> None:
     """What a training needs most memory for, on a copy: a step and the validation."""
     twin = copy.deepcopy(scorer)
-    training.training_step(twin, train, spec.training)(0)
-    validate(twin.eval(), validation, spec.evaluation.batch_size)
+    loop.training_step(twin, train, spec.training)(0)
+    loop.validate(twin.eval(), validation, spec.evaluation.batch_size)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from harness.reports.leaderboard.rows import Board, Row, flat_row
-from harness.reports.published import rows as printed
+from harness.reports.published.rows import method_key, published_rows_for
 from harness.reports.statistics.hits import METRICS
 
 
@@ -16,12 +16,12 @@ def printed_rows(board: Board, wanted: bool | Sequence[str] | None) -> tuple[lis
     """Flat rows of the printed figures for a board, and what to say of them."""
     if not wanted:
         return [], []
-    found = printed.rows_for(board.gallery.dataset, board.gallery.protocol)
+    found = published_rows_for(board.gallery.dataset, board.gallery.protocol)
     if wanted is True:
         found = found[found["kind"] != "ablation"]
     else:
         names = [wanted] if isinstance(wanted, str) else wanted
-        found = found[found["method"].map(printed.method_key).isin({printed.method_key(name) for name in names})]
+        found = found[found["method"].map(method_key).isin({method_key(name) for name in names})]
     place = f"{board.gallery.dataset}, {board.gallery.protocol}"
     if found.empty:
         return [], [f"No published figures for {place} are known."]

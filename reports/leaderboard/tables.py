@@ -14,7 +14,7 @@ from harness.reports.document.model import Column, Table
 from harness.reports.document.recalls import recall_columns
 from harness.reports.document.text import single_line
 from harness.reports.leaderboard.rows import COSTS, Board, Row, board_frame
-from harness.reports.published import rows as printed
+from harness.reports.published.rows import method_key
 
 # A longer list of other methods' figures is folded away; one that fills more than a page is no table for a paper.
 _LONGEST_OPEN_TABLE = 20
@@ -89,10 +89,10 @@ def accuracy_and_cost(board: Board) -> list[Table]:
 
 def printed_tables(board: Board, rows: Sequence[Row]) -> list[Table]:
     """The printed figures of the methods that are on the board, then those of all others."""
-    ours = {printed.method_key(group.first.scorer) for group in board.groups}
+    ours = {method_key(group.first.scorer) for group in board.groups}
     tables = []
     for key, what, on_board in (("same", "of the methods above", True), ("other", "of other methods", False)):
-        part = [row for row in rows if (printed.method_key(row["scorer"]) in ours) is on_board]
+        part = [row for row in rows if (method_key(row["scorer"]) in ours) is on_board]
         table = Table(
             frame=board_frame(part),
             columns=_PRINTED,

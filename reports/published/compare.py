@@ -17,8 +17,8 @@ from harness.records.store import RunStore
 from harness.records.ties import RECALLS
 from harness.reports.document.model import Report, Section
 from harness.reports.document.text import fixed
-from harness.reports.published import rows as published
 from harness.reports.published.match import Measured, candidates, causes, measured
+from harness.reports.published.rows import published_metrics, published_rows
 from harness.reports.published.tables import extra_table, matching_table, nearest_table, reading
 from harness.reports.runs.groups import Group, groups
 from harness.reports.runs.loading import finished_records
@@ -48,7 +48,7 @@ def build(store: RunStore, run_ids: Sequence[str], *, tolerance: float = TOLERAN
         InvalidSetting: a tolerance that is NaN, infinite or negative; it would match nothing or everything.
     """
     number(tolerance, "the tolerance in points", least=0)
-    frame = published.load()
+    frame = published_rows()
     printed = frame[frame["kind"] != "ablation"]  # of other papers' methods: `itm ablate` shows those
     pairs, sentences, sections = [], [], []
     for gallery, members in groups(finished_records(store, run_ids)).items():
@@ -189,7 +189,7 @@ def _extra(group: Group) -> list[dict[str, Any]]:
     """Published metrics other than recalls of the same method, any backbone, where the protocol has them."""
     keys = pd.DataFrame([{"protocol": group.gallery.protocol, "key": measured(group.first).key}])
     found = []
-    for row in keys.merge(published.extra(), on=["protocol", "key"]).to_dict("records"):
+    for row in keys.merge(published_metrics(), on=["protocol", "key"]).to_dict("records"):
         for direction in ("i2t", "t2i"):
             value, printed = group.metric(f"{direction}_{row['name']}"), float(row[direction])
             found.append(

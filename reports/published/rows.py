@@ -28,7 +28,7 @@ def _shipped() -> pd.DataFrame:
     return frame
 
 
-def load() -> pd.DataFrame:
+def published_rows() -> pd.DataFrame:
     """All published figures.
 
     Returns:
@@ -38,13 +38,13 @@ def load() -> pd.DataFrame:
     return _shipped().copy()
 
 
-def extra() -> pd.DataFrame:
+def published_metrics() -> pd.DataFrame:
     """Published metrics other than recalls that our protocols have too, in percent; see `data/README.md`."""
     frame = pd.read_csv(FOLDER / "published_extra_metrics.csv", keep_default_na=False)
     return frame[frame["protocol"] != ""]
 
 
-def rows_for(dataset: str, protocol: str, method: str | None = None) -> pd.DataFrame:
+def published_rows_for(dataset: str, protocol: str, method: str | None = None) -> pd.DataFrame:
     """The published figures of one dataset and protocol, best rSum first.
 
     Args:
@@ -53,14 +53,14 @@ def rows_for(dataset: str, protocol: str, method: str | None = None) -> pd.DataF
         method: only this method, as printed or as registered; case, spaces and punctuation do not matter.
 
     Returns:
-        The rows of `load`; none where nothing was published.
+        Rows of `published_rows`; none where nothing was published.
 
-    >>> sorted(set(rows_for("flickr30k", "full", "vse-inf")["method"]))
+    >>> sorted(set(published_rows_for("flickr30k", "full", "vse-inf")["method"]))
     ['VSE-inf']
-    >>> len(rows_for("scenes", "full"))
+    >>> len(published_rows_for("scenes", "full"))
     0
     """
-    frame = load()
+    frame = published_rows()
     chosen = (frame["dataset"] == _DATASETS.get(dataset.lower(), dataset.lower())) & (frame["protocol"] == protocol)
     if method is not None:
         key = method_key(method)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.errors import UnknownName
-from harness.reports.published import rows as printed
+from harness.reports.published.rows import published_rows_for
 from harness.reports.runs.subjects import Evidence, Subject
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.corrections import Correction
@@ -86,7 +86,7 @@ def examine(subject: Subject, request: Request) -> Result:
     unknown = [name for name in named if name not in methods]
     # A name that stands in the published figures alone gets the reason, not a list of other names.
     refuse_aggregate_only([name for name in unknown if name in subject.published])
-    refuse_aggregate_only([n for n in unknown if len(printed.rows_for(subject.dataset, subject.protocol, n))])
+    refuse_aggregate_only([n for n in unknown if len(published_rows_for(subject.dataset, subject.protocol, n))])
     for name in unknown:
         raise UnknownName("method", name, methods)
     if len(methods) < 2:

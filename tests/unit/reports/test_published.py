@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from harness.reports.published import rows as published
+from harness.records.ties import RECALLS
+from harness.reports.published import rows
+from harness.reports.published.rows import FOLDER, published_rows, published_rows_for
 
-NUMBERS = (*published.RECALLS, "rsum")
+NUMBERS = (*RECALLS, "rsum")
 
 
 @pytest.fixture(scope="module")
 def shipped() -> list[dict[str, str]]:
     """The rows of the file, as text."""
-    with (published.FOLDER / "published.csv").open(newline="") as stream:
+    with (FOLDER / "published.csv").open(newline="") as stream:
         return list(csv.DictReader(stream))
 
 
@@ -24,7 +26,7 @@ def test_printed_sums_that_are_wrong_are_marked(shipped):
     """Papers round six recalls to one decimal each; a printed rSum further off than 0.15 is an error in print."""
     wrong = []
     for row in shipped:
-        recalls = [row[name] for name in published.RECALLS]
+        recalls = [row[name] for name in RECALLS]
         off = row["rsum"] and all(recalls) and abs(float(row["rsum"]) - math.fsum(map(float, recalls))) > 0.15 + 1e-9
         wrong.append(bool(off))
     told = ["printed rSum" in row["known_issue"] and "fits" not in row["known_issue"] for row in shipped]
@@ -33,7 +35,7 @@ def test_printed_sums_that_are_wrong_are_marked(shipped):
 
 
 def test_figures_are_kept_as_printed(shipped):
-    frame = published.load()
+    frame = published_rows()
     for name in NUMBERS:
         printed = [float(row[name]) if row[name] else None for row in shipped]
         kept = frame[name].where(frame["rsum_printed"]) if name == "rsum" else frame[name]
@@ -41,7 +43,7 @@ def test_figures_are_kept_as_printed(shipped):
     summed = frame[~frame["rsum_printed"]]
     assert len(summed) > 0
     for row in summed.to_dict("records"):
-        assert row["rsum"] == pytest.approx(sum(row[name] for name in published.RECALLS), nan_ok=True)
+        assert row["rsum"] == pytest.approx(sum(row[name] for name in RECALLS), nan_ok=True)
 
 
 def test_every_figure_can_be(shipped):
@@ -100,7 +102,7 @@ def test_kinds(shipped, variant, kind):
 
 
 def test_the_note_is_the_known_issue_or_the_variant():
-    for row in published.load().to_dict("records"):
+    for row in published_rows().to_dict("records"):
         assert row["note"] == (row["known_issue"] or row["variant"])
 
 
@@ -125,30 +127,30 @@ def test_rows_of_laps_are_known_as_its_own(shipped):
     ],
 )
 def test_rows_are_found_by_the_names_of_records(dataset, protocol, places):
-    rows = published.rows_for(dataset, protocol)
+    rows = published_rows_for(dataset, protocol)
     assert set(zip(rows["dataset"], rows["protocol"], rows["images"], strict=True)) == places
     sums = rows["rsum"].dropna().tolist()
     assert sums == sorted(sums, reverse=True)
 
 
 def test_rows_of_one_method_whatever_its_spelling():
-    names = set(published.rows_for("flickr30k", "full", "vse_inf")["method"])
+    names = set(published_rows_for("flickr30k", "full", "vse_inf")["method"])
     assert names == {"VSE-inf"}
-    assert set(published.rows_for("flickr30k", "full", "vse_infinity")["method"]) == names
-    assert set(published.rows_for("flickr30k", "full", "vsepp")["method"]) == {"VSE++"}
-    assert set(published.rows_for("flickr30k", "full", "Scan")["method"]) == {"SCAN"}
+    assert set(published_rows_for("flickr30k", "full", "vse_infinity")["method"]) == names
+    assert set(published_rows_for("flickr30k", "full", "vsepp")["method"]) == {"VSE++"}
+    assert set(published_rows_for("flickr30k", "full", "Scan")["method"]) == {"SCAN"}
 
 
 def test_every_shipped_row_has_a_place_that_records_use():
-    assert (published.load()["images"] > 0).all()
+    assert (published_rows()["images"] > 0).all()
 
 
 def test_the_figures_lie_inside_the_package():
     """They ship with the wheel (`tests/end_to_end/test_wheel.py`) and need no results folder."""
-    assert Path(published.__file__).resolve().parent / "data" == published.FOLDER
+    assert Path(rows.__file__).resolve().parent / "data" == FOLDER
 
 
 def test_a_caller_cannot_change_what_the_next_one_reads():
-    frame = published.load()
+    frame = published_rows()
     frame["rsum"] = 0.0
-    assert published.load()["rsum"].max() > 0
+    assert published_rows()["rsum"].max() > 0

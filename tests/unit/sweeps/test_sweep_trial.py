@@ -203,7 +203,7 @@ def test_a_diverged_trial_is_kept_with_its_reason(plan_of, monkeypatch, objectiv
     def diverges(*_, **__):
         raise TrainingDiverged("step 3 has loss nan")
 
-    monkeypatch.setattr(trial_module.training, "fit", diverges)
+    monkeypatch.setattr(trial_module.loop, "fit", diverges)
     plan = plan_of(objectives=objectives)
     study = open_study(plan)
     work(study, TrialRunner(plan, open_tuning_splits(plan.base.dataset), "cpu"), 1, study_lock(plan.storage, plan.name))
@@ -217,7 +217,7 @@ def test_all_trials_failing_is_one_line_and_they_are_kept(plan_of, monkeypatch, 
     def breaks(*_, **__):
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(trial_module.training, "fit", breaks)
+    monkeypatch.setattr(trial_module.loop, "fit", breaks)
     plan = plan_of()
     with pytest.raises(
         RunFailed, match=r"none of the 2 trials .* 2 failed, 0 were pruned; the first: ZeroDivisionError"
