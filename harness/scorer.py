@@ -58,6 +58,9 @@ class Scorer(nn.Module):
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     #: Variants that each remove one component, for an ablation; empty = all variants.
     components: ClassVar[Sequence[str]] = ()
+    #: rSum by variant ("" = complete) as a paper prints it, for the ablation report, and where it is printed.
+    published_ablation: ClassVar[Mapping[str, float]] = {}
+    published_ablation_source: ClassVar[str] = ""
     #: Training settings that the method's paper or code gives.
     recipe: ClassVar[Mapping[str, Any]] = {}
     #: Overrides of the recipe for variants that were published with another one.

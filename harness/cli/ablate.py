@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from harness.cli.options import Setup, ended, experiment_options
 from harness.cli.terminal import show_page
+
+if TYPE_CHECKING:
+    from harness.records.store import RunStore
+    from harness.runs.ablation import AblationPlan
+    from harness.runs.experiment import Outcome
 
 
 @click.command()
@@ -27,7 +34,6 @@ def ablate(setup: Setup, experiment: str, scorer: str, kind: str, variants: str 
     """
     spec = setup.experiment(experiment)
 
-    from harness import registry
     from harness.reports.statistics.refusals import refuse_few_images
     from harness.runs.ablation import plan_ablation
     from harness.runs.building import TEST_SPLIT, open_dataset
@@ -41,34 +47,30 @@ def ablate(setup: Setup, experiment: str, scorer: str, kind: str, variants: str 
     # A test split whose differences no test will take is refused before models are trained.
     refuse_few_images(len(open_dataset(cells[0].dataset).split(TEST_SPLIT).image_ids))
     outcome = setup.run(cells, ablation.experiment.name)
-    _write(ablation, cells, outcome, store, registry.scorer_class(scorer))
+    _write(ablation, ablation.run_ids(cells), outcome, store)
     return ended(outcome)
 
 
-def _write(ablation, cells, outcome, store, cls) -> None:
+def _write(ablation: AblationPlan, run_ids: list[list[str]], outcome: Outcome, store: RunStore) -> None:
+    from harness import registry
     from harness.errors import RunFailed
     from harness.reports.ablation import report
     from harness.reports.ablation.rows import Ablated, Published
     from harness.reports.document import pages
 
     finished = {record.run_id for record in outcome.records}
-    models = []
-    for position, model in enumerate(ablation.models):
-        # A plan lists all entries of a seed, then those of the next: entry p is every len(models)-th cell.
-        run_ids = [cell.run_id for cell in cells[position :: len(ablation.models)]]
-        kept = tuple(run_id for run_id in run_ids if run_id in finished)
-        if kept:
-            models.append(Ablated(model.key, model.removed, kept))
+    kept = [tuple(run_id for run_id in own if run_id in finished) for own in run_ids]
+    models = [Ablated(m.key, m.removed, own) for m, own in zip(ablation.models, kept, strict=True) if own]
     reference = ablation.reference.key
     if reference not in {model.label for model in models} or len(models) < 2:
         raise RunFailed(f"the reference {reference} and at least one other model must finish; see the errors above")
-    effects = getattr(cls, "published_ablation", None)
+    cls = registry.scorer_class(ablation.scorer)
     built = report.build(
         store,
         models,
         reference,
         title=f"Ablation of {ablation.scorer}: {ablation.kind.replace('_', ' ')}",
-        published=Published(effects, cls.published_ablation_source) if effects else None,
+        published=Published(cls.published_ablation, cls.published_ablation_source) if cls.published_ablation else None,
         failures=outcome.failures,
     )
     about = pages.about_experiment(ablation.experiment, kind=ablation.kind)

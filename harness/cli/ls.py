@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -10,8 +11,11 @@ import click
 from harness.cli.options import add_plugins, plugin_option, results_option
 from harness.cli.terminal import show_table
 
+#: Headings and rows.
+Listing = tuple[Sequence[str], Sequence[Sequence[object]]]
 
-def _scorers(_: Path):
+
+def _scorers(_: Path) -> Listing:
     from harness import registry
 
     classes = [(name, registry.scorer_class(name), source) for name, source in sorted(registry.sources().items())]
@@ -19,7 +23,7 @@ def _scorers(_: Path):
     return ("name", "variants", "origin", "citation", "source"), rows
 
 
-def _variants(_: Path):
+def _variants(_: Path) -> Listing:
     from harness import registry
 
     variants = [(name, *item) for name in registry.names() for item in registry.variants(name).items()]
@@ -27,33 +31,33 @@ def _variants(_: Path):
     return ("name", "overrides"), rows
 
 
-def _datasets(_: Path):
+def _datasets(_: Path) -> Listing:
     from harness.datasets import DATASETS
 
     return ("name", "description"), [(name, _first_line(DATASETS.get(name))) for name in DATASETS]
 
 
-def _backbones(_: Path):
+def _backbones(_: Path) -> Listing:
     from harness.backbones import BACKBONES
 
     rows = [(name, side, _first_line(parts.get(name))) for side, parts in BACKBONES.items() for name in parts]
     return ("name", "side", "description"), rows
 
 
-def _protocols(_: Path):
+def _protocols(_: Path) -> Listing:
     from harness.protocols import PROTOCOLS
 
     header = ("name", "description", "queries", "gallery", "positives", "metric", "depth")
     return header, [tuple(getattr(PROTOCOLS.get(name), key) for key in header) for name in PROTOCOLS]
 
 
-def _experiments(_: Path):
+def _experiments(_: Path) -> Listing:
     from harness.spec import builtin_experiments, load_experiment
 
     return ("name", "description"), [(name, load_experiment(name).description) for name in builtin_experiments()]
 
 
-def _runs(results: Path):
+def _runs(results: Path) -> Listing:
     from harness.protocols import summary
     from harness.records.store import RunStore
 
@@ -67,8 +71,8 @@ def _first_line(part: type) -> str:
     return (inspect.getdoc(part) or "").split("\n")[0]
 
 
-#: kind -> headings and rows, from the results folder
-LISTS = {
+#: By kind, of a results folder.
+LISTS: dict[str, Callable[[Path], Listing]] = {
     "scorers": _scorers,
     "variants": _variants,
     "datasets": _datasets,

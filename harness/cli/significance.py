@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli.options import NamedPath, repeatable, results_option
-from harness.cli.terminal import complain, say, show_page
+from harness.cli.terminal import complain, show_page
+
+if TYPE_CHECKING:
+    from harness.reports.significance.examine import Result
 
 
 @click.command()
@@ -81,7 +85,7 @@ def significance(
     RESULTS/significance/, one folder per dataset and protocol, and one across datasets if there are several.
     """
     from harness.reports.runs.sources import output_root, read_sources
-    from harness.reports.significance.examine import Request
+    from harness.reports.significance.examine import Request, examine_all
 
     if metrics:
         settings["metrics"] = metrics
@@ -90,7 +94,7 @@ def significance(
     subjects = read_sources(
         sources, results, datasets=datasets, protocols=protocols, depth=request.depth, ranks_from=origin
     )
-    done, refused = _examine(subjects, request)
+    done, refused = examine_all(subjects, request)
     root = out or output_root(sources, results) / "significance"
     _write(done, root, alone=out is not None and len(subjects) == 1)
     for title, error in refused.items():
@@ -98,28 +102,7 @@ def significance(
     return 2 if refused else 0
 
 
-def _examine(subjects, request):
-    """The comparisons that can be made, and the refusals of the others by title; without any the first is raised."""
-    from harness.errors import UnknownName
-    from harness.reports.significance.examine import examine
-    from harness.reports.statistics.errors import InvalidComparison
-
-    done, refused = [], {}
-    for subject in subjects:
-        if len(subjects) > 1 and len(subject.methods) < 2 and not subject.published:
-            say(f"itm: {subject.title} has one method: nothing to compare", err=True)
-            continue
-        try:
-            done.append(examine(subject, request))
-        except (InvalidComparison, UnknownName) as error:
-            refused[subject.title] = error
-    if not done:
-        nothing = InvalidComparison("every dataset and protocol has one method: nothing to compare")
-        raise next(iter(refused.values()), nothing)
-    return done, refused
-
-
-def _write(done, root: Path, *, alone: bool) -> None:
+def _write(done: Sequence[Result], root: Path, *, alone: bool) -> None:
     from harness.reports.document import render
     from harness.reports.significance import across, report
 

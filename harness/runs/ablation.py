@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from harness import registry
 from harness.errors import InvalidSpec, UnknownName
 from harness.runs.planning import entry_of
-from harness.spec import Experiment, ScorerEntry
+from harness.spec import Experiment, RunSpec, ScorerEntry
 
 Kind = Literal["one_at_a_time", "add_one_in", "grid"]
 LARGEST_GRID = 64
@@ -45,6 +45,10 @@ class AblationPlan:
     def reference(self) -> AblatedModel:
         """The model that the others are compared with: the full one, or the bare one when components are added."""
         return next(model for model in self.models if model.reference)
+
+    def run_ids(self, cells: Sequence[RunSpec]) -> list[list[str]]:
+        """The runs of each model, from the planned cells: all entries of a seed, then those of the next."""
+        return [[cell.run_id for cell in cells[place :: len(self.models)]] for place in range(len(self.models))]
 
 
 def plan_ablation(

@@ -64,7 +64,6 @@ class Grm(LazyWidthScorer[Parts]):
         "Cross Modal Fine-Grained Alignment via Granularity-Aware and Region-Uncertain Modeling, AAAI 2026, "
         "pp. 23703-23711 (arXiv 2511.07710)"
     )
-    #: rSum by variant ("" = complete) as the paper prints it; the ablation report sets it beside the measured effects.
     published_ablation: ClassVar[Mapping[str, float]] = PUBLISHED_ABLATION
     published_ablation_source: ClassVar[str] = PUBLISHED_ABLATION_SOURCE
     width_parameters = (

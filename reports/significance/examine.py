@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.errors import UnknownName
+from harness.errors import ItmError, UnknownName
 from harness.reports.published.rows import published_rows_for
 from harness.reports.runs.subjects import Evidence, Subject
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.corrections import Correction
-from harness.reports.statistics.errors import InvalidSetting
+from harness.reports.statistics.errors import InvalidComparison, InvalidSetting
 from harness.reports.statistics.hits import METRICS, components, image_columns, primary_metric
 from harness.reports.statistics.ranking import RankedMethod, tiers
 from harness.reports.statistics.refusals import Claim, default_claim, refuse_aggregate_only
 from harness.reports.statistics.results import Comparison
 from harness.reports.statistics.runs import MethodRuns
 from harness.reports.statistics.settings import check_choices, checked_margins, checked_metrics
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +115,23 @@ def examine(subject: Subject, request: Request) -> Result:
     )
     ranking = tiers(comparison, primary) if everything and request.correction != "bh" else ()
     return Result(subject, tuple(chosen), comparison, ranking, request.claim is None)
+
+
+def examine_all(subjects: Sequence[Subject], request: Request) -> tuple[list[Result], dict[str, ItmError]]:
+    """The comparisons that can be made, and the refusals of the others by title; without any the first is raised."""
+    done, refused = [], dict[str, ItmError]()
+    for subject in subjects:
+        if len(subjects) > 1 and len(subject.methods) < 2 and not subject.published:
+            log.info("%s has one method: nothing to compare", subject.title)
+            continue
+        try:
+            done.append(examine(subject, request))
+        except (InvalidComparison, UnknownName) as error:
+            refused[subject.title] = error
+    if not done:
+        nothing = InvalidComparison("every dataset and protocol has one method: nothing to compare")
+        raise next(iter(refused.values()), nothing)
+    return done, refused
 
 
 def parse_pairs(spelled: str, names: Sequence[str]) -> list[tuple[str, str]]:
