@@ -14,7 +14,7 @@ from harness import protocols
 from harness.errors import InvalidProtocol, UnknownName
 from harness.metrics import retrieval_metrics
 
-FLICKR8K = Path(os.environ.get("ITM_FLICKR8K", Path(__file__).parents[3] / "shared" / "flickr8k"))
+FLICKR8K = Path(os.environ.get("ITM_FLICKR8K", Path(__file__).parents[4] / "shared" / "flickr8k"))
 needs_eccv = pytest.mark.skipif(
     importlib.util.find_spec("eccv_caption") is None, reason="needs the extra eccv: pip install eccv_caption"
 )

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from harness.errors import InvalidSimilarity
 from harness.metrics import count_ranks, counting, ranks, retrieval_metrics
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "retrieval.npz"
+GOLDEN = Path(__file__).parents[2] / "golden" / "retrieval.npz"
 
 
 def naive_ranks(similarity: np.ndarray, caption_image: np.ndarray, ties: str) -> tuple[np.ndarray, np.ndarray]:
