@@ -1,4 +1,4 @@
-"""Interleaved timing on a machine that others may use too."""
+"""Interleaved timing on a shared machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.measure.timing import Stopwatch, Timing
 FOREIGN_SHARE = 0.06
 #: How many times the wanted number of samples is tried before noisy ones are taken after all.
 PATIENCE = 4
-#: A first call of so many milliseconds is a sample: what a warm-up saves is lost in it.
+#: A first call that takes this many milliseconds is a sample: a warm-up would hardly change it.
 LONG_ENOUGH_MS = 3000.0
 
 #: Milliseconds, and the share of all processors that others took meanwhile; None where unknown.
@@ -30,7 +30,7 @@ class Measured:
         timing: the samples, milliseconds.
         foreign: mean share of the processors that others took, 0..1; None where unknown.
         rejected: noisy samples that were left out.
-        noisy: True when too few quiet samples were to be had and noisy ones stand in.
+        noisy: True when there were too few quiet samples and noisy ones fill the gap.
     """
 
     timing: Timing
@@ -57,7 +57,7 @@ class _Samples:
 
     def measured(self) -> Measured:
         enough = len(self.quiet) >= self.wanted or not self.noisy
-        # The least disturbed of the noisy samples stand in for quiet ones that were not to be had.
+        # The least disturbed noisy samples replace the quiet ones that are missing.
         spare = [] if enough else sorted(self.noisy, key=lambda s: s[1] or 0.0)[: self.wanted - len(self.quiet)]
         taken = self.quiet + spare
         shares = [share for _, share in taken if share is not None]

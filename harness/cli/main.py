@@ -17,7 +17,7 @@ from harness.cli.terminal import complain, one_line, say
 from harness.errors import ItmError, did_you_mean
 from harness.similarity import settings
 
-#: name -> one line for the list; the command stands in the module of its name
+#: Name -> one line for the list; each command lies in the module of its name.
 COMMANDS = {
     "leaderboard": "Train, evaluate and rank the scorers of an experiment.",
     "ablate": "Measure what each component of a scorer contributes.",

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from harness.datasets.base import DatasetConfig
 from harness.datasets.store.facts import signature
-from harness.errors import InvalidDataset
+from harness.errors import InvalidDataset, counted
 from harness.files.reading import Damaged
 from harness.files.reading import parse_json as parse_strictly
 
@@ -123,7 +123,7 @@ def read_lines(path: Path) -> tuple[list[str], str]:
     while lines and not lines[-1]:
         lines.pop()
     blank = count - len(lines) if lines else 0
-    left_out = f"{blank} blank line{'s' if blank > 1 else ''} at its end left out"
+    left_out = f"{counted(blank, 'blank line')} at its end left out"
     return lines, f" ({left_out}: a caption without words cannot be the last one)" if blank else ""
 
 

@@ -62,7 +62,7 @@ _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
     (codecs.BOM_UTF16_LE, FileKind("utf16", "a text in UTF-16", "save it as UTF-8")),
     (codecs.BOM_UTF16_BE, FileKind("utf16", "a text in UTF-16", "save it as UTF-8")),
 )
-#: The beginning of texts that nobody wants; the first that matches counts.
+#: How texts of an unwanted kind begin; the first match counts.
 _UNWANTED: tuple[tuple[str, FileKind], ...] = (
     (r"$", FileKind("blank", "a file of white space only", "fetch or write it again")),
     (

@@ -1,4 +1,4 @@
-"""Reading back: one reader of JSON and one of `.npz`, for files that anything may have happened to.
+"""Reading back: one reader of JSON and one of `.npz`, for files that may be damaged.
 
 Nothing in a file is executed, and no file makes a reader exceed a memory bound, wait, or recurse.
 """

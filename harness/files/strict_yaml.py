@@ -1,4 +1,4 @@
-"""The one reader and writer of YAML: YAML 1.2, plain data, nothing that a person would read otherwise than the parser.
+"""The one reader and writer of YAML: YAML 1.2, plain data, nothing that a person and the parser would read differently.
 
 `010` is ten, `yes` is a word, and what YAML 1.1 and 1.2 read differently (`1_000`, `0b11`) is refused. So are duplicate
 keys, keys that are not text, tags, dates, numbers that are not finite, several documents, and input whose size, depth or

@@ -1,4 +1,4 @@
-"""What the machine tells of a block of work: peak memory, and the load of other processes meanwhile."""
+"""The machine during a block of work: peak memory, and the CPU load of other processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Timing: samples of a latency, and what may be said of them.
+"""Timing: samples of a latency and their statistics.
 
 Every sample is taken after a warm-up and between two device synchronisations, so it holds the work and not only its
 launch.

@@ -1,4 +1,4 @@
-"""Sampling: scenarios are timed in interleaved rounds, so that a drifting machine hurts all alike.
+"""Sampling: scenarios are timed in interleaved rounds, so that a drifting machine affects all of them equally.
 
 Each sample times the whole chain as one piece, then the stages one by one, with the device synchronised at every reading
 of the clock; the order of the two alternates, so that neither always finds warm caches.
@@ -84,7 +84,7 @@ class _Cell:
 
     def result(self) -> ScenarioResult:
         ratio = None
-        if self.parts:  # against the whole that was timed beside it, so that a machine that slows down says nothing
+        if self.parts:  # against the whole timed beside it, so that a slowing machine does not matter
             sums = np.sum([np.concatenate(rounds) for rounds in self.parts.values()], axis=0)
             ratio = float(np.median(sums / np.concatenate(self.whole)))
         return ScenarioResult(

@@ -190,7 +190,7 @@ def _lines(text: str, judges: Judges, path: Path) -> Iterator[tuple[str, str, li
         first = seen.setdefault((image, caption), number)
         if first != number:
             raise InvalidProtocol(
-                f"{path}, line {number}: the pair ({image}, {caption}) stands in line {first} already and would count "
+                f"{path}, line {number}: the pair ({image}, {caption}) already stands in line {first} and would count "
                 "twice; remove one of the two"
             )
         yield image, caption, votes

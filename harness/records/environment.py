@@ -1,4 +1,4 @@
-"""What a record says of the place it was made in: versions, hardware and the code's revision.
+"""Where a record was made: versions, hardware and the code's revision.
 
 Nothing here names a person, a host or a folder, so a record can be published as it is.
 """

@@ -1,6 +1,6 @@
 """The parts of a record that several readers ask for, typed: costs, training, tuning, evaluation, environment, code.
 
-A part keeps what it was given: a field that nobody measured is None when read and absent from the file, and a field that
+A part keeps what it was given: a field that was not measured is None when read and absent from the file, and a field that
 this version does not know stays in the record.
 """
 
@@ -25,7 +25,7 @@ class Part(Spec):
 
 
 class Cost(Part):
-    """What a run costs; every unit stands in the name. See `harness.measure.cost.measure_cost`.
+    """What a run costs; each name carries its unit. See `harness.measure.cost.measure_cost`.
 
     >>> Cost(query_ms_p50=2.0, other_cpu_percent=40.0).figures
     {'query_ms_p50': 2.0, 'other_cpu_percent': 40.0}

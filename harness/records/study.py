@@ -142,11 +142,11 @@ def read_summary(folder: Path) -> StudySummary | None:
     path = folder / FILE
     if not os.path.lexists(path):
         return None
-    return read_document(path, StudySummary, SCHEMA_VERSION, "run itm sweep again to write it anew")
+    return read_document(path, StudySummary, SCHEMA_VERSION, "run itm sweep again to rewrite it")
 
 
 def summaries(results: Path, experiment: str) -> list[StudySummary]:
-    """All studies of an experiment below a results folder, by name; of each damaged one a line says so."""
+    """All studies of an experiment below a results folder, by name; a warning names each damaged one."""
     found = []
     for path in sorted((Path(results) / "sweeps").glob(f"*/{FILE}")):
         try:

@@ -1,7 +1,7 @@
 """Ensembles: the mean of the score matrices of recorded runs, recorded as what it is.
 
 SCAN's printed best rows (t2i + i2t) and CHAN's `eval_ensemble` are such means. An ensemble costs what its members cost
-together, so it never stands in a table as if it were one method: label, origin and spec say what it is.
+together, so no table shows it as one method: label, origin and spec say what it is.
 """
 
 from __future__ import annotations

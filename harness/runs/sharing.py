@@ -48,7 +48,7 @@ def share(
         before: the state of each when this command started. One that failed since is not tried again.
         store: where they lie.
         run: runs a cell that is claimed; returns its record and exit code.
-        waiting: hears of the cells that are left when all of them are being run by others, and whenever these change.
+        waiting: called with the remaining cells when other commands run all of them, and whenever these change.
     """
     left = list(missing)
     told: list[RunSpec] = []

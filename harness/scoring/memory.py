@@ -15,7 +15,7 @@ from harness.errors import ItmError
 #: A larger block is no faster than one of this size.
 LARGEST_DEFAULT = 2 * 1024**3
 SHARE = 4
-#: A matrix of at most so many bytes, or of this share of the free memory, stays in main memory.
+#: A matrix of at most this many bytes, or of this share of the free memory, stays in main memory.
 SMALL_MATRIX, SHARE_OF_MATRIX = 2**26, 2
 
 

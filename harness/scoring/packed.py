@@ -116,7 +116,7 @@ class _Side:
 
 
 def _no_autocast(device: torch.device) -> torch.autocast:
-    """The engine is told the type of the operands."""
+    """The engine needs the type of the operands."""
     return torch.autocast(device.type, enabled=False)
 
 

@@ -1,4 +1,4 @@
-"""Sums whose last bit depends on the summands alone, not on the shape of the tensor they stand in.
+"""Sums whose last bit depends on the summands alone, not on the shape of the tensor that holds them.
 
 torch adds along an axis in an order that depends on the width of the processor's vectors, and another one in the columns
 that do not fill a vector, or on another thread. So equal items in different columns of a tile differ in the last bit, and a

@@ -10,7 +10,7 @@ from typing import Any
 from harness.errors import UnknownName
 
 RULE, TUNE = "rule", "tune"
-#: Backends of the matrix product; the functions stand in `harness.similarity.packed.products`.
+#: Backends of the matrix product; the functions are in `harness.similarity.packed.products`.
 PRODUCTS = ("torch_mm", "aligned_mm", "float32_mm", "onednn_prepacked", "mkl_prepacked")
 
 

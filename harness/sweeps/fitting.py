@@ -1,4 +1,4 @@
-"""Search spaces against the config that they will be put into: types, limits, conditions, conflicts."""
+"""Checking a search space against the config that it varies: types, limits, conditions, conflicts."""
 
 from __future__ import annotations
 

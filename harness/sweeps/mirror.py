@@ -1,7 +1,7 @@
 """The mirror of a study: a parent run per study, a run nested in it for each trial.
 
 Only the process that runs the study writes it, never the workers, and the parent is found by its tag: parallel workers
-cannot mix parents, and a trial that is told twice is there once.
+cannot mix parents, and a trial that is reported twice is stored once.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ def first_difference(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[s
 
 
 def _checked_name(name: str) -> str:
-    """A study's name, which stands in a database, in tables and as a folder's name."""
+    """A study's name, which is used in a database, in tables and as a folder's name."""
     problems = {
         "is empty": not name.strip(),
         "begins or ends with a blank": name != name.strip(),

@@ -48,7 +48,7 @@ PATIENCE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker process is told."""
+    """What a worker process needs to know."""
 
     plan: StudyPlan
     trials: int  #: the total of the study

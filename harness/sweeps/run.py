@@ -1,4 +1,4 @@
-"""Running a study: here, or in several processes that share it; what was found is told as it comes."""
+"""Running a study: here, or in several processes that share it; results are reported as they come in."""
 
 from __future__ import annotations
 

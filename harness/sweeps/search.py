@@ -1,4 +1,4 @@
-"""How a study searches: samplers and pruners by Optuna's own names, so that an interrupted study draws as a whole one."""
+"""How a study searches: Optuna's samplers and pruners by name; an interrupted study draws what an uninterrupted one would."""
 
 from __future__ import annotations
 

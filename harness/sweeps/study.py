@@ -1,4 +1,4 @@
-"""A study of Optuna's: opened or begun, and that it is still about the same."""
+"""Opening an Optuna study, or beginning it, and refusing one that another plan began."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def open_study(plan: StudyPlan) -> Study:
 
     Raises:
         StorageUnavailable: the storage cannot be reached or written.
-        InvalidSpec: the study is there, but about something else; or an impossible sampler or pruner.
+        InvalidSpec: another plan began the study, or the sampler or pruner is impossible.
     """
     how = {"sampler": make_sampler(plan.settings, plan.space), "pruner": make_pruner(plan.settings.effective_pruner)}
     with storage_errors(plan.storage, opening=True):
@@ -74,7 +74,7 @@ def _create(plan: StudyPlan, how: dict[str, Any]) -> Study:
 
 
 def _open_or_begin(plan: StudyPlan, how: dict[str, Any]) -> Study:
-    """Under the study's lock. The fingerprint comes last: whoever was killed before it began nothing."""
+    """Under the study's lock. The fingerprint is written last: a command that was killed before has begun nothing."""
     study = _create(plan, how)
     if not _is_new(study) or [d.name.lower() for d in study.directions] != [*plan.settings.directions.values()]:
         _check_unchanged(study, plan)

@@ -1,7 +1,7 @@
 """One trial: settings are drawn, trained on the train split, judged on the validation split, and their cost measured.
 
-A trial whose worker was killed resumes from its last epoch: the epochs of its checkpoint are told again, and then it goes
-on as if it had not stopped.
+A trial whose worker was killed resumes from its last epoch: the epochs of its checkpoint are reported again, and then it
+continues as if it had not stopped.
 """
 
 from __future__ import annotations

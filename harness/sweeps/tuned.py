@@ -1,4 +1,4 @@
-"""An experiment with the best settings of its sweeps in it, if they were found at equal budgets."""
+"""An experiment with its sweeps' best settings filled in, if they were found at equal budgets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tracker is told: the runs of an experiment, each once, when it has ended."""
+"""The interface of trackers: each run of an experiment is reported once, when it has ended."""
 
 from __future__ import annotations
 
@@ -56,5 +56,5 @@ class Tracker:
         """Close the experiment.
 
         Args:
-            status: of the experiment; "killed" if it was interrupted, which is told within a second or not at all.
+            status: of the experiment; "killed" if it was interrupted, which is written within a second or not at all.
         """

@@ -1,4 +1,4 @@
-"""Calls of MLflow that stay quiet, end in time and say no password."""
+"""MLflow calls that stay quiet, end in time and reveal no password."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def _as_run(record: RunRecord, folder: Path) -> TrackedRun:
     # step n = after n epochs, as in `validation/epoch`
     course = {epoch.epoch + 1: {"epoch": epoch.model_dump(exclude={"epoch"})} for epoch in record.training.history}
     return TrackedRun(
-        f"{record.label} seed {record.seed}",
+        record.title,
         record.run_id,
         params=record.spec,
         tags=_tags(record),

@@ -1,4 +1,4 @@
-"""Progress of a long job, as the job tells it; the command line decides how it looks."""
+"""Progress of a long job, as the job reports it; the command line decides how it looks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Observer:
         """A piece starts."""
 
     def stepped(self, done: int, text: str) -> None:
-        """So many steps of the piece are done."""
+        """This many steps of the piece are done."""
 
     def ended(self, text: str) -> None:
         """A piece has ended."""

@@ -180,7 +180,7 @@ class MlflowTracker(Tracker):
         self._known[run.run_id] = tags
 
     def _has(self, run_id: str, tags: Mapping[str, str]) -> bool:
-        """Whether a run is there with these tags, perhaps told by another command meanwhile; others of it are removed."""
+        """Whether a run is stored with these tags, perhaps by another command; its copies with other tags are removed."""
         if run_id in self._known and tags.items() <= self._known[run_id].items():
             return True
         for there in list(self._runs(f"tags.`itm.run_id` = '{run_id}' and tags.`{PARENT}` = '{self._parent}'")):

@@ -196,7 +196,7 @@ class _Loop:
         for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
         image_rows = self.train.caption_image[captions]
-        unique, inverse = np.unique(image_rows, return_inverse=True)  # an image is encoded once a batch
+        unique, inverse = np.unique(image_rows, return_inverse=True)  # an image is encoded once per batch
         pixels_or_regions = self.augmented_images(unique, noise).to(self.device)
         tokens = self.augmented_tokens(captions, noise).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):

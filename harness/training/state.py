@@ -1,4 +1,4 @@
-"""The course of a training, and its checkpoint: read back only if it is whole and of this very training."""
+"""The course of a training, and its checkpoint: read back only if it is complete and belongs to the same training."""
 
 from __future__ import annotations
 

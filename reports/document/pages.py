@@ -1,4 +1,4 @@
-"""Where a page is written: a folder named by its experiment, which no other experiment's page is lost to.
+"""Where a page is written: a folder named after its experiment, where it overwrites no other experiment's page.
 
 A page says in its JSON what it is about. The same experiment, or one with more scorers, seeds or protocols, replaces it;
 another experiment of the same name gets a folder of its own beside it.

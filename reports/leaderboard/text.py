@@ -14,7 +14,7 @@ from harness.reports.statistics.refusals import MINIMUM_SEEDS
 _TIES = {
     "pessimistic": "a wrong item with the same score counts as ranked above the correct one",
     "optimistic": "a wrong item with the same score counts as ranked below it, which flatters constant scores",
-    "expected": "items with the same score stand in every order alike: recalls are probabilities, ranks are means",
+    "expected": "all orders of items with the same score are equally likely: recalls are probabilities, ranks are means",
 }
 _HIT_RATE = (
     "R@K is the percentage of queries with at least one correct item among the first K, information retrieval's "

@@ -62,7 +62,7 @@ def measured(record: RunRecord) -> Measured:
 
 
 def candidates(ours: Measured, gallery: Gallery, images: int, printed: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The printed rows that share most with a method measured on a gallery of so many images, nearest first.
+    """The printed rows that share most with a method measured on a gallery of `images` images, nearest first.
 
     Returns:
         Rows of `printed`, and what is missing for them to be comparable; "" if nothing is.

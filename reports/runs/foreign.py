@@ -1,4 +1,4 @@
-"""Results of other harnesses: what is read of them, and the tables of text that they come in.
+"""Results of other harnesses: what is read from them, and the text tables that hold them.
 
 Nothing is filled in: a query without an answer, a truncated list or a missing positive is refused, because a guess would
 be counted as a measurement.

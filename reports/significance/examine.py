@@ -87,7 +87,7 @@ def examine(subject: Subject, request: Request) -> Result:
     pairs = [] if everything or request.reference else parse_pairs(request.pairs, list(methods))
     named = [name for pair in pairs for name in pair] or [request.reference] * bool(request.reference)
     unknown = [name for name in named if name not in methods]
-    # A name that stands in the published figures alone gets the reason, not a list of other names.
+    # A name that only the published figures have gets the reason, not a list of other names.
     refuse_aggregate_only([name for name in unknown if name in subject.published])
     refuse_aggregate_only([n for n in unknown if len(published_rows_for(subject.dataset, subject.protocol, n))])
     for name in unknown:

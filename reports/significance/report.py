@@ -1,4 +1,4 @@
-"""The significance report: which differences between methods are real, for which claim, and what would tell more."""
+"""The significance report: which differences between methods are real, for which claim, and what more data could show."""
 
 from __future__ import annotations
 

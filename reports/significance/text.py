@@ -17,7 +17,7 @@ from harness.reports.statistics.verdicts import verdict
 
 # Distributions whose version can move a number or a picture of the report.
 _PACKAGES = ("numpy", "scipy", "statsmodels", "pandas", "matplotlib", "scikit-posthocs")
-# More sentences than this are read by nobody: the rest goes into a table that opens.
+# Nobody reads more sentences than this: the rest goes into a table that opens.
 _MOST_VERDICTS = 12
 # In the order of the verdicts: what was found before what stays open.
 _OUTCOMES = ("A better", "B better", "equivalent", "inconclusive", "same answers")

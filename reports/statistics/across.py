@@ -40,7 +40,7 @@ class WinCounts:
 
 
 def smallest_p(pairs: int) -> float:
-    """The smallest two-sided sign-flip p that so many pairs can give.
+    """The smallest two-sided sign-flip p that this many pairs can give.
 
     >>> smallest_p(5)
     0.0625

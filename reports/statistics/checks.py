@@ -1,4 +1,4 @@
-"""Checks of plain numbers and arrays: NaN passes every comparison and `int()` takes fractions, these refuse both.
+"""Checks of plain numbers and arrays: NaN passes every comparison and `int()` takes fractions; these refuse both.
 
 Each returns what came, as a number or an array, or raises `InvalidSetting` with one line.
 """

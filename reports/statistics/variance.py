@@ -1,4 +1,4 @@
-"""The variance of a difference, from new images and from new seeds, and what it allows to see.
+"""The variance of a difference, from new images and from new seeds, and the difference that it lets one detect.
 
 A claim about methods, not checkpoints, needs both: V = s²(d_i)/N + s²_A/S_A + s²_B/S_B with Satterthwaite's degrees of
 freedom. A Welch test on seed means forgets the first term: by simulation its type I error grows from 16 % to 52 %

@@ -35,7 +35,7 @@ class KarpathyConfig(FolderConfig):
 
     annotation: str | None = Field(None, description="the JSON, below root; null = the only dataset_*.json there")
     images: str = Field("images", description="the folder of the images, below root")
-    captions_per_image: int | None = Field(5, ge=1, description="the first so many captions of each image; null = all")
+    captions_per_image: int | None = Field(5, ge=1, description="captions taken per image, the first ones; null = all")
     restval: bool = Field(True, description="take COCO's restval images as training data, as the field does")
 
 

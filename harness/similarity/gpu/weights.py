@@ -1,4 +1,4 @@
-"""What `harness.similarity.gpu.both_ways` is told of the two sides of a tile.
+"""The weights of a tile's two sides, for `harness.similarity.gpu.both_ways`.
 
 Shape letters: c left items with F fragments each, P columns.
 """

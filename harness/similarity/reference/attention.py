@@ -145,7 +145,7 @@ def _needs_gradient(*sides: Tensor) -> bool:
 def _similar_extents(mask: Tensor, fragments: int) -> tuple[Tensor, list[tuple[int, int]]]:
     """Items in the order of their extent (one more than the last real position), and the size and longest extent of groups.
 
-    A group has at most so many fragments, padding included, or a single item.
+    A group has at most this many fragments, padding included, or a single item.
     """
     positions = torch.arange(1, mask.shape[1] + 1, device=mask.device)
     extents, order = (mask * positions).amax(1).sort(stable=True)

@@ -193,9 +193,9 @@ def test_a_majority_of_the_crowd_is_more_than_half(tmp_path):
         (EXPERT + "a.jpg\tb.jpg#0\t1\t5\t1\n", "line 5: the grades .* must be 1 to 4"),
         ("x.jpg\ty.jpg#0\t1\t1\t1\n", "none of the 1 judged pairs"),
         ("\xff\xfe", "expected image"),
-        (EXPERT + EXPERT.split("\n")[1], r"line 5: the pair \(a.jpg, a.jpg#1\) stands in line 2 already"),
-        (EXPERT + "\na.jpg\ta.jpg#1\t1\t1\t1", r"line 6: the pair .* stands in line 2 already"),
-        (EXPERT + "b.jpg\tz.jpg#0\t1\t1\t1", "line 5: the pair .* stands in line 4 already"),
+        (EXPERT + EXPERT.split("\n")[1], r"line 5: the pair \(a.jpg, a.jpg#1\) already stands in line 2"),
+        (EXPERT + "\na.jpg\ta.jpg#1\t1\t1\t1", r"line 6: the pair .* already stands in line 2"),
+        (EXPERT + "b.jpg\tz.jpg#0\t1\t1\t1", "line 5: the pair .* already stands in line 4"),
     ],
 )
 def test_a_damaged_judgement_file_is_refused(tmp_path, text, message):
