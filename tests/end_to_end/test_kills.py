@@ -24,8 +24,10 @@ from harness.records.store import RunStore
 
 KILLS = int(os.environ.get("ITM_KILLS", "2"))
 #: `itm ARGUMENTS` that kills itself at a moment of its results folder; -1 = counts the moments, 0 = neither.
+#: A shell that starts the tests in the background hands on a SIGINT that is ignored.
 ITM = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from moments import kill_at
 from harness.cli.main import main
 if int(sys.argv[1]):
