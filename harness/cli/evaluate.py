@@ -35,37 +35,23 @@ def evaluate(
     Floats, whole numbers and booleans of any size and byte order are compared exactly as they stand. The matrix is
     memory-mapped; no model and no GPU is needed. Several matrices need --ensemble: their mean is evaluated.
     """
-    from harness import datasets, protocols
-    from harness.datasets.repeats import report_captions
+    from harness import datasets
     from harness.errors import InvalidSimilarity
     from harness.records.documents import write_json
-    from harness.records.scores import mean_scores, open_member, open_scores, require_array_file
-    from harness.runs.evaluation import subject_of
+    from harness.records.scores import require_array_file
+    from harness.runs.evaluation import evaluate_files
 
     if (len(scores) > 1) != ensemble:
         what = f"{len(scores)} matrices need" if len(scores) > 1 else "one matrix does not go with"
         raise InvalidSimilarity(f"{what} --ensemble, which evaluates the mean of two or more")
     for path in scores:
         require_array_file(path)
-    opened = datasets.open_dataset(dataset_component(dataset, overrides))
-    part = opened.split(split)
-    subject = subject_of(part, opened)
-    for name in names:
-        protocols.get(name).check(subject)
-    fit, refused = protocols.fitting(subject) if not names else (list(names), {})
-    protocols.report(fit, subject)
-    read = open_member if ensemble else open_scores
-    matrices = [read(path, len(part.image_ids), len(part.captions)) for path in scores]
-    matrix = mean_scores(matrices) if ensemble else matrices[0]
-    found = report_captions(part.captions, part.caption_image, f"{opened.title} {split}")
-    rules = tie_rules(ties, "pessimistic")
-    done = {name: {rule: protocols.get(name).evaluate(matrix, subject, rule) for rule in rules} for name in fit}
-    numbers = {name: {rule: result.metrics for rule, result in results.items()} for name, results in done.items()}
-    about = {name: results[rules[-1]].info for name, results in done.items()}
+    opened, rules = datasets.open_dataset(dataset_component(dataset, overrides)), tie_rules(ties, "pessimistic")
+    found = evaluate_files(scores, opened, split, names, rules)
     label = " + ".join(path.name for path in scores) + (" (ensemble)" if ensemble else "")
     say(f"{label} on {opened.title} {split}, ties {', '.join(rules)}")
-    print_numbers(numbers)
-    for name, reason in refused.items():
+    print_numbers(found.metrics)
+    for name, reason in found.refused.items():
         say(f"not evaluated: {name}: {reason}", err=True)
     if out:
         content = {
@@ -74,10 +60,10 @@ def evaluate(
             "dataset": opened.title,
             "split": split,
             "data_sha256": opened.sha256,
-            "duplicate_captions": found.as_dict(),
-            "metrics": numbers,
-            "protocols": {name: info for name, info in about.items() if info},
-            "not_evaluated": refused,
+            "duplicate_captions": found.duplicate_captions,
+            "metrics": found.metrics,
+            "protocols": found.info,
+            "not_evaluated": found.refused,
         }
         write_json(out, content)
         say(f"written: {out}")

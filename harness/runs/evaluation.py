@@ -13,9 +13,10 @@ from torch import Tensor
 
 from harness import protocols
 from harness.datasets.base import Dataset, Split
-from harness.datasets.repeats import duplicate_captions
+from harness.datasets.repeats import duplicate_captions, report_captions
 from harness.fragments import Fragments
 from harness.records.ranks import RankTable
+from harness.records.scores import mean_scores, open_member, open_scores
 from harness.records.ties import Ties
 from harness.scorer import Scorer
 from harness.scoring import similarity_matrix
@@ -45,6 +46,23 @@ class Results:
     metrics: dict[str, dict[str, float]]
     ranks: dict[str, RankTable]
     info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class FileResults:
+    """The numbers of score matrices from files.
+
+    Args:
+        metrics: by protocol and tie rule.
+        info: by protocol, what its numbers rest on; see `Results`.
+        refused: protocols that do not fit the split, with the reason.
+        duplicate_captions: counts of the split's repeated captions.
+    """
+
+    metrics: dict[str, dict[str, dict[str, float]]]
+    info: dict[str, dict[str, Any]]
+    refused: dict[str, str]
+    duplicate_captions: dict[str, Any]
 
 
 @torch.no_grad()
@@ -103,4 +121,39 @@ def evaluate(
             "duplicate_captions": duplicate_captions(split.captions, split.caption_image).as_dict(),
             "protocols": {name: result.info for name, result in results.items() if result.info},
         },
+    )
+
+
+def evaluate_files(
+    paths: Sequence[Path], dataset: Dataset, split_name: str, names: Sequence[str], rules: Sequence[Ties]
+) -> FileResults:
+    """The numbers of a score matrix in a `.npy` file, or of the mean of several.
+
+    Args:
+        paths: matrices (I, T) in the order of the split.
+        dataset, split_name: what was scored.
+        names: protocols; none = all that fit.
+        rules: tie rules.
+
+    Raises:
+        UnknownName, InvalidProtocol: a protocol that does not exist or does not fit the split.
+        InvalidSimilarity: a matrix does not fit the split, or holds values that are not finite.
+    """
+    split = dataset.split(split_name)
+    subject = subject_of(split, dataset)
+    for name in names:
+        protocols.get(name).check(subject)
+    fit, refused = (list(names), dict[str, str]()) if names else protocols.fitting(subject)
+    protocols.report(fit, subject)
+    read = open_member if len(paths) > 1 else open_scores
+    matrices = [read(path, len(split.image_ids), len(split.captions)) for path in paths]
+    matrix = mean_scores(matrices) if len(paths) > 1 else matrices[0]
+    repeated = report_captions(split.captions, split.caption_image, f"{dataset.title} {split_name}")
+    done = {name: {rule: protocols.get(name).evaluate(matrix, subject, rule) for rule in rules} for name in fit}
+    info = {name: results[rules[-1]].info for name, results in done.items()}
+    return FileResults(
+        {name: {str(rule): result.metrics for rule, result in results.items()} for name, results in done.items()},
+        {name: about for name, about in info.items() if about},
+        refused,
+        repeated.as_dict(),
     )
