@@ -117,10 +117,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def one_line(error: object) -> str:
-    """The text of an error on one line, cut where it is long."""
+def one_line(error: object, limit: int = 200) -> str:
+    r"""The text of an error on one line of at most `limit` characters.
+
+    >>> one_line("a broken\n file", limit=8)
+    'a bro...'
+    """
     text = " ".join(str(error).split())
-    return text if len(text) <= 200 else f"{text[:197]}..."
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from harness.measure.system import cpu_seconds
 from harness.measure.timing import Stopwatch, Timing
+from harness.records.noise import BUSY_PERCENT
 
 #: A sample is rejected when other processes took more than this share of all processors while it ran.
-FOREIGN_SHARE = 0.06
+FOREIGN_SHARE = BUSY_PERCENT / 100
 #: How many times the wanted number of samples is tried before noisy ones are taken after all.
 PATIENCE = 4
 #: A first call that takes this many milliseconds is a sample: a warm-up would hardly change it.

@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.benchmark.cases import LIMIT
 from harness.records.environment import describe
+from harness.records.noise import BUSY_PERCENT
 
 _TIMES = "case size form median_ms iqr_ms minimum_ms samples over_product peak_mib largest_error noisy"
 #: Kind of row -> (title, columns), in the order of the page.
@@ -55,7 +56,8 @@ def _machine(device: str) -> str:
     clock = f", {machine.cpu_mhz} MHz" if machine.cpu_mhz else ""
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.cpus} processors, {machine.threads} threads"
-        f"{clock}{gpu}, torch {machine.torch}. Medians; `noisy`: other processes took more than 6 % of the processors."
+        f"{clock}{gpu}, torch {machine.torch}. Medians; `noisy`: other processes took more than {BUSY_PERCENT:g} % of the "
+        "processors."
     )
 
 

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.errors import one_line
+
 #: Largest JSON file and largest unpacked archive, in bytes. Ranks of 5,000 images and 25,000 captions take 20 MB.
 LARGEST_JSON, LARGEST_ARRAYS = 64 * 2**20, 2**30
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -109,7 +111,7 @@ def _explained(what: str) -> Iterator[None]:
         zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError,
         SyntaxError, TypeError, OverflowError,
     ) as error:  # fmt: skip
-        raise Damaged(f"{what}: {' '.join(str(error).split()):.120}") from None
+        raise Damaged(f"{what}: {one_line(error, 120)}") from None
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from ruamel.yaml.events import (
     ScalarEvent,
 )
 
-from harness.errors import InvalidSpec
+from harness.errors import InvalidSpec, one_line
 
 LARGEST_BYTES = 2**20
 LARGEST_DEPTH = 40
@@ -85,7 +85,7 @@ def parse(text: str, where: str) -> Any:
         problem, line = str(error), ""
         if isinstance(error, MarkedYAMLError):
             problem, line = str(error.problem or error.context or "malformed"), _line(error)
-        raise InvalidSpec(f"{where} is not valid YAML: {' '.join(problem.split()):.200}{line}") from None
+        raise InvalidSpec(f"{where} is not valid YAML: {one_line(problem)}{line}") from None
 
 
 def dump(value: Any) -> str:

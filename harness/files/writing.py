@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from harness.errors import ResultsNotWritable
+from harness.errors import ResultsNotWritable, one_line
 from harness.files.owners import is_alive, this_machine
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def set_aside(path: Path, reason: object) -> Path | None:
     aside = path.with_name(f"{path.name}.damaged")
     if os.path.lexists(aside):  # two damages of one file: both are kept
         aside = path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:6]}")
-    problem = f"{' '.join(str(reason).split()):.300}"
+    problem = one_line(reason, 300)
     try:
         os.replace(path, aside)
     except OSError as error:

@@ -136,8 +136,7 @@ def _parsed(content: bytes, path: Path) -> dict[int, list[int]]:
     try:
         return {int(key): [int(item) for item in items] for key, items in parse_json(content).items()}
     except (Damaged, ValueError, TypeError, AttributeError) as error:
-        problem = one_line(error)
-        raise InvalidProtocol(f"cannot read {path} as a map of ids to lists of ids: {problem:.120}") from None
+        raise InvalidProtocol(f"cannot read {path} as a map of ids to lists of ids: {one_line(error, 120)}") from None
 
 
 def _positives(path: Path, queries: dict[int, int], items: dict[int, int]) -> Positives:

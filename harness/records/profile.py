@@ -15,6 +15,7 @@ from pydantic import Field
 
 from harness.files.names import safe_name
 from harness.records.documents import read_document, write_json
+from harness.records.noise import BUSY_PERCENT
 from harness.records.parts import Code, Environment
 from harness.records.ranks import RankTable, read_ranks, write_ranks
 from harness.spec import Spec, sha256_json
@@ -23,8 +24,6 @@ SCHEMA_VERSION = 1
 REMEDY = "measure again"
 #: Samples of a round's medians further apart than this share of their median are called noisy.
 NOISY_SPREAD_PERCENT = 15.0
-#: So are those taken while other processes used more of all CPUs than this.
-NOISY_OTHER_CPU_PERCENT = 6.0
 
 Kind = Literal["base", "precision", "pruned", "cascade"]
 
@@ -59,7 +58,7 @@ class Measure(Spec):
     def noisy(self) -> bool:
         """Whether rounds disagree or neighbours were busy."""
         spread, other = self.spread_percent or 0.0, self.other_cpu_percent or 0.0
-        return spread > NOISY_SPREAD_PERCENT or other > NOISY_OTHER_CPU_PERCENT
+        return spread > NOISY_SPREAD_PERCENT or other > BUSY_PERCENT
 
 
 class ScenarioResult(Spec):

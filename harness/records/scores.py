@@ -53,9 +53,8 @@ def open_scores(path: Path, images: int, texts: int) -> np.ndarray:
     try:
         scores = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:  # ValueError: truncated, or types that cannot be mapped
-        problem = one_line(error)
         raise InvalidSimilarity(
-            f"{path} cannot be read as an array of numbers: {problem:.120}; write it again"
+            f"{path} cannot be read as an array of numbers: {one_line(error, 120)}; write it again"
         ) from None
     if scores.dtype.kind not in "fiub":
         raise InvalidSimilarity(

@@ -20,6 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from harness.errors import one_line
 from harness.files.locks import claim, is_claimed
 from harness.files.names import safe_name
 from harness.files.owners import this_machine
@@ -205,7 +206,7 @@ class MlflowTracker(Tracker):
                 logger.warning(
                     "MLflow at %s failed and is left alone from here on; the results are complete without it: %s",
                     without_password(self.uri),
-                    without_password(f"{type(error).__name__}: {' '.join(str(error).split()):.200}"),
+                    without_password(f"{type(error).__name__}: {one_line(error)}"),
                 )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.errors import counted
-from harness.records.profile import Profile
+from harness.records.noise import BUSY_PERCENT
+from harness.records.profile import NOISY_SPREAD_PERCENT, Profile
 from harness.reports.document.text import fixed, listed, significant
 from harness.reports.profile.budget import Limit, best_within
 from harness.reports.profile.rows import Row, best, scenario_rows
@@ -105,9 +106,9 @@ def warnings(profile: Profile) -> Iterator[str]:
         worst = max(noisy, key=lambda row: row["spread_percent"] or 0.0)
         yield (
             f"Noisy: {len(noisy)} of {sum(not row['extrapolated'] for row in scenarios)} scenarios, because their rounds "
-            "differ by more than 15 % or other processes took more than 6 % of the CPUs; worst: "
-            f"{worst['label']}, {worst['scenario']}, rounds {fixed(worst['spread_percent'] or 0.0, 0)} % apart. Measure again "
-            "on a quiet machine."
+            f"differ by more than {NOISY_SPREAD_PERCENT:g} % or other processes took more than {BUSY_PERCENT:g} % of the CPUs; "
+            f"worst: {worst['label']}, {worst['scenario']}, rounds {fixed(worst['spread_percent'] or 0.0, 0)} % apart. Measure "
+            "again on a quiet machine."
         )
     checked = [row for row in scenarios if row["parts_percent"] is not None]
     if wrong := [row for row in checked if _off(row) > SUM_CHECK_PERCENT]:
