@@ -122,7 +122,10 @@ class RunStore:
         """
         record = self.read(run_id)
         if record is None or record.status != "finished":
-            raise InvalidRecord(f"run {run_id} has no finished record below {self.results}/runs; see `itm ls runs`")
+            state = "no record" if record is None else f"status '{record.status}'"
+            raise InvalidRecord(
+                f"run {run_id} below {self.results}/runs has {state}, a finished one is needed; see `itm ls runs`"
+            )
         return record
 
     def records(self) -> list[RunRecord]:

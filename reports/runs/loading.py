@@ -34,16 +34,7 @@ def finished_records(store: RunStore, run_ids: Iterable[str]) -> list[RunRecord]
     Raises:
         InvalidRecord: a run is missing, damaged or did not finish.
     """
-    records = []
-    for run_id in dict.fromkeys(run_ids):
-        record = store.read(run_id)
-        if record is None or record.status != "finished":
-            state = "no record" if record is None else f"status '{record.status}'"
-            raise InvalidRecord(
-                f"run {run_id} below {store.results}/runs has {state}, a finished one is needed; run it"
-            )
-        records.append(record)
-    return records
+    return [store.require(run_id) for run_id in dict.fromkeys(run_ids)]
 
 
 def sound_records(store: RunStore) -> list[RunRecord]:

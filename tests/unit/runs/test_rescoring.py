@@ -129,7 +129,7 @@ def test_what_is_missing_is_said_and_nothing_is_written(store, dataset):
         rescore(store, "a" * 16, ["full", "scenes_relevance"])
     with pytest.raises(InvalidProtocol, match="5,000 test images, this dataset has 12"):
         rescore(store, "a" * 16, ["coco_5k"])
-    with pytest.raises(InvalidRecord, match="has no finished record"):
+    with pytest.raises(InvalidRecord, match="a finished one is needed"):
         rescore(store, "b" * 16, ["full"])
     assert store.read("a" * 16) == before
 
