@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.datasets.base import Dataset, Split
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 PAIRS_OF_SPLITS = (("test", "train"), ("test", "val"), ("val", "train"))
 #: Short captions recur in any collection ("a man riding a wave"): only so large a share of them says that files are mixed up.
@@ -76,7 +76,7 @@ def report_captions(captions: Sequence[str], caption_image: np.ndarray, where: s
     """
     found = duplicate_captions(captions, caption_image)
     if found.repeats:
-        log.info(
+        logger.info(
             "%s: %s of %s captions repeat another one word for word (%s share their text with another image's: their "
             "scores tie, whatever the method)",
             where,
@@ -95,7 +95,7 @@ def report_splits(dataset: Dataset) -> list[str]:
     """
     lines = list(_shared_by_splits(dataset))
     for line in lines:
-        log.warning("%s: %s", dataset.title, line)
+        logger.warning("%s: %s", dataset.title, line)
     return lines
 
 

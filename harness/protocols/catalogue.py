@@ -17,7 +17,7 @@ from harness.settings.components import Catalogue
 if TYPE_CHECKING:
     from torch import Tensor
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Protocols(Catalogue[Protocol]):
@@ -63,7 +63,7 @@ def report(names: Iterable[str], subject: Subject) -> None:
     for name in names:
         line = get(name).report(subject)
         if line:
-            log.info("%s", line)
+            logger.info("%s", line)
 
 
 def evaluate(

@@ -19,7 +19,7 @@ from harness.runs.evaluation import evaluate, score_split
 from harness.runs.saved_models import load_model
 from harness.spec import RunSpec
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 #: Another device or library may round a score otherwise, and so exchange a few queries: percent points of a recall.
 LARGEST_DIFFERENCE = 1.0
@@ -61,7 +61,7 @@ def _complete_scores(record: RunRecord, spec: RunSpec, folder: Path, device: tor
         )
     write_scores(folder / SCORES, scored.similarity.cpu().numpy())
     exact = "" if not apart else f"; recalls differ from the recorded ones by up to {apart:.2f} points on this device"
-    log.info("run %s (%s): %s made from its weights, without training%s", spec.run_id, spec.label, SCORES, exact)
+    logger.info("run %s (%s): %s made from its weights, without training%s", spec.run_id, spec.label, SCORES, exact)
 
 
 def _largest_difference(record: RunRecord, metrics: dict[str, dict[str, float]]) -> float:
@@ -98,7 +98,7 @@ def report_earlier_ids(store: RunStore, missing: Sequence[RunSpec]) -> None:
         return
     earlier = sum(map(_is_of_earlier_version, (store.results / "runs").glob("*/record.json")))
     if earlier:
-        log.info(
+        logger.info(
             "%d %s recorded under ids of an earlier version below %s; they stay in reports, and are trained again when "
             "an experiment asks for them",
             earlier,

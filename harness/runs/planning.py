@@ -20,7 +20,7 @@ from harness.settings.components import plain
 from harness.settings.sweep import SweepSettings
 from harness.spec import Component, Experiment, RunSpec, ScorerEntry, TrainingSpec, build, sha256_json
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def plan(experiment: Experiment) -> list[RunSpec]:
@@ -163,7 +163,9 @@ def _report_equal(experiment: Experiment, cells: Sequence[RunSpec]) -> None:
     for entry, cell in zip(experiment.scorers, cells, strict=True):
         same = first.setdefault(cell.run_id, entry.key)
         if same != entry.key:
-            log.info("scorer '%s' has the settings of '%s': one run serves both, recorded as %s", entry.key, same, same)
+            logger.info(
+                "scorer '%s' has the settings of '%s': one run serves both, recorded as %s", entry.key, same, same
+            )
 
 
 def entry_of(experiment: Experiment, scorer: str) -> ScorerEntry:

@@ -12,7 +12,7 @@ from harness.files import strict_yaml
 from harness.settings.base import build
 from harness.settings.experiment import Experiment
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def load_experiment(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Experiment:
@@ -130,11 +130,11 @@ def _selected(values: Mapping[str, Any], chosen: Any) -> Any:
         if base is None or "weights" in entry:
             result[key] = entry
             if "weights" not in entry:
-                log.info("scorer '%s' is not an entry of %s: it is added with the experiment's settings", key, name)
+                logger.info("scorer '%s' is not an entry of %s: it is added with the experiment's settings", key, name)
             continue
         base = {"name": base} if isinstance(base, str) else dict(base or {})
         if key not in known:
-            log.info("scorer '%s' takes over the settings of entry '%s' of %s", key, key.partition(".")[0], name)
+            logger.info("scorer '%s' takes over the settings of entry '%s' of %s", key, key.partition(".")[0], name)
             base.pop("name", None)
             base.pop("key", None)
         result[key] = _laid_over(base, {k: v for k, v in entry.items() if k != "name" or key not in known})

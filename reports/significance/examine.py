@@ -19,7 +19,7 @@ from harness.reports.statistics.results import Comparison
 from harness.reports.statistics.runs import MethodRuns
 from harness.reports.statistics.settings import check_choices, checked_margins, checked_metrics
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ def examine_all(subjects: Sequence[Subject], request: Request) -> tuple[list[Res
     done, refused = [], dict[str, ItmError]()
     for subject in subjects:
         if len(subjects) > 1 and len(subject.methods) < 2 and not subject.published:
-            log.info("%s has one method: nothing to compare", subject.title)
+            logger.info("%s has one method: nothing to compare", subject.title)
             continue
         try:
             done.append(examine(subject, request))

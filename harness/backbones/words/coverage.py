@@ -11,7 +11,7 @@ from harness.backbones.words.vocabulary import Vocabulary
 from harness.datasets.base import SPLITS, Dataset
 from harness.settings.components import Component
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def report(text: Component, dataset: Dataset, saved: str = "", state: Mapping[str, Any] | None = None) -> None:
@@ -44,11 +44,11 @@ def report(text: Component, dataset: Dataset, saved: str = "", state: Mapping[st
                 parts.append(f"{name} {count:,} of {len(captions):,}")
     losses = [f"{what}: {', '.join(parts)}" for what, parts in counts.items() if parts]
     if losses:
-        log.warning("%s: text backbone %s: %s", dataset.title, text.name, "; ".join(losses))
+        logger.warning("%s: text backbone %s: %s", dataset.title, text.name, "; ".join(losses))
     if path is None:
         return
     if saved or not backbone.reads_vocabulary(config):
         whose = f"the saved model {saved}" if saved else f"text backbone {text.name}"
-        log.warning("the vocabulary %s is not used: %s has its own", path, whose)
+        logger.warning("the vocabulary %s is not used: %s has its own", path, whose)
     elif config.min_count != 1:
-        log.warning("text.min_count = %s has no effect beside the vocabulary", config.min_count)
+        logger.warning("text.min_count = %s has no effect beside the vocabulary", config.min_count)

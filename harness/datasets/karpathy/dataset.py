@@ -24,7 +24,7 @@ from harness.datasets.karpathy.decoding import DECODER
 from harness.datasets.karpathy.photographs import Photographs
 from harness.errors import InvalidDataset
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 #: The JSON's `dataset` -> the name that tables and published figures use.
 _TITLES = {"coco": "mscoco"}
@@ -128,7 +128,7 @@ class Karpathy(Dataset):
             raise InvalidDataset(f"{self._annotation}: split '{name}' is empty; no image has that split")
         blank = sum(not caption for entry in entries for caption in entry.captions)
         if blank:  # kept, so that counts stay those of the published split
-            log.warning("%s: %d captions of split '%s' are blank", self._annotation, blank, name)
+            logger.warning("%s: %d captions of split '%s' are blank", self._annotation, blank, name)
         return Split(
             name=name,
             images=self._photographs[name],

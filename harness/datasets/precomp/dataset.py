@@ -23,7 +23,7 @@ from harness.datasets.precomp.features import FeatureFile, FeatureRows, open_fea
 from harness.datasets.precomp.storage import find_storage
 from harness.errors import InvalidDataset
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 NO_VOCABULARY = "none"
 _TITLES = {"f30k_precomp": "flickr30k", "coco_precomp": "mscoco", "f8k_precomp": "flickr8k"}
@@ -118,7 +118,7 @@ class Precomp(Dataset):
         storage = find_storage(file, len(captions), ids_file, ids, config.captions_per_image, config.stored, told)
         repeats = len(file) - len(file.runs()) if storage.once else 0
         also = f"; {repeats} rows equal the row before them" if repeats else ""
-        log.info("%s: %s%s", features.name, storage.sentence(), also)
+        logger.info("%s: %s%s", features.name, storage.sentence(), also)
         count = min(storage.images, config.limit(name) or storage.images)
         rows, each = storage.rows[:count], storage.each
         file.require_finite(rows)
@@ -128,7 +128,7 @@ class Precomp(Dataset):
         captions = captions[: count * each]
         blank = captions.count("")
         if blank:  # kept: line k belongs to image k // each
-            log.warning("%s: %d captions are blank", caption_file, blank)
+            logger.warning("%s: %d captions are blank", caption_file, blank)
         self._stored[name] = file, rows
         return Split(
             name=name,
@@ -143,7 +143,7 @@ class Precomp(Dataset):
         """Features, captions and ids of a split."""
         prefix = self._validation_prefix() if split == "val" else self.config.test_name if split == "test" else split
         if split == "test" and prefix == "test" and (self._root / "testall_ims.npy").is_file():
-            log.info("%s: test_* is taken; dataset.test_name=testall takes testall_*", self._root)
+            logger.info("%s: test_* is taken; dataset.test_name=testall takes testall_*", self._root)
         features, captions, ids = (
             require_inside(self._root, self._root / f"{prefix}_{kind}") for kind in ("ims.npy", "caps.txt", "ids.txt")
         )
@@ -153,7 +153,7 @@ class Precomp(Dataset):
         """`val`, or `dev` where only that has features; a warning says so where both have."""
         val, dev = ((self._root / f"{prefix}_ims.npy").is_file() for prefix in ("val", "dev"))
         if val and dev:
-            log.warning("%s holds val_* and dev_*; val_* is taken", self._root)
+            logger.warning("%s holds val_* and dev_*; val_* is taken", self._root)
         return "dev" if dev and not val else "val"
 
 
@@ -174,7 +174,7 @@ def _vocabulary(root: Path, given: str | None) -> Path | None:
     if path is not None and not isinstance(parse_json(read_bytes(path), path).get("word2idx"), dict):
         raise InvalidDataset(f"{path} must map words to ids under 'word2idx', as SCAN's vocab.py writes it")
     if path is not None:
-        log.info("vocabulary: %s", path)
+        logger.info("vocabulary: %s", path)
     return path
 
 
@@ -193,7 +193,7 @@ def _found_vocabulary(root: Path) -> Path | None:
         )
     pickled = sorted(root.glob("*vocab*.pkl"))
     if pickled and not found:
-        log.warning(
+        logger.warning(
             "%s is a pickle and is not read, so words are counted in the training captions; export it to JSON "
             "(word2idx, idx2word, idx) to use it",
             pickled[0],

@@ -15,7 +15,7 @@ import numpy as np
 from harness.errors import InvalidDataset, ResultsNotWritable
 from harness.files.writing import atomic_path, set_aside
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
@@ -37,7 +37,7 @@ def load_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> n
             return array
     except (OSError, ValueError, EOFError) as error:  # ValueError: the file is shorter than its header says
         problem = str(error)
-    log.warning("cache %s is damaged and will be made again: %s", path, problem)
+    logger.warning("cache %s is damaged and will be made again: %s", path, problem)
     return None
 
 

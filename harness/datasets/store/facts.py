@@ -26,7 +26,7 @@ from harness.errors import InvalidDataset, ResultsNotWritable
 from harness.files.reading import Damaged, parse_json, read_arrays
 from harness.files.writing import atomic_path
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 Signature = list[int]
@@ -107,7 +107,7 @@ def remembered_arrays(
             if kept.pop("signature").tolist() == mark:
                 return kept
         except (Damaged, KeyError) as error:
-            log.warning("cache %s is damaged and will be made again: %s", place, error)
+            logger.warning("cache %s is damaged and will be made again: %s", place, error)
     arrays = find()
     if _settled(mark):
         _write(place, lambda partial: _save(partial, {"signature": np.array(mark), **arrays}))
@@ -124,9 +124,9 @@ def reported(blocks: Iterable[T], total: int, what: str) -> Iterator[T]:
         now = time.perf_counter()
         if now - said > REPORT_SECONDS and done < total:
             said = now
-            log.info("%s: %d of %d, %.0f s left", what, done, total, (now - started) / done * (total - done))
+            logger.info("%s: %d of %d, %.0f s left", what, done, total, (now - started) / done * (total - done))
     if time.perf_counter() - started > REPORT_SECONDS:
-        log.info("%s: %d in %.0f s; remembered until a file changes", what, done, time.perf_counter() - started)
+        logger.info("%s: %d in %.0f s; remembered until a file changes", what, done, time.perf_counter() - started)
 
 
 def _settled(mark: Signature) -> bool:
@@ -154,7 +154,7 @@ def _recall(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, Damaged) as error:
-        log.warning("cache %s is damaged and will be made again: %s", path, error)
+        logger.warning("cache %s is damaged and will be made again: %s", path, error)
         return {}
 
 
@@ -169,7 +169,7 @@ def _write(path: Path, fill: Callable[[Path], object]) -> None:
         with atomic_path(path) as partial:
             fill(partial)
     except ResultsNotWritable as error:
-        log.warning(
+        logger.warning(
             "%s, so files are read again next time; set ITM_CACHE to a folder with room",
             str(error).replace("cannot write", "cannot write the cache", 1),
         )
