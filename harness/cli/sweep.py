@@ -83,13 +83,19 @@ def sweep(
     both can reach, from another machine. Writes sweep.md, .html, .csv, .json, figures and best.yaml below
     RESULTS/sweeps/STUDY/. `itm leaderboard EXP --tuned` takes the best settings from there.
     """
+    from harness.settings.sweep import SweepSettings
+    from harness.spec import build
+
     spec = setup.experiment(experiment)
     given = {key: value for key, value in sought.items() if value is not None}
     if objectives:
         given["objectives"] = [part for text in objectives for part in text.split(",") if part]
     if at_most:
-        given["at_most"] = {**spec.sweep.get("at_most", {}), **at_most}
-    spec = spec.model_copy(update={"sweep": {**spec.sweep, **given}})
+        given["at_most"] = {**spec.sweep.at_most, **at_most}
+    if given:
+        settings = {**spec.sweep.model_dump(exclude_unset=True), **given}
+        sweep = build(SweepSettings, settings, f"sweep of experiment '{spec.name}'")
+        spec = spec.model_copy(update={"sweep": sweep})
 
     from harness.cli.progress import ConsoleObserver
     from harness.sweeps.plan import draft_study, with_data

@@ -17,7 +17,6 @@ from harness.runs.building import TEST_SPLIT, open_checked, require_training_dat
 from harness.runs.evaluation import subject_of
 from harness.runs.saved_models import describe_model
 from harness.settings.components import plain
-from harness.settings.sweep import SweepSettings
 from harness.spec import Component, Experiment, RunSpec, ScorerEntry, TrainingSpec, build, sha256_json
 
 logger = logging.getLogger(__name__)
@@ -67,7 +66,6 @@ def check(experiment: Experiment) -> dict[str, RunSpec]:
     Raises:
         UnknownName, InvalidSpec: an unknown or impossible scorer, backbone, dataset, protocol or setting.
     """
-    build(SweepSettings, experiment.sweep, f"sweep of experiment '{experiment.name}'")
     dataset = datasets.DATASETS.resolve(experiment.dataset)
     for name in experiment.protocols:
         protocols.get(name)

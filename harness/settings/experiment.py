@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.settings.base import Spec
 from harness.settings.components import Component
+from harness.settings.sweep import SweepSettings
 
 #: Most seeds of one experiment, and the largest seed that every generator of random numbers takes.
 MOST_SEEDS, LARGEST_SEED = 1000, 2**32 - 1
@@ -100,9 +101,7 @@ class Experiment(Spec):
         1, ge=1, le=1024, description="compute threads of a run on a CPU; part of what decides its bits"
     )
     scorers: tuple[ScorerEntry, ...]
-    sweep: dict[str, Any] = Field(
-        default_factory=dict, description="how `itm sweep` tunes, see `harness.settings.sweep`; no run depends on it"
-    )
+    sweep: SweepSettings = Field(SweepSettings(), description="how `itm sweep` tunes; no run depends on it")
 
     @field_validator("seeds", mode="before")
     @classmethod

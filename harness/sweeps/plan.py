@@ -205,7 +205,8 @@ def _checked_name(name: str) -> str:
 
 
 def _sweep_settings(experiment: Experiment) -> SweepSettings:
-    settings = build(SweepSettings, experiment.sweep, f"sweep of experiment '{experiment.name}'")
+    """The experiment's settings of sweeps, if they name entries and settings that it has."""
+    settings = experiment.sweep
     keys = {key for entry in experiment.scorers for key in (entry.key, entry.name)}
     for key in settings.scorers:
         if key not in keys:

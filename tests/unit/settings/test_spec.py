@@ -186,7 +186,7 @@ def test_dotted_keys_of_a_sweep_can_be_set():
             "sweep.seeds=2",
         ],
     )
-    assert spec.sweep == {
+    assert spec.sweep.model_dump(exclude_unset=True) == {
         "space": {"training.margin": {"low": 0.1, "high": 0.3}, "training.learning_rate": {"high": 0.003}},
         "scorers": {"chan": {"config.temperature": {"low": 0.05}}},
         "seeds": 2,
