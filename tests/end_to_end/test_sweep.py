@@ -255,7 +255,7 @@ BAD = [
     (setting("sampler_seed=99999999999999999999"), "less than 4294967296"),
     (setting("seeds=2"), "has 1 seeds"),
     (setting("at_most={latency: .nan}"), "not a finite number"),
-    (setting("foo=1"), "unknown key 'foo'"),
+    (setting("foo=1"), "unknown key 'sweep.foo'"),
     (["--objective", "speed"], "unknown objective 'speed'"),
     (["--at-most", "latency"], "--at-most takes COST=VALUE"),
     (["--at-most", "latency=inf"], "finite number"),
