@@ -1,7 +1,6 @@
 from .counting import RankCounts, caption_owners, count_positives, count_ranks
 from .positives import PositiveCounts, Positives
 from .retrieval import (
-    KS,
     metrics_from_positives,
     metrics_from_ties,
     ranks,
@@ -10,7 +9,6 @@ from .retrieval import (
 )
 
 __all__ = [
-    "KS",
     "PositiveCounts",
     "Positives",
     "RankCounts",
