@@ -42,11 +42,11 @@ def ablate(setup: Setup, experiment: str, scorer: str, kind: str, variants: str 
     check(spec)
     names = tuple(part.strip() for part in variants.split(",")) if variants is not None else ()
     ablation = plan_ablation(spec, scorer, kind.replace("-", "_"), names)  # type: ignore[arg-type]
-    store = setup.store()
+    store, device = setup.store(), setup.device()
     cells = plan(ablation.experiment)
     # A test split whose differences no test will take is refused before models are trained.
     refuse_few_images(len(open_dataset(cells[0].dataset).split(TEST_SPLIT).image_ids))
-    outcome = setup.run(cells, ablation.experiment.name)
+    outcome = setup.run(cells, ablation.experiment.name, device)
     _write(ablation, ablation.run_ids(cells), outcome, store)
     return ended(outcome)
 

@@ -30,8 +30,8 @@ def leaderboard(setup: Setup, experiment: str, published: bool, tuned: bool, all
     from harness.reports.leaderboard import report
     from harness.runs.planning import plan
 
-    store = setup.store()
-    outcome = setup.run(plan(spec), spec.name)
+    store, device = setup.store(), setup.device()
+    outcome = setup.run(plan(spec), spec.name, device)
     if outcome.records:
         run_ids = [record.run_id for record in outcome.records]
         title = f"Leaderboard: {spec.name}"

@@ -97,7 +97,7 @@ class Setup:
         return load_experiment(name, self.overrides)
 
     def device(self) -> torch.device:
-        """The device of `--device`."""
+        """The device of `--device`; to be asked for before data are opened, which may take minutes."""
         return torch_device(self.device_name)
 
     def store(self) -> RunStore:
@@ -114,12 +114,12 @@ class Setup:
 
         return create_tracker(self.results, enabled=self.mlflow)
 
-    def run(self, cells: Sequence[RunSpec], experiment: str) -> Outcome:
+    def run(self, cells: Sequence[RunSpec], experiment: str, device: torch.device) -> Outcome:
         """Run the cells that are not recorded yet, with progress on stderr."""
         from harness.cli.progress import ConsoleObserver
         from harness.runs.experiment import run_cells
 
-        store, device, tracker = self.store(), self.device(), self.tracker()
+        store, tracker = self.store(), self.tracker()
         with ConsoleObserver() as observer:
             return run_cells(cells, store, device=device, tracker=tracker, observer=observer, experiment=experiment)
 

@@ -124,8 +124,9 @@ def _trained(setup: Setup, target: str, report_only: bool) -> tuple[Jobs, int]:
     name = _page(setup.results, spec.name, pages.about_experiment(spec))
     if report_only:
         return {name: {}}, 0
+    device = setup.device()
     cells = plan(spec.model_copy(update={"seeds": spec.seeds[:1]}))
-    outcome = setup.run(cells, spec.name)
+    outcome = setup.run(cells, spec.name, device)
     code = ended(outcome)
     finished = {record.run_id: record for record in outcome.records}
     both = zip(spec.scorers, cells, strict=True)

@@ -107,8 +107,8 @@ def sweep(
     draft = draft_study(spec, scorer, setup.results, storage=storage, name=study, plugins=files)
     check_study(draft)
     trials = _affordable(draft, trials)
-    plan = with_data(draft)
     device, tracker = setup.device(), setup.tracker()
+    plan = with_data(draft)
     with ConsoleObserver() as observer:
         summary = run_study(
             plan,

@@ -6,6 +6,7 @@ import io
 
 import click
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from harness.cli.main import COMMANDS, cli
@@ -30,6 +31,17 @@ def test_every_option_says_what_it_takes(name):
 def test_commands_on_an_experiment_share_their_options(name):
     shared = [option.opts[-1] for option in cli.get_command(CONTEXT, name).params][-5:]
     assert shared == ["--set", "--results", "--plugin", "--device", "--no-mlflow"]
+
+
+@pytest.mark.parametrize(
+    "command", ["leaderboard", "ablate --scorer scan", "sweep --scorer scan --trials 1", "profile"]
+)
+def test_a_device_that_is_not_there_is_refused_before_data_are_opened(command, tmp_path):
+    name, *options = command.split()
+    options += ["--device", "tpu9", "--results", str(tmp_path), "--no-mlflow", "--set", "dataset.test_images=41"]
+    result = CliRunner().invoke(cli, [name, "quickstart", *options])
+    assert "device 'tpu9' cannot be used here" in str(result.exception)
+    assert result.output == ""  # opening the data would say what was generated
 
 
 def test_a_job_is_shown_as_plain_lines_in_a_log():
