@@ -53,7 +53,7 @@ def markdown(frame: pd.DataFrame, note: str = "", device: str = "cpu") -> str:
 def _machine(device: str) -> str:
     machine = describe(device)
     gpu = f", {machine.gpu}" if machine.gpu else ""
-    clock = f", {machine.cpu_mhz} MHz" if machine.cpu_mhz else ""
+    clock = f", {machine.cpu_mhz:.0f} MHz" if machine.cpu_mhz else ""
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.cpus} processors, {machine.threads} threads"
         f"{clock}{gpu}, torch {machine.torch}. Medians; `noisy`: other processes took more than {BUSY_PERCENT:g} % of the "

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 #: Width of a terminal, in characters, below which columns marked `wide` and standard deviations are left to the files.
 _WIDE = 96
-_LONGEST_NAME = 34
+#: A longer text is cut. Shorter ones fold instead, as names may differ in their ends only.
+_LONGEST_TEXT = 120
 _SPREAD = " ± SD"
 
 
@@ -97,5 +98,5 @@ def grid(
 
 def _text(cell: Cell, narrow: bool) -> str:
     return (
-        shortened(cell.main, _LONGEST_NAME) if cell.text else replace(cell, spread="" if narrow else cell.spread).join()
+        shortened(cell.main, _LONGEST_TEXT) if cell.text else replace(cell, spread="" if narrow else cell.spread).join()
     )

@@ -244,6 +244,16 @@ def test_a_narrow_terminal_leaves_wide_columns_and_deviations_to_the_files():
     assert narrow[-1] == "[red]said[/red]"
 
 
+def test_a_terminal_folds_long_texts_and_cuts_none_that_could_be_told_apart_by_its_end_only():
+    names = [f"grm.no_original_level+no_salient_level+no_{end}" for end in ("prompting", "granularity")]
+    table = Table(
+        pd.DataFrame({"name": names, "x": 61.24}), [Column("name", "Name"), Column("x", "X", "number")], "", "t"
+    )
+    for width in (120, 40):
+        text = "".join("".join(printed(table, width)).replace("61.2", "").split())
+        assert all(name in text for name in names), width
+
+
 def test_rules_stand_where_any_of_their_columns_changes():
     frame = pd.DataFrame({"a": [1, 1, 1, None, None], "b": ["x", "x", "y", "y", "y"]})
     assert Table(frame, [], "", "t", rule_by=["a", "b"]).rules == [2, 3]
