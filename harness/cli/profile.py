@@ -154,9 +154,12 @@ def _recorded(results: Path) -> Jobs:
     from harness.records.store import RunStore
     from harness.reports.runs.groups import runs_of_common_seed
     from harness.reports.runs.loading import sound_records
+    from harness.runs.ensemble import ORIGIN
 
     jobs: Jobs = {}
-    for gallery, runs in runs_of_common_seed(sound_records(RunStore(results))).items():
+    # An ensemble is a mean of saved scores: it has no model to measure.
+    records = [record for record in sound_records(RunStore(results)) if record.code_origin != ORIGIN]
+    for gallery, runs in runs_of_common_seed(records).items():
         about = {"all runs of": [gallery.dataset, gallery.split, gallery.protocol, gallery.data_sha256]}
         jobs[_page(results, f"all-{gallery.slug}", about)] = runs
     return jobs

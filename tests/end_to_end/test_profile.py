@@ -10,6 +10,7 @@ import pytest
 
 from harness.files import strict_yaml
 from harness.records.store import RunStore
+from harness.runs.ensemble import record_ensemble
 from harness.runs.experiment import run_experiment
 from harness.spec import load_experiment
 
@@ -117,3 +118,15 @@ def test_a_results_folder_is_profiled_as_it_is_and_mirrored_to_mlflow(itm, tiny,
     assert runs["vsepp"].data.metrics["profile/t2i_ms"] == pytest.approx(points.loc["vsepp", "t2i_ms"])
     names = {artifact.path for artifact in client.list_artifacts(runs["report"].info.run_id)}
     assert {"profile.html", "profile.csv", "profile-pareto-latency.svg"} <= names
+
+
+def test_an_ensemble_of_a_results_folder_has_no_model_and_is_left_out(itm, tiny, tmp_path):
+    path, results = tmp_path / "tiny.yaml", tmp_path / "results"
+    keep = {"evaluation": {"save_scores": True}}
+    path.write_text(strict_yaml.dump({**tiny, **keep, "scorers": ["chan", "vsepp"], "seeds": 1}))
+    outcome = run_experiment(load_experiment(path), RunStore(results))
+    record_ensemble(RunStore(results), [record.run_id for record in outcome.records])
+    code, _, err = itm("profile", results, *QUICK, "--seconds", "3", "--no-cascades")
+    assert code == 0, err
+    (table,) = results.glob("profiles/*/profile.csv")
+    assert set(pd.read_csv(table)["label"].str.split().str[0]) == {"chan", "vsepp"}
