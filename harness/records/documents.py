@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from harness.errors import InvalidRecord
 from harness.files.reading import Damaged, read_json
 from harness.files.writing import atomic_path
+from harness.settings.base import explain
 from harness.spec import SpecT
 
 
@@ -27,7 +28,7 @@ def read_document(path: Path, model: type[SpecT], version: int, remedy: str) -> 
             raise InvalidRecord(f"{path} has schema version {found!r:.40}, expected {version}; {remedy}")
         return model.model_validate(values)
     except (Damaged, ValidationError, RecursionError) as error:
-        problem = _problem(error) if isinstance(error, ValidationError) else str(error)
+        problem = explain(model, error) if isinstance(error, ValidationError) else str(error)
         raise InvalidRecord(f"cannot read {path}: {problem:.200}; {remedy}") from None
 
 
@@ -40,10 +41,3 @@ def write_json(path: Path, content: Any) -> None:
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     with atomic_path(path) as temporary:
         temporary.write_text(f"{text}\n", encoding="utf-8")
-
-
-def _problem(error: ValidationError) -> str:
-    """The first complaint, without pydantic's several lines."""
-    first = error.errors()[0]
-    more = f" ({error.error_count() - 1} more problems)" if error.error_count() > 1 else ""
-    return f"'{'.'.join(map(str, first['loc']))}': {first['msg']}, got {first['input']!r:.60}{more}"

@@ -71,23 +71,24 @@ def build(model: type[SpecT], values: Mapping[str, Any], where: str) -> SpecT:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise InvalidSpec(_explain(model, error, where)) from None
+        raise InvalidSpec(f"{where}: {explain(model, error)}") from None
 
 
-def _explain(model: type[BaseModel], error: ValidationError, where: str) -> str:
+def explain(model: type[BaseModel], error: ValidationError) -> str:
+    """The first complaint on one line: which key, what came, and the nearest valid key."""
     first = error.errors()[0]
     path = ".".join(str(part) for part in first["loc"])
     more = f" ({len(error.errors()) - 1} more problems)" if len(error.errors()) > 1 else ""
     if first["type"] == "extra_forbidden":
         fields = _fields_at(model, first["loc"][:-1])
-        return f"{where}: unknown key '{path}'{did_you_mean(str(first['loc'][-1]), fields)}{more}"
+        return f"unknown key '{path}'{did_you_mean(str(first['loc'][-1]), fields)}{more}"
     if first["type"] == "missing":
-        return f"{where}: key '{path}' is missing{more}"
+        return f"key '{path}' is missing{more}"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     at = f"'{path}': " if path else ""
     got = f", got {first['input']!r:.80}" if path else ""
-    return f"{where}: {at}{message}{got}{more}"
+    return f"{at}{message}{got}{more}"
 
 
 def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

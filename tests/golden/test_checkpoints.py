@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from harness.cli.main import main
+from harness.errors import InvalidCheckpoint
 from harness.fragments import Fragments, Tokens
 from harness.runs.saved_models import import_checkpoint, load_model, save_model
 
@@ -79,3 +80,13 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, complaint, capsys):
     message = capsys.readouterr().err
     assert complaint in message
     assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "scorer", "owner"), [("chan_gru_basic.pth", "scan", "chan"), ("scan_gru.pth.tar", "chan", "scan")]
+)
+def test_a_checkpoint_of_another_method_is_refused_by_its_options(name, scorer, owner):
+    with pytest.raises(
+        InvalidCheckpoint, match=f"has the options of {owner} .* and none of {scorer}; import it as {owner}"
+    ):
+        import_checkpoint(Path(__file__).parent / name, scorer)

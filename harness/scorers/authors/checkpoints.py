@@ -57,6 +57,7 @@ def import_checkpoint(
     path = Path(path)
     layout = _layout(scorer)
     image_state, text_state, options = _parts(path)
+    _require_method(scorer, layout, options, path)
     image = image_encoder(image_state, path)
     own = options.get("word2idx")
     words = vocabulary if vocabulary is not None else own if isinstance(own, Mapping) and own else None
@@ -75,6 +76,18 @@ def _layout(scorer: str) -> AuthorCheckpoints:
             return layout
     known = [name for name in registry.names() if _has_checkpoints(name)]
     raise UnknownName("scorer with authors' checkpoints", scorer, known)
+
+
+def _require_method(scorer: str, layout: AuthorCheckpoints, options: Mapping[str, Any], path: Path) -> None:
+    """Refuse a checkpoint that has another method's options and none of this one's."""
+    if layout.options.keys() & options.keys():
+        return
+    for other in filter(_has_checkpoints, registry.names()):
+        theirs = _layout(other).options.keys() & options.keys()
+        if theirs:
+            raise InvalidCheckpoint(
+                f"{path} has the options of {other} ({', '.join(sorted(theirs))}) and none of {scorer}; import it as {other}"
+            )
 
 
 def _has_checkpoints(name: str) -> bool:

@@ -251,6 +251,7 @@ def write(store, values, folder=RUN):
         ({"metrics": [1]}, "'metrics'"),
         ({"seed": "many"}, "'seed'"),
         ({"cost": {"query_ms_p50": None}}, "'cost.query_ms_p50'"),
+        ({"seed": "x"}, "'seed' must be a number, got 'x'"),
         ({"status": "great"}, "'status'"),
         ({"surprise": 1}, "'surprise'"),
         ({"schema_version": 99}, "schema version 99, expected 1"),
