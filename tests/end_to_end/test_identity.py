@@ -171,7 +171,7 @@ def test_an_edit_of_what_a_plug_in_imports_is_another_run(itm, experiment, tmp_p
         ("protocols=[ful]", "did you mean 'full'"),
         ("dataset.test_image=3", "did you mean 'test_images'"),
         ("dataset.train_images=1", "train_images"),
-        ("sweep.trails=3", "unknown key 'trails'"),
+        ("sweep.trails=3", "unknown key 'sweep.trails'"),
         ("evaluation.tie=expected", "did you mean 'ties'"),
         ("seeds=[4294967296]", "a seed is a whole number"),
     ],
