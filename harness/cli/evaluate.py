@@ -13,7 +13,9 @@ from harness.cli.terminal import say
 
 @click.command()
 @click.argument("scores", nargs=-1, required=True, type=NamedPath(), metavar="SCORES.npy...")
-@click.option("--dataset", required=True, metavar="D", help="Dataset, or experiment whose dataset is meant.")
+@click.option(
+    "--dataset", required=True, metavar="D", help="Dataset, its folder, or experiment whose dataset is meant."
+)
 @dataset_set_option
 @click.option("--split", default="test", type=click.Choice(["train", "val", "test"]), help="Split of the dataset.")
 @repeatable("--protocol", "names", "P", "Protocol to evaluate.", "all that fit the dataset")

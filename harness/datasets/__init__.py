@@ -1,5 +1,5 @@
 """Datasets: splits of images and captions, with the relevance between them."""
 
-from harness.datasets.catalogue import DATASETS, open_dataset
+from harness.datasets.catalogue import DATASETS, identify, open_dataset, recognised
 
-__all__ = ["DATASETS", "open_dataset"]
+__all__ = ["DATASETS", "identify", "open_dataset", "recognised"]

@@ -131,6 +131,22 @@ class Dataset:
         self.config = config
         self._splits: dict[str, Split] = {}
 
+    @classmethod
+    def recognise(cls, root: Path) -> str | None:
+        """What shows that a folder has this layout, such as `dataset_flickr8k.json`; None where nothing does.
+
+        Cheap: it looks at names and the first bytes of files only, and never fails.
+
+        Args:
+            root: an existing folder.
+        """
+        return None
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that exist, in the order train, val, test; a layout that knows them without opening any says so."""
+        return tuple(name for name in SPLITS if self._can_open(name))
+
     @property
     def title(self) -> str:
         """The name that tables and published figures use (flickr30k, mscoco, scenes)."""
@@ -156,6 +172,13 @@ class Dataset:
     def open_split(self, name: str) -> Split:
         """Read a split; `split` keeps it."""
         raise NotImplementedError
+
+    def _can_open(self, split: str) -> bool:
+        try:
+            self.split(split)
+        except InvalidDataset:
+            return False
+        return True
 
     def image_digests(self, split: str) -> tuple[bytes, ...] | None:
         """Digest of the content of each image of a split, equal for equal images; None where images are generated."""

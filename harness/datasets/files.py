@@ -47,6 +47,16 @@ def dataset_root(root: str) -> Path:
     return folder
 
 
+def first_name(root: Path, pattern: str) -> str | None:
+    """The first name in a folder that fits a pattern, the evidence of a layout; None where none does.
+
+    Args:
+        root: the folder.
+        pattern: of one name, such as `dataset_*.json`.
+    """
+    return min((path.name for path in root.glob(pattern)), default=None)
+
+
 def within(root: Path, relative: str, told_by: str) -> Path:
     """A path below `root`.
 

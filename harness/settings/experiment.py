@@ -15,6 +15,23 @@ from harness.settings.sweep import SweepSettings
 MOST_SEEDS, LARGEST_SEED = 1000, 2**32 - 1
 
 
+#: In place of a dataset's name: its folder says which layout it has.
+INFERRED = "auto"
+
+
+def with_inferred_name(dataset: Any) -> Any:
+    """A dataset that has a folder and no name, with the name that stands for finding it out; anything else as it is.
+
+    >>> with_inferred_name({"root": "flickr8k"})
+    {'name': 'auto', 'root': 'flickr8k'}
+    """
+    if not isinstance(dataset, Mapping) or "name" in dataset:
+        return dataset
+    options = dataset.get("options")
+    has_folder = "root" in dataset or (isinstance(options, Mapping) and "root" in options)
+    return {"name": INFERRED, **dataset} if has_folder else dataset
+
+
 class TrainingSpec(Spec):
     """How a scorer is trained. A scorer's `recipe` gives its published values; an experiment overrides them."""
 
@@ -102,6 +119,11 @@ class Experiment(Spec):
     )
     scorers: tuple[ScorerEntry, ...]
     sweep: SweepSettings = Field(SweepSettings(), description="how `itm sweep` tunes; no run depends on it")
+
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _name_from_the_folder(cls, value: Any) -> Any:
+        return with_inferred_name(value)
 
     @field_validator("seeds", mode="before")
     @classmethod

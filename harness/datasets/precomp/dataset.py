@@ -63,6 +63,17 @@ class Precomp(Dataset):
         self.vocabulary_path = _vocabulary(self._root, config.vocabulary)
         self._stored: dict[str, tuple[FeatureFile, np.ndarray]] = {}  # by split: its file, and the row of each image
 
+    @classmethod
+    def recognise(cls, root: Path) -> str | None:
+        """The folder holds features beside captions: `<split>_ims.npy` and `<split>_caps.txt`."""
+        pairs = sorted(path.name for path in root.glob("*_ims.npy") if _captions_of(path).exists())
+        return f"{pairs[0]} beside {_captions_of(root / pairs[0]).name}" if pairs else None
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits with features."""
+        return tuple(name for name in SPLITS if self._has(self._prefix(name)))
+
     @property
     def title(self) -> str:
         """As configured, else by the folder: f30k_precomp is flickr30k, coco_precomp is mscoco."""
@@ -140,21 +151,29 @@ class Precomp(Dataset):
         )
 
     def _files(self, split: str) -> tuple[Path, Path, Path]:
-        """Features, captions and ids of a split."""
-        prefix = self._validation_prefix() if split == "val" else self.config.test_name if split == "test" else split
-        if split == "test" and prefix == "test" and (self._root / "testall_ims.npy").is_file():
+        """Features, captions and ids of a split; a line says what was taken where the folder holds two of them."""
+        prefix = self._prefix(split)
+        if split == "test" and prefix == "test" and self._has("testall"):
             logger.info("%s: test_* is taken; dataset.test_name=testall takes testall_*", self._root)
+        if split == "val" and self._has("val") and self._has("dev"):
+            logger.warning("%s holds val_* and dev_*; val_* is taken", self._root)
         features, captions, ids = (
             require_inside(self._root, self._root / f"{prefix}_{kind}") for kind in ("ims.npy", "caps.txt", "ids.txt")
         )
         return features, captions, ids
 
-    def _validation_prefix(self) -> str:
-        """`val`, or `dev` where only that has features; a warning says so where both have."""
-        val, dev = ((self._root / f"{prefix}_ims.npy").is_file() for prefix in ("val", "dev"))
-        if val and dev:
-            logger.warning("%s holds val_* and dev_*; val_* is taken", self._root)
-        return "dev" if dev and not val else "val"
+    def _prefix(self, split: str) -> str:
+        """Of a split's files: for validation `val`, or `dev` where only that has features."""
+        if split == "val":
+            return "dev" if self._has("dev") and not self._has("val") else "val"
+        return self.config.test_name if split == "test" else split
+
+    def _has(self, prefix: str) -> bool:
+        return (self._root / f"{prefix}_ims.npy").is_file()
+
+
+def _captions_of(features: Path) -> Path:
+    return features.with_name(features.name.removesuffix("_ims.npy") + "_caps.txt")
 
 
 def _refuse_bytes(captions: list[str], path: Path) -> None:

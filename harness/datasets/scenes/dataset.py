@@ -63,6 +63,11 @@ class Scenes(Dataset):
     config: ScenesConfig
 
     @property
+    def splits(self) -> tuple[str, ...]:
+        """All three."""
+        return SPLITS
+
+    @property
     def title(self) -> str:
         """`scenes`, with the clutter level where it is not the default one."""
         level = self.config.clutter

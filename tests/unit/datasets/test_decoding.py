@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.datasets.karpathy.decoding import as_shown, decode, problem_of, read_image
+from harness.datasets.photographs.decoding import as_shown, decode, problem_of, read_image
 from harness.errors import InvalidDataset
 
 SIDE = 8
@@ -160,7 +160,7 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path, kind):
 
 
 def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.datasets.karpathy.decoding.MOST_PIXELS", 99)
+    monkeypatch.setattr("harness.datasets.photographs.decoding.MOST_PIXELS", 99)
     with pytest.raises(InvalidDataset, match="claims 10 x 10 pixels, too many to decode"):
         shown(Image.new("L", (10, 10)), tmp_path / "bomb.png")
 

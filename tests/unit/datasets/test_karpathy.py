@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from harness.datasets import open_dataset
-from harness.datasets.karpathy.dataset import Karpathy
+from harness.datasets.karpathy import Karpathy
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.spec import Component
 
@@ -148,12 +148,12 @@ def test_decoded_pixels_are_kept_until_a_file_changes(root, monkeypatch):
     changed = karpathy(root).split("test").images.pixels([0], 12)
     assert (first != changed).any()
     with monkeypatch.context() as patched:
-        patched.setattr("harness.datasets.karpathy.photographs.decode", lambda *_: pytest.fail("decoded again"))
+        patched.setattr("harness.datasets.photographs.files.decode", lambda *_: pytest.fail("decoded again"))
         np.testing.assert_array_equal(karpathy(root).split("test").images.pixels([0], 12), changed)
 
 
 def test_a_long_decoding_says_how_far_it_is(root, monkeypatch, caplog):
-    monkeypatch.setattr("harness.datasets.karpathy.photographs._BLOCK", 1)
+    monkeypatch.setattr("harness.datasets.photographs.files._BLOCK", 1)
     monkeypatch.setattr("harness.datasets.store.facts._BLOCK", 1)
     monkeypatch.setattr("harness.datasets.store.facts.REPORT_SECONDS", 0)
     caplog.set_level("INFO")
@@ -225,7 +225,7 @@ def test_the_hash_does_not_follow_the_spelling_of_the_json(root):
 def test_each_file_is_read_once(root, monkeypatch):
     monkeypatch.setattr("harness.datasets.store.facts.SETTLED_SECONDS", -1)
     before = karpathy(root).sha256
-    monkeypatch.setattr("harness.datasets.karpathy.photographs.read_image", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("harness.datasets.photographs.files.read_image", lambda *_: pytest.fail("read again"))
     assert karpathy(root).sha256 == before
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from harness.datasets.files import require_inside
-from harness.datasets.karpathy.decoding import DECODER, decode, problem_of, read_image
+from harness.datasets.photographs.decoding import DECODER, decode, problem_of, read_image
 from harness.datasets.store import facts
 from harness.datasets.store.arrays import cache_folder, load_array, write_array
 from harness.errors import InvalidDataset, InvalidSpec

@@ -1,0 +1,151 @@
+"""The base of every layout of photographs: a layout says which image has which captions, and the rest happens here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from harness.datasets.base import SPLITS, Dataset, DatasetConfig, Split
+from harness.datasets.files import FolderConfig, dataset_root
+from harness.datasets.photographs.decoding import DECODER
+from harness.datasets.photographs.files import Photographs
+from harness.errors import InvalidDataset, counted
+
+logger = logging.getLogger(__name__)
+
+
+class PhotographConfig(FolderConfig):
+    """Where the photographs lie and how many captions of each are used."""
+
+    images: str = Field("images", description="the folder of the images, below root")
+    captions_per_image: int | None = Field(5, ge=1, description="captions taken per image, the first ones; null = all")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image.
+
+    Args:
+        file: its path below the dataset's root, with forward slashes; checked with `within` by whoever read it.
+        image_id: distinct in its split.
+        captions: at least one, each on one line.
+        caption_ids: as many, distinct in the split.
+    """
+
+    file: str
+    image_id: str
+    captions: tuple[str, ...]
+    caption_ids: tuple[str, ...]
+
+
+class PhotographDataset(Dataset):
+    """Photographs with captions. `inputs` is pixels only.
+
+    A layout implements `read` and `title`. It keeps the captions that it reads in full; `captions_per_image` and the
+    limits of the splits are applied here.
+    """
+
+    Config: ClassVar[type[DatasetConfig]] = PhotographConfig
+    config: PhotographConfig
+
+    def __init__(self, config: PhotographConfig):
+        super().__init__(config)
+        self.root = dataset_root(config.root)
+        self.source: Path = self.root  #: the file that decides the splits, for messages; `read` may narrow it
+        self._entries = {name: self._used(name, entries) for name, entries in self.read().items()}
+
+    @abstractmethod
+    def read(self) -> Mapping[str, Sequence[Entry]]:
+        """The images of each split that exists, in the order of the files, with all their captions.
+
+        Raises:
+            InvalidDataset: files missing, unreadable, or contradicting each other.
+        """
+
+    def photographs(self, entries: Sequence[Entry]) -> Photographs:
+        """The pixels of some images; a layout whose images lie in an archive overrides it."""
+        return Photographs(self.root, [entry.file for entry in entries])
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits with images."""
+        return tuple(name for name in SPLITS if self._entries.get(name))
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of every image's content and id, the captions with their ids in order, and the decoder's version.
+
+        Raises:
+            InvalidDataset: an image is missing.
+        """
+        digest = hashlib.sha256(f"decoder {DECODER}\n".encode())
+        for split in SPLITS:
+            texts = [(entry.image_id, entry.captions, entry.caption_ids) for entry in self._entries.get(split, ())]
+            digest.update(json.dumps([split, texts, self._photographs[split].digests]).encode())
+        return digest.hexdigest()
+
+    def image_digests(self, split: str) -> tuple[bytes, ...]:
+        """SHA-256 of each image's file."""
+        return tuple(bytes.fromhex(sha256) for sha256 in self._photographs[split].digests)
+
+    def check(self) -> None:
+        """Refuse images of any split that cannot be decoded; each file is tried once, and again when it changes.
+
+        Raises:
+            InvalidDataset: names the first and their number.
+        """
+        for photographs in self._photographs.values():
+            photographs.check()
+
+    def open_split(self, name: str) -> Split:
+        if name not in self._entries:
+            has = f"it has {', '.join(self.splits)}" if self.splits else "it has none"
+            raise InvalidDataset(f"{self.source} has no split '{name}'; {has}")
+        entries = self._entries[name]
+        if not entries:
+            raise InvalidDataset(f"{self.source}: split '{name}' is empty; no image has that split")
+        blank = sum(not caption for entry in entries for caption in entry.captions)
+        if blank:  # kept, so that counts stay those of the published split
+            logger.warning("%s: %d captions of split '%s' are blank", self.source, blank, name)
+        split = Split(
+            name=name,
+            images=self._photographs[name],
+            image_ids=tuple(entry.image_id for entry in entries),
+            captions=tuple(caption for entry in entries for caption in entry.captions),
+            caption_ids=tuple(caption_id for entry in entries for caption_id in entry.caption_ids),
+            caption_image=np.repeat(np.arange(len(entries)), [len(entry.captions) for entry in entries]),
+        )
+        logger.info(
+            "%s %s: %s, %s", self.title, name, counted(len(entries), "image"), counted(len(split.captions), "caption")
+        )
+        return split
+
+    @cached_property
+    def _photographs(self) -> dict[str, Photographs]:
+        return {split: self.photographs(self._entries.get(split, ())) for split in SPLITS}
+
+    def _used(self, split: str, entries: Sequence[Entry]) -> list[Entry]:
+        """The first images and the first captions of each, as configured; a line says how many captions are left out."""
+        most = self.config.captions_per_image
+        used = list(entries[: self.config.limit(split)])
+        beyond = sum(max(0, len(entry.captions) - most) for entry in used) if most else 0
+        if not beyond:
+            return used
+        logger.info(
+            "%s: %s of split '%s' beyond the first %d of their image left out; captions_per_image=null takes all",
+            self.source,
+            counted(beyond, "caption"),
+            split,
+            most,
+        )
+        return [Entry(e.file, e.image_id, e.captions[:most], e.caption_ids[:most]) for e in used]
