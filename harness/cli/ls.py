@@ -54,7 +54,12 @@ def _protocols(_: Path) -> Listing:
 def _experiments(_: Path) -> Listing:
     from harness.spec import builtin_experiments, load_experiment
 
-    return ("name", "description"), [(name, load_experiment(name).description) for name in builtin_experiments()]
+    rows = []
+    for name in builtin_experiments():
+        spec = load_experiment(name)
+        first, *_ = spec.description.split(". ")
+        rows.append((name, len(spec.scorers) * len(spec.seeds), spec.expects or spec.dataset.name, first.rstrip(".")))
+    return ("name", "runs", "data", "what it compares"), rows
 
 
 def _runs(results: Path) -> Listing:

@@ -10,6 +10,7 @@ from typing import Any
 from harness import backbones, datasets, protocols, registry
 from harness.backbones.words import coverage
 from harness.datasets.base import Dataset, Split
+from harness.datasets.known import KNOWN
 from harness.datasets.repeats import report_captions, report_splits
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.files.hashing import sha256_file
@@ -36,6 +37,7 @@ def plan(experiment: Experiment) -> list[RunSpec]:
     drafts = check(experiment)
     dataset = open_checked(next(iter(drafts.values())).dataset)
     test = dataset.split(TEST_SPLIT)
+    _report_other_data(experiment, dataset)
     report_captions(test.captions, test.caption_image, f"{dataset.title} {TEST_SPLIT}")
     subject = subject_of(test, dataset)
     for name in experiment.protocols:
@@ -66,10 +68,31 @@ def check(experiment: Experiment) -> dict[str, RunSpec]:
     Raises:
         UnknownName, InvalidSpec: an unknown or impossible scorer, backbone, dataset, protocol or setting.
     """
+    require_root(experiment)
     dataset = datasets.DATASETS.resolve(experiment.dataset)
     for name in experiment.protocols:
         protocols.get(name)
     return {entry.key: draft(experiment, entry, dataset) for entry in experiment.scorers}
+
+
+def require_root(experiment: Experiment) -> None:
+    """Refuse an experiment on files whose folder is not named; the line says which files and where one gets them.
+
+    Raises:
+        InvalidSpec: `dataset.root` is missing.
+    """
+    name, known = experiment.dataset.name, KNOWN.get(experiment.expects)
+    if known is None or name not in known.files or "root" in experiment.dataset.plain:
+        return
+    sources: dict[str, list[str]] = {}
+    for file in known.files[name]:
+        if file.required:
+            sources.setdefault(file.where, []).append(file.path)
+    listed = "; ".join(f"{', '.join(paths)} ({where})" for where, paths in sources.items())
+    raise InvalidSpec(
+        f"experiment '{experiment.name}' needs --set dataset.root=FOLDER, the folder with {listed}; "
+        f"`itm plan {experiment.name}` says what else it needs"
+    )
 
 
 def distinct(cells: Sequence[RunSpec]) -> list[RunSpec]:
@@ -153,6 +176,17 @@ def _names_a_file(value: Any) -> bool:
     return (
         isinstance(value, str) and bool(value) and ("/" in value or "." in value) and Path(value).expanduser().exists()
     )
+
+
+def _report_other_data(experiment: Experiment, dataset: Dataset) -> None:
+    """Warn of data that the experiment's settings were not published for."""
+    if experiment.expects and dataset.title != experiment.expects:
+        logger.warning(
+            "experiment '%s' has the published settings for %s, but the data are %s: nothing that is printed compares with it",
+            experiment.name,
+            experiment.expects,
+            dataset.title,
+        )
 
 
 def _report_equal(experiment: Experiment, cells: Sequence[RunSpec]) -> None:

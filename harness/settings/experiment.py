@@ -86,6 +86,9 @@ class ScorerEntry(Spec):
     tuning: dict[str, Any] = Field(
         default_factory=dict, description="how the settings were found, for the record: trials, budget, study"
     )
+    # Left out of dumps, as no run and no page depends on them.
+    source: str = Field("", exclude=True, description="where its settings are published")
+    differs: str = Field("", exclude=True, description="what differs from that publication")
 
     @model_validator(mode="after")
     def _weights_are_complete(self) -> ScorerEntry:
@@ -107,6 +110,9 @@ class Experiment(Spec):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
+    expects: str = Field(
+        "", description="title of the published dataset that it is about (flickr30k, mscoco); other data are warned of"
+    )
     dataset: Component
     protocols: tuple[str, ...] = ("full",)
     seeds: tuple[int, ...] = (0, 1, 2)
