@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,3 +38,27 @@ def tiny() -> dict[str, Any]:
         "evaluation": {"cost_repeats": 3},
         "scorers": ["scan"],
     }
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Installs a package of some files, as pip lays it out, and returns the folder that it lies in."""
+    site = tmp_path / "site-packages"
+    monkeypatch.syspath_prepend(site)
+
+    def installed(name: str, files: Mapping[str, bytes], *, version: str = "1.0", record: bool = True) -> Path:
+        rows = []
+        for file, content in files.items():
+            path = site / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+            rows.append(f"{file},sha256={digest},{len(content)}")
+        described = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        described.mkdir(parents=True)
+        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        if record:
+            (described / "RECORD").write_text("\n".join([*rows, f"{described.name}/RECORD,,"]))
+        return site
+
+    return installed

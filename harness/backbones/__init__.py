@@ -1,5 +1,13 @@
 """Backbones: encoders that turn images and captions into fragments."""
 
-from harness.backbones.build import BACKBONES, IMAGE_BACKBONES, TEXT_BACKBONES, build_image, build_text, component_of
+from harness.backbones.build import (
+    BACKBONES,
+    IMAGE_BACKBONES,
+    TEXT_BACKBONES,
+    build_image,
+    build_text,
+    component_of,
+    pinned,
+)
 
-__all__ = ["BACKBONES", "IMAGE_BACKBONES", "TEXT_BACKBONES", "build_image", "build_text", "component_of"]
+__all__ = ["BACKBONES", "IMAGE_BACKBONES", "TEXT_BACKBONES", "build_image", "build_text", "component_of", "pinned"]

@@ -44,6 +44,15 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.config = config
 
+    @classmethod
+    def pinned(cls, config: Any) -> Any:
+        """The config with what pretrained weights bring written out, so that a record says it; by default as it came.
+
+        Raises:
+            InvalidSpec, InvalidCheckpoint: the weights are named but not in reach.
+        """
+        return config
+
     def forward(self, batch: Tensor | Fragments) -> Fragments:
         raise NotImplementedError
 
@@ -111,6 +120,11 @@ class TextEncoder(nn.Module):
     def restored_tokenizer(cls, config: Any, state: Mapping[str, Any]) -> Tokenizer:
         """The tokenizer of the encoder that `restored` would build. Arguments and errors as there."""
         return restore_tokenizer(state)
+
+    @classmethod
+    def pinned(cls, config: Any) -> Any:
+        """See `ImageEncoder.pinned`."""
+        return config
 
     @classmethod
     def reads_vocabulary(cls, config: Any) -> bool:

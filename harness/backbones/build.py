@@ -87,6 +87,24 @@ def build_text(
     return backbone.fresh(config, captions, vocabulary)
 
 
+def pinned(backbones: Parts[Any], component: Component | Mapping[str, Any] | str) -> Component:
+    """A component resolved, with what its pretrained weights bring written out: a package's version, mean and deviation.
+
+    Args:
+        backbones: `IMAGE_BACKBONES` or `TEXT_BACKBONES`.
+        component: name and options.
+
+    Raises:
+        UnknownName, InvalidSpec: as `Parts.resolve`; also a package that is not installed.
+        InvalidCheckpoint: a package without weights, or with a file that was changed.
+
+    >>> pinned(TEXT_BACKBONES, {"name": "bigru", "width": 8}).options.width
+    8
+    """
+    backbone, config = backbones.part_and_config(component)
+    return Component(name=Component.model_validate(component).name, options=backbone.pinned(config))
+
+
 def component_of(encoder: ImageEncoder | TextEncoder) -> Component:
     """Name and options that an encoder was built from.
 

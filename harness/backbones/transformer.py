@@ -18,6 +18,7 @@ from harness.backbones.bigru import checked_lengths
 from harness.backbones.words.tokenizers import Losses, Tokenizer, pad_rows, restore_tokenizer
 from harness.backbones.words.vocabulary import Vocabulary
 from harness.errors import InvalidCheckpoint, InvalidSpec, reported_as
+from harness.files.packages import is_reference, packaged_model
 from harness.fragments import Fragments, Tokens
 
 SMALL = "small"
@@ -33,7 +34,10 @@ SMALL_CONFIG: dict[str, Any] = {
 class TransformerConfig(BackboneConfig):
     """Settings of `transformer`."""
 
-    model: str = Field(SMALL, description="small, a name on the Hugging Face hub, or a local folder")
+    model: str = Field(
+        SMALL,
+        description="small, a name on the Hugging Face hub, a local folder, or package:NAME, the folder of an installed package",
+    )
     pretrained: bool = Field(True, description="false: the same architecture from random weights")
     width: int = Field(DEFAULT_WIDTH, ge=1, description="D of the fragments")
     max_words: int = Field(64, ge=3, description="longest caption in word pieces, special ones included")
@@ -94,6 +98,13 @@ class TransformerEncoder(TextEncoder):
         if config.model != SMALL:
             return PieceTokenizer.load(config)
         return super().fresh_tokenizer(config, captions, vocabulary)
+
+    @classmethod
+    def pinned(cls, config: TransformerConfig) -> TransformerConfig:
+        """See `ImageEncoder.pinned`: the version of a package."""
+        if not is_reference(config.model):
+            return config
+        return config.model_copy(update={"model": packaged_model(config.model).reference})
 
     @classmethod
     def reads_vocabulary(cls, config: TransformerConfig) -> bool:
@@ -167,7 +178,7 @@ class PieceTokenizer:
         from transformers import AutoTokenizer
 
         with _loading("tokenizer", config.model):
-            loaded = AutoTokenizer.from_pretrained(config.model, use_fast=True)
+            loaded = AutoTokenizer.from_pretrained(_place(config.model), use_fast=True)
         backend = getattr(loaded, "backend_tokenizer", None)
         if backend is None:
             raise InvalidSpec(
@@ -220,18 +231,23 @@ def _load_model(config: TransformerConfig) -> Any:
     try:
         with _loading("model", config.model):
             # safetensors only: a .bin file is a pickle
-            model = AutoModel.from_pretrained(config.model, use_safetensors=True, trust_remote_code=False)
+            model = AutoModel.from_pretrained(_place(config.model), use_safetensors=True, trust_remote_code=False)
     finally:
         if bar:
             logging.enable_progress_bar()
     return _encoder_only(model).float()
 
 
+def _place(model: str) -> str:
+    """Where Hugging Face's loaders find a model: its folder in a package, or what was named."""
+    return str(packaged_model(model).path) if is_reference(model) else model
+
+
 def _load_config(name: str) -> Any:
     from transformers import AutoConfig
 
     with _loading("configuration", name):
-        return AutoConfig.from_pretrained(name, trust_remote_code=False)
+        return AutoConfig.from_pretrained(_place(name), trust_remote_code=False)
 
 
 def _from_config(values: Mapping[str, Any]) -> Any:

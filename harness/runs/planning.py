@@ -14,6 +14,7 @@ from harness.datasets.known import KNOWN
 from harness.datasets.repeats import report_captions, report_splits
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.files.hashing import sha256_file
+from harness.files.packages import is_reference, packaged_model, packaged_weights
 from harness.runs.building import TEST_SPLIT, open_checked, require_training_data
 from harness.runs.evaluation import subject_of
 from harness.runs.saved_models import describe_model
@@ -151,8 +152,8 @@ def _settings(experiment: Experiment, entry: ScorerEntry) -> dict[str, Any]:
     cls = registry.scorer_class(entry.name)
     scorer, variant = registry.split(entry.name)
     config = registry.resolve_config(entry.name, entry.config).resolved()
-    image = backbones.IMAGE_BACKBONES.resolve(entry.image or cls.default_image or experiment.image)
-    text = backbones.TEXT_BACKBONES.resolve(entry.text or cls.default_text or experiment.text)
+    image = backbones.pinned(backbones.IMAGE_BACKBONES, entry.image or cls.default_image or experiment.image)
+    text = backbones.pinned(backbones.TEXT_BACKBONES, entry.text or cls.default_text or experiment.text)
     training = {**registry.recipe(entry.name), **experiment.training, **entry.training}
     return {
         "scorer": scorer,
@@ -162,20 +163,23 @@ def _settings(experiment: Experiment, entry: ScorerEntry) -> dict[str, Any]:
         "text": text,
         "training": build(TrainingSpec, training, f"training of scorer '{entry.key}'"),
         "files_sha256": {
-            f"{part}.{key}": sha256_path(Path(value))
+            f"{part}.{key}": sha256_path(place)
             for part, options in (("config", plain(config)), ("image", image.plain), ("text", text.plain))
             for key, value in options.items()
-            if _names_a_file(value)
+            if (place := _place(key, value)) is not None
         },
         "tuning": entry.tuning,
     }
 
 
-def _names_a_file(value: Any) -> bool:
-    """Whether an option names something on this disk (weights, word vectors) rather than in a hub or a table."""
-    return (
-        isinstance(value, str) and bool(value) and ("/" in value or "." in value) and Path(value).expanduser().exists()
-    )
+def _place(key: str, value: Any) -> Path | None:
+    """Where an option's file or folder lies (weights, word vectors); None where it names none on this disk."""
+    if is_reference(value):
+        return (packaged_model if key == "model" else packaged_weights)(value).path
+    if not isinstance(value, str) or not ("/" in value or "." in value):
+        return None
+    path = Path(value).expanduser()
+    return path if path.exists() else None
 
 
 def _report_other_data(experiment: Experiment, dataset: Dataset) -> None:
@@ -252,7 +256,7 @@ def sha256_path(path: Path) -> str:
     path = path.expanduser()
     try:
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.is_file())
+            files = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
             return sha256_json([(str(file.relative_to(path)), sha256_path(file)) for file in files])
         return sha256_file(path)
     except OSError as error:

@@ -5,14 +5,15 @@ Shape letters: N images, S side in pixels, L patches, D width.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 
 from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, ImageEncoder, projection
 from harness.backbones.pixels import PixelNormalizer
+from harness.files.packages import is_reference, packaged_weights
 from harness.fragments import Fragments
 
 SMALL = ("conv_stem", "small_vit")
@@ -23,7 +24,9 @@ class PatchConfig(BackboneConfig):
 
     architecture: str = Field("conv_stem", description="conv_stem, small_vit, or a name of timm.list_models()")
     pretrained: bool | str = Field(
-        False, description="timm models: true fetches timm's weights; a path loads a local safetensors or PyTorch file"
+        False,
+        description="timm models: true fetches timm's weights; a path loads a local safetensors or PyTorch file; "
+        "package:NAME the file of an installed package",
     )
     image_size: int = Field(64, ge=8, description="side of the pixels, S")
     width: int = Field(DEFAULT_WIDTH, ge=1, description="D of the fragments")
@@ -32,6 +35,16 @@ class PatchConfig(BackboneConfig):
     channels: int = Field(128, ge=8, description="conv_stem and small_vit: width inside the tower")
     depth: int = Field(4, ge=1, description="small_vit: layers")
     heads: int = Field(4, ge=1, description="small_vit: attention heads")
+    mean: tuple[float, float, float] | None = Field(
+        None, description="per channel, of pixels in [0, 1]; none = as the tower was trained"
+    )
+    std: tuple[float, float, float] | None = Field(None, description="likewise, the deviation")
+
+    @model_serializer(mode="wrap")
+    def _without_open_choices(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out a mean and a deviation that are not set: records of towers without weights stay as they were."""
+        optional = ("mean", "std")
+        return {key: value for key, value in serialise(self).items() if key not in optional or value is not None}
 
     @model_validator(mode="after")
     def _fits(self) -> PatchConfig:
@@ -77,8 +90,22 @@ class PatchEncoder(ImageEncoder):
         self.width = config.width
         self.class_tokens = min(1, self.tower.class_tokens) if config.keep_class_token else 0
         self._dropped = slice(self.class_tokens, self.tower.class_tokens)
-        self.normalize = PixelNormalizer(config.image_size, self.tower.mean, self.tower.std)
+        mean, std = config.mean or self.tower.mean, config.std or self.tower.std
+        self.normalize = PixelNormalizer(config.image_size, mean, std)
         self.project = projection(self.tower.channels, config.width)
+
+    @classmethod
+    def pinned(cls, config: PatchConfig) -> PatchConfig:
+        """See `ImageEncoder.pinned`: the version of a package, and the mean and deviation of the pixels."""
+        if not config.pretrained:
+            return config
+        from harness.backbones.patches import towers
+
+        mean, std = towers.normalisation(config.architecture)
+        changes: dict[str, Any] = {"mean": config.mean or mean, "std": config.std or std}
+        if is_reference(config.pretrained):
+            changes["pretrained"] = packaged_weights(str(config.pretrained)).reference
+        return config.model_copy(update=changes)
 
     def forward(self, batch: Tensor | Fragments) -> Fragments:
         """Patch fragments (N, L, D), or (N, 1 + L, D) with [CLS] first, from uint8 pixels (N, 3, S, S)."""
