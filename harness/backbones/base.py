@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal, Self
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from harness.backbones.words.tokenizers import Tokenizer, WordTokenizer, restore_tokenizer
 from harness.backbones.words.vocabulary import Vocabulary
-from harness.errors import InvalidSpec
-from harness.fragments import Fragments, Tokens
+from harness.errors import InvalidFragments, InvalidSpec
+from harness.fragments import Fragments
 from harness.spec import PartConfig
 
 DEFAULT_WIDTH = 256  #: D of every backbone unless configured, so that any image and text backbone fit each other
@@ -20,7 +24,81 @@ class BackboneConfig(PartConfig):
     """Base of every backbone's configuration: immutable, unknown keys refused."""
 
 
-class ImageEncoder(nn.Module):
+class Encoder(nn.Module):
+    """A tower, whose weights may come trained, and a head, which is always trained.
+
+    An encoder that has both implements `tower_module`, `raw` and `head`; its `forward` then takes a batch, or what `raw` made of
+    that batch at another time. One without a tower implements `forward` alone.
+    """
+
+    config: Any
+    raw_width: int = 0  #: C of the tower's outputs; 0 where there is no tower
+    frozen: bool = False  #: whether the tower stays as it came, see `freeze`
+
+    def forward(self, batch: Any) -> Fragments:
+        """Fragments (N, F, D) of a batch, or of the tower's outputs (N, F, `raw_width`) for it.
+
+        Raises:
+            InvalidFragments: outputs of another width.
+        """
+        if not isinstance(batch, Fragments):
+            return self.head(self.raw(batch))
+        if batch.width != self.raw_width:
+            raise InvalidFragments(
+                f"{type(self).__name__} takes outputs of its tower, which have width {self.raw_width}, got width {batch.width}"
+            )
+        # Outputs are kept as float16 at most of the time; the head computes in the precision of its weights.
+        return self.head(batch.to(torch.float32))
+
+    @classmethod
+    def comes_trained(cls, config: Any) -> bool:
+        """Whether an encoder of this config has a tower whose weights come trained."""
+        return False
+
+    def tower_module(self) -> nn.Module | None:
+        """The module whose parameters are the tower's; None where there is no tower."""
+        return None
+
+    def tower_definition(self) -> dict[str, Any]:
+        """What decides the tower's outputs beside its tensors, as JSON values: architecture, preparation, libraries."""
+        return {}
+
+    def raw(self, batch: Any) -> Fragments:
+        """The tower's outputs (N, F, `raw_width`), not checked for being finite: `head` is."""
+        raise NotImplementedError(f"{type(self).__name__} has no tower")
+
+    def head(self, raw: Fragments) -> Fragments:
+        """Fragments (N, F, D) from the tower's outputs (N, F, `raw_width`)."""
+        raise NotImplementedError(f"{type(self).__name__} has no head")
+
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        """Pretrained parameters, whose learning rate is scaled down: the tower's, if its weights came trained."""
+        tower = self.tower_module()
+        return list(tower.parameters()) if tower is not None and self.comes_trained(self.config) else []
+
+    def freeze(self) -> None:
+        """Keep a pretrained tower as it came: in evaluation mode (no dropout, no update of batch statistics) for good,
+        without gradients. An encoder whose weights did not come trained is left alone."""
+        tower = self.tower_module()
+        if tower is None or not self.comes_trained(self.config):
+            return
+        self.frozen = True
+        tower.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """As `nn.Module.train`; a frozen tower stays in evaluation mode."""
+        super().train(mode)
+        tower = self.tower_module() if self.frozen else None
+        if tower is not None:
+            tower.eval()
+        return self
+
+    def _tracked(self) -> AbstractContextManager[object]:
+        """Around the tower's computation: no graph is kept of a frozen one."""
+        return torch.no_grad() if self.frozen else nullcontext()
+
+
+class ImageEncoder(Encoder):
     """Maps a batch of images to fragments, which come out as the last layer leaves them: scorers normalise.
 
     `input` says what `forward` takes: "pixels" = uint8 (N, 3, H, W) of side `image_size`, which the encoder itself
@@ -35,10 +113,10 @@ class ImageEncoder(nn.Module):
 
     Config: ClassVar[type[BackboneConfig]] = BackboneConfig
     input: ClassVar[Literal["pixels", "regions"]] = "pixels"
-    config: Any
     width: int  #: D of the fragments that come out
     image_size: int = 0  #: side of the pixels that it takes; 0 for regions
     input_width: int = 0  #: D of the region features that it takes; 0 for pixels
+    class_tokens: int = 0  #: leading fragments that stand for the whole image
 
     def __init__(self, config: Any, region_width: int = 0, *, load_pretrained: bool = True):
         super().__init__()
@@ -53,15 +131,8 @@ class ImageEncoder(nn.Module):
         """
         return config
 
-    def forward(self, batch: Tensor | Fragments) -> Fragments:
-        raise NotImplementedError
 
-    def pretrained_parameters(self) -> list[nn.Parameter]:
-        """Pretrained parameters, whose learning rate is scaled down; none by default."""
-        return []
-
-
-class TextEncoder(nn.Module):
+class TextEncoder(Encoder):
     """Maps tokens of its own tokenizer to fragments, which come out as the last layer leaves them.
 
     Built by `fresh` for training and by `restored` for the weights of a saved run. The defaults are those of an encoder
@@ -74,7 +145,6 @@ class TextEncoder(nn.Module):
     """
 
     Config: ClassVar[type[BackboneConfig]] = BackboneConfig
-    config: Any
     width: int
     tokenizer: Tokenizer
 
@@ -131,18 +201,18 @@ class TextEncoder(nn.Module):
         """Whether the encoder learns an embedding of the words that captions or a vocabulary name."""
         return True
 
-    def forward(self, tokens: Tokens) -> Fragments:
-        raise NotImplementedError
-
     def tokenizer_state(self) -> dict[str, Any]:
         """What `restored` needs beside the config, as JSON values."""
         return self.tokenizer.state()
-
-    def pretrained_parameters(self) -> list[nn.Parameter]:
-        """Pretrained parameters, whose learning rate is scaled down; none by default."""
-        return []
 
 
 def projection(own: int, width: int) -> nn.Module:
     """A linear layer to the common width, or nothing where a tower already has it."""
     return nn.Identity() if own == width else nn.Linear(own, width)
+
+
+def layers_sha256(tower: nn.Module) -> str:
+    """SHA-256 of how a tower is put together: what its layers print of themselves, and the heads, which they do not print."""
+    heads = [(name, getattr(module, "num_heads", None)) for name, module in tower.named_modules()]
+    printed = re.sub(r" at 0x[0-9a-f]+", "", str(tower))  # where a function lies in memory says nothing of it
+    return hashlib.sha256(f"{printed} {heads}".encode()).hexdigest()

@@ -69,14 +69,14 @@ class TransformerEncoder(TextEncoder):
         super().__init__(config, tokenizer)
         self.width = config.width
         self._model_config = dict(model_config)
-        self._trained = model is not None
         self.model = cast(Any, model if model is not None else _from_config(self._model_config))
         positions = getattr(self.model.config, "max_position_embeddings", config.max_words)
         if config.max_words > positions:
             raise InvalidSpec(
                 f"max_words {config.max_words} is more than the {positions} positions of transformer '{config.model}'"
             )
-        self.project = projection(int(self.model.config.hidden_size), config.width)
+        self.raw_width = int(self.model.config.hidden_size)
+        self.project = projection(self.raw_width, config.width)
 
     @classmethod
     def fresh(
@@ -122,26 +122,43 @@ class TransformerEncoder(TextEncoder):
     @classmethod
     def restored(cls, config: TransformerConfig, state: Mapping[str, Any]) -> TransformerEncoder:
         """See `TextEncoder.restored`; the architecture is in the state, so neither hub nor folder is needed."""
-        encoder = cls(config, cls.restored_tokenizer(config, state), state["architecture"])
-        encoder._trained = config.model != SMALL and config.pretrained
-        return encoder
+        return cls(config, cls.restored_tokenizer(config, state), state["architecture"])
 
     def tokenizer_state(self) -> dict[str, Any]:
         return {"kind": "transformer", "tokenizer": self.tokenizer.state(), "architecture": self._model_config}
 
-    def forward(self, tokens: Tokens) -> Fragments:
-        """Fragments (N, W, D), [CLS] and [SEP] or <start> and <end> among them.
+    def raw(self, tokens: Tokens) -> Fragments:
+        """The last hidden states (N, W, C), those of [CLS] and [SEP] or <start> and <end> among them.
 
         Raises:
             InvalidFragments: an empty caption, or padding before a real piece.
         """
         checked_lengths(tokens)
-        out = self.model(input_ids=tokens.ids, attention_mask=tokens.mask.long())
-        return Fragments(self.project(out.last_hidden_state), tokens.mask)
+        with self._tracked():
+            out = self.model(input_ids=tokens.ids, attention_mask=tokens.mask.long())
+        return Fragments.unchecked(out.last_hidden_state, tokens.mask, {})
 
-    def pretrained_parameters(self) -> list[nn.Parameter]:
-        """The model's parameters where they came trained; the projection is new."""
-        return list(self.model.parameters()) if self._trained else []
+    def head(self, raw: Fragments) -> Fragments:
+        """Fragments (N, W, D) from hidden states (N, W, C)."""
+        return Fragments(self.project(raw.features), raw.mask)
+
+    @classmethod
+    def comes_trained(cls, config: TransformerConfig) -> bool:
+        """The model comes trained; the projection is new."""
+        return config.model != SMALL and config.pretrained
+
+    def tower_module(self) -> nn.Module:
+        return cast(nn.Module, self.model)
+
+    def tower_definition(self) -> dict[str, Any]:
+        import transformers
+
+        told = {
+            key: value
+            for key, value in self._model_config.items()
+            if key not in ("_name_or_path", "transformers_version")
+        }
+        return {"backbone": "transformer", "architecture": told, "transformers": transformers.__version__}
 
 
 class PieceTokenizer:

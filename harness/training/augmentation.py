@@ -31,19 +31,26 @@ class WordIds(Protocol):
     special_ids: tuple[int, ...]
 
 
-def drop_regions(regions: Fragments, probability: float, generator: Generator) -> Fragments:
+def drop_regions(regions: Fragments, probability: float, generator: Generator, kept: int = 0) -> Fragments:
     """Hide each real region (N images, features (N, R, D)) with a probability in [0, 1), but never all of an image's.
 
+    Args:
+        regions: region features, or what a frozen tower made of the patches.
+        probability: of each.
+        generator: source of the draws.
+        kept: leading fragments that are never hidden, because they are no places in the image ([CLS]).
+
     Source:
-        CHAN's and VSE-infinity's size augmentation (0.2).
+        CHAN's and VSE-infinity's size augmentation (0.2), the latter on grids of patches too.
     """
     if probability == 0:
         return regions
     draws = _uniform(regions.mask.shape, generator).to(regions.device).masked_fill(~regions.mask, -1)
-    kept = draws >= probability
+    left = draws >= probability
+    left[:, :kept] = regions.mask[:, :kept]
     # Where nothing is left, the region that came nearest to staying: any real one, all being equally likely.
     last = F.one_hot(draws.argmax(dim=1), draws.shape[1]).bool()
-    return dataclasses.replace(regions, mask=torch.where(kept.any(dim=1, keepdim=True), kept, last))
+    return dataclasses.replace(regions, mask=torch.where(left.any(dim=1, keepdim=True), left, last))
 
 
 def mask_words(tokens: Tokens, share: float, words: WordIds, generator: Generator) -> Tokens:

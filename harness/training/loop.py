@@ -111,13 +111,16 @@ def validate(scorer: Scorer, split: Split, batch_size: int = 256) -> dict[str, f
 
 
 def parameter_groups(scorer: Scorer, spec: TrainingSpec) -> list[dict[str, Any]]:
-    """Optimiser groups: new parameters at the full rate, pretrained ones at the scaled rate or frozen."""
+    """Optimiser groups: new parameters at the full rate, pretrained ones at the scaled rate; at a rate of 0 their towers
+    are frozen, see `harness.backbones.base.Encoder.freeze`."""
     pretrained = {id(parameter) for encoder in scorer.encoders for parameter in encoder.pretrained_parameters()}
     new: list[nn.Parameter] = []
     old: list[nn.Parameter] = []
     for parameter in scorer.parameters():
         (old if id(parameter) in pretrained else new).append(parameter)
     if not spec.backbone_learning_rate_scale:
+        for encoder in scorer.encoders:
+            encoder.freeze()
         for parameter in old:
             parameter.requires_grad_(False)
         old = []
@@ -197,10 +200,10 @@ class _Loop:
             group["lr"] = rate * factor
         image_rows = self.train.caption_image[captions]
         unique, inverse = np.unique(image_rows, return_inverse=True)  # an image is encoded once per batch
-        pixels_or_regions = self.augmented_images(unique, noise).to(self.device)
+        pixels_or_fragments = self.augmented_images(unique, noise)
         tokens = self.augmented_tokens(captions, noise).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            images = scorer.encode_images(pixels_or_regions)[torch.from_numpy(inverse).to(self.device)]
+            images = scorer.encode_images(pixels_or_fragments)[torch.from_numpy(inverse).to(self.device)]
             texts = scorer.encode_texts(tokens)
             losses = scorer.losses(images, texts, torch.from_numpy(image_rows).to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
@@ -219,10 +222,16 @@ class _Loop:
         return {name: loss.detach().float() for name, loss in losses.items()}
 
     def augmented_images(self, rows: np.ndarray, noise: torch.Generator) -> Tensor | Fragments:
-        batch = image_batch(self.train, self.image_encoder, rows)
-        if isinstance(batch, Fragments):
-            return augmentation.drop_regions(batch, self.spec.region_drop, noise)
-        return augmentation.augment_pixels(batch, self.spec.image_augmentation, noise)
+        """What the image encoder takes, on the device: pixels, or region features or a frozen tower's outputs, some dropped."""
+        encoder = self.image_encoder
+        batch = image_batch(self.train, encoder, rows)
+        if not isinstance(batch, Fragments):
+            pixels = augmentation.augment_pixels(batch, self.spec.image_augmentation, noise).to(self.device)
+            if not encoder.frozen:
+                return pixels
+            batch = encoder.raw(pixels)
+        batch = batch.to(self.device)
+        return augmentation.drop_regions(batch, self.spec.region_drop, noise, kept=encoder.class_tokens)
 
     def augmented_tokens(self, captions: np.ndarray, noise: torch.Generator) -> Tokens:
         tokens = self.tokens[torch.from_numpy(captions)]

@@ -15,8 +15,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.backbones.base import BackboneConfig, ImageEncoder, TextEncoder, projection
+from harness.backbones.base import BackboneConfig, ImageEncoder, TextEncoder, layers_sha256, projection
 from harness.backbones.bigru import checked_lengths
+from harness.backbones.open_clip.names import has_own_weights
 from harness.backbones.open_clip.small import SMALL, SMALL_CONFIG
 from harness.backbones.open_clip.tokens import PaddedTokenizer, PieceTokenizer
 from harness.backbones.pixels import PixelNormalizer
@@ -87,17 +88,33 @@ class ClipImageEncoder(ImageEncoder):
         self.normalize = PixelNormalizer(self.image_size, tower.mean, tower.std)
         self.read_out = _image_read_out(self.visual, config)
         self.class_tokens = self.read_out.class_tokens
+        self.raw_width = tower.width
         self.width = config.width or tower.width
         self.project = projection(tower.width, self.width)
-        self._trained = tower.trained
+        self._preparation = {"mean": list(tower.mean), "std": list(tower.std)}
 
-    def forward(self, batch: Tensor | Fragments) -> Fragments:
-        """Fragments (N, 1, D), or (N, 1 + L, D) with `output: tokens`, from uint8 pixels (N, 3, S, S)."""
-        features = self.project(self.read_out(self.visual, self.normalize(cast(Tensor, batch))))
-        return Fragments(features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device))
+    def raw(self, batch: Tensor) -> Fragments:
+        """Embeddings (N, 1, C), or (N, 1 + L, C) with `output: tokens`, from uint8 pixels (N, 3, S, S)."""
+        with self._tracked():
+            features = self.read_out(self.visual, self.normalize(batch))
+        return Fragments.unchecked(
+            features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device), {}
+        )
 
-    def pretrained_parameters(self) -> list[nn.Parameter]:
-        return list(self.visual.parameters()) if self._trained else []
+    def head(self, raw: Fragments) -> Fragments:
+        """Fragments (N, F, D) from the tower's (N, F, C)."""
+        return Fragments(self.project(raw.features), raw.mask)
+
+    @classmethod
+    def comes_trained(cls, config: ClipConfig) -> bool:
+        return _comes_trained(config)
+
+    def tower_module(self) -> nn.Module:
+        return cast(nn.Module, self.visual)
+
+    def tower_definition(self) -> dict[str, Any]:
+        settings = {"image_size": self.image_size, "class_tokens": self.class_tokens, **self._preparation}
+        return _definition(self.visual, self.config) | settings
 
 
 class ClipTextEncoder(TextEncoder):
@@ -123,9 +140,9 @@ class ClipTextEncoder(TextEncoder):
         )
         self.text = tower.module
         self.read_out = _text_read_out(self.text, config, tokenizer)
+        self.raw_width = tower.width
         self.width = config.width or tower.width
         self.project = projection(tower.width, self.width)
-        self._trained = tower.trained
 
     @classmethod
     def fresh_tokenizer(
@@ -149,17 +166,29 @@ class ClipTextEncoder(TextEncoder):
             )
         return _pieces(config.model)
 
-    def forward(self, tokens: Tokens) -> Fragments:
-        """Fragments (N, 1, D), or (N, W, D) with `output: tokens`.
+    def raw(self, tokens: Tokens) -> Fragments:
+        """Embeddings (N, 1, C), or (N, W, C) with `output: tokens`.
 
         Raises:
             InvalidFragments: an empty caption, or padding before a real token.
         """
-        features, mask = self.read_out(self.text, tokens)
-        return Fragments(self.project(features), mask)
+        with self._tracked():
+            features, mask = self.read_out(self.text, tokens)
+        return Fragments.unchecked(features, mask, {})
 
-    def pretrained_parameters(self) -> list[nn.Parameter]:
-        return list(self.text.parameters()) if self._trained else []
+    def head(self, raw: Fragments) -> Fragments:
+        """Fragments (N, F, D) from the tower's (N, F, C)."""
+        return Fragments(self.project(raw.features), raw.mask)
+
+    @classmethod
+    def comes_trained(cls, config: ClipConfig) -> bool:
+        return _comes_trained(config)
+
+    def tower_module(self) -> nn.Module:
+        return cast(nn.Module, self.text)
+
+    def tower_definition(self) -> dict[str, Any]:
+        return _definition(self.text, self.config)
 
 
 class _GlobalImage:
@@ -249,6 +278,24 @@ def _text_read_out(text: Any, config: ClipTextConfig, tokenizer: Tokenizer) -> A
             "with the original causal text tower"
         )
     return _WholeContext(getattr(tokenizer, "padding_id", 0), int(text.context_length))
+
+
+def _comes_trained(config: ClipConfig) -> bool:
+    return bool(config.pretrained) or has_own_weights(config.model)
+
+
+def _definition(tower: nn.Module, config: ClipConfig) -> dict[str, Any]:
+    import open_clip
+
+    model = None if has_own_weights(config.model) else config.model  # a place says nothing
+    layers = layers_sha256(tower)
+    return {
+        "backbone": "open_clip",
+        "model": model,
+        "output": config.output,
+        "layers": layers,
+        "open_clip": open_clip.__version__,
+    }
 
 
 def _pieces(model: str) -> PieceTokenizer | PaddedTokenizer:

@@ -17,11 +17,11 @@ from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed,
 from open_clip.pretrained import download_pretrained_from_hf
 from torch import Tensor, nn
 
+from harness.backbones.open_clip.names import HUB, LOCAL, has_own_weights
 from harness.backbones.open_clip.small import SMALL, SMALL_CONFIG
 from harness.backbones.weights import load_strictly, read_state_dict
 from harness.errors import InvalidCheckpoint, InvalidSpec, did_you_mean, reported_as
 
-_LOCAL, _HUB = "local-dir:", "hf-hub:"  #: prefixes of a model whose name says where both config and weights are
 _WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
 
 
@@ -32,7 +32,6 @@ class Tower(NamedTuple):
     width: int  #: of the joint embedding
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    trained: bool  #: whether the weights came trained
 
 
 def build_tower(
@@ -70,7 +69,7 @@ def build_tower(
         _require_whole_patches(name, image_size, config["vision_cfg"].get("patch_size", 1))
         config["vision_cfg"]["image_size"] = image_size
     model = _build(name, config)
-    if load_pretrained and (pretrained or name.startswith((_LOCAL, _HUB))):
+    if load_pretrained and (pretrained or has_own_weights(name)):
         _fill(model, side, _weights_file(name, pretrained, tag))
     if image_size is not None and hasattr(model.visual, "set_input_size"):
         model.visual.set_input_size(image_size)
@@ -79,7 +78,6 @@ def build_tower(
         int(config["embed_dim"]),
         tuple(preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN),
         tuple(preprocess.get("std") or open_clip.OPENAI_DATASET_STD),
-        trained=bool(pretrained) or name.startswith((_LOCAL, _HUB)),
     )
 
 
@@ -112,11 +110,11 @@ def _config(name: str, pretrained: str | None) -> tuple[dict[str, Any], dict[str
             )
         return copy.deepcopy(SMALL_CONFIG), {}
     with reported_as(InvalidSpec, f"cannot read the config of open_clip model '{name}'"):
-        if name.startswith(_LOCAL):
-            file = Path(name.removeprefix(_LOCAL)) / "open_clip_config.json"
+        if name.startswith(LOCAL):
+            file = Path(name.removeprefix(LOCAL)) / "open_clip_config.json"
             stored = json.loads(file.read_text(encoding="utf-8-sig"))
             return dict(stored["model_cfg"]), dict(stored.get("preprocess_cfg", {}))
-        config = open_clip.get_model_config(name if name.startswith(_HUB) else _clean(name))
+        config = open_clip.get_model_config(name if name.startswith(HUB) else _clean(name))
     if config is None:
         known = (SMALL, *open_clip.list_models())
         valid = did_you_mean(name, known, "small, local-dir:/folder, or a name of open_clip.list_models()")
@@ -128,7 +126,7 @@ def _tag(name: str, pretrained: str | None) -> str | None:
     """`pretrained` where it is one of open_clip's tags; None where it is a path or nothing."""
     if not pretrained:
         return None
-    if name.startswith((_LOCAL, _HUB)):
+    if has_own_weights(name):
         raise InvalidSpec(f"open_clip model '{name}' comes with its own weights; leave 'pretrained' out")
     tags = open_clip.list_pretrained_tags_by_model(_clean(name))
     if pretrained in tags:
@@ -159,18 +157,18 @@ def _build(name: str, config: dict[str, Any]) -> Any:
 
 
 def _weights_file(name: str, pretrained: str | None, tag: str | None) -> Path:
-    if name.startswith(_LOCAL):
-        folder = Path(name.removeprefix(_LOCAL))
+    if name.startswith(LOCAL):
+        folder = Path(name.removeprefix(LOCAL))
         found = [folder / file for file in _WEIGHTS if (folder / file).is_file()]
         if not found:
             raise InvalidCheckpoint(f"no weights in {folder}; expected one of {', '.join(_WEIGHTS)}")
         return found[0]
-    if tag is None and not name.startswith(_HUB):
+    if tag is None and not name.startswith(HUB):
         return Path(str(pretrained))
     what = f"cannot fetch the weights {f'{tag!r} ' if tag else ''}of open_clip model {name}"
     with reported_as(InvalidCheckpoint, what, "without a connection, give the path of a local file as 'pretrained'"):
-        if name.startswith(_HUB):
-            return Path(download_pretrained_from_hf(name.removeprefix(_HUB)))
+        if name.startswith(HUB):
+            return Path(download_pretrained_from_hf(name.removeprefix(HUB)))
         return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(_clean(name), tag)))
 
 

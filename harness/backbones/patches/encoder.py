@@ -5,13 +5,13 @@ Shape letters: N images, S side in pixels, L patches, D width.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 
-from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, ImageEncoder, projection
+from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, ImageEncoder, layers_sha256, projection
 from harness.backbones.pixels import PixelNormalizer
 from harness.files.packages import is_reference, packaged_weights
 from harness.fragments import Fragments
@@ -92,7 +92,8 @@ class PatchEncoder(ImageEncoder):
         self._dropped = slice(self.class_tokens, self.tower.class_tokens)
         mean, std = config.mean or self.tower.mean, config.std or self.tower.std
         self.normalize = PixelNormalizer(config.image_size, mean, std)
-        self.project = projection(self.tower.channels, config.width)
+        self.raw_width = self.tower.channels
+        self.project = projection(self.raw_width, config.width)
 
     @classmethod
     def pinned(cls, config: PatchConfig) -> PatchConfig:
@@ -107,14 +108,36 @@ class PatchEncoder(ImageEncoder):
             changes["pretrained"] = packaged_weights(str(config.pretrained)).reference
         return config.model_copy(update=changes)
 
-    def forward(self, batch: Tensor | Fragments) -> Fragments:
-        """Patch fragments (N, L, D), or (N, 1 + L, D) with [CLS] first, from uint8 pixels (N, 3, S, S)."""
-        tokens = self.tower(self.normalize(cast(Tensor, batch)))
+    def raw(self, batch: Tensor) -> Fragments:
+        """Patch tokens (N, L, C), or (N, 1 + L, C) with [CLS] first, from uint8 pixels (N, 3, S, S)."""
+        with self._tracked():
+            tokens = self.tower(self.normalize(batch))
         if self._dropped.start < self._dropped.stop:
             tokens = torch.cat([tokens[:, : self._dropped.start], tokens[:, self._dropped.stop :]], dim=1)
-        features = self.project(tokens)
-        return Fragments(features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device))
+        return Fragments.unchecked(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device), {})
 
-    def pretrained_parameters(self) -> list[nn.Parameter]:
-        """The tower's parameters where they came trained."""
-        return list(self.tower.parameters()) if self.config.pretrained else []
+    def head(self, raw: Fragments) -> Fragments:
+        """Patch fragments (N, L, D) from the tower's tokens (N, L, C)."""
+        return Fragments(self.project(raw.features), raw.mask)
+
+    @classmethod
+    def comes_trained(cls, config: PatchConfig) -> bool:
+        return bool(config.pretrained)
+
+    def tower_module(self) -> nn.Module:
+        return self.tower
+
+    def tower_definition(self) -> dict[str, Any]:
+        import timm
+
+        config = self.config
+        return {
+            "backbone": "patches",
+            "architecture": config.architecture,
+            "image_size": config.image_size,
+            "class_tokens": self.class_tokens,
+            "mean": list(config.mean or self.tower.mean),
+            "std": list(config.std or self.tower.std),
+            "layers": layers_sha256(self.tower),
+            "timm": timm.__version__,
+        }

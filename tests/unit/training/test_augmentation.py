@@ -198,3 +198,11 @@ class TestPixels:
     def test_another_kind_is_refused(self):
         with pytest.raises(InvalidSpec, match="valid: none, flip, crop_flip"):
             augmentation.augment_pixels(pictures(), "rotate", generator())
+
+
+def test_leading_fragments_that_are_no_places_are_never_dropped():
+    batch = regions(items=200)
+    dropped = augmentation.drop_regions(batch, 0.9, generator(), kept=1)
+    assert torch.equal(dropped.mask[:, 0], batch.mask[:, 0])
+    assert dropped.mask[:, 1:].sum() < 0.2 * batch.mask[:, 1:].sum()
+    assert not (dropped.mask & ~batch.mask).any()
