@@ -9,7 +9,7 @@ Shape letters: N items, S side in pixels, L patches, W tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -110,7 +110,7 @@ class ClipImageEncoder(ImageEncoder):
         return _comes_trained(config)
 
     def tower_module(self) -> nn.Module:
-        return cast(nn.Module, self.visual)
+        return self.visual
 
     def tower_definition(self) -> dict[str, Any]:
         settings = {"image_size": self.image_size, "class_tokens": self.class_tokens, **self._preparation}
@@ -185,7 +185,7 @@ class ClipTextEncoder(TextEncoder):
         return _comes_trained(config)
 
     def tower_module(self) -> nn.Module:
-        return cast(nn.Module, self.text)
+        return self.text
 
     def tower_definition(self) -> dict[str, Any]:
         return _definition(self.text, self.config)
