@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from harness.fragments import Fragments
 from harness.losses import one_way_contrast
-from harness.scorer import Objective, ScorerConfig
+from harness.scorer import Objective, ScoreLevel, ScorerConfig
 from harness.scorers import recipes
 from harness.scorers.bases import UnitFragmentScorer
 from harness.scorers.temperature import LARGEST_SCALE, bounded_scale, log_scale
+from harness.scorers.views import view
 from harness.similarity import PackedForm, max_sim
 from harness.similarity.gpu import fused
 from harness.similarity.packed.kernels import Kernel, Operands, Scratch, largest_over_positions
@@ -110,6 +111,11 @@ class LateInteraction(UnitFragmentScorer):
         return PackedForm(
             ((1.0, BestMatches(self._weights)),), image_rows=self.prepare_images, text_rows=self.prepare_texts
         )
+
+    def score_levels(self) -> dict[str, ScoreLevel]:
+        """The directions, where there are two."""
+        alone = {name: ScoreLevel(weight, view(self, _weights={name: 1.0})) for name, weight in self._weights.items()}
+        return alone if len(alone) > 1 else {}
 
     def _combined(self, directions: dict[str, Tensor]) -> Tensor:
         return torch.stack([self._weights[name] * value for name, value in directions.items()]).sum(0)

@@ -9,10 +9,11 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.fragments import Fragments
-from harness.scorer import ScorerConfig
+from harness.scorer import ScoreLevel, ScorerConfig
 from harness.scorers import recipes
 from harness.scorers.authors.layout import AuthorCheckpoints
 from harness.scorers.bases import UnitFragmentScorer
+from harness.scorers.views import view
 from harness.similarity import CrossAttentionKernel, LogSumExp, Max, Mean, PackedForm, Pooling, Sum, cross_attention
 
 #: The authors' Flickr30K values: lambda1 and lambda2 of each direction.
@@ -128,6 +129,13 @@ class Scan(UnitFragmentScorer):
         """The same scores for the scoring engine."""
         kernels = [CrossAttentionKernel(swapped=swapped, **attention) for _, swapped, attention in self._heads]
         return PackedForm(tuple((1 / len(kernels), kernel) for kernel in kernels))
+
+    def score_levels(self) -> dict[str, ScoreLevel]:
+        """The directions, where there are two."""
+        directions, share = DIRECTIONS[self.config.direction], 1 / len(self._heads)
+        views = [view(self, _heads=[head]) for head in self._heads]
+        alone = {d: ScoreLevel(share, one) for d, one in zip(directions, views, strict=True)}
+        return alone if len(alone) > 1 else {}
 
 
 def _attention(direction: str, config: ScanConfig) -> dict[str, Any]:

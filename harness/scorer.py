@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,25 @@ class ScorerConfig(PartConfig):
         Two configs that score alike resolve alike: a run's identity rests on this form.
         """
         return self
+
+
+@dataclass(frozen=True)
+class ScoreLevel:
+    """One of the similarities that a score adds up: the score is the sum of each level's `weight` times its scores."""
+
+    weight: float  #: in the score that ranks; 0 = trained, but left out of the ranking
+    scorer: (
+        Scorer  #: ranks by this level alone: shares the parameters, and scores fragments that the whole has prepared
+    )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A quantity inside a scorer that a report may describe by its distribution, such as a gate."""
+
+    title: str  #: for tables: "gate of each word, 0 to 1"
+    #: What it is about. Per region it is also described by the region's number, per word by the word.
+    each: Literal["image", "patch", "region", "caption", "word"]
 
 
 class Scorer(nn.Module):
@@ -75,6 +95,8 @@ class Scorer(nn.Module):
     #: Backbones of an experiment's entry that names none; None = the experiment's.
     default_image: ClassVar[Component | None] = None
     default_text: ClassVar[Component | None] = None
+    #: What `image_readings` and `text_readings` give, by name.
+    readings: ClassVar[Mapping[str, Reading]] = {}
     #: `harness.scorers.authors.layout.AuthorCheckpoints` of a method whose authors' weights can be imported.
     author_checkpoints: ClassVar[Any] = None
 
@@ -144,6 +166,26 @@ class Scorer(nn.Module):
             Scalars by name. The default is the objective on the similarity matrix.
         """
         return {"matching": self.objective(self.score(images, texts), image_ids)}
+
+    def score_levels(self) -> Mapping[str, ScoreLevel]:
+        """What a score adds up, by name, so that a report can say what each part ranks alone; none by default."""
+        return {}
+
+    def image_readings(self, images: Fragments) -> Mapping[str, Tensor]:
+        """The `readings` of prepared images, as they are at evaluation; none by default.
+
+        Args:
+            images: I images, as `prepare_images` returns them.
+
+        Returns:
+            By name (I,), or (I, F) for what is per patch or region. NaN where there is nothing to say: padding, or a
+            quantity that an image of one region does not have.
+        """
+        return {}
+
+    def text_readings(self, texts: Fragments) -> Mapping[str, Tensor]:
+        """As `image_readings`, for T captions: (T,), or (T, W) for what is per word."""
+        return {}
 
     @property
     def encoders(self) -> tuple[ImageEncoder, TextEncoder]:

@@ -216,6 +216,10 @@ class PieceTokenizer:
         unknown = sum(self._meaningless.issuperset(encoding.ids) for encoding in encodings)
         return Losses(unknown, sum(bool(encoding.overflowing) for encoding in encodings))
 
+    def piece(self, token: int) -> str:
+        """See `Tokenizer.piece`; a piece that continues a word starts with ##."""
+        return self._definition.id_to_token(token) or f"#{token}"
+
     def state(self) -> dict[str, Any]:
         """What `from_state` needs."""
         return {

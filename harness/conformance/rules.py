@@ -204,6 +204,52 @@ def state_dict(subject: Subject) -> None:
     expect.same(scored(second, sides), scored(first, sides), "a fresh scorer with the same state dict")
 
 
+def levels(subject: Subject) -> None:
+    """The levels that a scorer offers add up to its score, and asking for them changes nothing."""
+    scorer = subject.ready()
+    with evaluating(scorer):
+        images, texts = prepared(scorer, inputs.random_sides())
+        score = scorer.score(images, texts)
+        alone = scorer.score_levels()
+        parts = {name: level.scorer.score(images, texts) for name, level in alone.items()}
+        again = scorer.score(images, texts)
+    if not parts:
+        return
+    for name, part in parts.items():
+        expect.shape(part, (IMAGES, TEXTS))
+        expect.finite(part, f"scores of level '{name}'")
+        expect.same(similarity_matrix(alone[name].scorer, images, texts), part, f"level '{name}' by the engine")
+    total = torch.stack([alone[name].weight * part for name, part in parts.items()]).sum(0)
+    expect.same(total, score, f"the weighted sum of the levels {', '.join(parts)}")
+    expect.same(again, score, "scores after the levels were asked for")
+
+
+def readings(subject: Subject) -> None:
+    """Readings are those that the class declares, one row per item, and do not depend on padding."""
+    scorer, (images, texts) = subject.ready(), inputs.random_sides()
+    with evaluating(scorer):
+        found = _readings(scorer, (images, texts))
+        padded = _readings(scorer, (inputs.padded(images, 4), inputs.padded(texts, 4)))
+    declared = sorted(scorer.readings)
+    expect.that(sorted(found) == declared, f"expected the declared readings {declared}, found {sorted(found)}")
+    for name, values in found.items():
+        items = IMAGES if scorer.readings[name].each in ("image", "patch", "region") else TEXTS
+        per_item = values.is_floating_point() and values.ndim in (1, 2) and len(values) == items
+        expect.that(per_item, f"expected {items} rows of reading '{name}', found {values.dtype} {tuple(values.shape)}")
+        real, longer = (v[~v.isnan()] for v in (values, padded[name]))
+        expect.finite(real, f"reading '{name}'")
+        expect.that(
+            real.shape == longer.shape and torch.allclose(real, longer, atol=expect.TOLERANCE, rtol=1e-4),
+            f"expected reading '{name}' not to depend on padding, found {len(real)} values and then {len(longer)}, or "
+            "others",
+        )
+
+
+def _readings(scorer: Scorer, sides: Sides) -> dict[str, Tensor]:
+    images, texts = prepared(scorer, sides)
+    return {**scorer.image_readings(images), **scorer.text_readings(texts)}
+
+
 #: By name, simple ones first.
 RULES: dict[str, Callable[[Subject], None]] = {
     rule.__name__: rule
@@ -222,5 +268,7 @@ RULES: dict[str, Callable[[Subject], None]] = {
         batches,
         gradients,
         state_dict,
+        levels,
+        readings,
     )
 }

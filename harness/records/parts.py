@@ -116,6 +116,42 @@ class Evaluation(Part):
     other_ties: dict[str, dict[str, dict[str, float]]] = Field(default_factory=dict)
 
 
+class WordMean(Spec):
+    """A word or word piece with the mean of a reading over its occurrences."""
+
+    word: str
+    mean: float
+    count: int
+
+
+class Distribution(Part):
+    """How a reading of a scorer is distributed over a split, see `harness.scorer.Reading`."""
+
+    title: str = Field("", description="what is read, with its unit")
+    each: str = Field("", description="what there is one value of: image, patch, region, caption or word")
+    count: int = Field(description="values")
+    mean: float
+    sd: float = Field(description="standard deviation over the values")
+    deciles: tuple[float, ...] = Field(description="minimum, the nine deciles, maximum", min_length=11, max_length=11)
+    by_region: tuple[float, ...] = Field((), description="mean of the first, second, ... region of an image")
+    lowest_words: tuple[WordMean, ...] = Field((), description="words with the lowest means, lowest first")
+    highest_words: tuple[WordMean, ...] = Field((), description="words with the highest means, highest first")
+
+
+class LevelAlone(Part):
+    """What one level of a score ranks by itself; the ranks are in `level_ranks.npz`."""
+
+    weight: float = Field(description="in the score that ranks; 0 = trained only")
+    metrics: dict[str, dict[str, float]] = Field(description="by protocol")
+
+
+class Diagnostics(Part):
+    """What the levels of a score rank alone, and how its readings are distributed, on the test split."""
+
+    levels: dict[str, LevelAlone] = Field(default_factory=dict)
+    readings: dict[str, Distribution] = Field(default_factory=dict)
+
+
 class Environment(Part):
     """Where a run was made, as `harness.records.environment.describe` finds it; None where unknown or without a GPU."""
 

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from harness.errors import InvalidRecord
 from harness.files.names import is_safe_name
 from harness.records.documents import read_document
-from harness.records.parts import Code, Cost, Environment, Evaluation, Training, Tuning
+from harness.records.parts import Code, Cost, Diagnostics, Environment, Evaluation, Training, Tuning
 from harness.records.ties import Ties
 from harness.settings.run import Labelled
 from harness.spec import Spec
@@ -46,6 +46,7 @@ class RunRecord(Labelled, Spec):
     metrics: dict[str, dict[str, float]] = Field(default_factory=dict)
     validation: dict[str, Any] = Field(default_factory=dict)
     evaluation: Evaluation = Evaluation()
+    diagnostics: Diagnostics = Diagnostics()
     cost: Cost = Cost()
     training: Training = Training()
     tuning: Tuning = Tuning(trials=0)

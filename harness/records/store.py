@@ -23,6 +23,9 @@ from harness.records.documents import write_json
 from harness.records.ranks import RankTable, check_table, read_ranks, write_ranks
 from harness.records.run import REMEDY, RunRecord, read_record
 
+#: Per-query results of each level of a score alone.
+LEVEL_RANKS = "level_ranks.npz"
+
 logger = logging.getLogger(__name__)
 
 
@@ -149,6 +152,19 @@ class RunStore:
             InvalidRecord: missing, damaged, or ranks that cannot be.
         """
         return read_ranks(self.folder(run_id) / "ranks.npz", REMEDY)
+
+    def write_level_ranks(self, run_id: str, tables: Mapping[str, RankTable]) -> None:
+        """Write what each level of a score ranks alone, as `ranks.npz` has it, by `LEVEL/PROTOCOL`."""
+        write_ranks(self.folder(run_id) / LEVEL_RANKS, tables)
+
+    def level_ranks(self, run_id: str) -> dict[str, RankTable]:
+        """The tables by `LEVEL/PROTOCOL`; none where the run has no levels or comes from an earlier version.
+
+        Raises:
+            InvalidRecord: as `ranks`.
+        """
+        path = self.folder(run_id) / LEVEL_RANKS
+        return read_ranks(path, REMEDY) if os.path.lexists(path) else {}
 
     def ranks_of(self, record: RunRecord) -> dict[str, RankTable]:
         """The ranks of a finished run, which must have every protocol that the record has an rSum of.

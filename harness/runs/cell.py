@@ -27,6 +27,7 @@ from harness.records.run import RunRecord
 from harness.records.scores import SCORES, write_scores
 from harness.records.store import RunStore
 from harness.runs.building import TEST_SPLIT, build_scorer, open_dataset
+from harness.runs.diagnostics import Diagnosed, diagnose, diagnose_safely
 from harness.runs.evaluation import Results, Scored, evaluate, score_split
 from harness.runs.saved_models import describe_model, save_model
 from harness.scorer import Scorer
@@ -124,14 +125,26 @@ def _run(spec: RunSpec, store: RunStore, device: torch.device, on_epoch: OnEpoch
         scored = score_split(scorer, test, spec.evaluation.batch_size)
         results = evaluate(scored.similarity, test, spec.protocols, spec.evaluation, dataset)
     cost = {**cost_of(scorer, scored, test, spec, device), **trained.step_ms, **memory}
+    inside = _diagnosed(scorer, scored, test, spec, dataset)
     store.write_ranks(spec.run_id, results.ranks)
+    if inside.ranks:
+        store.write_level_ranks(spec.run_id, inside.ranks)
     save_model(scorer, folder / "model.safetensors", spec)
     if spec.evaluation.save_scores:
         write_scores(folder / SCORES, scored.similarity.cpu().numpy())
     record = _finished(spec, dataset, results, trained, cost, device, started)
+    record = record.model_copy(update={"diagnostics": inside.record})
     store.write(record)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return record
+
+
+def _diagnosed(scorer: Scorer, scored: Scored, test: Split, spec: RunSpec, dataset: Dataset) -> Diagnosed:
+    if not spec.evaluation.diagnostics:
+        return Diagnosed()
+    return diagnose_safely(
+        spec.run_id, lambda: diagnose(scorer, scored, test, spec.protocols, spec.evaluation, dataset)
+    )
 
 
 def cost_of(scorer: Scorer, scored: Scored, split: Split, spec: RunSpec, device: torch.device) -> dict[str, float]:

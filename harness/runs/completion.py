@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
 
+from harness import datasets, protocols
 from harness.errors import InvalidRecord
 from harness.records.run import RunRecord, read_record
 from harness.records.scores import SCORES, write_scores
 from harness.records.store import RunStore
+from harness.runs.agreement import check_data
 from harness.runs.building import TEST_SPLIT, open_dataset
 from harness.runs.cell import compute_threads, tuning_of
+from harness.runs.diagnostics import diagnose
 from harness.runs.evaluation import evaluate, score_split
 from harness.runs.saved_models import load_model
-from harness.spec import RunSpec
+from harness.spec import Component, EvaluationSpec, RunSpec
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +47,43 @@ def completed(spec: RunSpec, store: RunStore, device: torch.device) -> RunRecord
     if spec.evaluation.save_scores and not (store.folder(spec.run_id) / SCORES).is_file():
         _complete_scores(record, spec, store.folder(spec.run_id), device)
     return _as_planned(record, spec, store)
+
+
+def complete_diagnostics(store: RunStore, run_id: str, device: torch.device, options: Mapping[str, Any]) -> bool:
+    """Record what the levels of a run rank alone and what its gates do, from its weights, unless the record has it.
+
+    Args:
+        store: where the run lies.
+        run_id: a finished run.
+        device: where to compute.
+        options: of the dataset, where they changed since the run (its folder).
+
+    Returns:
+        Whether anything was written. A scorer that offers no levels and no readings leaves the record as it is.
+
+    Raises:
+        InvalidRecord: no finished run.
+        InvalidDataset: the data are not those of the run.
+        InvalidCheckpoint: the weights are missing or damaged.
+    """
+    record = store.require(run_id)
+    if record.diagnostics != type(record.diagnostics)():
+        return False
+    component = Component.model_validate(record.spec.get("dataset") or {"name": record.dataset})
+    dataset = datasets.open_dataset(component.changed(options))
+    check_data(record, dataset, "name the right folder with --set root=FOLDER")
+    known = [name for name in record.protocols if name in protocols.PROTOCOLS]
+    test, evaluation = dataset.split(record.split), EvaluationSpec(ties=record.ties)
+    with compute_threads(int(record.spec.get("threads", 1))):
+        scorer = load_model(store.folder(run_id) / "model.safetensors").to(device)
+        if not (scorer.readings or scorer.score_levels()):
+            return False
+        found = diagnose(scorer, score_split(scorer, test), test, known, evaluation, dataset)
+    with store.claim(run_id):  # a rescoring may have changed the record meanwhile
+        if found.ranks:
+            store.write_level_ranks(run_id, found.ranks)
+        store.write(store.require(run_id).model_copy(update={"diagnostics": found.record}))
+    return True
 
 
 def _complete_scores(record: RunRecord, spec: RunSpec, folder: Path, device: torch.device) -> None:

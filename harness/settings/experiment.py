@@ -69,6 +69,10 @@ class EvaluationSpec(Spec):
     batch_size: int = Field(256, ge=1, description="items encoded at once")
     cost_repeats: int = Field(30, ge=3, description="timed repetitions of each latency figure, after a warm-up")
     save_scores: bool = Field(False, description="keep the whole similarity matrix as scores.npy")
+    diagnostics: bool = Field(
+        True,
+        description="record what each level of a score ranks alone and what gates and regions do, where it has any",
+    )
 
 
 class ScorerEntry(Spec):

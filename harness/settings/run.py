@@ -83,7 +83,7 @@ class RunSpec(Labelled, Spec):
         """What decides the numbers, and nothing else.
 
         Left out are labels (the variant: its settings count), where data and files lie (their hashes count), and what
-        is only measured or stored (`cost_repeats`, `save_scores`).
+        is only measured or stored (`cost_repeats`, `save_scores`, `diagnostics`).
         """
         identity = self.model_dump(mode="json", exclude={"variant", "weights"})
         for place in ("root", "vocabulary"):
@@ -91,7 +91,7 @@ class RunSpec(Labelled, Spec):
         identity["text"].pop("embeddings", None)
         if not self.protocol_files:
             identity.pop("protocol_files")
-        for stored in ("save_scores", "cost_repeats"):
+        for stored in ("save_scores", "cost_repeats", "diagnostics"):
             identity["evaluation"].pop(stored)
         for key in self.files_sha256:
             part, _, name = key.partition(".")

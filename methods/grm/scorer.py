@@ -30,9 +30,12 @@ from harness.methods.grm.levels import Matching, image_side, pairwise_levels, te
 from harness.methods.grm.losses import RegionState, masked_mean, regularisers
 from harness.methods.grm.packed import LevelsKernel, image_rows
 from harness.methods.grm.parts import Parts, build_parts
+from harness.methods.grm.readings import READINGS, gates, region_readings
+from harness.scorer import ScoreLevel
 from harness.scorers import recipes
 from harness.scorers.features import has_class_token, without_class_token, zero_padded
 from harness.scorers.lazy_width import LazyWidthScorer
+from harness.scorers.views import view
 from harness.scoring import evaluating
 from harness.similarity.packed.kernels import PackedForm
 from harness.similarity.reductions import precise
@@ -60,6 +63,7 @@ class Grm(LazyWidthScorer[Parts]):
     components: ClassVar[Sequence[str]] = tuple(name for name in PUBLISHED_ABLATION if name)
     recipe: ClassVar[Mapping[str, Any]] = recipes.LAPS
     search_space: ClassVar[Mapping[str, Any]] = SEARCH_SPACE
+    readings: ClassVar = READINGS
     citation: ClassVar[str] = (
         "Cross Modal Fine-Grained Alignment via Granularity-Aware and Region-Uncertain Modeling, AAAI 2026, "
         "pp. 23703-23711 (arXiv 2511.07710)"
@@ -140,6 +144,24 @@ class Grm(LazyWidthScorer[Parts]):
         """The unweighted similarity (I, T) of each level that is trained: original, salient, uncertain."""
         names = tuple(self._trained)
         return dict(zip(names, self._levels(images, texts, names).unbind(), strict=True))
+
+    def score_levels(self) -> dict[str, ScoreLevel]:
+        """The trained levels; one that is left out of the ranking has weight 0."""
+        return {
+            name: ScoreLevel(self._ranking.get(name, 0.0), view(self, _ranking={name: 1.0})) for name in self._trained
+        }
+
+    def image_readings(self, images: Fragments) -> dict[str, Tensor]:
+        """Patch gates (I, R), and per region (I, K) or image (I,) what `readings.READINGS` says."""
+        places, patch_gates = self._places(images), images.extras["gates"]
+        model = self.parts_for(images, "images").regions
+        regions, variance = model.describe(_gated(images, patch_gates), places)
+        found = region_readings(regions, variance, places.sum(1))
+        return {"patch_gate": gates(patch_gates, images.mask), **found}
+
+    def text_readings(self, texts: Fragments) -> dict[str, Tensor]:
+        """Word gates (T, W)."""
+        return {"word_gate": gates(texts.extras["gates"], texts.mask)}
 
     def losses(self, images: Fragments, texts: Fragments, image_ids: Tensor) -> dict[str, Tensor]:
         """The weighted objective of each level and the weighted regularisers; arguments as `Scorer.losses`.

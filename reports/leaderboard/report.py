@@ -10,6 +10,7 @@ from harness.records.store import RunStore
 from harness.reports.document.model import Report, Section
 from harness.reports.leaderboard import tables, text
 from harness.reports.leaderboard.figures import board_figure
+from harness.reports.leaderboard.levels import inside_of_group, levels_section
 from harness.reports.leaderboard.printed import printed_rows
 from harness.reports.leaderboard.rows import Board, Row, board_frame, make_board
 from harness.reports.runs.groups import groups
@@ -49,7 +50,8 @@ def build(
     galleries = groups(finished_records(store, run_ids))
     boards = [make_board(store, gallery, members) for gallery, members in galleries.items()]
     joined = [(board, *printed_rows(board, published)) for board in boards]
-    sections = [_section(*parts) for parts in joined]
+    inside = [levels_section(store, board) for board in boards]
+    sections = [part for parts, (more, _) in zip(joined, inside, strict=True) for part in (_section(*parts), *more)]
     if failures:
         sections.append(Section(title="Failures", tables=[tables.failures_table(failures)]))
     return Report(
@@ -61,11 +63,25 @@ def build(
         main=board_frame([row for board, more, _ in joined for row in (*board.rows, *more)]),
         data={
             "run_ids": [run_id for board in boards for group in board.groups for run_id in group.run_ids],
-            "boards": [_data(board) for board in boards],
+            "boards": [_data(board) | rows for board, (_, rows) in zip(boards, inside, strict=True)],
             "published": [row for _, more, _ in joined for row in more],
             "failures": [tables.failure_row(record) for record in failures],
         },
     )
+
+
+def inside_of_run(store: RunStore, run_id: str) -> Report:
+    """What the levels of one run rank alone, and what its gates and regions do: for a terminal.
+
+    Raises:
+        InvalidRecord: the run is missing, unfinished or damaged.
+    """
+    galleries = groups(finished_records(store, [run_id]))
+    parts = [part for gallery, (group,) in galleries.items() for part in inside_of_group(store, gallery, group)]
+    record = store.require(run_id)
+    title = f"{record.title} ({run_id})"
+    nothing = f"{title}: {record.scorer} is one similarity without gates or regions; there is nothing to show"
+    return Report(title=title, stem="levels", brief=parts or [nothing])
 
 
 def _section(board: Board, published: Sequence[Row], remarks: Sequence[str]) -> Section:

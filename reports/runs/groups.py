@@ -22,6 +22,7 @@ _NOT_IDENTITY = (
     "evaluation.batch_size",
     "evaluation.cost_repeats",
     "evaluation.save_scores",
+    "evaluation.diagnostics",
 )
 _MOST_LABEL_KEYS = 3
 # Keys of a spec that labels name first.

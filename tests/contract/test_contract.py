@@ -1,5 +1,7 @@
 """The contract suite on every registered scorer and variant, and on doubles that break one rule each on purpose."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ from harness import conformance as contract
 from harness import registry
 from harness.errors import InvalidPlugin, UnknownName
 from harness.fragments import Fragments
-from harness.scorer import Scorer
+from harness.scorer import Reading, ScoreLevel, Scorer
 
 RULES = list(contract.RULES)
 
@@ -52,8 +54,21 @@ class Good(Scorer):
         return pooled * (1 + self.gate * strongest)
 
 
-def test_a_scorer_that_keeps_every_rule_passes():
-    assert contract.run_checks(Good) == [contract.CheckResult(rule, True) for rule in RULES]
+class GoodWithLevels(Good):
+    """Offers its score as two halves, and the length of each caption."""
+
+    readings: ClassVar = {"length": Reading("length of each caption", "caption")}
+
+    def score_levels(self):
+        return halves(self)
+
+    def text_readings(self, texts):
+        return {"length": texts.extras["length"]}
+
+
+@pytest.mark.parametrize("kind", [Good, GoodWithLevels])
+def test_a_scorer_that_keeps_every_rule_passes(kind):
+    assert contract.run_checks(kind) == [contract.CheckResult(rule, True) for rule in RULES]
 
 
 BROKEN: dict[str, list[type[Scorer]]] = {}
@@ -309,6 +324,63 @@ class KeepsAWeightOutsideItsState(Good):
         )
 
 
+def halves(scorer, **changes):
+    """Two levels of one scorer, by default halves of its score."""
+    level = ScoreLevel(changes.get("weight", 0.5), scorer)
+    return {"first": level, "second": changes.get("second", level)}
+
+
+@breaks("levels")
+class LevelsDoNotAddUp(Good):
+    def score_levels(self):
+        return halves(self, weight=0.4)
+
+
+@breaks("levels")
+class LevelTakesAwayAProjection(Good):
+    """The level is a change of the scorer itself, not a view of it."""
+
+    def score_levels(self):
+        self.doubled = True
+        return halves(self)
+
+    def score(self, images, texts):
+        return super().score(images, texts) * (2 if hasattr(self, "doubled") else 1)
+
+
+@breaks("levels")
+class LevelIsNotANumber(Good):
+    def score_levels(self):
+        return halves(self, second=ScoreLevel(0.5, NotANumber()))
+
+
+class Reads(Good):
+    readings: ClassVar = {"length": Reading("length of each caption", "caption")}
+
+
+@breaks("readings")
+class DeclaresAReadingThatItDoesNotGive(Reads):
+    pass
+
+
+@breaks("readings")
+class ReadsThePadding(Reads):
+    def text_readings(self, texts):
+        return {"length": texts.features.abs().sum((1, 2))}
+
+
+@breaks("readings")
+class ReadsOneNumberForAll(Reads):
+    def text_readings(self, texts):
+        return {"length": texts.extras["length"].mean()}
+
+
+@breaks("readings")
+class ReadsInfinity(Reads):
+    def text_readings(self, texts):
+        return {"length": texts.extras["length"] / 0}
+
+
 @pytest.mark.parametrize(
     ("rule", "double"),
     [pytest.param(rule, cls, id=f"{rule}-{cls.__name__}") for rule in BROKEN for cls in BROKEN[rule]],
@@ -335,6 +407,9 @@ def test_every_rule_has_a_double_that_breaks_it():
         ("state_dict", KeepsAWeightOutsideItsState),
         ("prepared_once", ShiftsAtEachPreparation),
         ("batches", KeepsItsOwnMaskAsAnExtra),
+        ("levels", LevelsDoNotAddUp),
+        ("readings", DeclaresAReadingThatItDoesNotGive),
+        ("readings", ReadsInfinity),
     ],
 )
 def test_a_double_fails_where_it_is_broken_and_nowhere_else(rule, double):

@@ -50,6 +50,7 @@ STANDS_FOR: dict[str, Callable[[RunStore], str]] = {
     "postgresql+psycopg://itm@db.example/optuna": lambda store: "sqlite:///server.db",  # no server here
     "3f2a...": lambda store: _run(store, "grm", "flickr8k"),
     "RUN RUN": lambda store: " ".join(_run(store, scorer, "flickr8k") for scorer in ("scan", "chan")),
+    "itm diagnose RUN": lambda store: f"itm diagnose {_run(store, 'grm', 'flickr8k')}",
     "RUN": lambda store: _run(store, "scan", "flickr8k"),
     "eccv_caption": lambda store: "human",  # eccv_caption is about COCO's 5,000 test images
     "--ann": lambda store: "",  # needs the optional package faiss

@@ -39,6 +39,10 @@ class PieceTokenizer(OpenClipTokenizer):
         self.special_ids: tuple[int, ...] = (int(pieces.sot_token_id), int(pieces.eot_token_id))
         self.mask_id = int(pieces.encode(BLANK)[0])
 
+    def piece(self, token: int) -> str:
+        """See `Tokenizer.piece`."""
+        return str(self.pieces.decode([token])).strip()
+
     def losses(self, captions: Sequence[str]) -> Losses:
         """See `Tokenizer.losses`; byte pairs know every word."""
         ends = 2  # start and end of the text
@@ -64,6 +68,10 @@ class PaddedTokenizer(OpenClipTokenizer):
         self.special_ids: tuple[int, ...] = tuple(int(i) for i in inner.all_special_ids)
         mask_id = inner.mask_token_id if inner.mask_token_id is not None else inner.unk_token_id
         self.mask_id = int(mask_id if mask_id is not None else self.padding_id)
+
+    def piece(self, token: int) -> str:
+        """See `Tokenizer.piece`."""
+        return str(self.pieces.tokenizer.convert_ids_to_tokens(token))
 
     def losses(self, captions: Sequence[str]) -> Losses:
         """See `Tokenizer.losses`."""

@@ -42,6 +42,10 @@ class Tokenizer(Protocol):
         """How many captions lose all their words, or their end. A blank caption has nothing to lose."""
         ...
 
+    def piece(self, token: int) -> str:
+        """The word or word piece of an id, for tables."""
+        ...
+
     def state(self) -> dict[str, Any]:
         """What rebuilds the tokenizer, as JSON values."""
         ...
@@ -80,6 +84,10 @@ class WordTokenizer:
         unknown = sum(all(word not in self.vocabulary.ids for word in found) for found in named)
         return Losses(unknown, sum(len(found) > self.longest - 2 for found in split))
 
+    def piece(self, token: int) -> str:
+        """See `Tokenizer.piece`."""
+        return self.vocabulary.entries[token]
+
     def state(self) -> dict[str, Any]:
         """See `Tokenizer.state`."""
         return {"kind": "words", "words": list(self.vocabulary.entries), "max_words": self.longest}
@@ -109,6 +117,10 @@ class NoTokenizer:
         """Refused, as a call is."""
         self(captions)
         raise AssertionError("a call never returns")
+
+    def piece(self, token: int) -> str:
+        """The id: its word is not known."""
+        return f"#{token}"
 
     def state(self) -> dict[str, Any]:
         """See `Tokenizer.state`."""

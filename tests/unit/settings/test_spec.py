@@ -52,7 +52,7 @@ def test_the_run_id_names_everything_that_decides_the_numbers():
     "change",
     [
         {"variant": "t2i_lse"},
-        {"evaluation": {"save_scores": True, "cost_repeats": 9}},
+        {"evaluation": {"save_scores": True, "cost_repeats": 9, "diagnostics": False}},
         {"dataset": {"name": "karpathy", "root": "/data/b"}},
         {"tuning": {"trials": 12}},
         {"plugin_sha256": "5" * 64},
