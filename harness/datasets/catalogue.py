@@ -41,6 +41,7 @@ DATASETS = Layouts(
     {
         "scenes": "harness.datasets.scenes.dataset:Scenes",
         "karpathy": "harness.datasets.karpathy:Karpathy",
+        "laps": "harness.datasets.laps:Laps",
         "precomp": "harness.datasets.precomp.dataset:Precomp",
     },
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -14,6 +15,9 @@ from harness.datasets.store.facts import signature
 from harness.errors import InvalidDataset, counted
 from harness.files.reading import Damaged
 from harness.files.reading import parse_json as parse_strictly
+
+T = TypeVar("T")
+_PRINTED_BYTES = re.compile(r"""b(['"]).*\1""")
 
 
 class FolderConfig(DatasetConfig):
@@ -147,10 +151,44 @@ def parse_json(content: bytes, path: Path) -> dict[str, Any]:
     Raises:
         InvalidDataset: malformed, truncated, a key twice, or not an object.
     """
+    return _parsed(content, path, dict, "object")
+
+
+def parse_json_list(content: bytes, path: Path) -> list[Any]:
+    """A JSON list. Arguments and errors as `parse_json`."""
+    return _parsed(content, path, list, "list")
+
+
+def _parsed(content: bytes, path: Path, kind: type[T], called: str) -> T:
     try:
         value = parse_strictly(content)
     except Damaged as error:
         raise InvalidDataset(f"cannot read {path} as JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise InvalidDataset(f"{path} must hold a JSON object, got {type(value).__name__}")
+    if not isinstance(value, kind):
+        raise InvalidDataset(f"{path} must hold a JSON {called}, got {type(value).__name__}")
     return value
+
+
+def head(path: Path, size: int = 4096) -> bytes:
+    """The first bytes of a regular file; none where it cannot be read. For recognising a layout, which never fails."""
+    try:
+        if not path.is_file():  # a FIFO would block
+            return b""
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError:
+        return b""
+
+
+def refuse_printed_bytes(captions: Sequence[str], path: Path) -> None:
+    """Refuse captions that are bytes as Python prints them (`b'a man'`): a port to Python 3 wrote them.
+
+    Raises:
+        InvalidDataset: their number and the first.
+    """
+    printed = [number for number, caption in enumerate(captions, 1) if _PRINTED_BYTES.fullmatch(caption)]
+    if printed:
+        raise InvalidDataset(
+            f"{path}: {len(printed)} captions are bytes printed by Python (line {printed[0]}: {captions[printed[0] - 1]:.40}); "
+            "write the text itself, decoded from UTF-8"
+        )

@@ -15,16 +15,16 @@ from pydantic import BaseModel, Field, StrictStr, ValidationError
 from harness.datasets.base import SPLITS, DatasetConfig
 from harness.datasets.files import first_name, parse_json, read_bytes, require_inside, within
 from harness.datasets.photographs.dataset import Entry, PhotographConfig, PhotographDataset
+from harness.datasets.published import published_name
 from harness.errors import InvalidDataset
 
-#: The JSON's `dataset` -> the name that tables and published figures use.
-_TITLES = {"coco": "mscoco"}
 _ANNOTATIONS = "dataset_*.json"
 
 
 class KarpathyConfig(PhotographConfig):
     """Where the files are and how much of them is used."""
 
+    images: str = Field("images", description="the folder of the images, below root")
     annotation: str | None = Field(None, description="the JSON, below root; null = the only dataset_*.json there")
     restval: bool = Field(True, description="take COCO's restval images as training data, as the field does")
 
@@ -71,7 +71,7 @@ class Karpathy(PhotographDataset):
     @property
     def title(self) -> str:
         """The JSON's own name of the dataset; COCO is mscoco, as in published tables."""
-        return _TITLES.get(self._name, self._name)
+        return published_name(self._name)
 
     def read(self) -> dict[str, list[Entry]]:
         self.source = _annotation(self.root, self.config.annotation)

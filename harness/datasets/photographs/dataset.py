@@ -9,7 +9,6 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +18,7 @@ from harness.datasets.base import SPLITS, Dataset, DatasetConfig, Split
 from harness.datasets.files import FolderConfig, dataset_root
 from harness.datasets.photographs.decoding import DECODER
 from harness.datasets.photographs.files import Photographs
+from harness.datasets.published import warn_of_size
 from harness.errors import InvalidDataset, counted
 
 logger = logging.getLogger(__name__)
@@ -27,8 +27,16 @@ logger = logging.getLogger(__name__)
 class PhotographConfig(FolderConfig):
     """Where the photographs lie and how many captions of each are used."""
 
-    images: str = Field("images", description="the folder of the images, below root")
+    images: str | None = Field(None, description="the folder of the images, below root; null = where the layout has it")
     captions_per_image: int | None = Field(5, ge=1, description="captions taken per image, the first ones; null = all")
+
+
+class TitledConfig(PhotographConfig):
+    """Of a layout whose files do not name the dataset."""
+
+    title: str | None = Field(
+        None, min_length=1, description="the dataset's name in tables; null = from the names of its folder and files"
+    )
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class Entry:
     """One image.
 
     Args:
-        file: its path below the dataset's root, with forward slashes; checked with `within` by whoever read it.
+        file: its path below the dataset's `images_root`, with forward slashes; checked with `within` by whoever read it.
         image_id: distinct in its split.
         captions: at least one, each on one line.
         caption_ids: as many, distinct in the split.
@@ -61,7 +69,8 @@ class PhotographDataset(Dataset):
     def __init__(self, config: PhotographConfig):
         super().__init__(config)
         self.root = dataset_root(config.root)
-        self.source: Path = self.root  #: the file that decides the splits, for messages; `read` may narrow it
+        #: For `read` to narrow: the file that decides the splits, for messages, and the folder that holds every image.
+        self.source = self.images_root = self.root
         self._entries = {name: self._used(name, entries) for name, entries in self.read().items()}
 
     @abstractmethod
@@ -74,7 +83,7 @@ class PhotographDataset(Dataset):
 
     def photographs(self, entries: Sequence[Entry]) -> Photographs:
         """The pixels of some images; a layout whose images lie in an archive overrides it."""
-        return Photographs(self.root, [entry.file for entry in entries])
+        return Photographs(self.images_root, [entry.file for entry in entries])
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -128,6 +137,8 @@ class PhotographDataset(Dataset):
         logger.info(
             "%s %s: %s, %s", self.title, name, counted(len(entries), "image"), counted(len(split.captions), "caption")
         )
+        if self.config.limit(name) is None:
+            warn_of_size(self.title, name, len(entries))
         return split
 
     @cached_property

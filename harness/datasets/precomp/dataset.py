@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -18,16 +17,23 @@ import numpy as np
 from pydantic import Field
 
 from harness.datasets.base import SPLITS, Dataset, DatasetConfig, Split
-from harness.datasets.files import FolderConfig, dataset_root, parse_json, read_bytes, read_lines, require_inside
+from harness.datasets.files import (
+    FolderConfig,
+    dataset_root,
+    parse_json,
+    read_bytes,
+    read_lines,
+    refuse_printed_bytes,
+    require_inside,
+)
 from harness.datasets.precomp.features import FeatureFile, FeatureRows, open_features
 from harness.datasets.precomp.storage import find_storage
+from harness.datasets.published import published_name, warn_of_size
 from harness.errors import InvalidDataset
 
 logger = logging.getLogger(__name__)
 
 NO_VOCABULARY = "none"
-_TITLES = {"f30k_precomp": "flickr30k", "coco_precomp": "mscoco", "f8k_precomp": "flickr8k"}
-_BYTES = re.compile(r"""b(['"]).*\1""")
 
 
 class PrecompConfig(FolderConfig):
@@ -76,9 +82,13 @@ class Precomp(Dataset):
 
     @property
     def title(self) -> str:
-        """As configured, else by the folder: f30k_precomp is flickr30k, coco_precomp is mscoco."""
-        folder = self._root.resolve().name
-        return self.config.title or _TITLES.get(folder, folder)
+        """As configured, else by the folder: f30k_precomp is flickr30k, coco_precomp and coco/precomp are mscoco."""
+        folder = self._root.resolve()
+        if self.config.title:
+            return self.config.title
+        if folder.name == "precomp":  # VSE-infinity keeps the files of a dataset in its `precomp/`
+            return published_name(folder.parent.name)
+        return published_name(folder.name) if folder.name.endswith("_precomp") else folder.name
 
     @cached_property
     def sha256(self) -> str:
@@ -122,7 +132,7 @@ class Precomp(Dataset):
         captions, hint = read_lines(caption_file)
         if not len(file) or not captions:
             raise InvalidDataset(f"{features} holds {len(file)} rows and {caption_file} {len(captions)} captions")
-        _refuse_bytes(captions, caption_file)
+        refuse_printed_bytes(captions, caption_file)
         told = f"{features} has {len(file)} rows and {caption_file} {len(captions)} captions{hint}"
         ids = read_lines(ids_file)[0] if ids_file.exists() else None
         config = self.config
@@ -141,6 +151,8 @@ class Precomp(Dataset):
         if blank:  # kept: line k belongs to image k // each
             logger.warning("%s: %d captions are blank", caption_file, blank)
         self._stored[name] = file, rows
+        if config.limit(name) is None:
+            warn_of_size(self.title, name, count)
         return Split(
             name=name,
             images=FeatureRows(file.features, rows),
@@ -174,15 +186,6 @@ class Precomp(Dataset):
 
 def _captions_of(features: Path) -> Path:
     return features.with_name(features.name.removesuffix("_ims.npy") + "_caps.txt")
-
-
-def _refuse_bytes(captions: list[str], path: Path) -> None:
-    printed = [number for number, caption in enumerate(captions, 1) if _BYTES.fullmatch(caption)]
-    if printed:
-        raise InvalidDataset(
-            f"{path}: {len(printed)} captions are bytes printed by Python (line {printed[0]}: {captions[printed[0] - 1]:.40}); "
-            "write the text itself, decoded from UTF-8"
-        )
 
 
 def _vocabulary(root: Path, given: str | None) -> Path | None:
