@@ -143,14 +143,14 @@ class Dataset:
         return None
 
     @property
-    def splits(self) -> tuple[str, ...]:
-        """The splits that exist, in the order train, val, test; a layout that knows them without opening any says so."""
-        return tuple(name for name in SPLITS if self._can_open(name))
-
-    @property
     def title(self) -> str:
         """The name that tables and published figures use (flickr30k, mscoco, scenes)."""
         raise NotImplementedError
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that exist, in the order of `SPLITS`; benchmarks often come with `test` alone."""
+        return SPLITS
 
     @property
     def sha256(self) -> str:
@@ -163,8 +163,9 @@ class Dataset:
         Raises:
             InvalidDataset: it does not exist, is empty, or its files are missing or contradict each other.
         """
-        if name not in SPLITS:
-            raise InvalidDataset(f"dataset {self.title} has no split '{name}'; it has {', '.join(SPLITS)}")
+        if name not in self.splits:
+            has = ", ".join(self.splits) or "none"
+            raise InvalidDataset(f"dataset {self.title} has no {name} split; it has {has}{self.sought(name)}")
         if name not in self._splits:
             self._splits[name] = self.open_split(name)
         return self._splits[name]
@@ -173,12 +174,14 @@ class Dataset:
         """Read a split; `split` keeps it."""
         raise NotImplementedError
 
-    def _can_open(self, split: str) -> bool:
-        try:
-            self.split(split)
-        except InvalidDataset:
-            return False
-        return True
+    def sought(self, split: str) -> str:
+        """What to add to the message about a split that does not exist: the files that would make it."""
+        return ""
+
+    @property
+    def training_captions(self) -> tuple[str, ...] | None:
+        """The captions in which words are counted; None where there is no train split."""
+        return self.split("train").captions if "train" in self.splits else None
 
     def image_digests(self, split: str) -> tuple[bytes, ...] | None:
         """Digest of the content of each image of a split, equal for equal images; None where images are generated."""

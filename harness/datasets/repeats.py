@@ -101,6 +101,8 @@ def report_splits(dataset: Dataset) -> list[str]:
 
 def _shared_by_splits(dataset: Dataset) -> Iterator[str]:
     for first, second in PAIRS_OF_SPLITS:
+        if not {first, second}.issubset(dataset.splits):
+            continue
         digests, others = dataset.image_digests(first), dataset.image_digests(second)
         if digests is None or others is None:
             return

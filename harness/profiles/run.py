@@ -15,7 +15,7 @@ from harness.profiles import session, work
 from harness.profiles.assemble import point_of
 from harness.profiles.index import Direction
 from harness.profiles.plan import Bench, ProfileOptions, benches_for, queries_of
-from harness.profiles.scenarios import training_and_encoding
+from harness.profiles.scenarios import encoding, training
 from harness.profiles.session import Scenario
 from harness.profiles.trained import TrainedScorer, load_trained
 from harness.profiles.uses import Use, accuracy, all_uses
@@ -198,7 +198,9 @@ def _scenarios(
         observer.noted(f"{use.key}: index and memory")
         own, index[use.key] = queries_of(use, benches, reference, options.ann)
         if use.kind == "base":
-            own += training_and_encoding(use.trained, open_dataset(use.trained.spec.dataset).split("train"))
+            dataset = open_dataset(use.trained.spec.dataset)
+            own += encoding(use.trained)
+            own += [training(use.trained, dataset.split("train"))] if "train" in dataset.splits else []
         gc.collect()
         for scenario in own:
             timed[use.key, scenario.key] = scenario

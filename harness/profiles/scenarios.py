@@ -64,12 +64,17 @@ def _shuffled(count: int) -> list[int]:
     return np.random.default_rng(0).permutation(count).tolist()
 
 
-def training_and_encoding(trained: TrainedScorer, train: Split) -> list[Scenario]:
-    """What is measured once per scorer: encoding, training step and offline."""
+def training(trained: TrainedScorer, train: Split) -> Scenario:
+    """A training step on copies of the scorer's weights."""
+    recipe = trained.spec.training.model_copy(update={"epochs": max(1, trained.spec.training.epochs)})
+    step = torch.enable_grad()(training_step(copy.deepcopy(trained.scorer), train, recipe, trained.spec.seed))
+    return Scenario("training step", [("step", step)], {"pairs": recipe.batch_size})
+
+
+def encoding(trained: TrainedScorer) -> list[Scenario]:
+    """What is measured once per scorer and needs the test split alone: encoding and offline."""
     scorer, device = trained.scorer, trained.scorer.device
     images, texts = trained.image_inputs[:BATCH].to(device), trained.tokens[:BATCH].to(device)
-    recipe = trained.spec.training.model_copy(update={"epochs": max(1, trained.spec.training.epochs)})
-    step = torch.enable_grad()(training_step(copy.deepcopy(scorer), train, recipe, trained.spec.seed))
     one_image, one_text = (Queries(trained, direction).encode for direction in ("i2t", "t2i"))
     return [
         Scenario("encode one image", [("encode", one_image)], {"images": 1}),
@@ -80,7 +85,6 @@ def training_and_encoding(trained: TrainedScorer, train: Split) -> list[Scenario
         Scenario(
             "encode a batch of captions", [("encode", lambda _: scorer.encode_texts(texts))], {"captions": len(texts)}
         ),
-        Scenario("training step", [("step", step)], {"pairs": recipe.batch_size}),
         _offline(trained),
     ]
 

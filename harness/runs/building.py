@@ -22,11 +22,11 @@ def build_scorer(spec: RunSpec, dataset: Dataset) -> Scorer:
     """The untrained scorer of a cell with its backbones; its initial weights depend on the seed alone."""
     if spec.weights:
         return load_model(spec.weights)
-    train = dataset.split("train")
+    width = dataset.split(dataset.splits[0]).images.region_width  # one in all splits
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
-        image = backbones.build_image(spec.image, region_width=train.images.region_width)
-        text = backbones.build_text(spec.text, captions=train.captions, vocabulary=dataset.vocabulary_path)
+        image = backbones.build_image(spec.image, region_width=width)
+        text = backbones.build_text(spec.text, captions=dataset.training_captions, vocabulary=dataset.vocabulary_path)
         return registry.scorer_class(spec.scorer)(registry.resolve_config(spec.scorer, spec.config), image, text)
 
 
@@ -51,11 +51,19 @@ def open_dataset(component: Component) -> Dataset:
 
 
 def require_training_data(dataset: Dataset) -> None:
-    """Refuse a train split of one image, which has nothing to be told apart from.
+    """Refuse a dataset without a train or validation split, and a train split of one image: it has nothing to be told
+    apart from.
 
     Raises:
-        InvalidDataset: it is one.
+        InvalidDataset: says which splits there are, and what can be done with them.
     """
+    purposes = {"train": "nothing can be trained on it", "val": "no epoch of a training can be chosen on it"}
+    for split, purpose in purposes.items():
+        if split not in dataset.splits:
+            raise InvalidDataset(
+                f"dataset {dataset.title} has no {split} split, so {purpose}; it has {', '.join(dataset.splits)}; evaluate "
+                "pretrained towers (training.epochs=0) or saved models (weights) on it"
+            )
     if len(dataset.split("train").image_ids) < 2:
         raise InvalidDataset(
             f"split 'train' of {dataset.title} has 1 image; training compares images with each other and needs at least 2"

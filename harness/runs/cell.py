@@ -9,6 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -111,16 +112,7 @@ def _run(spec: RunSpec, store: RunStore, device: torch.device, on_epoch: OnEpoch
     test = dataset.split(TEST_SPLIT)
     with peak_memory(device) as memory:
         scorer = build_scorer(spec, dataset).to(device)
-        trained = fit(
-            scorer,
-            dataset.split("train"),
-            dataset.split("val"),
-            spec.training,
-            seed=spec.seed,
-            checkpoint=folder / "checkpoint.pt",
-            on_epoch=on_epoch,
-            batch_size_eval=spec.evaluation.batch_size,
-        )
+        trained = _trained(scorer, spec, dataset, folder, on_epoch)
         scorer.eval()
         scored = score_split(scorer, test, spec.evaluation.batch_size)
         results = evaluate(scored.similarity, test, spec.protocols, spec.evaluation, dataset)
@@ -144,6 +136,22 @@ def _diagnosed(scorer: Scorer, scored: Scored, test: Split, spec: RunSpec, datas
         return Diagnosed()
     return diagnose_safely(
         spec.run_id, lambda: diagnose(scorer, scored, test, spec.protocols, spec.evaluation, dataset)
+    )
+
+
+def _trained(scorer: Scorer, spec: RunSpec, dataset: Dataset, folder: Path, on_epoch: OnEpoch) -> TrainingResult:
+    """The course of the cell's training; a cell without one needs no split to learn from."""
+    if not spec.training.epochs:
+        return TrainingResult()
+    return fit(
+        scorer,
+        dataset.split("train"),
+        dataset.split("val"),
+        spec.training,
+        seed=spec.seed,
+        checkpoint=folder / "checkpoint.pt",
+        on_epoch=on_epoch,
+        batch_size_eval=spec.evaluation.batch_size,
     )
 
 

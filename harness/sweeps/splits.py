@@ -15,6 +15,10 @@ class TuningSplits(Dataset):
     def __init__(self, train: Split, validation: Split):
         self._splits = {"train": train, VALIDATION_SPLIT: validation}
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self._splits)
+
     def split(self, name: str) -> Split:
         """The split `train` or `val`.
 

@@ -19,7 +19,7 @@ from harness.datasets.files import FolderConfig, dataset_root
 from harness.datasets.photographs.decoding import DECODER
 from harness.datasets.photographs.files import Photographs
 from harness.datasets.published import warn_of_size
-from harness.errors import InvalidDataset, counted
+from harness.errors import counted
 
 logger = logging.getLogger(__name__)
 
@@ -117,12 +117,7 @@ class PhotographDataset(Dataset):
             photographs.check()
 
     def open_split(self, name: str) -> Split:
-        if name not in self._entries:
-            has = f"it has {', '.join(self.splits)}" if self.splits else "it has none"
-            raise InvalidDataset(f"{self.source} has no split '{name}'; {has}")
         entries = self._entries[name]
-        if not entries:
-            raise InvalidDataset(f"{self.source}: split '{name}' is empty; no image has that split")
         blank = sum(not caption for entry in entries for caption in entry.captions)
         if blank:  # kept, so that counts stay those of the published split
             logger.warning("%s: %d captions of split '%s' are blank", self.source, blank, name)

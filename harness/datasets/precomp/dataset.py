@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -77,8 +78,13 @@ class Precomp(Dataset):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits with features."""
-        return tuple(name for name in SPLITS if self._has(self._prefix(name)))
+        """The splits of which there is a file; one without the other is refused when the split is opened."""
+        files = {name: (f"{self._prefix(name)}_ims.npy", f"{self._prefix(name)}_caps.txt") for name in SPLITS}
+        return tuple(name for name in SPLITS if any(os.path.lexists(self._root / file) for file in files[name]))
+
+    def sought(self, split: str) -> str:
+        """The file of features that a split is sought in."""
+        return f"; {self._root / self._prefix(split)}_ims.npy is missing"
 
     @property
     def title(self) -> str:
@@ -97,7 +103,7 @@ class Precomp(Dataset):
         How they are stored does not count: images stored once and repeated five times have one hash.
         """
         digest = hashlib.sha256()
-        for name in SPLITS:
+        for name in self.splits:
             split = self.split(name)
             layout = self._stored[name][0].layout
             texts = [name, layout, split.image_ids, split.captions, split.caption_image.tolist()]
@@ -119,7 +125,7 @@ class Precomp(Dataset):
         Raises:
             InvalidDataset: names the files and their widths.
         """
-        files = [self._stored[name][0] for name in SPLITS if self.split(name)]
+        files = [self._stored[name][0] for name in self.splits if self.split(name)]
         if len({file.features.shape[2] for file in files}) > 1:
             widths = ", ".join(f"{file.path.name} {file.features.shape[2]}" for file in files)
             raise InvalidDataset(

@@ -430,5 +430,5 @@ def test_impossible_settings_are_refused(options, message):
 
 
 def test_an_unknown_split_is_refused():
-    with pytest.raises(InvalidDataset, match="no split 'dev'; it has train, val, test"):
+    with pytest.raises(InvalidDataset, match="no dev split; it has train, val, test"):
         scenes().split("dev")
