@@ -41,6 +41,8 @@ DATASETS = Layouts(
     {
         "scenes": "harness.datasets.scenes.dataset:Scenes",
         "karpathy": "harness.datasets.karpathy:Karpathy",
+        "blip": "harness.datasets.blip:Blip",
+        "clip_benchmark": "harness.datasets.clip_benchmark:ClipBenchmark",
         "laps": "harness.datasets.laps:Laps",
         "precomp": "harness.datasets.precomp.dataset:Precomp",
     },

@@ -25,8 +25,8 @@ from harness.datasets.files import (
     require_inside,
     within,
 )
-from harness.datasets.photographs.dataset import Entry, PhotographDataset, TitledConfig
-from harness.datasets.photographs.places import below, image_folder
+from harness.datasets.photographs.dataset import Entry, PhotographDataset, TitledConfig, entry_of
+from harness.datasets.photographs.places import Place, find_place
 from harness.datasets.published import published_name
 from harness.errors import InvalidDataset, counted
 
@@ -83,8 +83,9 @@ class Laps(PhotographDataset):
             for split in SPLITS
             if (prefix := self._prefix(captions, split)) is not None
         }
-        self.images_root, folder = self._image_root([file for images in read.values() for file, _ in images])
-        return {split: [self._entry(folder, *image) for image in images] for split, images in read.items()}
+        place = self._place([file for images in read.values() for file, _ in images])
+        self.images_root = place.root
+        return {split: [entry_of(place.path(file), texts) for file, texts in images] for split, images in read.items()}
 
     def _prefix(self, folder: Path, split: str) -> str | None:
         """Of a split's files: None where it has none. A line says what was taken where two could be meant."""
@@ -106,26 +107,21 @@ class Laps(PhotographDataset):
             logger.info("%s: testall_* is the test split", folder)
         return taken
 
-    def _image_root(self, files: Sequence[str]) -> tuple[Path, str]:
-        """The folder that holds everything, and the folder of the images below it."""
-        told = f"{self._folder / _MAPPING}"
-        beside = Path(os.path.abspath(self._folder)).parent
-        if (
-            self.config.images is None and self._folder == self.root
-        ):  # LAPS's own tree: data/f30k, data/flickr30k-images
-            for name in _BESIDE:
-                if any((beside / name / file).exists() for file in files[:1]):
-                    logger.info("%s: the images are those of %s", self.root, beside / name)
-                    return beside, name
+    def _place(self, files: Sequence[str]) -> Place:
+        """Where the images lie: below the root, or beside it as in LAPS's own tree, `data/f30k` and `data/flickr30k-images`."""
+        told = str(self._folder / _MAPPING)
         usual = [*_INSIDE]
         if self._folder != self.root:
-            usual += [below(str(self._folder.relative_to(self.root)), name) for name in _INSIDE]
-        return self.root, image_folder(self.root, self.config.images, usual, files, told)
-
-    def _entry(self, folder: str, file: str, captions: Sequence[str]) -> Entry:
-        within(self.images_root / folder, file, str(self._folder / _MAPPING))
-        name = file.rpartition("/")[2]
-        return Entry(below(folder, file), name, tuple(captions), tuple(f"{name}#{k}" for k in range(len(captions))))
+            usual += [f"{self._folder.relative_to(self.root).as_posix()}/{name}".rstrip("/") for name in _INSIDE]
+        elif self.config.images is None:
+            above = Path(os.path.abspath(self.root)).parent
+            inside = (Place(self.root, name, False, told) for name in usual)
+            beside = [Place(above, name, False, told) for name in _BESIDE]
+            place = next((place for place in (*inside, *beside) if place.holds(files)), None)
+            if place in beside:
+                logger.info("%s: the images are those of %s", self.root, above / place.folder)
+                return place
+        return find_place(self.root, self.config.images, usual, files, told)
 
 
 def _mapping_folders(root: Path) -> list[Path]:

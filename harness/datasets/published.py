@@ -1,8 +1,10 @@
-"""Published datasets: the names that tables use for them, and how many images their test splits have."""
+"""What published tables call a dataset, and whether a split has their number of images."""
 
 from __future__ import annotations
 
 import logging
+
+from harness.datasets.known import KNOWN
 
 logger = logging.getLogger(__name__)
 
@@ -19,8 +21,8 @@ _NAMES = {
     "coco2014": "mscoco",
 }
 _ENDINGS = ("_precomp", "_karpathy")
-#: Images of the test split. COCO is evaluated on all 5,000 and on a first fold of 1,000.
-_TEST_IMAGES = {"flickr8k": (1000,), "flickr30k": (1000,), "mscoco": (1000, 5000)}
+#: COCO is evaluated on all its test images, and on the first of five folds.
+_FIRST_FOLD = {"mscoco": 1000}
 
 
 def published_name(name: str) -> str:
@@ -51,10 +53,12 @@ def size_problem(title: str, split: str, images: int) -> str:
     >>> size_problem("mscoco", "test", 5000)
     ''
     """
-    expected = _TEST_IMAGES.get(title, ()) if split == "test" else ()
-    if not expected or images in expected:
+    if split != "test" or title not in KNOWN:
         return ""
-    sizes = " or ".join(f"{size:,}" for size in expected)
+    expected = {KNOWN[title].images[split], _FIRST_FOLD.get(title, KNOWN[title].images[split])}
+    if images in expected:
+        return ""
+    sizes = " or ".join(f"{size:,}" for size in sorted(expected))
     return (
         f"{title} {split} has {images:,} images, but {sizes} in published tables: recalls in galleries of different sizes "
         "do not compare"

@@ -56,6 +56,16 @@ class Entry:
     caption_ids: tuple[str, ...]
 
 
+def entry_of(path: str, captions: Sequence[str]) -> Entry:
+    """An image that is known by its file name, and its captions as `<file>#k`, k from 0, as Flickr's own files number them.
+
+    >>> entry_of("images/1.jpg", ["a dog", "a red dog"])
+    Entry(file='images/1.jpg', image_id='1.jpg', captions=('a dog', 'a red dog'), caption_ids=('1.jpg#0', '1.jpg#1'))
+    """
+    name = path.rpartition("/")[2]
+    return Entry(path, name, tuple(captions), tuple(f"{name}#{number}" for number in range(len(captions))))
+
+
 class PhotographDataset(Dataset):
     """Photographs with captions. `inputs` is pixels only.
 
