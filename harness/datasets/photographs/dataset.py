@@ -18,6 +18,7 @@ from harness.datasets.base import SPLITS, Dataset, DatasetConfig, Split
 from harness.datasets.files import FolderConfig, dataset_root
 from harness.datasets.photographs.decoding import DECODER
 from harness.datasets.photographs.files import Photographs
+from harness.datasets.photographs.sources import ImageFiles
 from harness.datasets.published import warn_of_size
 from harness.errors import counted
 
@@ -93,7 +94,7 @@ class PhotographDataset(Dataset):
 
     def photographs(self, entries: Sequence[Entry]) -> Photographs:
         """The pixels of some images; a layout whose images lie in an archive overrides it."""
-        return Photographs(self.images_root, [entry.file for entry in entries])
+        return Photographs(ImageFiles(self.images_root, [entry.file for entry in entries]))
 
     @property
     def splits(self) -> tuple[str, ...]:

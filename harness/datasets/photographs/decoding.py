@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from harness.datasets.images import to_pixels
 from harness.errors import InvalidDataset
 
 #: Part of every key and hash that depends on pixels: raise it when a file decodes to other pixels than before.
@@ -31,16 +30,6 @@ _UPRIGHT = {
 _SIXTEEN_BITS = 65_535
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _UNKNOWN_RANGE = {"I": "32-bit integers", "F": "floating-point numbers"}
-
-
-def decode(path: Path, size: int) -> np.ndarray:
-    """(3, size, size) uint8: an image file, RGB, plainly resized.
-
-    Raises:
-        InvalidDataset: missing, no regular file, truncated, no image, of a depth without a known range, or implausibly
-            large.
-    """
-    return to_pixels(decode_bytes(read_image(path), path), size)
 
 
 def read_image(path: Path) -> bytes:
@@ -71,7 +60,7 @@ def decode_bytes(content: bytes, path: Path) -> Image.Image:
         path: for the message.
 
     Raises:
-        InvalidDataset: as `decode`.
+        InvalidDataset: truncated, no image, of a depth without a known range, or implausibly large.
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:

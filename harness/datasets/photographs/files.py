@@ -1,10 +1,9 @@
-"""Photographs in files: decoded once to a cached array, or on demand where a split is too large to cache."""
+"""Photographs: decoded once to a cached array, or on demand where a split is too large to cache."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -13,8 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from harness.datasets.files import require_inside
-from harness.datasets.photographs.decoding import DECODER, decode, problem_of, read_image
+from harness.datasets.images import to_pixels
+from harness.datasets.photographs.decoding import DECODER, decode_bytes, problem_of
+from harness.datasets.photographs.sources import ImageSource
 from harness.datasets.store import facts
 from harness.datasets.store.arrays import cache_folder, load_array, write_array
 from harness.errors import InvalidDataset, InvalidSpec
@@ -31,28 +31,34 @@ class Photographs:
     Where that array would exceed `$ITM_CACHE_GIB` (default 8) or the disk, every request decodes its own images.
 
     Args:
-        root: the dataset's folder.
-        names: the images' paths below it, with forward slashes.
+        source: where their bytes lie.
 
     Raises:
-        InvalidDataset: an image is missing, is no regular file, or is a link that leaves the root.
+        InvalidDataset: as `ImageSource.marks`.
     """
 
     inputs: frozenset[Literal["pixels", "regions"]] = frozenset(("pixels",))
     region_width = 0
 
-    def __init__(self, root: Path, names: Sequence[str]):
-        self._paths = [root / name for name in names]
-        self._marks = _marks(root, self._paths)
+    def __init__(self, source: ImageSource):
+        self._source = source
+        self._marks = source.marks()
         self._decoded: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._source.labels)
 
     @cached_property
     def _facts(self) -> list[list[str]]:
         """SHA-256 of each file, and why it cannot be decoded ("" = it can). Each file is read once."""
-        return facts.remembered(f"photographs-{DECODER}", self._paths, self._marks, _facts_of, "reading images")
+        labels = self._source.labels
+        rows = {label: row for row, label in enumerate(labels)}
+
+        def find(label: Path) -> list[str]:
+            content = self._source.read(rows[label])
+            return [facts.sha256_of(content), problem_of(content, label)]
+
+        return facts.remembered(f"photographs-{DECODER}", labels, self._marks, find, "reading images")
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -88,7 +94,11 @@ class Photographs:
         if size in self._decoded:
             return np.asarray(self._decoded[size][rows])
         with ThreadPoolExecutor(_workers()) as pool:
-            return np.stack(list(pool.map(lambda row: decode(self._paths[row], size), rows)))
+            return np.stack(list(pool.map(lambda row: self._decode(row, size), rows)))
+
+    def _decode(self, row: int, size: int) -> np.ndarray:
+        content = self._source.read(row)
+        return to_pixels(decode_bytes(content, self._source.labels[row]), size)
 
     def _cacheable(self, size: int) -> bool:
         needed = len(self) * 3 * size * size
@@ -111,42 +121,8 @@ class Photographs:
     def _blocks(self, size: int) -> Iterator[np.ndarray]:
         with ThreadPoolExecutor(_workers()) as pool:  # Pillow decodes and resizes without the interpreter's lock
             for start in range(0, len(self), _BLOCK):
-                paths = self._paths[start : start + _BLOCK]
-                yield np.stack(list(pool.map(lambda path: decode(path, size), paths)))
-
-
-def _facts_of(path: Path) -> list[str]:
-    content = read_image(path)
-    return [facts.sha256_of(content), problem_of(content, path)]
-
-
-def _marks(root: Path, paths: Sequence[Path]) -> list[facts.Signature]:
-    """Signature of every file; one line for all that are missing, and one for all that are no files."""
-    marks, missing, odd = [], [], []
-    for path in paths:
-        try:
-            found = path.lstat()
-            if stat.S_ISLNK(found.st_mode):
-                require_inside(root, path)
-                found = path.stat()
-        except OSError:
-            missing.append(path)
-            continue
-        marks.append(facts.signature_of(found))
-        if not stat.S_ISREG(found.st_mode):
-            odd.append(path)
-    if missing:
-        raise InvalidDataset(
-            f"{len(missing)} of {len(paths)} images are missing (first: {missing[0]}); "
-            "set dataset.images to the folder below dataset.root that holds them"
-        )
-    if odd:
-        raise InvalidDataset(
-            f"{len(odd)} of {len(paths)} images are no regular files (first: {odd[0]}); replace them with the photographs"
-        )
-    for folder in {path.parent for path in paths}:
-        require_inside(root, folder)
-    return marks
+                rows = range(start, min(start + _BLOCK, len(self)))
+                yield np.stack(list(pool.map(lambda row: self._decode(row, size), rows)))
 
 
 def _workers() -> int:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.datasets.photographs.decoding import as_shown, decode, problem_of, read_image
+from harness.datasets.images import to_pixels
+from harness.datasets.photographs.decoding import as_shown, decode_bytes, problem_of, read_image
 from harness.errors import InvalidDataset
 
 SIDE = 8
@@ -20,7 +21,7 @@ RAMP = np.linspace(0, 255, SIDE * SIDE).round().astype(np.uint8).reshape(SIDE, S
 def shown(image: Image.Image, path: Path, **options) -> np.ndarray:
     """(S, S, 3) of a file."""
     image.save(path, **options)
-    return np.moveaxis(decode(path, SIDE), 0, -1)
+    return np.moveaxis(to_pixels(decode_bytes(read_image(path), path), SIDE), 0, -1)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_documents_that_call_programs_are_not_opened(tmp_path):
     path = tmp_path / "picture.jpg"
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
     with pytest.raises(InvalidDataset, match=r"picture\.jpg is not an image that can be read \(JPEG, PNG"):
-        decode(path, SIDE)
+        decode_bytes(read_image(path), path)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])

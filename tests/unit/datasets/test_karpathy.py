@@ -148,7 +148,7 @@ def test_decoded_pixels_are_kept_until_a_file_changes(root, monkeypatch):
     changed = karpathy(root).split("test").images.pixels([0], 12)
     assert (first != changed).any()
     with monkeypatch.context() as patched:
-        patched.setattr("harness.datasets.photographs.files.decode", lambda *_: pytest.fail("decoded again"))
+        patched.setattr("harness.datasets.photographs.files.decode_bytes", lambda *_: pytest.fail("decoded again"))
         np.testing.assert_array_equal(karpathy(root).split("test").images.pixels([0], 12), changed)
 
 
@@ -225,7 +225,7 @@ def test_the_hash_does_not_follow_the_spelling_of_the_json(root):
 def test_each_file_is_read_once(root, monkeypatch):
     monkeypatch.setattr("harness.datasets.store.facts.SETTLED_SECONDS", -1)
     before = karpathy(root).sha256
-    monkeypatch.setattr("harness.datasets.photographs.files.read_image", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("harness.datasets.photographs.sources.read_image", lambda *_: pytest.fail("read again"))
     assert karpathy(root).sha256 == before
 
 
