@@ -57,7 +57,7 @@ def _experiments(_: Path) -> Listing:
     rows = []
     for name in builtin_experiments():
         spec = load_experiment(name)
-        first, *_ = spec.description.split(". ")
+        first = spec.description.split(". ")[0]
         rows.append((name, len(spec.scorers) * len(spec.seeds), spec.expects or spec.dataset.name, first.rstrip(".")))
     return ("name", "runs", "data", "what it compares"), rows
 

@@ -18,12 +18,19 @@ from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.runs import completion, sharing
 from harness.runs.cell import run_cell
+from harness.runs.pace import Pace
 from harness.runs.planning import distinct, plan
+from harness.settings.values import flatten
 from harness.spec import Experiment, RunSpec
 from harness.tracking.base import Tracker
 from harness.tracking.mirror import mirror_record
-from harness.tracking.observer import Observer
+from harness.tracking.observer import Observer, Step
 from harness.training.state import Epoch
+
+#: In which runs of one title may differ; settings whose values say what they are; how many differences are told.
+_PARTS = ("image", "text", "config", "training")
+_NAMES = ("image.architecture", "image.model", "image.pretrained", "image.name", "text.model", "text.name")
+_MOST_TOLD = 2
 
 
 @dataclass
@@ -82,20 +89,28 @@ def run_cells(
     specs, device = distinct(specs), torch.device(device)
     tracker, observer = tracker or Tracker(), observer or Observer()
     before = {spec.run_id: sharing.state_of(store, spec.run_id) for spec in specs}
+    by_id, titles = {spec.run_id: spec for spec in specs}, distinct_titles(specs)
     missing = [spec for spec in specs if before[spec.run_id][0] != "finished"]
 
-    def epoch(epoch: Epoch) -> None:
-        observer.stepped(epoch.epoch + 1, f"validation rSum {epoch.validation['rsum']:.1f}")
+    recorded = ((spec, record) for spec in specs if (record := before[spec.run_id][1]) and spec not in missing)
+    pace = Pace(missing, recorded)
 
     def run(spec: RunSpec) -> tuple[RunRecord, int]:
-        observer.started(spec.title, spec.training.epochs)
+        def epoch(epoch: Epoch) -> None:
+            pace.epoch(epoch.epoch + 1, epoch.seconds)
+            observer.stepped(titles[spec.run_id], _step(epoch, spec, pace))
+
+        observer.started(titles[spec.run_id], spec.training.epochs)
+        pace.start(spec)
         since = time.perf_counter()
         record, code = run_cell(spec, store, device, epoch)
-        observer.ended(_news(record, f"{time.perf_counter() - since:.0f} s"))
+        seconds = time.perf_counter() - since
+        pace.end(spec, seconds if record.status == "finished" else None)
+        observer.ended(_news(titles[spec.run_id], record, f"{seconds:.0f} s"), pace.all_left())
         return record, code
 
     def waiting(specs: Sequence[RunSpec]) -> None:
-        names = ", ".join(spec.title for spec in specs[:3]) + (", ..." if len(specs) > 3 else "")
+        names = ", ".join(titles[spec.run_id] for spec in specs[:3]) + (", ..." if len(specs) > 3 else "")
         observer.noted(f"waiting for {counted(len(specs), 'run')} of other commands on this folder: {names}")
 
     observer.began("", "run", len(specs), len(specs) - len(missing))
@@ -107,7 +122,9 @@ def run_cells(
             if cell.ours:
                 mirror_record(tracker, cell.record, store.folder(cell.record.run_id))
             else:  # the other command mirrors it
-                observer.ended(_news(cell.record, "by another command"))
+                pace.end(by_id[cell.record.run_id])
+                title = titles[cell.record.run_id]
+                observer.ended(_news(title, cell.record, "by another command"), pace.all_left())
             if cell.record.status == "failed":
                 outcome.failures.append(cell.record)
                 outcome.exit_code = max(outcome.exit_code, cell.code)
@@ -124,6 +141,39 @@ def run_cells(
     return outcome
 
 
-def _news(record: RunRecord, how: str) -> str:
+def distinct_titles(specs: Sequence[RunSpec]) -> dict[str, str]:
+    """What each run is called, by its id: its title, and where runs share one, the settings in which they differ."""
+    same: dict[str, list[RunSpec]] = {}
+    for spec in specs:
+        same.setdefault(spec.title, []).append(spec)
+    return {spec.run_id: _title(spec, same[spec.title]) for spec in specs}
+
+
+def _title(spec: RunSpec, namesakes: Sequence[RunSpec]) -> str:
+    settings = [flatten(one.model_dump(mode="json", include=set(_PARTS))) for one in namesakes]
+    own = settings[namesakes.index(spec)]
+    differing = [key for key in own if any(other.get(key) != own[key] for other in settings)]
+    names = [str(own[key]) for key in _NAMES if key in differing and own[key]]
+    others = [f"{key}={own[key]}" for key in differing if key not in _NAMES]
+    told = ", ".join((names or others)[:_MOST_TOLD])
+    return f"{spec.title} ({told})" if told else spec.title
+
+
+def _step(epoch: Epoch, spec: RunSpec, pace: Pace) -> Step:
+    """An epoch as an observer is told of it."""
+    losses = ", ".join(f"{name} {value:.4g}" for name, value in epoch.losses.items())
+    reached = f"rSum {epoch.validation['rsum']:.1f}"
+    return Step(
+        number=epoch.epoch + 1,
+        steps=spec.training.epochs,
+        text=f"loss {losses}, validation {reached}",
+        short=reached,
+        seconds=epoch.seconds,
+        left=pace.run_left(),
+        all_left=pace.all_left(),
+    )
+
+
+def _news(title: str, record: RunRecord, how: str) -> str:
     result = f"FAILED: {record.error}" if record.status == "failed" else protocols.summary(record.metrics)
-    return f"{record.title}: {result} ({how})"
+    return f"{title}: {result} ({how})"

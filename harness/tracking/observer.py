@@ -2,6 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a piece that has ended: an epoch of a run.
+
+    Args:
+        number: its 1-based number among the steps of the piece.
+        steps: of the piece.
+        text: what it brought, in full.
+        short: the same in a word or two.
+        seconds: that it took.
+        left: seconds until the piece ends; None = not known yet.
+        all_left: seconds until the job ends; None = not known yet.
+    """
+
+    number: int
+    steps: int
+    text: str
+    short: str
+    seconds: float
+    left: float | None = None
+    all_left: float | None = None
+
 
 class Observer:
     """No-op progress callbacks. A job consists of pieces (runs, trials), and a piece of steps (epochs)."""
@@ -12,11 +37,11 @@ class Observer:
     def started(self, piece: str, steps: int) -> None:
         """A piece starts."""
 
-    def stepped(self, done: int, text: str) -> None:
-        """This many steps of the piece are done."""
+    def stepped(self, piece: str, step: Step) -> None:
+        """A step of the piece has ended."""
 
-    def ended(self, text: str) -> None:
-        """A piece has ended."""
+    def ended(self, text: str, all_left: float | None = None) -> None:
+        """A piece has ended; seconds until the job ends, where the job knows them."""
 
     def noted(self, text: str) -> None:
         """Any other news."""

@@ -40,6 +40,38 @@ def interval(low: float, high: float, digits: int) -> str:
     return f"[{fixed(low, digits)}, {fixed(high, digits)}]"
 
 
+def duration(seconds: float) -> str:
+    """A time for people, in its two largest units.
+
+    >>> [duration(seconds) for seconds in (0.4, 42, 750, 12_000, 250_000)]
+    ['0.4 s', '42 s', '12 min', '3 h 20 min', '2 d 21 h']
+    """
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if minutes < 100:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    days, hours = divmod(round(seconds / 3600), 24)
+    return f"{days:,} d {hours} h"
+
+
+def size(count: float) -> str:
+    """Bytes for people, in powers of 1,000 as disks are sold.
+
+    >>> [size(count) for count in (999, 1_500, 343_000_000, 33_410_000_000)]
+    ['999 B', '1.5 kB', '343 MB', '33.4 GB']
+    """
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while count >= 999.5 and len(units) > 1:
+        count /= 1000
+        units.pop(0)
+    return f"{count:.0f} {units[0]}" if units[0] == "B" or count >= 99.95 else f"{count:.1f} {units[0]}"
+
+
 def p_value(p: float) -> str:
     """A p-value as papers print it, with three decimals.
 
