@@ -100,13 +100,16 @@ def _folder(root: Path, given: str | None) -> Path:
 
 
 def _files(folder: Path) -> dict[str, dict[str, Path]]:
-    """Prefix -> split -> file, of the files that begin with rows of images and captions."""
+    """Prefix -> split -> file, of the prefixes of which a file begins with rows of images and captions."""
     found: dict[str, dict[str, Path]] = {}
     for path in sorted(folder.glob("*.json")):
-        name = _NAME.fullmatch(path.name)
-        if name and _holds_rows(head(path, 65_536)):
+        if name := _NAME.fullmatch(path.name):
             found.setdefault(name["prefix"] or "", {})[name["split"]] = path
-    return found
+    return {
+        prefix: files
+        for prefix, files in found.items()
+        if any(_holds_rows(head(path, 65_536)) for path in files.values())
+    }
 
 
 def _holds_rows(start: bytes) -> bool:

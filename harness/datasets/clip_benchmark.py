@@ -78,13 +78,16 @@ class ClipBenchmark(PhotographDataset):
 
 
 def _files(folder: Path) -> dict[tuple[str, str], dict[str, Path]]:
-    """Prefix and version -> split -> file, of the files with the right first line."""
+    """Prefix and version -> split -> file, of those of which a file has the right first line."""
     found: dict[tuple[str, str], dict[str, Path]] = {}
     for path in sorted(folder.glob("*.txt")):
-        name = _NAME.fullmatch(path.name)
-        if name and head(path, 64).removeprefix(b"\xef\xbb\xbf").startswith(_HEADER.encode()):
+        if name := _NAME.fullmatch(path.name):
             found.setdefault((name["prefix"], name["version"]), {})[name["split"]] = path
-    return found
+    return {key: files for key, files in found.items() if any(_has_header(path) for path in files.values())}
+
+
+def _has_header(path: Path) -> bool:
+    return head(path, 64).removeprefix(b"\xef\xbb\xbf").startswith(_HEADER.encode())
 
 
 def _chosen(
@@ -113,8 +116,9 @@ def _captions(path: Path) -> dict[str, list[str]]:
     lines, _ = read_lines(path)
     images: dict[str, list[str]] = {}
     blank = quoted = 0
-    if lines[0] != _HEADER:
-        raise InvalidDataset(f"{path}: the first line must be '{_HEADER}', got '{lines[0]:.60}'")
+    if lines[:1] != [_HEADER]:
+        got = f"'{lines[0]:.60}'" if lines else "an empty file"
+        raise InvalidDataset(f"{path}: the first line must be '{_HEADER}', got {got}")
     for number, line in enumerate(lines[1:], 2):
         if not line:
             blank += 1

@@ -10,6 +10,7 @@ from typing import Any
 import layouts
 import numpy as np
 import pytest
+import shapes
 import yaml
 
 from harness.records.run import RunRecord
@@ -256,3 +257,40 @@ def test_corrected_judgements_are_another_run(itm, write, tmp_path):
     assert "1 run: 1 already recorded, 0 to run" in itm("leaderboard", experiment, *untrained)[2]
     first, second = records(tmp_path)
     assert first.data_sha256 == second.data_sha256
+
+
+def test_other_layouts_give_the_numbers_of_the_karpathy_layout(itm, write, tmp_path):
+    """The same data in another shape: recognised by its folder alone, trained, and equal to the last bit."""
+    found = {}
+    for name, make in {"karpathy": shapes.karpathy, "laps": shapes.laps, "blip": shapes.blip}.items():
+        settings = {"dataset": {"root": str(make(tmp_path / name))}, "image": layouts.PIXEL_TOWER}
+        code, _, err = itm("leaderboard", write(settings), "--no-mlflow", "--results", tmp_path / f"results-{name}")
+        assert code == 0, err
+        assert err.count(f": layout {name}, recognised by ") == 1
+        assert err.count("flickr30k test: 6 images, 30 captions") == 1
+        (found[name],) = RunStore(tmp_path / f"results-{name}").records()
+    reference = found.pop("karpathy")
+    assert reference.validation
+    for name, record in found.items():
+        assert record.spec["dataset"]["name"] == name
+        assert record.data_sha256 == reference.data_sha256
+        assert (record.dataset, record.metrics, record.validation) == (
+            "flickr30k",
+            reference.metrics,
+            reference.validation,
+        )
+
+
+def test_a_score_matrix_is_evaluated_on_a_folder_without_a_name(itm, tmp_path):
+    root = shapes.blip(tmp_path / "data")
+    scores = np.random.default_rng(0).standard_normal((6, 30)).astype(np.float32)
+    np.save(tmp_path / "scores.npy", scores)
+    code, _, err = itm("evaluate", tmp_path / "scores.npy", "--dataset", root, "--json", tmp_path / "out.json")
+    assert code == 0, err
+    assert "layout blip, recognised by flickr30k_test.json" in err
+    ranks = (scores > scores[np.arange(30) // 5, np.arange(30)]).sum(axis=0)
+    metrics = json.loads((tmp_path / "out.json").read_text())["metrics"]["full"]["pessimistic"]
+    assert metrics["t2i_r1"] == pytest.approx(100 * (ranks == 0).mean())
+    code, _, err = itm("evaluate", tmp_path / "scores.npy", "--dataset", tmp_path)
+    assert code == 2
+    assert "is of no known layout" in err
