@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import Field
@@ -75,14 +75,14 @@ def within(root: Path, relative: str, told_by: str) -> Path:
     >>> str(within(Path("data"), "images/1.jpg", "dataset.annotation"))
     'data/images/1.jpg'
     """
-    path = PurePosixPath(relative)
-    climbs = path.is_absolute() or ".." in path.parts or not path.parts
+    parts = [part for part in relative.split("/") if part not in ("", ".")]  # not pathlib: COCO has 123,287 of them
+    climbs = relative.startswith("/") or ".." in parts or not parts
     # A drive letter or a backslash would climb on Windows only, so it is refused everywhere.
-    if climbs or any(c in relative for c in "\\\0") or ":" in path.parts[0]:
+    if climbs or any(c in relative for c in "\\\0") or ":" in parts[0]:
         raise InvalidDataset(
             f"{told_by} names the path {relative!r}, which leaves {root}; paths must lie below the root"
         )
-    return root / path
+    return root / "/".join(parts)
 
 
 def require_inside(root: Path, path: Path) -> Path:

@@ -45,8 +45,8 @@ class Place:
         return f"{self.folder}/{file}" if self.folder else file
 
     def holds(self, files: Sequence[str]) -> bool:
-        """Whether any of the first files exists there."""
-        return any((self.root / self.path(file)).is_file() for file in files[:_TRIED])
+        """Whether any of some files, spread over all of them, exists there."""
+        return any((self.root / self.path(file)).is_file() for file in files[:: 1 + len(files) // _TRIED])
 
 
 def find_place(root: Path, given: str | None, usual: Sequence[str], files: Sequence[str], told_by: str) -> Place:
