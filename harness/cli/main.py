@@ -24,6 +24,7 @@ COMMANDS = {
     "significance": "Test which differences between recorded methods are real.",
     "sweep": "Tune a scorer on the validation split, at a recorded budget.",
     "profile": "Measure accuracy against throughput, latency and memory; find the Pareto front.",
+    "features": "Compute the outputs of pretrained towers for a dataset once, ahead of the runs that read them.",
     "report": "Write the leaderboards of all runs in a results folder.",
     "evaluate": "Evaluate a score matrix that any code made, on every protocol.",
     "diagnose": "Show what each level of a run's score ranks alone, and its gates and regions.",

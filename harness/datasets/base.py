@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
+from torch import Tensor
 
 from harness.errors import InvalidDataset
 from harness.fragments import Fragments
@@ -37,6 +38,24 @@ class Images(Protocol):
         ...
 
 
+class StoredSide(Protocol):
+    """What a frozen tower made of one side of a split, kept on disk; see `harness.features`.
+
+    Attributes:
+        rows: (N,) int64, the place of each item of the split among the distinct ones that are kept.
+    """
+
+    rows: np.ndarray
+
+    def read(self, places: np.ndarray) -> Fragments:
+        """The tower's outputs (n, F, C) of the distinct items at `places`."""
+        ...
+
+    def lengths(self, places: np.ndarray) -> Tensor:
+        """(n,) int64, the number of fragments of the distinct items at `places`."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """One split: I images, T captions.
@@ -49,6 +68,8 @@ class Split:
         caption_ids: T distinct ids.
         caption_image: (T,) int64, the image row of each caption.
         relevance: (I, T) bool, the exact many-to-many relevance where it is known; None = caption_image alone.
+        stored_images, stored_texts: what the frozen towers of the scorer that reads this split made of it, which then
+            takes the place of pixels and tokens; None = nothing is stored.
 
     Raises:
         InvalidDataset: empty, counts that disagree, a caption of no image, an image without captions, repeated ids, or a
@@ -62,6 +83,8 @@ class Split:
     caption_ids: tuple[str, ...]
     caption_image: np.ndarray
     relevance: np.ndarray | None = None
+    stored_images: StoredSide | None = None
+    stored_texts: StoredSide | None = None
 
     def __post_init__(self) -> None:
         problem = self._count_problem() or self._pairing_problem() or self._relevance_problem() or self._id_problem()

@@ -49,6 +49,9 @@ class RunRecord(Labelled, Spec):
     diagnostics: Diagnostics = Diagnostics()
     cost: Cost = Cost()
     training: Training = Training()
+    features: dict[str, Any] = Field(
+        default_factory=dict, description="what was read from the feature store, by side: tower, type, keys and hashes"
+    )
     tuning: Tuning = Tuning(trials=0)
     data_sha256: str
     environment: Environment = Environment()

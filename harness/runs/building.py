@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from harness import backbones, datasets, registry
 from harness.backbones.words.vocabulary import Vocabulary
-from harness.datasets.base import Dataset
+from harness.datasets.base import Dataset, Split
 from harness.errors import InvalidDataset
+from harness.features.splits import Source, stored_splits
 from harness.records.store import RunStore
 from harness.runs.saved_models import load_model
 from harness.scorer import Scorer
@@ -28,6 +31,27 @@ def build_scorer(spec: RunSpec, dataset: Dataset) -> Scorer:
         image = backbones.build_image(spec.image, region_width=width)
         text = backbones.build_text(spec.text, captions=dataset.training_captions, vocabulary=dataset.vocabulary_path)
         return registry.scorer_class(spec.scorer)(registry.resolve_config(spec.scorer, spec.config), image, text)
+
+
+def splits_for(
+    scorer: Scorer, spec: RunSpec, dataset: Dataset, names: Sequence[str]
+) -> tuple[dict[str, Split], dict[str, Any]]:
+    """Splits as a scorer reads them, where the run asks for it from the feature store.
+
+    Args:
+        scorer: with its pretrained towers, on its device.
+        spec: of the run.
+        dataset: its data.
+        names: of the splits.
+
+    Returns:
+        The splits by name, and what was used of the store, for the record; see `harness.features.splits.stored_splits`.
+    """
+    splits = {name: dataset.split(name) for name in names}
+    if spec.features is None or spec.features == "live":
+        return splits, {}
+    source = Source(dataset.title, splits, dataset.image_digests)
+    return stored_splits(source, scorer.encoders, spec.training, spec.features)
 
 
 def open_checked(component: Component) -> Dataset:

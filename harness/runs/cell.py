@@ -7,7 +7,7 @@ leaves a record that says why.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from harness.records.parts import Tuning
 from harness.records.run import RunRecord
 from harness.records.scores import SCORES, write_scores
 from harness.records.store import RunStore
-from harness.runs.building import TEST_SPLIT, build_scorer, open_dataset
+from harness.runs.building import TEST_SPLIT, build_scorer, open_dataset, splits_for
 from harness.runs.diagnostics import Diagnosed, diagnose, diagnose_safely
 from harness.runs.evaluation import Results, Scored, evaluate, score_split
 from harness.runs.saved_models import describe_model, save_model
@@ -112,9 +112,11 @@ def _run(spec: RunSpec, store: RunStore, device: torch.device, on_epoch: OnEpoch
     test = dataset.split(TEST_SPLIT)
     with peak_memory(device) as memory:
         scorer = build_scorer(spec, dataset).to(device)
-        trained = _trained(scorer, spec, dataset, folder, on_epoch)
+        learning = ("train", "val") if spec.training.epochs else ()
+        splits, features = splits_for(scorer, spec, dataset, (*learning, TEST_SPLIT))
+        trained = _trained(scorer, spec, splits, folder, on_epoch)
         scorer.eval()
-        scored = score_split(scorer, test, spec.evaluation.batch_size)
+        scored = score_split(scorer, splits[TEST_SPLIT], spec.evaluation.batch_size)
         results = evaluate(scored.similarity, test, spec.protocols, spec.evaluation, dataset)
     cost = {**cost_of(scorer, scored, test, spec, device), **trained.step_ms, **memory}
     inside = _diagnosed(scorer, scored, test, spec, dataset)
@@ -125,7 +127,7 @@ def _run(spec: RunSpec, store: RunStore, device: torch.device, on_epoch: OnEpoch
     if spec.evaluation.save_scores:
         write_scores(folder / SCORES, scored.similarity.cpu().numpy())
     record = _finished(spec, dataset, results, trained, cost, device, started)
-    record = record.model_copy(update={"diagnostics": inside.record})
+    record = record.model_copy(update={"diagnostics": inside.record, "features": features})
     store.write(record)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return record
@@ -139,14 +141,16 @@ def _diagnosed(scorer: Scorer, scored: Scored, test: Split, spec: RunSpec, datas
     )
 
 
-def _trained(scorer: Scorer, spec: RunSpec, dataset: Dataset, folder: Path, on_epoch: OnEpoch) -> TrainingResult:
+def _trained(
+    scorer: Scorer, spec: RunSpec, splits: Mapping[str, Split], folder: Path, on_epoch: OnEpoch
+) -> TrainingResult:
     """The course of the cell's training; a cell without one needs no split to learn from."""
     if not spec.training.epochs:
         return TrainingResult()
     return fit(
         scorer,
-        dataset.split("train"),
-        dataset.split("val"),
+        splits["train"],
+        splits["val"],
         spec.training,
         seed=spec.seed,
         checkpoint=folder / "checkpoint.pt",

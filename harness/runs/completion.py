@@ -16,7 +16,7 @@ from harness.records.run import RunRecord, read_record
 from harness.records.scores import SCORES, write_scores
 from harness.records.store import RunStore
 from harness.runs.agreement import check_data
-from harness.runs.building import TEST_SPLIT, open_dataset
+from harness.runs.building import TEST_SPLIT, open_dataset, splits_for
 from harness.runs.cell import compute_threads, tuning_of
 from harness.runs.diagnostics import diagnose
 from harness.runs.evaluation import evaluate, score_split
@@ -92,7 +92,8 @@ def _complete_scores(record: RunRecord, spec: RunSpec, folder: Path, device: tor
     test = dataset.split(TEST_SPLIT)
     with compute_threads(spec.threads):
         scorer = load_model(folder / "model.safetensors").to(device)
-        scored = score_split(scorer, test, spec.evaluation.batch_size)
+        splits, _ = splits_for(scorer, spec, dataset, (TEST_SPLIT,))
+        scored = score_split(scorer, splits[TEST_SPLIT], spec.evaluation.batch_size)
         metrics = evaluate(scored.similarity, test, spec.protocols, spec.evaluation, dataset).metrics
     apart = _largest_difference(record, metrics)
     if apart > LARGEST_DIFFERENCE:

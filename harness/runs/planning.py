@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness import backbones, datasets, protocols, registry
 from harness.backbones.words import coverage
@@ -19,7 +19,7 @@ from harness.runs.building import TEST_SPLIT, open_checked, require_training_dat
 from harness.runs.evaluation import subject_of
 from harness.runs.saved_models import describe_model
 from harness.settings.components import plain
-from harness.spec import Component, Experiment, RunSpec, ScorerEntry, TrainingSpec, build, sha256_json
+from harness.spec import Component, Experiment, FeatureSpec, RunSpec, ScorerEntry, TrainingSpec, build, sha256_json
 
 logger = logging.getLogger(__name__)
 
@@ -154,14 +154,16 @@ def _settings(experiment: Experiment, entry: ScorerEntry) -> dict[str, Any]:
     config = registry.resolve_config(entry.name, entry.config).resolved()
     image = backbones.pinned(backbones.IMAGE_BACKBONES, entry.image or cls.default_image or experiment.image)
     text = backbones.pinned(backbones.TEXT_BACKBONES, entry.text or cls.default_text or experiment.text)
-    training = {**registry.recipe(entry.name), **experiment.training, **entry.training}
+    given = {**registry.recipe(entry.name), **experiment.training, **entry.training}
+    training = build(TrainingSpec, given, f"training of scorer '{entry.key}'")
     return {
         "scorer": scorer,
         "variant": variant,
         "config": config,
         "image": image,
         "text": text,
-        "training": build(TrainingSpec, training, f"training of scorer '{entry.key}'"),
+        "training": training,
+        "features": _features(experiment.features, image, text, training),
         "files_sha256": {
             f"{part}.{key}": sha256_path(place)
             for part, options in (("config", plain(config)), ("image", image.plain), ("text", text.plain))
@@ -170,6 +172,17 @@ def _settings(experiment: Experiment, entry: ScorerEntry) -> dict[str, Any]:
         },
         "tuning": entry.tuning,
     }
+
+
+def _features(
+    spec: FeatureSpec, image: Component, text: Component, training: TrainingSpec
+) -> Literal["float16", "float32", "live"] | None:
+    """How a run has the outputs of its frozen towers; None where none is frozen."""
+    sides = ((backbones.IMAGE_BACKBONES, image), (backbones.TEXT_BACKBONES, text))
+    trained = any(parts.get(part.name).comes_trained(part.options) for parts, part in sides)
+    if not trained or training.backbone_learning_rate_scale:
+        return None
+    return spec.dtype if spec.store else "live"
 
 
 def _place(key: str, value: Any) -> Path | None:

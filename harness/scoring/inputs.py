@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harness.backbones.base import ImageEncoder
+from harness.backbones.base import ImageEncoder, TextEncoder
 from harness.backbones.words.tokenizers import Tokenizer
 from harness.datasets.base import Split
 from harness.errors import InvalidDataset
@@ -24,11 +25,13 @@ def image_batch(split: Split, encoder: ImageEncoder, rows: Sequence[int] | np.nd
     """The images at `rows` in the form that the encoder takes.
 
     Returns:
-        uint8 pixels (n, 3, S, S), or raw region features as `Fragments`.
+        uint8 pixels (n, 3, S, S), or raw region features as `Fragments`, or what is stored of the encoder's tower.
 
     Raises:
         InvalidDataset: the dataset has no such form.
     """
+    if split.stored_images is not None:
+        return split.stored_images.read(split.stored_images.rows[np.asarray(rows)])
     if encoder.input not in split.images.inputs:
         raise InvalidDataset(
             f"image backbone {type(encoder).__name__} takes {encoder.input}, but this dataset offers "
@@ -60,19 +63,45 @@ def encode_split(scorer: Scorer, split: Split, batch_size: int = 256) -> tuple[F
     image_encoder, text_encoder = scorer.encoders
     with evaluating(scorer):
         images = _encoded_images(scorer, split, image_encoder, batch_size)
-        tokens = _tokens(text_encoder.tokenizer, tuple(split.captions))  # type: ignore[arg-type]  # hashed by identity
-        places: dict[bytes, int] = {}  # of equal tokens among the distinct ones
-        keys = (ids[real].numpy().tobytes() for ids, real in zip(tokens.ids, tokens.mask, strict=True))
-        copy_of = [places.setdefault(key, len(places)) for key in keys]
-        some = tokens[torch.from_numpy(np.unique(copy_of, return_index=True)[1])]
+        texts = _distinct_texts(split, text_encoder)
         # Captions of one length beside each other: less padding to run through the encoder.
-        order = torch.argsort(some.lengths, stable=True)
-        parts = [scorer.encode_texts(some[order[part]].to(scorer.device)) for part in slices(len(some), batch_size)]
-        return images, Fragments.cat(parts)[torch.argsort(order)[torch.tensor(copy_of)].to(scorer.device)]
+        order = torch.argsort(texts.lengths, stable=True)
+        parts = [
+            scorer.encode_texts(texts.batch(order[part]).to(scorer.device)) for part in slices(len(order), batch_size)
+        ]
+        return images, Fragments.cat(parts)[torch.argsort(order)[texts.copy_of].to(scorer.device)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Texts:
+    """The distinct captions of a split: their lengths (U,), what the encoder takes of them, and which one each caption is."""
+
+    lengths: Tensor
+    batch: Callable[[Tensor], Tokens | Fragments]
+    copy_of: Tensor
+
+
+def _distinct_texts(split: Split, encoder: TextEncoder) -> _Texts:
+    stored = split.stored_texts
+    if stored is not None:
+        places, copy_of = np.unique(stored.rows, return_inverse=True)
+        return _Texts(stored.lengths(places), lambda some: stored.read(places[some.numpy()]), torch.from_numpy(copy_of))
+    tokens = _tokens(encoder.tokenizer, tuple(split.captions))  # type: ignore[arg-type]  # hashed by identity
+    known: dict[bytes, int] = {}  # places of equal tokens among the distinct ones
+    keys = (ids[real].numpy().tobytes() for ids, real in zip(tokens.ids, tokens.mask, strict=True))
+    copies = [known.setdefault(key, len(known)) for key in keys]
+    distinct = tokens[torch.from_numpy(np.unique(copies, return_index=True)[1])]
+    return _Texts(distinct.lengths, lambda some: distinct[some], torch.tensor(copies))
 
 
 def _encoded_images(scorer: Scorer, split: Split, encoder: ImageEncoder, batch_size: int) -> Fragments:
     """Each batch holds images that no earlier one held; no more than one batch is read at a time."""
+    stored = split.stored_images
+    if stored is not None:
+        distinct, copies = np.unique(stored.rows, return_inverse=True)
+        read = (stored.read(distinct[part]).to(scorer.device) for part in slices(len(distinct), batch_size))
+        images = Fragments.cat([scorer.encode_images(batch) for batch in read])
+        return images if len(distinct) == len(copies) else images[torch.from_numpy(copies).to(scorer.device)]
     places: dict[bytes, int] = {}
     parts: list[Fragments] = []
     copy_of: list[int] = []

@@ -75,6 +75,13 @@ class EvaluationSpec(Spec):
     )
 
 
+class FeatureSpec(Spec):
+    """How the outputs of frozen towers are had: from the feature store, or computed in every step."""
+
+    store: bool = Field(True, description="compute them once per tower and dataset and keep them in the cache folder")
+    dtype: Literal["float16", "float32"] = Field("float16", description="of the values that are kept")
+
+
 class ScorerEntry(Spec):
     """One row of an experiment: a scorer, its overrides, and a key by which `--set scorers.<key>...` addresses it."""
 
@@ -124,6 +131,7 @@ class Experiment(Spec):
     text: Component = Component(name="bigru")
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: EvaluationSpec = EvaluationSpec()
+    features: FeatureSpec = Field(FeatureSpec(), description="the outputs of frozen towers")
     threads: int = Field(
         1, ge=1, le=1024, description="compute threads of a run on a CPU; part of what decides its bits"
     )

@@ -6,9 +6,9 @@ Equal resolved specs have equal ids, so a second call runs only what is missing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from harness.settings.base import Spec, sha256_json
 from harness.settings.components import Component, Options
@@ -43,6 +43,11 @@ class RunSpec(Labelled, Spec):
     seed: int
     training: TrainingSpec
     evaluation: EvaluationSpec = EvaluationSpec()
+    features: Literal["float16", "float32", "live"] | None = Field(
+        None,
+        description="how the outputs of frozen towers are had: from the store, in this type, or computed in every step; "
+        "null = no tower is frozen",
+    )
     threads: int = Field(1, ge=1, description="compute threads on a CPU")
     source_sha256: str = Field("", description="of the scorer's source and of what it imports beside it")
     files_sha256: dict[str, str] = Field(
@@ -63,6 +68,11 @@ class RunSpec(Labelled, Spec):
         if isinstance(values, Mapping) and "plugin_sha256" in values:
             values = {key: value for key, value in values.items() if key != "plugin_sha256"}
         return values
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Runs without a frozen tower are written, and so identified, as before there was a feature store."""
+        return {key: value for key, value in serialise(self).items() if key != "features" or value is not None}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process the parts are plain again: a plug-in's classes may not be known there yet."""

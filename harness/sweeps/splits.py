@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from harness.datasets.base import Dataset, Split
 from harness.errors import InvalidDataset
 from harness.runs.building import open_dataset
@@ -12,8 +15,24 @@ from harness.sweeps.plan import VALIDATION_SPLIT
 class TuningSplits(Dataset):
     """A dataset of two splits. It holds those two and nothing else, above all not the dataset they come from."""
 
-    def __init__(self, train: Split, validation: Split):
+    def __init__(
+        self,
+        train: Split,
+        validation: Split,
+        title: str = "",
+        digests: Mapping[str, tuple[bytes, ...] | None] = MappingProxyType({}),
+    ):
         self._splits = {"train": train, VALIDATION_SPLIT: validation}
+        self._title, self._digests = title, digests
+
+    @property
+    def title(self) -> str:
+        """Of the dataset that the splits come from."""
+        return self._title
+
+    def image_digests(self, split: str) -> tuple[bytes, ...] | None:
+        """See `Dataset.image_digests`."""
+        return self._digests.get(split)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -35,4 +54,7 @@ class TuningSplits(Dataset):
 def open_tuning_splits(component: Component) -> TuningSplits:
     """The two splits of a resolved dataset."""
     dataset = open_dataset(component)
-    return TuningSplits(dataset.split("train"), dataset.split(VALIDATION_SPLIT))
+    names = "train", VALIDATION_SPLIT
+    digests = {name: dataset.image_digests(name) for name in names}
+    train, validation = (dataset.split(name) for name in names)
+    return TuningSplits(train, validation, title=dataset.title, digests=digests)

@@ -17,7 +17,7 @@ import torch
 from harness.datasets.base import Split
 from harness.errors import TrainingDiverged
 from harness.measure.system import peak_memory
-from harness.runs.building import build_scorer
+from harness.runs.building import build_scorer, splits_for
 from harness.runs.cell import compute_threads, cost_of
 from harness.runs.evaluation import score_split
 from harness.scorer import Scorer
@@ -122,10 +122,12 @@ class TrialRunner:
             sitting.begin_seed(index * spec.training.epochs)
             with peak_memory(self._device) as memory:
                 scorer = build_scorer(cell, self._splits).to(self._device)
+                splits, _ = splits_for(scorer, cell, self._splits, ("train", VALIDATION_SPLIT))
+                train, validation = splits["train"], splits[VALIDATION_SPLIT]
                 result = loop.fit(
                     scorer,
-                    self._train,
-                    self._validation,
+                    train,
+                    validation,
                     spec.training,
                     seed=seed,
                     checkpoint=sitting.folder.checkpoint(cell),
@@ -134,13 +136,13 @@ class TrialRunner:
                     batch_size_eval=spec.evaluation.batch_size,
                 )
                 if sitting.lacks_memory(result):
-                    _repeat_a_step(scorer, self._train, self._validation, spec)
+                    _repeat_a_step(scorer, train, validation, spec)
             if not result.history:  # nothing to train: judged as it is
-                course.curves[-1].append(loop.validate(scorer, self._validation, spec.evaluation.batch_size)[RSUM])
+                course.curves[-1].append(loop.validate(scorer, validation, spec.evaluation.batch_size)[RSUM])
             sitting.end_seed(memory)
         course.cost = sitting.trial.user_attrs.get(COSTS, {})
         if not course.cost:  # a trial that was killed at its very end has measured its cost already
-            scored = score_split(scorer.eval(), self._validation, spec.evaluation.batch_size)
+            scored = score_split(scorer.eval(), validation, spec.evaluation.batch_size)
             cost = cost_of(scorer, scored, self._validation, spec, self._device)
             course.cost = {**cost, **result.step_ms, **sitting.memory}
 

@@ -160,7 +160,7 @@ class _Loop:
         self.device = scorer.device
         self.image_encoder, text_encoder = scorer.encoders
         self.tokenizer = text_encoder.tokenizer
-        self.tokens = self.tokenizer(train.captions)
+        self.tokens = self.tokenizer(train.captions) if train.stored_texts is None else None
         self.steps_per_epoch = steps_per_epoch(train, spec)
         optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.optimizer]
         self.optimizer = optimizer(parameter_groups(scorer, spec), weight_decay=spec.weight_decay)
@@ -201,10 +201,10 @@ class _Loop:
         image_rows = self.train.caption_image[captions]
         unique, inverse = np.unique(image_rows, return_inverse=True)  # an image is encoded once per batch
         pixels_or_fragments = self.augmented_images(unique, noise)
-        tokens = self.augmented_tokens(captions, noise).to(self.device)
+        tokens_or_fragments = self.augmented_texts(captions, noise).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             images = scorer.encode_images(pixels_or_fragments)[torch.from_numpy(inverse).to(self.device)]
-            texts = scorer.encode_texts(tokens)
+            texts = scorer.encode_texts(tokens_or_fragments)
             losses = scorer.losses(images, texts, torch.from_numpy(image_rows).to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.stack([loss.float() for loss in losses.values()]).sum()
@@ -233,7 +233,12 @@ class _Loop:
         batch = batch.to(self.device)
         return augmentation.drop_regions(batch, self.spec.region_drop, noise, kept=encoder.class_tokens)
 
-    def augmented_tokens(self, captions: np.ndarray, noise: torch.Generator) -> Tokens:
+    def augmented_texts(self, captions: np.ndarray, noise: torch.Generator) -> Tokens | Fragments:
+        """What the text encoder takes: tokens, some masked, or what is stored of a frozen tower, which reads no noise."""
+        stored = self.train.stored_texts
+        if stored is not None:
+            return stored.read(stored.rows[captions])
+        assert self.tokens is not None
         tokens = self.tokens[torch.from_numpy(captions)]
         return augmentation.mask_words(tokens, self.spec.word_masking, self.tokenizer, noise)
 

@@ -28,7 +28,7 @@ FLOORS = (
     ("metrics", "similarity"),
     ("datasets", "protocols"),
     ("backbones",),
-    ("scorer",),
+    ("scorer", "features"),
     ("registry", "scoring"),
     ("scorers",),
     ("methods", "baselines", "measure", "conformance"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -16,7 +15,7 @@ from harness.datasets.images import to_pixels
 from harness.datasets.photographs.decoding import DECODER, decode_bytes, problem_of
 from harness.datasets.photographs.sources import ImageSource
 from harness.datasets.store import facts
-from harness.datasets.store.arrays import cache_folder, load_array, write_array
+from harness.datasets.store.arrays import cache_folder, free_bytes, load_array, write_array
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.fragments import Fragments
 
@@ -93,6 +92,9 @@ class Photographs:
             self._decoded[size] = self._cached(size)
         if size in self._decoded:
             return np.asarray(self._decoded[size][rows])
+        return self._decode_rows(rows, size)
+
+    def _decode_rows(self, rows: np.ndarray, size: int) -> np.ndarray:
         with ThreadPoolExecutor(_workers()) as pool:
             return np.stack(list(pool.map(lambda row: self._decode(row, size), rows)))
 
@@ -100,11 +102,17 @@ class Photographs:
         content = self._source.read(row)
         return to_pixels(decode_bytes(content, self._source.labels[row]), size)
 
+    def pixels_once(self, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
+        """As `pixels`, for a pass that needs each image once: nothing is written to the cache for it."""
+        if size in self._decoded or self._file(size).is_file():
+            return self.pixels(indices, size)
+        return self._decode_rows(np.asarray(indices, dtype=np.int64), size)
+
     def _cacheable(self, size: int) -> bool:
         needed = len(self) * 3 * size * size
         if self._file(size).is_file():
             return True
-        return needed <= _cache_limit() and needed < 0.9 * _free_bytes(cache_folder())
+        return needed <= _cache_limit() and needed < 0.9 * free_bytes(cache_folder())
 
     def _file(self, size: int) -> Path:
         key = facts.sha256_of(f"{DECODER} {' '.join(self.digests)}".encode())[:16]
@@ -135,10 +143,3 @@ def _cache_limit() -> float:
         return float(text) * 2**30
     except ValueError:
         raise InvalidSpec(f"ITM_CACHE_GIB must be a number of GiB, got '{text}'") from None
-
-
-def _free_bytes(folder: Path) -> int:
-    """Free bytes of the disk on which a folder lies or would lie."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return shutil.disk_usage(folder).free

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +22,13 @@ logger = logging.getLogger(__name__)
 def cache_folder() -> Path:
     """The cache folder, which may not exist yet."""
     return Path(os.environ.get("ITM_CACHE") or "~/.cache/itm-harness").expanduser()
+
+
+def free_bytes(folder: Path) -> int:
+    """Free bytes of the disk on which a folder lies or would lie."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 def load_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray | None:

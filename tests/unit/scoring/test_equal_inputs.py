@@ -198,6 +198,7 @@ class Pictures:
 
 
 class Split:
+    stored_images = stored_texts = None
     images = Pictures()
     captions = ("a dog", "a cat runs", "a dog", "two", "a cat runs", "a dog")
 

@@ -75,7 +75,9 @@ def test_a_trial_has_no_way_to_the_test_split(plan_of):
     with pytest.raises(InvalidDataset, match="split 'test' is out of reach of a sweep's trial"):
         splits.split("test")
     held = vars(splits)["_splits"]
-    assert list(vars(splits)) == ["_splits"]
+    assert set(vars(splits)) == {"_splits", "_title", "_digests"}
+    assert isinstance(splits.title, str)
+    assert set(vars(splits)["_digests"]) == {"train", "val"}
     assert {name: split.name for name, split in held.items()} == {"train": "train", "val": "val"}
     test_ids = set(open_dataset(plan_of().base.dataset).split("test").image_ids)
     assert not test_ids & {i for split in held.values() for i in split.image_ids}
