@@ -52,18 +52,11 @@ def dataset_options(overrides: tuple[str, ...]) -> dict[str, Any]:
 def dataset_component(name: str, overrides: tuple[str, ...]) -> Component:
     """The dataset of this name, in this folder, or of an experiment (a built-in one or a file), with its options."""
     from harness import datasets
-    from harness.settings.experiment import INFERRED
     from harness.spec import Component, builtin_experiments, load_experiment
 
     options = dataset_options(overrides)
-    if name in datasets.DATASETS:
-        base = Component(name=name)
-    elif name in builtin_experiments() or name.endswith((".yaml", ".yml")):
-        base = load_experiment(name).dataset
-    elif Path(name).expanduser().is_dir():
-        base = Component(name=INFERRED, options={"root": name})
-    else:
-        base = Component(name=name)
+    is_experiment = name in builtin_experiments() or name.endswith((".yaml", ".yml"))
+    base = load_experiment(name).dataset if name not in datasets.DATASETS and is_experiment else Component(name=name)
     return datasets.DATASETS.resolve(base.changed(options))
 
 

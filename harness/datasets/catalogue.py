@@ -21,19 +21,22 @@ class Layouts(Parts["Dataset"]):
     """Datasets by name; without one, the folder says which layout it has."""
 
     def resolve(self, component: Component | Mapping[str, Any] | str) -> Component:
-        """As `Parts.resolve`; the name `auto` gives way to the layout that is found in `root`.
+        """As `Parts.resolve`; the name `auto`, or a folder in place of a name, gives way to the layout that is found there.
 
         Raises:
             UnknownName, InvalidSpec: as `Parts.resolve`.
             InvalidDataset: the folder is of no layout, or of several.
         """
         component = Component.model_validate(with_inferred_name(component))
-        if component.name != INFERRED:
+        options = component.plain
+        if component.name not in self and Path(component.name).expanduser().is_dir():
+            options = {"root": component.name, **options}
+        elif component.name != INFERRED:
             return super().resolve(component)
-        root = component.plain.get("root")
+        root = options.get("root")
         if not isinstance(root, str) or not root:
             raise InvalidDataset(f"dataset {INFERRED} needs the key root, the folder whose layout is found out")
-        return super().resolve(Component(name=identify(root), options=component.plain))
+        return super().resolve(Component(name=identify(root), options=options))
 
 
 DATASETS = Layouts(
@@ -87,8 +90,8 @@ def open_dataset(component: Component | Mapping[str, Any] | str) -> Dataset:
     """Open a dataset; no pixels are read.
 
     Args:
-        component: name and options, such as `{"name": "karpathy", "root": "flickr8k"}`; without a name, the folder says
-            which layout it has.
+        component: name and options, such as `{"name": "karpathy", "root": "flickr8k"}`; without a name, or with a folder in
+            its place, the folder says which layout it has.
 
     Raises:
         UnknownName: no such dataset.

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import Field, InstanceOf, PlainSerializer, model_serializer, model_validator
 
-from harness.errors import DuplicateName, UnknownName
+from harness.errors import DuplicateName, InvalidSpec, UnknownName
 from harness.settings.base import Spec, build, canonical_json
 
 
@@ -98,8 +98,21 @@ class Component(Spec):
         return plain(self.options)
 
     def changed(self, options: Mapping[str, Any]) -> Component:
-        """The part with some options replaced, to be resolved anew; itself where there are none."""
-        return Component(name=self.name, options={**self.plain, **options}) if options else self
+        """The part with some options replaced, to be resolved anew; itself where there are none.
+
+        Args:
+            options: what is replaced; the key `name` replaces the part's name.
+
+        Raises:
+            InvalidSpec: the key `options`, or a name that is no text.
+        """
+        if not options:
+            return self
+        name = options.get("name", self.name)
+        if "options" in options or not isinstance(name, str):
+            key = "options" if "options" in options else "name"
+            raise InvalidSpec(f"'{key}' of a part cannot be set to {options[key]!r:.80}; set its options one by one")
+        return Component(name=name, options={**self.plain, **{k: v for k, v in options.items() if k != "name"}})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Component) and self._text == other._text

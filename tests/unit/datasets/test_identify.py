@@ -49,11 +49,13 @@ def test_a_folder_says_its_layout_in_one_line(tmp_path, caplog, make, name, evid
         lambda root: {"options": {"root": str(root)}},
         lambda root: {"name": "auto", "root": str(root)},
         lambda root: {"root": str(root), "max_val_images": 3},
+        lambda root: {"name": str(root), "max_val_images": 3},
     ],
 )
 def test_every_way_to_leave_out_the_name_resolves_to_the_layout(tmp_path, tiny, given):
     dataset = given(precomp(tmp_path))
-    expected = datasets.DATASETS.resolve({"name": "precomp", **{k: v for k, v in dataset.items() if k != "name"}})
+    more = {key: value for key, value in dataset.items() if key != "name"}
+    expected = datasets.DATASETS.resolve({"name": "precomp", "root": str(tmp_path), **more})
     assert datasets.DATASETS.resolve(dataset) == expected
     (draft,) = check(load_experiment({**tiny, "scorers": ["scan"], "dataset": dataset})).values()
     assert draft.dataset == expected  # what a record and a run's id are made of names the layout

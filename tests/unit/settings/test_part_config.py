@@ -110,6 +110,20 @@ def test_an_option_that_changes_is_validated_again():
         DATASETS.resolve(resolved.changed({"sed": 1}))
 
 
+def test_the_name_of_a_part_can_change_and_its_options_are_set_one_by_one():
+    component = Component(name="karpathy", options={"root": "x"})
+    assert component.changed({"name": "laps", "images": "y"}).model_dump() == {
+        "name": "laps",
+        "root": "x",
+        "images": "y",
+    }
+    for key, value in (("options", 3), ("name", 7)):
+        with pytest.raises(
+            InvalidSpec, match=f"'{key}' of a part cannot be set to {value}; set its options one by one"
+        ):
+            component.changed({key: value})
+
+
 def test_a_name_is_claimed_once():
     catalogue = Catalogue("codec", {"json": "json:JSONDecoder"})
     catalogue.claim("json", Source("module", "json:JSONDecoder"))
