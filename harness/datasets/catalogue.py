@@ -48,6 +48,13 @@ DATASETS = Layouts(
         "clip_benchmark": "harness.datasets.clip_benchmark:ClipBenchmark",
         "laps": "harness.datasets.laps:Laps",
         "precomp": "harness.datasets.precomp.dataset:Precomp",
+        "webdataset": "harness.datasets.webdataset.dataset:Webdataset",
+        "table": "harness.datasets.table.dataset:Table",
+        "coco_captions": "harness.datasets.coco_captions:CocoCaptions",
+        "flickr_tokens": "harness.datasets.flickr_tokens:FlickrTokens",
+        "docci": "harness.datasets.docci:Docci",
+        "flair": "harness.datasets.flair:Flair",
+        "urban1k": "harness.datasets.urban1k:Urban1k",
     },
 )
 

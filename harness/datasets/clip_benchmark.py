@@ -6,7 +6,6 @@ may hold one too, at which CLIP_benchmark's own reader fails.
 
 from __future__ import annotations
 
-import csv
 import logging
 import re
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from harness.datasets.base import DatasetConfig
 from harness.datasets.files import head, read_lines, require_inside
 from harness.datasets.photographs.dataset import Entry, PhotographDataset, TitledConfig, entry_of
 from harness.datasets.photographs.places import find_place
+from harness.datasets.photographs.texts import unquoted
 from harness.datasets.published import published_name
 from harness.errors import InvalidDataset, counted
 
@@ -126,7 +126,7 @@ def _captions(path: Path) -> dict[str, list[str]]:
         parts = _LINE.fullmatch(line)
         if parts is None:
             raise InvalidDataset(f"{path}: line {number} must be <file>.jpg,<caption>, got '{line:.60}'")
-        caption = _unquoted(parts["caption"])
+        caption = unquoted(parts["caption"])
         quoted += caption != parts["caption"]
         images.setdefault(parts["file"], []).append(" ".join(caption.split()))
     if not images:
@@ -136,14 +136,3 @@ def _captions(path: Path) -> dict[str, list[str]]:
     if quoted:
         logger.info("%s: the quotation marks of a CSV table are taken off %s", path, counted(quoted, "caption"))
     return images
-
-
-def _unquoted(caption: str) -> str:
-    """A caption that was written as a quoted field of a CSV table, without its quotation marks; any other as it is."""
-    if len(caption) < 2 or not caption.startswith('"') or not caption.endswith('"'):
-        return caption
-    try:
-        fields = next(csv.reader([caption], strict=True))
-    except csv.Error:
-        return caption
-    return fields[0] if len(fields) == 1 else caption

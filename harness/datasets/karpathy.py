@@ -6,16 +6,16 @@ the field takes the first five captions of each image (a few COCO images have si
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field, StrictStr, ValidationError
+from pydantic import BaseModel, Field, StrictStr
 
 from harness.datasets.base import SPLITS, DatasetConfig
 from harness.datasets.files import first_name, parse_json, read_bytes, require_inside, within
 from harness.datasets.photographs.dataset import Entry, PhotographConfig, PhotographDataset
 from harness.datasets.published import published_name
+from harness.datasets.schema import checked
 from harness.errors import InvalidDataset
 
 _ANNOTATIONS = "dataset_*.json"
@@ -75,7 +75,9 @@ class Karpathy(PhotographDataset):
 
     def read(self) -> dict[str, list[Entry]]:
         self.source = _annotation(self.root, self.config.annotation)
-        annotation = _parsed(self.source)
+        annotation = checked(
+            Annotation, parse_json(read_bytes(self.source), self.source), str(self.source), "Karpathy's schema"
+        )
         self._name = str(annotation.dataset or self.source.stem.removeprefix("dataset_"))
         return _entries(annotation, self.source, self.root, self.config)
 
@@ -90,24 +92,6 @@ def _annotation(root: Path, given: str | None) -> Path:
             f"{root} must hold one dataset_*.json, found {names}; set dataset.annotation to the right one"
         )
     return require_inside(root, found[0])
-
-
-def _parsed(path: Path) -> Annotation:
-    try:
-        return Annotation.model_validate(parse_json(read_bytes(path), path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        problem = (
-            " is missing" if first["type"] == "missing" else f": {first['msg'].lower()}, got {first['input']!r:.60}"
-        )
-        raise InvalidDataset(f"{path}: {_place(first['loc'])}{problem}; expected Karpathy's schema") from None
-
-
-def _place(location: Sequence[str | int]) -> str:
-    """`images, 4, sentences, 2, raw` -> `image 4: sentence 2: field 'raw'`."""
-    rest = iter(location)
-    names = [(str(name), next(rest, None)) for name in rest]
-    return ": ".join(f"field '{n}'" if index is None else f"{n.removesuffix('s')} {index}" for n, index in names)
 
 
 def _entries(annotation: Annotation, path: Path, root: Path, config: KarpathyConfig) -> dict[str, list[Entry]]:

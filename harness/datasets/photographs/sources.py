@@ -17,7 +17,10 @@ from harness.errors import InvalidDataset
 class ImageSource(Protocol):
     """The encoded bytes of the images of a split, by their rows."""
 
-    labels: Sequence[Path]  #: what messages call each image: its file, or its archive and its name in there
+    @property
+    def labels(self) -> Sequence[Path]:
+        """What messages call each image: its file, or its archive and its name in there."""
+        ...
 
     def marks(self) -> list[facts.Signature]:
         """What distinguishes one content of each image from another without reading it; begins with its file's signature.

@@ -291,7 +291,10 @@ def text(change: Callable[[list[str]], Any]) -> Callable[[Path], None]:
             lambda root: (root / "flickr30k_test_karpathy.txt").rename(root / "flickr8k_test_karpathy.txt"),
             "set dataset.prefix and",
         ),
-        (lambda root: [p.rename(root / "captions.txt") for p in root.glob("*.txt")], "of no known layout"),
+        (
+            lambda root: [p.rename(root / "captions.txt") for p in root.glob("*.txt")],
+            "captions.txt lists all images, and no file says which split each is of",
+        ),
     ],
 )
 def test_bad_files_of_clip_benchmark(tmp_path, harm, message):
