@@ -29,6 +29,17 @@ dataset_set_option = repeatable("--set", "overrides", "KEY=VALUE", "Option of th
 # Shown first; the other metrics of a protocol follow as `name value`.
 _COLUMNS = (*RECALLS, "rsum", "tie_rate")
 _NOT_SHOWN = ("medr", "meanr")
+#: What the columns mean, for readers who know other code's.
+LEGEND = (
+    "i2t: an image searches captions, t2i: a caption searches images; r1, r5, r10 in percent: queries with at least one "
+    "correct item among the first K; rsum 0 to 600; tie_rate 0 to 1"
+)
+UNITS = {
+    "r1, r5, r10, map_at_r, r_precision": "percent",
+    "rsum": "0 to 600",
+    "medr, meanr": "rank, from 1",
+    "tie_rate": "0 to 1",
+}
 
 
 def tie_rules(ties: str | None, default: str) -> tuple[Any, ...]:

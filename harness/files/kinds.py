@@ -182,6 +182,8 @@ def _text(path: Path, head: bytes) -> FileKind:
     for pattern, kind in _UNWANTED:
         if re.match(pattern, start, re.IGNORECASE):
             return kind
+    if len(head) == _HEAD:  # a number that is cut (`-`, `1e`) would make a line of numbers one of words
+        start = re.sub(r"(?<=[\s,;])[^\s,;]*$", "", start) or start
     if start[0] in "{[" and _is_json(path, start, len(head) < _HEAD):
         return FileKind("json", "a JSON file")
     return _table(start, path)

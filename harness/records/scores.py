@@ -56,6 +56,11 @@ def open_scores(path: Path, images: int, texts: int) -> np.ndarray:
         raise InvalidSimilarity(
             f"{path} cannot be read as an array of numbers: {one_line(error, 120)}; write it again"
         ) from None
+    return checked_scores(scores, path, images, texts)
+
+
+def checked_scores(scores: np.ndarray, path: Path, images: int, texts: int) -> np.ndarray:
+    """The scores of a file in a type that ranks exactly; arguments and errors as `open_scores`."""
     if scores.dtype.kind not in "fiub":
         raise InvalidSimilarity(
             f"{path} holds {_type_name(scores.dtype)}; scores must be real numbers (floats, whole numbers or booleans)"
@@ -140,13 +145,21 @@ def mean_scores(matrices: Sequence[np.ndarray]) -> np.ndarray:
 def open_member(path: Path, images: int, texts: int) -> np.ndarray:
     """A score matrix for an ensemble. Errors as `open_scores`; values that float64 would round are refused too."""
     scores = open_scores(path, images, texts)
-    given = np.load(path, mmap_mode="r", allow_pickle=False)
+    require_exact_mean(np.load(path, mmap_mode="r", allow_pickle=False), path)
+    return scores
+
+
+def require_exact_mean(given: np.ndarray, path: Path) -> None:
+    """Refuse scores that float64 would round, so that their mean with others would not be theirs.
+
+    Raises:
+        InvalidSimilarity: such values.
+    """
     if given.dtype.itemsize > 8 or (given.dtype.kind != "f" and not _is_exact(given)):
         raise InvalidSimilarity(
             f"{path} holds {_type_name(given.dtype)} values that float64 would round, so their mean with others is not "
             "exact; scale them down and save them as float64"
         )
-    return scores
 
 
 def _is_exact(scores: np.ndarray) -> bool:

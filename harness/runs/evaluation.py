@@ -14,9 +14,12 @@ from torch import Tensor
 from harness import protocols
 from harness.datasets.base import Dataset, Split
 from harness.datasets.repeats import duplicate_captions, report_captions
+from harness.errors import InvalidProtocol, InvalidSimilarity
 from harness.fragments import Fragments
+from harness.outputs.base import Measured
+from harness.outputs.checks import report_chance, report_rounding
+from harness.outputs.opening import Reading, open_output
 from harness.records.ranks import RankTable
-from harness.records.scores import mean_scores, open_member, open_scores
 from harness.records.ties import Ties
 from harness.scorer import Scorer
 from harness.scoring import similarity_matrix
@@ -50,19 +53,23 @@ class Results:
 
 @dataclass(frozen=True, eq=False)
 class FileResults:
-    """The numbers of score matrices from files.
+    """The numbers of results from files.
 
     Args:
         metrics: by protocol and tie rule.
         info: by protocol, what its numbers rest on; see `Results`.
         refused: protocols that do not fit the split, with the reason.
         duplicate_captions: counts of the split's repeated captions.
+        shape: what the files hold, in words.
+        gallery: images and captions of the split.
     """
 
     metrics: dict[str, dict[str, dict[str, float]]]
     info: dict[str, dict[str, Any]]
     refused: dict[str, str]
     duplicate_captions: dict[str, Any]
+    shape: str
+    gallery: tuple[int, int]
 
 
 @torch.no_grad()
@@ -125,35 +132,55 @@ def evaluate(
 
 
 def evaluate_files(
-    paths: Sequence[Path], dataset: Dataset, split_name: str, names: Sequence[str], rules: Sequence[Ties]
+    paths: Sequence[Path],
+    dataset: Dataset,
+    split_name: str,
+    names: Sequence[str],
+    rules: Sequence[Ties],
+    reading: Reading | None = None,
 ) -> FileResults:
-    """The numbers of a score matrix in a `.npy` file, or of the mean of several.
+    """The numbers of results that other code has written.
 
     Args:
-        paths: matrices (I, T) in the order of the split.
+        paths: see `harness.outputs.opening.open_output`.
         dataset, split_name: what was scored.
         names: protocols; none = all that fit.
         rules: tie rules.
+        reading: what the user says of the files.
 
     Raises:
-        UnknownName, InvalidProtocol: a protocol that does not exist or does not fit the split.
-        InvalidSimilarity: a matrix does not fit the split, or holds values that are not finite.
+        UnknownName, InvalidProtocol: a protocol that does not exist, or that does not fit the split or the results.
+        InvalidSimilarity: results that do not fit the split, or that hold values which are not finite.
     """
     split = dataset.split(split_name)
     subject = subject_of(split, dataset)
     for name in names:
         protocols.get(name).check(subject)
+    output = open_output(paths, split, reading or Reading())
     fit, refused = (list(names), dict[str, str]()) if names else protocols.fitting(subject)
     protocols.report(fit, subject)
-    read = open_member if len(paths) > 1 else open_scores
-    matrices = [read(path, len(split.image_ids), len(split.captions)) for path in paths]
-    matrix = mean_scores(matrices) if len(paths) > 1 else matrices[0]
     repeated = report_captions(split.captions, split.caption_image, f"{dataset.title} {split_name}")
-    done = {name: {rule: protocols.get(name).evaluate(matrix, subject, rule) for rule in rules} for name in fit}
+    done: dict[str, dict[Ties, Measured]] = {}
+    for name in fit:
+        try:
+            if reason := output.refusal(protocols.get(name)):
+                raise InvalidProtocol(reason)
+            done[name] = {rule: output.measure(protocols.get(name), subject, rule) for rule in rules}
+        except InvalidProtocol as error:
+            if names:
+                raise
+            refused[name] = str(error)
+    if not done:
+        raise InvalidSimilarity(f"{output.title} give no number: {'; '.join(refused.values())}")
+    metrics = {name: {str(rule): found.metrics for rule, found in results.items()} for name, results in done.items()}
+    report_rounding(output, protocols.get(next(iter(done))), subject)
+    report_chance({name: results[str(rules[0])] for name, results in metrics.items()}, subject)
     info = {name: results[rules[-1]].info for name, results in done.items()}
     return FileResults(
-        {name: {str(rule): result.metrics for rule, result in results.items()} for name, results in done.items()},
+        metrics,
         {name: about for name, about in info.items() if about},
         refused,
         repeated.as_dict(),
+        output.title,
+        (len(split.image_ids), len(split.captions)),
     )

@@ -109,9 +109,39 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(0)
     for name in ("SCORES.npy", "A.npy", "B.npy"):
         np.save(folder / name, random.normal(size=(32, 160)).astype(np.float32))
+    results_of_others(folder, np.load(folder / "SCORES.npy"))
     (plugin,) = blocks("README.md", "python")
     (folder / "mean_max.py").write_text(plugin, encoding="utf-8")
     return folder
+
+
+def results_of_others(folder: Path, scores: np.ndarray) -> None:
+    """The files of docs/outputs.md: one score matrix in the shapes that other programs write."""
+    images, texts = scores.shape
+    owner = np.arange(texts) // 5
+    np.save(folder / "results_f30k.npy", {"npts": images, "sims": scores})  # type: ignore[arg-type]
+    np.savetxt(folder / "sim_best.txt", scores, fmt="%.5f")
+    random = np.random.default_rng(1)
+    vectors = {"img_embs": random.normal(size=(images, 8)), "cap_embs": random.normal(size=(texts, 8))}
+    np.save(folder / "img.npy", vectors["img_embs"])
+    np.save(folder / "cap.npy", vectors["cap_embs"])
+    np.savez(folder / "embeddings.npz", **vectors)
+    i2t, t2i = np.argsort(-scores, axis=1), np.argsort(-scores.T, axis=1)
+    ranks = {
+        "rt": (np.argmax(owner[i2t] == np.arange(images)[:, None], 1), i2t[:, 0]),
+        "rti": (np.argmax(t2i == owner[:, None], 1), t2i[:, 0]),
+    }
+    torch.save(ranks, folder / "ranks.pth.tar")
+    (folder / "top50.json").write_text(json.dumps({"i2t": i2t[:, :50].tolist(), "t2i": t2i[:, :32].tolist()}))
+    annotation = json.loads((folder / "data" / "flickr8k" / "dataset_flickr8k.json").read_text())
+    tests = [image for image in annotation["images"] if image["split"] == "test"]
+    names = [image["filename"] for image in tests]
+    captions = [str(sentence["sentid"]) for image in tests for sentence in image["sentences"]]
+    for direction, order, queries, items in (("i2t", i2t, names, captions), ("t2i", t2i, captions, names)):
+        lines = [
+            f"{queries[q]} Q0 {items[i]} {n} {-n} mine" for q, row in enumerate(order) for n, i in enumerate(row[:20])
+        ]
+        (folder / f"mine.{direction}.run").write_text("\n".join(lines) + "\n")
 
 
 @pytest.fixture

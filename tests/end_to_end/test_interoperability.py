@@ -239,7 +239,7 @@ def test_evaluate_marks_an_ensemble(itm, scores, tmp_path):
 @pytest.mark.parametrize(
     ("matrix", "arguments", "message"),
     [
-        (np.zeros((60, 12)), [], "it is transposed, rows must be images"),
+        (np.zeros((60, 11)), [], "has shape (60, 11), the dataset has 12 images and 60 captions: expected (12, 60)"),
         (np.zeros((12, 60), dtype=complex), [], "scores must be real numbers"),
         (np.full((12, 60), np.nan), [], "holds nan at image 0, caption 0"),
         (np.zeros((12, 60)), ["--protocol", "coco_5k"], "defined on 5,000 test images, this dataset has 12"),

@@ -32,7 +32,7 @@ FLOORS = (
     ("registry", "scoring"),
     ("scorers",),
     ("methods", "baselines", "measure", "conformance"),
-    ("training", "tracking"),
+    ("training", "tracking", "outputs"),
     ("runs",),
     ("profiles", "sweeps", "benchmark"),
     ("cli",),

@@ -1,0 +1,48 @@
+"""What all results of other code have in common: a description, and numbers per protocol."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.protocols import Protocol, Subject
+from harness.records.ties import Ties
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The numbers of one protocol under one tie rule; a metric that the files do not decide is absent.
+
+    Args:
+        metrics: as `harness.metrics.retrieval_metrics`.
+        info: what they rest on, see `harness.protocols.Evaluation`.
+    """
+
+    metrics: dict[str, float]
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+class Output(ABC):
+    """Results of other code on one split, read and checked.
+
+    Attributes:
+        title: what the files hold, in words, with the article.
+        precision: why scores may tie that were different when they were computed ("5 decimals"); "" = no reason.
+    """
+
+    title: str
+    precision: str = ""
+
+    def refusal(self, protocol: Protocol) -> str:
+        """Why these results have no number under a protocol that fits the split; "" = they have."""
+        return ""
+
+    @abstractmethod
+    def measure(self, protocol: Protocol, subject: Subject, ties: Ties) -> Measured:
+        """The numbers of a protocol.
+
+        Raises:
+            InvalidProtocol: the protocol does not fit the subject, or `refusal` has a reason.
+            InvalidSimilarity: scores that cannot be ranked.
+        """
