@@ -35,7 +35,7 @@ class WebdatasetConfig(TitledConfig):
 class Webdataset(PhotographDataset):
     """Photographs and captions in numbered tar archives, as CLIP_benchmark publishes them; often a test split alone.
 
-    Image ids are the samples' keys, caption ids `<key>#k`, k from 0.
+    Image ids are `<folder>/<key>`, since keys begin anew in every split; caption ids `<folder>/<key>#k`, k from 0.
     """
 
     Config: ClassVar[type[DatasetConfig]] = WebdatasetConfig
@@ -62,9 +62,9 @@ class Webdataset(PhotographDataset):
                 raise InvalidDataset(
                     f"{self.root} has several folders for split '{split}': {', '.join(names)}; keep one"
                 )
+            samples = samples_of(self.root / names[0], self.root)
             entries[split] = [
-                self._entry(sample.image, sample.key, sample.captions)
-                for sample in samples_of(self.root / names[0], self.root)
+                self._entry(sample.image, f"{names[0]}/{sample.key}", sample.captions) for sample in samples
             ]
         if not entries:
             raise InvalidDataset(f"{self.root} has no folder of a split with {SHARDS}, such as test/{SHARDS}")
@@ -74,10 +74,10 @@ class Webdataset(PhotographDataset):
         """The pixels of some images, read from the archives."""
         return Photographs(ImageSlices(self.root, [self._slices[entry.file] for entry in entries]))
 
-    def _entry(self, image: Slice, key: str, captions: tuple[str, ...]) -> Entry:
+    def _entry(self, image: Slice, image_id: str, captions: tuple[str, ...]) -> Entry:
         file = str(image.label.relative_to(self.root))
         self._slices[file] = image
-        return Entry(file, key, captions, tuple(f"{key}#{number}" for number in range(len(captions))))
+        return Entry(file, image_id, captions, tuple(f"{image_id}#{number}" for number in range(len(captions))))
 
 
 def _folders(root: Path) -> dict[str, list[str]]:

@@ -35,8 +35,8 @@ def test_archives_hold_what_the_karpathy_layout_of_the_same_data_holds(tmp_path)
     for split in dataset.splits:
         ours, theirs = dataset.split(split), reference.split(split)
         assert ours.captions == theirs.captions
-        assert ours.image_ids == tuple(f"s{row:07d}" for row in range(shapes.COUNTS[split]))
-        assert ours.caption_ids[5 * 1 + 2] == "s0000001#2"
+        assert ours.image_ids == tuple(f"{split}/s{row:07d}" for row in range(shapes.COUNTS[split]))
+        assert ours.caption_ids[5 * 1 + 2] == f"{split}/s0000001#2"
         np.testing.assert_array_equal(ours.caption_image, theirs.caption_image)
         assert dataset.image_digests(split) == reference.image_digests(split)
         rows = [3, 0, 2]
