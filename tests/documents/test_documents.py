@@ -136,7 +136,7 @@ def results_of_others(folder: Path, scores: np.ndarray) -> None:
     annotation = json.loads((folder / "data" / "flickr8k" / "dataset_flickr8k.json").read_text())
     tests = [image for image in annotation["images"] if image["split"] == "test"]
     names = [image["filename"] for image in tests]
-    captions = [str(sentence["sentid"]) for image in tests for sentence in image["sentences"]]
+    captions = [f"{name}#{k}" for name in names for k in range(5)]
     for direction, order, queries, items in (("i2t", i2t, names, captions), ("t2i", t2i, captions, names)):
         lines = [
             f"{queries[q]} Q0 {items[i]} {n} {-n} mine" for q, row in enumerate(order) for n, i in enumerate(row[:20])
