@@ -24,6 +24,7 @@ class ArrayImages:
     def __init__(self, pixels: np.ndarray, regions: np.ndarray, counts: np.ndarray):
         self.inputs: frozenset[Literal["pixels", "regions"]] = frozenset(("pixels", "regions"))
         self.region_width: int = regions.shape[2]
+        self.dtype: str = regions.dtype.name  #: of the region features, as stored
         self._pixels, self._regions, self._counts = pixels, regions, counts
 
     def __len__(self) -> int:

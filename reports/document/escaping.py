@@ -42,6 +42,15 @@ def markdown(text: str) -> str:
     return _UNDERSCORE.sub(r"\\_", text)
 
 
+def alternative(text: str) -> str:
+    r"""Text between the brackets of a Markdown image, which a bracket of its own would end.
+
+    >>> alternative("a](b)")
+    'a\\](b)'
+    """
+    return markdown(text).replace("]", "\\]")
+
+
 def paragraph(text: str) -> str:
     """Text that begins a line of Markdown: neither a heading nor an item of a list."""
     return _LINE_START.sub(lambda m: f"\\{m[1]}" if not m[1].isdigit() else f"{m[1]}\\", markdown(text))

@@ -106,13 +106,50 @@ class Figure:
     alt: str  # what it shows, for those who cannot see it
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A photograph of a gallery."""
+
+    content: bytes  # a JPEG
+    alt: str  # what it is, for those who cannot see it
+    label: str = ""  # one line below it
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Pictures that belong together, side by side, with what is said of them."""
+
+    pictures: Sequence[Picture]
+    title: str = ""
+    lines: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Photographs with their texts; its files are `<stem>-<key>/<number>.jpg`."""
+
+    tiles: Sequence[Tile]
+    key: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One thing that a reader should know, with how much it matters."""
+
+    level: Literal["harm", "care", "note"]
+    text: str
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Section:
     """A part of a report, shown in this order."""
 
     title: str
     sentences: Sequence[str] = ()
+    notices: Sequence[Notice] = ()
     tables: Sequence[Table] = ()
+    galleries: Sequence[Gallery] = ()
     figures: Sequence[Figure] = ()
     reading: Sequence[str] = ()  # what the numbers rest on and what they do not show
     footnotes: Sequence[str] = ()  # sources and small print
@@ -126,7 +163,7 @@ class Report:
     stem: str = "report"  # name of its files, without ending
     sentences: Sequence[str] = ()  # what a reader should know first
     sections: Sequence[Section] = ()
-    brief: Sequence[Table | str] = ()  # tables and sentences for a terminal
+    brief: Sequence[Table | str | Notice] = ()  # tables, sentences and notices for a terminal
     main: pd.DataFrame = field(default_factory=pd.DataFrame)  # the flat table behind everything: the CSV
     data: Mapping[str, Any] = field(default_factory=dict)  # machine-readable content of the JSON, at full precision
     attachments: Mapping[str, str] = field(default_factory=dict)  # content of further text files, by name
@@ -135,6 +172,11 @@ class Report:
     def figures(self) -> list[Figure]:
         """All figures, in order."""
         return [figure for section in self.sections for figure in section.figures]
+
+    @property
+    def galleries(self) -> list[Gallery]:
+        """All galleries, in order."""
+        return [gallery for section in self.sections for gallery in section.galleries]
 
     @property
     def tables(self) -> list[Table]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ from harness.errors import UnknownName
 from harness.files.names import safe_name
 from harness.files.writing import atomic_path
 from harness.reports.document import escaping, figures
-from harness.reports.document.model import Cell, Figure, Report
+from harness.reports.document.model import Cell, Figure, Gallery, Picture, Report
 from harness.reports.document.text import single_line
 
 JSON_SCHEMA_VERSION = 1
@@ -52,7 +53,7 @@ def render(report: Report, format: str) -> str:
 
 
 def write(report: Report, folder: Path | str, formats: Sequence[str] | None = None) -> list[Path]:
-    """Write `<stem>.<format>` for every format, the figures as `<stem>-<key>.svg` and `.png`, and the attachments.
+    """Write `<stem>.<format>` for every format, the figures as `<stem>-<key>.svg` and `.png`, galleries, and attachments.
 
     Args:
         report: what to write.
@@ -71,6 +72,11 @@ def write(report: Report, folder: Path | str, formats: Sequence[str] | None = No
     for figure in report.figures:
         contents[f"{_stem(report, figure)}.svg"] = figures.svg(figure.drawing)
         contents[f"{_stem(report, figure)}.png"] = figures.png(figure.drawing)
+    contents |= {
+        photograph_file(report, gallery, number): picture.content
+        for gallery in report.galleries
+        for number, picture in enumerate(_photographs(gallery))
+    }
     contents |= {name: text.encode() for name, text in report.attachments.items()}
     for name, content in contents.items():
         with atomic_path(folder / name) as path:
@@ -91,8 +97,13 @@ def _markdown(report: Report) -> str:
     def file(figure: Figure) -> str:
         return f"{_stem(report, figure)}.svg"
 
-    filters = {"cell": cell, "file": file, "paragraph": escaping.paragraph}
-    return _filled("report.md.j2", escaping.markdown, filters, report=report)
+    def files(gallery: Gallery) -> list[list[str]]:
+        """The files of each tile's pictures."""
+        numbers = itertools.count()
+        return [[photograph_file(report, gallery, next(numbers)) for _ in tile.pictures] for tile in gallery.tiles]
+
+    filters = {"cell": cell, "file": file, "paragraph": escaping.paragraph, "alt": escaping.alternative}
+    return _filled("report.md.j2", escaping.markdown, filters, report=report, files=files)
 
 
 def _html(report: Report) -> str:
@@ -100,7 +111,10 @@ def _html(report: Report) -> str:
         # Inside <img> an SVG can neither run scripts nor load anything, whatever a method is called.
         return f"data:image/svg+xml;base64,{base64.b64encode(figures.svg(figure.drawing)).decode()}"
 
-    return _filled("report.html.j2", escaping.html, {"picture": picture}, report=report)
+    def photograph(picture: Picture) -> str:
+        return f"data:image/jpeg;base64,{base64.b64encode(picture.content).decode()}"
+
+    return _filled("report.html.j2", escaping.html, {"picture": picture, "photograph": photograph}, report=report)
 
 
 def _latex(report: Report) -> str:
@@ -126,7 +140,15 @@ def _json(report: Report) -> str:
     def section(part: Any) -> dict[str, Any]:
         tables = [{"key": t.key, "caption": t.caption, "rows": t.frame.to_dict("records")} for t in part.tables]
         drawn = [{"key": f.key, "caption": f.caption, "alt": f.alt} for f in part.figures]
-        return {key: getattr(part, key) for key in _SECTION} | {"tables": tables, "figures": drawn}
+        more = {
+            "notices": [{"level": notice.level, "text": notice.text} for notice in part.notices],
+            "galleries": [
+                {"key": g.key, "caption": g.caption, "tiles": [{"title": t.title, "lines": t.lines} for t in g.tiles]}
+                for g in part.galleries
+            ],
+        }
+        shown = {key: value for key, value in more.items() if value}
+        return {key: getattr(part, key) for key in _SECTION} | {"tables": tables, "figures": drawn} | shown
 
     content = {
         "schema_version": JSON_SCHEMA_VERSION,
@@ -152,6 +174,15 @@ def _stem(report: Report, figure: Figure) -> str:
     """File name of a figure without ending; its key is reduced to letters that need no escaping anywhere."""
     key = safe_name(figure.key).replace(".", "-").replace("_", "-").strip("-")
     return f"{report.stem}-{key}"
+
+
+def photograph_file(report: Report, gallery: Gallery, number: int) -> str:
+    """The file of a gallery's picture, relative to the report's folder, with a forward slash."""
+    return f"{report.stem}-{safe_name(gallery.key)}/{number:02}.jpg"
+
+
+def _photographs(gallery: Gallery) -> list[Picture]:
+    return [picture for tile in gallery.tiles for picture in tile.pictures]
 
 
 def _filled(name: str, escape: Callable[[str], str], filters: Mapping[str, Any], **context: Any) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as Grid
 from rich.text import Text
 
+from harness.reports.document.model import Notice
 from harness.reports.document.text import shortened, single_line
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ _WIDE = 96
 #: A longer text is cut. Shorter ones fold instead, as names may differ in their ends only.
 _LONGEST_TEXT = 120
 _SPREAD = " ± SD"
+#: By the level of a notice.
+_STYLES = {"harm": "bold red", "care": "yellow", "note": "dim"}
+_LONGEST_LEVEL = max(map(len, _STYLES))
 
 
 class Page:
@@ -37,8 +41,19 @@ class Page:
         for part in self.parts:
             if isinstance(part, str):
                 yield Text(single_line(part))
+            elif isinstance(part, Notice):
+                yield notice(part)
             else:
                 yield table(part, narrow=options.max_width < _WIDE)
+
+
+def notice(notice: Notice) -> Grid:
+    """A notice for rich: how much it matters, and its text with a hanging indent."""
+    made = Grid.grid(padding=(0, 1))
+    made.add_column(width=_LONGEST_LEVEL)
+    made.add_column(overflow="fold")
+    made.add_row(Text(notice.level, style=_STYLES[notice.level]), Text(single_line(notice.text)))
+    return made
 
 
 def table(table: Table, *, narrow: bool = False) -> Grid:

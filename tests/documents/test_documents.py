@@ -110,6 +110,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("SCORES.npy", "A.npy", "B.npy"):
         np.save(folder / name, random.normal(size=(32, 160)).astype(np.float32))
     results_of_others(folder, np.load(folder / "SCORES.npy"))
+    (folder / "train_ids.txt").write_text("COCO_train2014_000000000001.jpg\n")
     (plugin,) = blocks("README.md", "python")
     (folder / "mean_max.py").write_text(plugin, encoding="utf-8")
     return folder

@@ -28,7 +28,7 @@ FLOORS = (
     ("metrics", "similarity"),
     ("datasets", "protocols"),
     ("backbones",),
-    ("scorer", "features"),
+    ("scorer", "features", "description"),
     ("registry", "scoring"),
     ("scorers",),
     ("methods", "baselines", "measure", "conformance"),

@@ -97,6 +97,15 @@ class PhotographDataset(Dataset):
         return Photographs(ImageFiles(self.images_root, [entry.file for entry in entries]))
 
     @property
+    def images_are_files(self) -> bool:
+        """Whether each entry's `file` is a file below `images_root`, not a member of an archive."""
+        return type(self).photographs is PhotographDataset.photographs
+
+    def entries(self, split: str) -> Sequence[Entry]:
+        """The images of a split as they are used; none of their files is opened, and some may be missing."""
+        return self._entries.get(split, ())
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """The splits with images."""
         return tuple(name for name in SPLITS if self._entries.get(name))

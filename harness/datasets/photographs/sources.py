@@ -49,7 +49,7 @@ class ImageFiles:
 
     def __init__(self, root: Path, names: Sequence[str]):
         self._root = root
-        self.labels = [root / name for name in names]
+        self.labels: Sequence[Path] = [root / name for name in names]
 
     def marks(self) -> list[facts.Signature]:
         """One line for all files that are missing, and one for all that are no files; see `ImageSource`."""
@@ -127,7 +127,7 @@ class ImageSlices:
 
     def __init__(self, root: Path, slices: Sequence[Slice]):
         self._root, self._slices = root, slices
-        self.labels = [part.label for part in slices]
+        self.labels: Sequence[Path] = [part.label for part in slices]
 
     def marks(self) -> list[facts.Signature]:
         archives = {part.archive for part in self._slices}

@@ -35,6 +35,7 @@ class FeatureRows:
 
     def __init__(self, features: np.ndarray, rows: np.ndarray):
         self.region_width: int = features.shape[2]
+        self.dtype: str = features.dtype.name  #: as stored
         self._features, self._rows = features, rows
 
     def __len__(self) -> int:
