@@ -175,7 +175,27 @@ CASES = [
         ("dataset={name: karpathy}", "root"),
         ("dataset={name: karpathy, root: /nowhere}", "/nowhere"),
         ("dataset={name: karpathy, root: ''}", "root"),
+        ("dataset={name: auto}", "needs the key root"),
+        ("dataset={root: /nowhere}", "/nowhere does not exist"),
+        ("dataset={root: 3}", "root"),
+        ("dataset=/nowhere", "unknown dataset '/nowhere'"),
     ),
+    case("leaderboard {tiny} --set 'dataset={{root: {folder}}}'", "is of no known layout"),
+    case("leaderboard {tiny} --set dataset={folder}", "is of no known layout"),
+    case("leaderboard {tiny} --set 'dataset={{root: {table}}}'", "is not a folder"),
+    case("leaderboard {tiny} --set 'dataset={{root: {k_two}}}'", "dataset_a.json"),
+    case("leaderboard {tiny} --set 'dataset={{root: {p_good}, restval: true}}'", "unknown key 'restval'"),
+    case("leaderboard {tiny} --set 'dataset={{name: karpathy, root: {p_good}}}'", "dataset.name=precomp reads it"),
+    *[
+        case(f"leaderboard {{tiny}} --set 'dataset={{{{name: {name}, root: {{folder}}}}}}'", message)
+        for name, message in {
+            "laps": "id_mapping.json",
+            "blip": "<prefix>_<split>.json",
+            "clip_benchmark": "<name>_<split>_karpathy.txt",
+        }.items()
+    ],
+    case("evaluate {scores} --dataset {folder}", "is of no known layout"),
+    case("evaluate {scores} --dataset karpathy --set root={k_two} --set options=3", "set its options one by one"),
     *[
         case(
             f"leaderboard {{tiny}} --set image=patches --set 'dataset={{{{name: karpathy, root: {{{name}}}}}}}'",
@@ -199,7 +219,7 @@ CASES = [
     *[
         case(f"leaderboard {{tiny}} --set 'dataset={{{{name: precomp, root: {{{name}}}}}}}'", message)
         for name, message in {
-            "folder": "train_ims.npy",
+            "folder": "test_ims.npy",
             "p_objects": "train_ims.npy",
             "p_text": "train_ims.npy",
             "p_cut": "train_ims.npy",
