@@ -36,7 +36,9 @@ class BiGruConfig(BackboneConfig):
     min_count: int = Field(1, ge=1, description="a training word that is rarer becomes <unk>")
     max_words: int = Field(64, ge=3, description="longest caption, <start> and <end> included")
     embeddings: str = Field(
-        "", description="file of word vectors to start from: GloVe's text, or a tensor in the vocabulary's order"
+        "",
+        description="file of word vectors to start from: GloVe, word2vec or fastText (also .zip or .gz), torchtext's .pt, "
+        "or a matrix in the vocabulary's order",
     )
     embeddings_sha256: str = Field("", description="of that file's content; filled in where it is empty")
 

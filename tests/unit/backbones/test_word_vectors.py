@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import pickle
+import zipfile
+
+import numpy as np
 import pytest
 import torch
 
@@ -49,7 +55,8 @@ def test_words_get_their_vectors_and_the_others_stay_random(tmp_path, caplog):
     plain = backbones.build_text({"name": "bigru", "width": 4, "word_width": 3}, captions=CAPTIONS)
     assert row(built, "unseenword") == row(plain, "unseenword")
     assert torch.equal(built.gru.weight_ih_l0, plain.gru.weight_ih_l0), "nothing else is drawn differently"
-    assert f"vectors of 4 of {len(built.tokenizer.vocabulary)} words" in caplog.text
+    total = len(built.tokenizer.vocabulary)
+    assert f"vectors of 4 of the vocabulary's {total} words; the other {total - 4} start random" in caplog.text
     assert built.embedding.weight.requires_grad
     assert built.pretrained_parameters() == []
 
@@ -63,6 +70,99 @@ def test_a_words_own_line_goes_before_its_plainer_form(tmp_path):
 
 def test_a_heading_is_no_word(tmp_path):
     assert row(encoder(write(tmp_path / "v.vec", "2 3\na 1 2 3\ndog 4 5 6\n")), "dog") == [4, 5, 6]
+
+
+WORDS_3 = {"a": [1, 2, 3], "dog": [-1, -2, -3.5], "red": [0.5, 0.25, 0], "tshirt": [7, 8, 9], "zebra": [1, 1, 1]}
+TABLE = {word: np.array(values, dtype=np.float32) for word, values in WORDS_3.items()}
+
+
+def word2vec(path, feeds=b"\n", width=3):
+    """Binary form: with a line feed after each vector, as Mikolov's program writes it, or without, as gensim does."""
+    body = b"".join(word.encode() + b" " + values.astype("<f4").tobytes() + feeds for word, values in TABLE.items())
+    path.write_bytes(f"{len(TABLE)} {width}\n".encode() + body)
+
+
+def zipped(path, **files):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name.replace("__", "."), text)
+
+
+def torchtext(path):
+    words = list(TABLE)
+    content = (words, {word: n for n, word in enumerate(words)}, torch.tensor(np.stack(list(TABLE.values()))), 3)
+    torch.save(content, path)
+
+
+FORMS = {
+    "glove.txt": lambda p: write(p),
+    "glove.txt.gz": lambda p: p.write_bytes(gzip.compress(GLOVE.encode())),
+    "glove.txt.bz2": lambda p: p.write_bytes(bz2.compress(GLOVE.encode())),
+    "glove.840B.zip": lambda p: zipped(p, glove__840B__txt=GLOVE),
+    "glove.6B.zip": lambda p: zipped(p, g__50d__txt="a 1 2\n", g__3d__txt=GLOVE, g__300d__txt="a 1\n"),
+    "wiki.vec": lambda p: write(p, "5 3\n" + GLOVE),
+    "wiki.vec.gz": lambda p: p.write_bytes(gzip.compress(b"5 3\n" + GLOVE.encode())),
+    "word2vec.bin": lambda p: word2vec(p),
+    "gensim.bin": lambda p: word2vec(p, b""),
+    "word2vec.bin.gz": lambda p: (word2vec(p), p.write_bytes(gzip.compress(p.read_bytes()))),
+    "word2vec.zip": lambda p: (word2vec(p), zipped(p, bin=p.read_bytes())),
+    "torchtext.pt": torchtext,
+    "dictionary.pkl": lambda p: p.write_bytes(pickle.dumps(TABLE)),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_gives_the_same_rows(name, tmp_path):
+    FORMS[name](tmp_path / name)
+    built = encoder(tmp_path / name)
+    for word, values in {**WORDS_3, "t-shirt": [7, 8, 9]}.items():
+        if word not in ("zebra", "tshirt"):
+            assert row(built, word) == values
+    torch.manual_seed(0)
+    plain = backbones.build_text({"name": "bigru", "width": 4, "word_width": 3}, captions=CAPTIONS)
+    assert row(built, "unseenword") == row(plain, "unseenword")
+
+
+def cut(path):
+    word2vec(path)
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+class Evil:
+    def __reduce__(self):
+        return eval, ("1",)
+
+
+REFUSED_FORMS = {
+    "another width, text": (lambda p: write(p, "5 4\n" + GLOVE), "heading says 5 vectors of width 4, expected 3"),
+    "another width, binary": (lambda p: word2vec(p, width=5), "heading says 5 vectors of width 5, expected 3"),
+    "another width, torchtext": (lambda p: torch.save((["a"], {"a": 0}, torch.zeros(1, 4), 4), p), r"shape \(4,\)"),
+    "another width, dictionary": (lambda p: p.write_bytes(pickle.dumps({"a": np.zeros(2)})), r"shape \(2,\)"),
+    "a cut binary": (cut, "word 5 is not whole"),
+    "a cut gzip": (lambda p: p.write_bytes(gzip.compress(GLOVE.encode() * 99)[:-20]), "cannot be read to its end"),
+    "an archive of several": (lambda p: zipped(p, a__txt=GLOVE, b__txt=GLOVE), "not one file of width 3"),
+    "an empty archive": (lambda p: zipped(p), "holds nothing"),
+    "code": (lambda p: p.write_bytes(pickle.dumps({"a": Evil()})), "no pickled code is ever executed.*save_word2vec_format"),
+    "another dictionary": (lambda p: p.write_bytes(pickle.dumps({"a": 1})), "one matrix of floats.*got dict"),
+    "a matrix without words": (lambda p: np.save(p, np.zeros((12, 3))), "a matrix without words"),
+    "one endless line": (lambda p: write(p, "a " + "1 " * 600_000), "line 1 has more than"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED_FORMS)
+def test_other_forms_are_refused_in_one_line(name, tmp_path):
+    make, complaint = REFUSED_FORMS[name]
+    make(tmp_path / "v.npy")
+    with pytest.raises(ItmError, match=complaint) as caught:
+        encoder(tmp_path / "v.npy")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_array_is_in_the_order_of_the_vocabulary_file(tmp_path):
+    values = np.arange(18.0).reshape(6, 3)
+    np.save(tmp_path / "v.npy", values)
+    built = encoder(tmp_path / "v.npy", vocabulary=WORDS)
+    assert built.embedding.weight.tolist() == values.tolist()
 
 
 def test_a_tensor_is_in_the_order_of_the_vocabulary_file(tmp_path):
