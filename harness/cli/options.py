@@ -134,12 +134,17 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
         plugins: tuple[Path, ...],
         device: str,
         no_mlflow: bool,
+        no_feature_store: bool,
         **own: Any,
     ) -> Any:
+        overrides += ("features.store=false",) if no_feature_store else ()
         return command(Setup(overrides, results, plugins, device, not no_mlflow), **own)
 
     no_mlflow = click.option("--no-mlflow", is_flag=True, help="No mirror of the records in MLflow.")
-    for option in (no_mlflow, device_option, plugin_option, results_option, set_option):
+    no_store = click.option(
+        "--no-feature-store", is_flag=True, help="Frozen towers run in every step; nothing is kept of their outputs."
+    )
+    for option in (no_mlflow, no_store, device_option, plugin_option, results_option, set_option):
         with_setup = option(with_setup)
     return with_setup
 

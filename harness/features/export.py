@@ -31,7 +31,7 @@ def write_precomp(folder: Path, split: Split) -> list[Path]:
 
     Raises:
         InvalidDataset: the images differ in their number of captions, a caption or an id does not fit on a line, or the
-            last caption is blank: the layout cannot hold that.
+            last caption is blank: the layout cannot hold that. Also a folder that holds features of another origin.
         ResultsNotWritable: the folder cannot be written.
     """
     stored = split.stored_images
@@ -47,6 +47,7 @@ def write_precomp(folder: Path, split: Split) -> list[Path]:
     if not captions[-1]:
         raise InvalidDataset(f"split '{split.name}': the last caption is blank, which a file of lines cannot show")
     about = stored.kept.about
+    _require_ours(folder, split.name)
     shape = (len(split.image_ids), *about.shape[1:])
     files = [folder / f"{split.name}_{kind}" for kind in ("ims.npy", "caps.txt", "ids.txt", "features.json")]
     with atomic_path(files[0]) as path, path.open("wb") as out:
@@ -64,6 +65,12 @@ def write_precomp(folder: Path, split: Split) -> list[Path]:
         }
         path.write_text(json.dumps(told | {"shape": shape}, indent=2) + "\n", encoding="utf-8")
     return files
+
+
+def _require_ours(folder: Path, split: str) -> None:
+    """Refuse to write over features that were not written here: they may be all that somebody has."""
+    if (folder / f"{split}_ims.npy").exists() and not (folder / f"{split}_features.json").is_file():
+        raise InvalidDataset(f"{folder} holds a {split}_ims.npy that this command did not write; name another folder")
 
 
 def _in_order(split: Split) -> list[str]:
