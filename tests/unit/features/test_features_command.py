@@ -180,7 +180,7 @@ def test_uneven_captions_are_refused_with_the_way_out(cache, tmp_path, photograp
 def test_features_of_another_origin_are_not_written_over(cache, tmp_path, photographs, image):
     np.save(tmp_path / "train_ims.npy", np.ones((2, 3, 4)))
     with pytest.raises(
-        InvalidDataset, match="holds a train_ims.npy that this command did not write; name another folder"
+        InvalidDataset, match=r"holds a train_ims\.npy that this command did not write; name another folder"
     ):
         itm("features", photographs, "--image", image, "--precomp", tmp_path)
     assert np.load(tmp_path / "train_ims.npy").shape == (2, 3, 4)
