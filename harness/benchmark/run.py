@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from harness.benchmark import naive, training
+from harness.benchmark import frozen, naive, training
 from harness.benchmark.cases import ANOTHER_SCORE, LIMIT, MAX_SIM, REFERENCES, Case, scoring_cases
 from harness.benchmark.data import Size, make
 from harness.benchmark.measure import LONG_ENOUGH_MS, Measured, interleave
@@ -48,6 +50,7 @@ def sections(say: Say, quick: bool, device: str = "cpu") -> list[Section]:
     ]
     if device == "cpu":
         found.append(Section("ranks", 15.0, partial(rank_rows, say, images=200 if quick else 1000)))
+        found.append(Section("frozen tower", 30.0, partial(frozen_rows, say, images=16 if quick else 128)))
         found.append(Section("training", 150.0, partial(training_rows, say, pairs=64 if quick else 256)))
     return found
 
@@ -124,6 +127,21 @@ def rank_rows(say: Say, seconds: float = math.inf, images: int = 1000) -> Iterat
         yield _timing("ranks", size, name, m)
     share = measured["ranks: ours"].timing.p50 / measured["scoring"].timing.p50
     yield _goal("ranks", size, "ranks / scoring", share, "<= 0.01 and equal to sorting", share <= 0.01 and equal)
+
+
+def frozen_rows(say: Say, seconds: float = math.inf, images: int = 128) -> Iterator[Row]:
+    """The image side of a training step with a frozen tower, from the feature store and with the tower; see `frozen`."""
+    say(f"frozen tower, {images} images")
+    with tempfile.TemporaryDirectory(prefix="itm-bench-") as folder:
+        measured, _ = interleave(
+            frozen.calls(Path(folder), images), {frozen.FROM_STORE: 7, frozen.TOWER_RUNS: 1}, seconds
+        )
+    for name, one in measured.items():
+        yield {**_timing("frozen tower", Size(images, 0, 0, 0), name, one), "size": f"{images} images"}
+    ratio = measured[frozen.FROM_STORE].timing.p50 / measured[frozen.TOWER_RUNS].timing.p50
+    what = f"{frozen.FROM_STORE} / {frozen.TOWER_RUNS}"
+    goal = _goal("frozen tower", Size(images, 0, 0, 0), what, ratio, f"<= {frozen.GOAL:g}", ratio <= frozen.GOAL)
+    yield {**goal, "size": f"{images} images"}
 
 
 def training_rows(say: Say, seconds: float = math.inf, pairs: int = 256) -> Iterator[Row]:

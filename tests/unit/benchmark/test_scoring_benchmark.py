@@ -245,3 +245,13 @@ def test_a_gpu_that_is_not_there_is_refused(tmp_path):
     assert isinstance(result.exception, InvalidSpec)  # which `itm` turns into exit code 2
     assert "device 'cuda' cannot be used here" in str(result.exception)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_store_is_compared_with_the_tower():
+    rows = list(run.frozen_rows(lambda _: None, seconds=1, images=2))
+    times = {row["form"]: row["median_ms"] for row in rows if row["kind"] == "time"}
+    (goal,) = (row for row in rows if row["kind"] == "goal")
+    assert set(times) == {"from the store", "tower runs"}
+    assert goal["ratio"] == times["from the store"] / times["tower runs"]
+    assert goal["goal"] == "<= 0.05"
+    assert goal["met"] == (goal["ratio"] <= 0.05)

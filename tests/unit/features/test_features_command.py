@@ -193,3 +193,19 @@ def test_generated_images_are_told_apart_by_their_pixels(cache, image):
     printed = itm(*scenes, "--image", image)
     assert itm(*scenes, "--image", image) == printed
     assert len(list((cache / "features").glob("*/*/about.json"))) == 3
+
+
+def test_a_sweep_shares_the_features_and_makes_none_of_the_test_split(cache, tmp_path, frozen):
+    (tmp_path / "frozen.yaml").write_text(yaml.safe_dump(changed_epochs(frozen, 1)))
+    options = ("--results", tmp_path / "results", "--no-mlflow")
+    itm("sweep", tmp_path / "frozen.yaml", "--scorer", "scan", "--trials", 2, *options)
+    made = sorted((cache / "features").glob("*/*/about.json"))
+    assert sorted(json.loads(path.read_text())["split"] for path in made) == ["train", "val"]
+    before = [path.stat().st_mtime_ns for path in made]
+    itm("leaderboard", tmp_path / "frozen.yaml", *options)
+    assert [path.stat().st_mtime_ns for path in made] == before
+    assert len(list((cache / "features").glob("*/*/about.json"))) == 3
+
+
+def changed_epochs(experiment, epochs):
+    return {**experiment, "training": {**experiment["training"], "epochs": epochs}}
