@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.spec import Component
 
 #: Loggers that tell progress, or what the page says anyway.
-_SILENT = ("harness.datasets.store", "harness.datasets.catalogue")
+_SILENT = ("harness.datasets.store", "harness.datasets.catalogue", "harness.datasets.published")
 
 
 @click.command()

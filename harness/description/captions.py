@@ -15,7 +15,7 @@ from harness.description.oddities import oddities, scripts
 from harness.description.spreads import spread
 from harness.description.ties import groups, repeats
 from harness.description.words import new_words
-from harness.records.description import CaptionFacts, Order, Spaces
+from harness.records.description import CaptionFacts, Order
 
 #: A boundary between images is found only in so many of them, and only where it stands out so far.
 _FEWEST_IMAGES, _STANDS_OUT = 50, 0.8
@@ -30,14 +30,12 @@ class Texts:
         captions: T texts as the dataset gives them.
         caption_image: (T,) image row of each.
         images: I.
-        written: T texts as the file holds them; None where the dataset does not say.
         relevance: (I, T) bool, where more is relevant than each caption to its own image.
     """
 
     captions: Sequence[str]
     caption_image: np.ndarray
     images: int
-    written: Sequence[str] | None = None
     relevance: np.ndarray | None = None
     words: list[list[str]] = field(init=False, repr=False)
 
@@ -95,7 +93,6 @@ def caption_facts(
         also_in_train=None if train is None else _also_in(texts.captions, train.captions),
         oddities=oddities(texts.captions),
         scripts=scripts(texts.captions),
-        spaces=None if texts.written is None else spaces(texts.written),
         order=order(texts.words, texts.caption_image),
     )
 
@@ -107,19 +104,6 @@ def captions_per_image(caption_image: np.ndarray, images: int) -> dict[int, int]
     {1: 1, 2: 1}
     """
     return dict(sorted(Counter(np.bincount(caption_image, minlength=images).tolist()).items()))
-
-
-def spaces(captions: Sequence[str]) -> Spaces:
-    r"""White space that a tokenizer may keep.
-
-    >>> spaces(["a dog ", "a  cat\n", "a cow"])
-    Spaces(trailing=2, leading=0, inner=1)
-    """
-    return Spaces(
-        trailing=sum(caption != caption.rstrip() for caption in captions),
-        leading=sum(caption != caption.lstrip() for caption in captions),
-        inner=sum(" ".join(caption.split()) != caption.strip() for caption in captions),
-    )
 
 
 def order(words: Sequence[Sequence[str]], caption_image: np.ndarray) -> Order | None:

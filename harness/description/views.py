@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from harness.datasets.base import Dataset, Images
-from harness.datasets.photographs.dataset import Entry, PhotographDataset
-from harness.datasets.photographs.sources import ImageFiles, ImageSource
+from harness.datasets.photographs.dataset import PhotographDataset
+from harness.datasets.photographs.sources import ImageSource
 from harness.description.captions import Texts
 from harness.description.hashes import Prints
 from harness.description.names import Known, Name, name_of
@@ -122,7 +122,7 @@ def _view(dataset: Dataset, name: str, quick: bool) -> View:
             [entry.image_id for entry in entries],
             Texts(captions, owner, len(entries)),
             [name_of(entry.file) for entry in entries],
-            source=_source(dataset, entries),
+            source=dataset.image_source(entries),
             root=dataset.images_root,
             quick=quick,
         )
@@ -136,13 +136,6 @@ def _view(dataset: Dataset, name: str, quick: bool) -> View:
         digests=None if quick and "pixels" in split.images.inputs else dataset.image_digests(name),
         quick=quick,
     )
-
-
-def _source(dataset: PhotographDataset, entries: Sequence[Entry]) -> ImageSource:
-    """The bytes of the images; a missing file is no error yet."""
-    if dataset.images_are_files:
-        return ImageFiles(dataset.images_root, [entry.file for entry in entries])
-    return dataset.photographs(entries).source
 
 
 def _pixels(images: Images, rows: Sequence[int], size: int) -> list[Image.Image]:

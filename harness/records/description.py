@@ -78,14 +78,6 @@ class Oddity(Spec):
     examples: list[str] = Field(default_factory=list, description="the first captions")
 
 
-class Spaces(Spec):
-    """White space of the captions as the file holds them; our loaders reduce it to single spaces."""
-
-    trailing: int = Field(description="captions that end in white space")
-    leading: int
-    inner: int = Field(description="captions with double spaces, tabs or line ends inside")
-
-
 class Order(Spec):
     """Whether neighbouring captions that should share an image are more alike than those that should not.
 
@@ -113,7 +105,6 @@ class CaptionFacts(Spec):
     also_in_train: int | None = Field(None, description="captions whose text the training split has too")
     oddities: list[Oddity] = Field(default_factory=list)
     scripts: dict[str, int] = Field(default_factory=dict, description="script -> captions with a letter of it")
-    spaces: Spaces | None = None
     order: Order | None = None
 
 

@@ -144,15 +144,10 @@ def counts(facts: Description) -> Iterator[Found]:
             yield Found("care", told, (split.name,))
 
 
-def spaces(facts: Description) -> Iterator[Found]:
-    """White space that other programs may keep."""
-    for what, place in (("end in", "trailing"), ("begin with", "leading"), ("hold double", "inner")):
-
-        def of(split: SplitFacts, place: str = place) -> int:
-            return int(getattr(split.captions.spaces, place)) if split.captions.spaces is not None else 0
-
-        if told := by_split(facts, of, _total):
-            yield Found("note", f"captions that {what} white space, removed here and not by every program: {told}")
+def decided(facts: Description) -> Iterator[Found]:
+    """What the layout's reader took, left out or changed."""
+    for line in facts.decided:
+        yield Found("note", f"while reading: {line}")
 
 
-LOOKS: tuple[Look, ...] = (order, limits, oddities, mixed_up, blanks, ties, vocabulary, counts, spaces)
+LOOKS: tuple[Look, ...] = (order, limits, oddities, mixed_up, blanks, ties, vocabulary, counts, decided)

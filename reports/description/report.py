@@ -29,7 +29,7 @@ def build(facts: Description, thumbnails: Thumbnails | None = None) -> Report:
     table = tables.splits(facts)
     sections = [
         Section(title="What will bite you", notices=notices, sentences=[] if notices else [_CLEAN], reading=_LEVELS),
-        Section(title="Splits", tables=[table], figures=[figures.lengths(facts)], reading=_decided(facts)),
+        Section(title="Splits", tables=[table], figures=[figures.lengths(facts)]),
         _captions(facts),
         _images(facts, shown),
         _samples(facts, shown),
@@ -69,10 +69,6 @@ _LEVELS = (
     "R@1 counts a hit where at least one of the captions of an image is first (image to text), or the image of a caption "
     "(text to image).",
 )
-
-
-def _decided(facts: Description) -> list[str]:
-    return [f"Decided while reading: {line}" for line in facts.decided]
 
 
 def _captions(facts: Description) -> Section:

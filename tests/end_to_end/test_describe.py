@@ -9,6 +9,7 @@ from pathlib import Path
 import layouts
 import pandas as pd
 import pytest
+import shapes
 
 from harness.records.description import Description
 
@@ -144,3 +145,34 @@ def test_flickr8k_has_the_numbers_that_pandas_counts(itm, tmp_path):
         train = set(rows.loc[rows["split"] == "train", "raw"])
         assert captions.also_in_train == (None if name == "train" else group["raw"].isin(train).sum())
     assert [limit.cut for split in facts.splits for limit in split.captions.limits if limit.text == "CLIP"] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [make for makes in (shapes.SHAPES | shapes.WHOLE).values() for make in makes],
+    ids=lambda make: make.__name__,
+)
+def test_every_published_shape_is_described_as_it_lies(itm, tmp_path, make):
+    root = make(tmp_path / "data")
+    (tmp_path / "ids.txt").write_text("nothing.jpg\n")
+    code, _, err = itm("describe", root, "--out", tmp_path / "page", "--against", tmp_path / "ids.txt")
+    assert code == 0, err
+    facts = page(tmp_path / "page")
+    for split in facts.splits:
+        assert split.images == shapes.COUNTS[split.name]
+        assert sum(number * images for number, images in split.captions.per_image.items()) == split.captions.number
+        assert split.files is not None
+        assert split.files.width is not None
+        assert (split.files.missing, split.files.unreadable) == (0, 0)
+        assert split.files.width.number == split.images
+    assert not any(pair.equal for pair in facts.duplicates)
+    assert list((tmp_path / "page").glob("describe-samples-*/*.jpg"))
+
+
+def test_white_space_that_a_reader_removes_is_a_finding(itm, tmp_path):
+    layouts.karpathy(tmp_path / "data")
+    path = tmp_path / "data" / "dataset_small.json"
+    path.write_text(path.read_text().replace('"raw": "a ', '"raw": "a  ', 3).replace(' ."}', ' .\\n"}', 2))
+    code, out, err = itm("describe", tmp_path / "data", "--quick")
+    assert code == 0, err
+    assert "white space of 3 of 240 captions normalised (2 begin or end with it" in " ".join(out.split())

@@ -18,7 +18,7 @@ from harness.datasets.base import SPLITS, Dataset, DatasetConfig, Split
 from harness.datasets.files import FolderConfig, dataset_root
 from harness.datasets.photographs.decoding import DECODER
 from harness.datasets.photographs.files import Photographs
-from harness.datasets.photographs.sources import ImageFiles
+from harness.datasets.photographs.sources import ImageFiles, ImageSource
 from harness.datasets.published import warn_of_size
 from harness.errors import counted
 
@@ -92,14 +92,9 @@ class PhotographDataset(Dataset):
             InvalidDataset: files missing, unreadable, or contradicting each other.
         """
 
-    def photographs(self, entries: Sequence[Entry]) -> Photographs:
-        """The pixels of some images; a layout whose images lie in an archive overrides it."""
-        return Photographs(ImageFiles(self.images_root, [entry.file for entry in entries]))
-
-    @property
-    def images_are_files(self) -> bool:
-        """Whether each entry's `file` is a file below `images_root`, not a member of an archive."""
-        return type(self).photographs is PhotographDataset.photographs
+    def image_source(self, entries: Sequence[Entry]) -> ImageSource:
+        """Where the bytes of some images lie; a layout whose images lie in an archive overrides it."""
+        return ImageFiles(self.images_root, [entry.file for entry in entries])
 
     def entries(self, split: str) -> Sequence[Entry]:
         """The images of a split as they are used; none of their files is opened, and some may be missing."""
@@ -158,7 +153,7 @@ class PhotographDataset(Dataset):
 
     @cached_property
     def _photographs(self) -> dict[str, Photographs]:
-        return {split: self.photographs(self._entries.get(split, ())) for split in SPLITS}
+        return {split: Photographs(self.image_source(self._entries.get(split, ()))) for split in SPLITS}
 
     def _used(self, split: str, entries: Sequence[Entry]) -> list[Entry]:
         """The first images and the first captions of each, as configured; a line says how many captions are left out."""

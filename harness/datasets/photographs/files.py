@@ -40,21 +40,21 @@ class Photographs:
     region_width = 0
 
     def __init__(self, source: ImageSource):
-        self.source = source
+        self._source = source
         self._marks = source.marks()
         self._decoded: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
-        return len(self.source.labels)
+        return len(self._source.labels)
 
     @cached_property
     def _facts(self) -> list[list[str]]:
         """SHA-256 of each file, and why it cannot be decoded ("" = it can). Each file is read once."""
-        labels = self.source.labels
+        labels = self._source.labels
         rows = {label: row for row, label in enumerate(labels)}
 
         def find(label: Path) -> list[str]:
-            content = self.source.read(rows[label])
+            content = self._source.read(rows[label])
             return [facts.sha256_of(content), problem_of(content, label)]
 
         return facts.remembered(f"photographs-{DECODER}", labels, self._marks, find, "reading images")
@@ -99,8 +99,8 @@ class Photographs:
             return np.stack(list(pool.map(lambda row: self._decode(row, size), rows)))
 
     def _decode(self, row: int, size: int) -> np.ndarray:
-        content = self.source.read(row)
-        return to_pixels(decode_bytes(content, self.source.labels[row]), size)
+        content = self._source.read(row)
+        return to_pixels(decode_bytes(content, self._source.labels[row]), size)
 
     def pixels_once(self, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
         """As `pixels`, for a pass that needs each image once: nothing is written to the cache for it."""

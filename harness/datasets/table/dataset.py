@@ -15,9 +15,8 @@ from pydantic import Field
 from harness.datasets.base import SPLITS, DatasetConfig
 from harness.datasets.files import head, require_inside, within
 from harness.datasets.photographs.dataset import Entry, PhotographDataset, TitledConfig
-from harness.datasets.photographs.files import Photographs
 from harness.datasets.photographs.places import find_place
-from harness.datasets.photographs.sources import ImageFiles
+from harness.datasets.photographs.sources import ImageFiles, ImageSource
 from harness.datasets.photographs.texts import one_line_each
 from harness.datasets.published import published_name
 from harness.datasets.table.parquet import Cell, ImageCells
@@ -85,11 +84,11 @@ class Table(PhotographDataset):
             entries[_SPLITS.get(row.split, row.split)].append(_entry(row, file, captions))
         return entries
 
-    def photographs(self, entries: Sequence[Entry]) -> Photographs:
-        """The pixels of some images, from the table where it holds them."""
+    def image_source(self, entries: Sequence[Entry]) -> ImageSource:
+        """Cells of the table where it holds the pictures, else the files that it names."""
         if self._cells:
-            return Photographs(ImageCells(self.root, [self._cells[entry.file] for entry in entries]))
-        return Photographs(ImageFiles(self.root, [entry.file for entry in entries]))
+            return ImageCells(self.root, [self._cells[entry.file] for entry in entries])
+        return ImageFiles(self.root, [entry.file for entry in entries])
 
     def _rows(self, path: Path) -> Iterator[Row]:
         return (csv_rows if path.suffix == ".csv" else parquet_rows)(path, self.config.split)

@@ -14,8 +14,7 @@ from pydantic import Field
 from harness.datasets.base import DatasetConfig
 from harness.datasets.files import read_lines, require_inside
 from harness.datasets.photographs.dataset import Entry, PhotographDataset, TitledConfig
-from harness.datasets.photographs.files import Photographs
-from harness.datasets.photographs.sources import ImageSlices, Slice
+from harness.datasets.photographs.sources import ImageSlices, ImageSource, Slice
 from harness.datasets.published import published_name
 from harness.datasets.webdataset.samples import SHARDS, samples_of
 from harness.errors import InvalidDataset
@@ -70,9 +69,9 @@ class Webdataset(PhotographDataset):
             raise InvalidDataset(f"{self.root} has no folder of a split with {SHARDS}, such as test/{SHARDS}")
         return entries
 
-    def photographs(self, entries: Sequence[Entry]) -> Photographs:
-        """The pixels of some images, read from the archives."""
-        return Photographs(ImageSlices(self.root, [self._slices[entry.file] for entry in entries]))
+    def image_source(self, entries: Sequence[Entry]) -> ImageSource:
+        """Slices of the archives."""
+        return ImageSlices(self.root, [self._slices[entry.file] for entry in entries])
 
     def _entry(self, image: Slice, image_id: str, captions: tuple[str, ...]) -> Entry:
         file = str(image.label.relative_to(self.root))

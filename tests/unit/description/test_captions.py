@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.backbones.words.vocabulary import Vocabulary, words
-from harness.description.captions import Texts, caption_facts, captions_per_image, order, spaces
+from harness.description.captions import Texts, caption_facts, captions_per_image, order
 from harness.description.limits import limits_of, usual_limits
 from harness.description.oddities import KINDS, oddities, scripts
 from harness.description.words import new_words, vocabulary_facts
@@ -120,14 +120,6 @@ def test_oddities_are_counted_with_examples():
 
 def test_scripts_without_spaces_are_told_apart():
     assert scripts(["一只狗", "犬が走る", "сobака"])["CJK"] == 2
-
-
-def test_white_space_is_counted_as_the_file_holds_it():
-    assert spaces(["a dog\n", " a cat", "a  cow", "a\thorse ", "a hen"]).model_dump() == {
-        "trailing": 2,
-        "leading": 1,
-        "inner": 2,
-    }
 
 
 SUBJECTS = [f"subject{n}" for n in range(60)]

@@ -26,7 +26,6 @@ from harness.records.description import (
     Pair,
     Repeats,
     Sample,
-    Spaces,
     SplitFacts,
     Spread,
     VocabularyFacts,
@@ -181,10 +180,10 @@ CASES: dict[str, tuple[Description, str, str]] = {
         "care",
         "test: numbers of captions differ (90 with 5, 10 with 6)",
     ),
-    "white space": (
-        description(split(texts={"spaces": Spaces(trailing=9, leading=0, inner=0)})),
+    "a reader's decision": (
+        description(split(), decided=["captions.json: white space of 9 captions normalised"]),
         "note",
-        "captions that end in white space, removed here and not by every program: test 9 of 500",
+        "while reading: captions.json: white space of 9 captions normalised",
     ),
     "squares": (
         description(
