@@ -50,6 +50,7 @@ def build_image(
     8
     """
     backbone, config = IMAGE_BACKBONES.part_and_config(component)
+    config = backbone.pinned(config) if load_pretrained else config  # what its weights bring is kept with a saved model
     return backbone(config, region_width, load_pretrained=load_pretrained)
 
 
@@ -84,7 +85,7 @@ def build_text(
         from harness.backbones.words.vocabulary import Vocabulary  # imports torch
 
         vocabulary = Vocabulary.load(vocabulary)
-    return backbone.fresh(config, captions, vocabulary)
+    return backbone.fresh(backbone.pinned(config), captions, vocabulary)
 
 
 def pinned(backbones: Parts[Any], component: Component | Mapping[str, Any] | str) -> Component:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, cast
 
 from pydantic import Field
 from torch import nn
 
+from harness.backbones import hub
 from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, TextEncoder, projection
 from harness.backbones.bigru import checked_lengths
 from harness.backbones.words.tokenizers import Losses, Tokenizer, pad_rows, restore_tokenizer
@@ -22,6 +22,10 @@ from harness.files.packages import is_reference, packaged_model
 from harness.fragments import Fragments, Tokens
 
 SMALL = "small"
+_REMEDY = (
+    "name a model of the hub with a connection, a local folder with config.json, tokenizer.json and model.safetensors, "
+    "or a package (`itm ls towers`)"
+)
 SMALL_CONFIG: dict[str, Any] = {
     "model_type": "bert",
     "hidden_size": 128,
@@ -69,7 +73,7 @@ class TransformerEncoder(TextEncoder):
         super().__init__(config, tokenizer)
         self.width = config.width
         self._model_config = dict(model_config)
-        self.model = cast(Any, model if model is not None else _from_config(self._model_config))
+        self.model = cast(Any, model or hub.from_config(self._model_config, _what(config.model)))
         positions = getattr(self.model.config, "max_position_embeddings", config.max_words)
         if config.max_words > positions:
             raise InvalidSpec(
@@ -87,9 +91,10 @@ class TransformerEncoder(TextEncoder):
         if config.model == SMALL:
             sizes = {"vocab_size": tokenizer.vocabulary_size, "max_position_embeddings": config.max_words}
             return cls(config, tokenizer, {**SMALL_CONFIG, **sizes, "pad_token_id": 0})
-        model = _load_model(config) if config.pretrained else None
-        model_config = model.config if model is not None else _load_config(config.model)
-        return cls(config, tokenizer, json.loads(model_config.to_json_string(use_diff=False)), model)
+        if not config.pretrained:
+            return cls(config, tokenizer, hub.load_config(config.model, _what(config.model), _REMEDY))
+        model = hub.load_model(config.model, _what(config.model), _REMEDY)
+        return cls(config, tokenizer, hub.config_values(model.config), model)
 
     @classmethod
     def fresh_tokenizer(
@@ -194,8 +199,8 @@ class PieceTokenizer:
         """
         from transformers import AutoTokenizer
 
-        with _loading("tokenizer", config.model):
-            loaded = AutoTokenizer.from_pretrained(_place(config.model), use_fast=True)
+        with hub.fetched(InvalidSpec, f"the tokenizer of {_what(config.model)}", _REMEDY):
+            loaded = AutoTokenizer.from_pretrained(hub.place(config.model), use_fast=True)
         backend = getattr(loaded, "backend_tokenizer", None)
         if backend is None:
             raise InvalidSpec(
@@ -243,58 +248,5 @@ class PieceTokenizer:
             return cls(json.dumps(state["definition"]), *(state[name] for name in names))
 
 
-def _load_model(config: TransformerConfig) -> Any:
-    from transformers import AutoModel
-    from transformers.utils import logging
-
-    bar = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        with _loading("model", config.model):
-            # safetensors only: a .bin file is a pickle
-            model = AutoModel.from_pretrained(_place(config.model), use_safetensors=True, trust_remote_code=False)
-    finally:
-        if bar:
-            logging.enable_progress_bar()
-    return _encoder_only(model).float()
-
-
-def _place(model: str) -> str:
-    """Where Hugging Face's loaders find a model: its folder in a package, or what was named."""
-    return str(packaged_model(model).path) if is_reference(model) else model
-
-
-def _load_config(name: str) -> Any:
-    from transformers import AutoConfig
-
-    with _loading("configuration", name):
-        return AutoConfig.from_pretrained(_place(name), trust_remote_code=False)
-
-
-def _from_config(values: Mapping[str, Any]) -> Any:
-    from transformers import AutoConfig, AutoModel
-
-    options = {key: value for key, value in values.items() if key != "model_type"}
-    with reported_as(InvalidCheckpoint, "cannot rebuild the transformer from its saved architecture"):
-        return _encoder_only(AutoModel.from_config(AutoConfig.for_model(values["model_type"], **options))).float()
-
-
-def _encoder_only(model: Any) -> Any:
-    """Refuses a decoder, and leaves out the pooling layer, which no fragment comes from."""
-    if getattr(model.config, "is_encoder_decoder", False):
-        raise InvalidSpec(
-            f"text backbone transformer takes encoders such as BERT, not the encoder-decoder {model.config.model_type}"
-        )
-    if getattr(model, "pooler", None) is not None:
-        model.pooler = None
-    return model
-
-
-def _loading(what: str, name: str) -> AbstractContextManager[None]:
-    """transformers raises many kinds of error for files that are missing or malformed."""
-    return reported_as(
-        InvalidSpec,
-        f"cannot load the {what} of text backbone transformer '{name}'",
-        "give the name of a model on the Hugging Face hub (with a connection) or a local folder with config.json, "
-        "tokenizer.json, model.safetensors",
-    )
+def _what(model: str) -> str:
+    return f"text backbone transformer '{model}'"

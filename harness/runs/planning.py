@@ -188,7 +188,7 @@ def _features(
 def _place(key: str, value: Any) -> Path | None:
     """Where an option's file or folder lies (weights, word vectors); None where it names none on this disk."""
     if is_reference(value):
-        return (packaged_model if key == "model" else packaged_weights)(value).path
+        return (packaged_model if key in ("model", "architecture") else packaged_weights)(value).path
     if not isinstance(value, str) or not ("/" in value or "." in value):
         return None
     path = Path(value).expanduser()

@@ -9,10 +9,10 @@ Shape letters: N items, S side in pixels, L patches, W tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import torch
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor, nn
 
 from harness.backbones.base import BackboneConfig, ImageEncoder, TextEncoder, layers_sha256, projection
@@ -24,14 +24,17 @@ from harness.backbones.pixels import PixelNormalizer
 from harness.backbones.words.tokenizers import Tokenizer, restore_tokenizer
 from harness.backbones.words.vocabulary import Vocabulary
 from harness.errors import InvalidCheckpoint, InvalidSpec
+from harness.files.packages import is_reference, packaged_weights
 from harness.fragments import Fragments, Tokens
 
 
 class ClipConfig(BackboneConfig):
     """Settings of both towers."""
 
-    model: str = Field("small", description="small, a name of open_clip.list_models(), or local-dir:/folder")
-    pretrained: str | None = Field(None, description="a tag of open_clip, or the path of a local file")
+    model: str = Field(
+        "small", description="small, a name of open_clip.list_models(), local-dir:/folder, or hf-hub:owner/name"
+    )
+    pretrained: str | None = Field(None, description="a tag of open_clip, the path of a local file, or package:NAME")
     output: Literal["global", "tokens"] = Field(
         "global", description="one embedding per item, or one per patch or token"
     )
@@ -44,6 +47,16 @@ class ClipImageConfig(ClipConfig):
 
     image_size: int | None = Field(None, ge=8, description="side of the pixels; none = the model's own")
     keep_class_token: bool = Field(True, description="tokens: keep the class token as the first fragment")
+    mean: tuple[float, float, float] | None = Field(
+        None, description="per channel, of pixels in [0, 1]; none = as the weights were trained"
+    )
+    std: tuple[float, float, float] | None = Field(None, description="likewise, the deviation")
+
+    @model_serializer(mode="wrap")
+    def _without_open_choices(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out a mean and a deviation that are not set: records of towers without weights stay as they were."""
+        optional = ("mean", "std")
+        return {key: value for key, value in serialise(self).items() if key not in optional or value is not None}
 
 
 class ClipTextConfig(ClipConfig):
@@ -51,6 +64,9 @@ class ClipTextConfig(ClipConfig):
 
     max_words: ClassVar[int] = SMALL_CONFIG["text_cfg"]["context_length"]
     min_count: int = Field(1, ge=1, description="small: a training word that is rarer becomes <unk>")
+
+
+AnyClip = TypeVar("AnyClip", bound=ClipConfig)
 
 
 class ClipImageEncoder(ImageEncoder):
@@ -85,13 +101,14 @@ class ClipImageEncoder(ImageEncoder):
         self.visual = tower.module
         size: Any = self.visual.image_size
         self.image_size = int(size[0] if isinstance(size, (tuple, list)) else size)
-        self.normalize = PixelNormalizer(self.image_size, tower.mean, tower.std)
+        mean, std = config.mean or tower.mean, config.std or tower.std
+        self.normalize = PixelNormalizer(self.image_size, mean, std)
         self.read_out = _image_read_out(self.visual, config)
         self.class_tokens = self.read_out.class_tokens
         self.raw_width = tower.width
         self.width = config.width or tower.width
         self.project = projection(tower.width, self.width)
-        self._preparation = {"mean": list(tower.mean), "std": list(tower.std)}
+        self._preparation = {"mean": list(mean), "std": list(std)}
 
     def raw(self, batch: Tensor) -> Fragments:
         """Embeddings (N, 1, C), or (N, 1 + L, C) with `output: tokens`, from uint8 pixels (N, 3, S, S)."""
@@ -104,6 +121,11 @@ class ClipImageEncoder(ImageEncoder):
     def head(self, raw: Fragments) -> Fragments:
         """Fragments (N, F, D) from the tower's (N, F, C)."""
         return Fragments(self.project(raw.features), raw.mask)
+
+    @classmethod
+    def pinned(cls, config: ClipImageConfig) -> ClipImageConfig:
+        """See `ImageEncoder.pinned`: the activation, the mean and deviation of the pixels, a package's version."""
+        return _pinned(config, normalised=True)
 
     @classmethod
     def comes_trained(cls, config: ClipConfig) -> bool:
@@ -179,6 +201,11 @@ class ClipTextEncoder(TextEncoder):
     def head(self, raw: Fragments) -> Fragments:
         """Fragments (N, F, D) from the tower's (N, F, C)."""
         return Fragments(self.project(raw.features), raw.mask)
+
+    @classmethod
+    def pinned(cls, config: ClipTextConfig) -> ClipTextConfig:
+        """See `ImageEncoder.pinned`: the activation, and a package's version."""
+        return _pinned(config, normalised=False)
 
     @classmethod
     def comes_trained(cls, config: ClipConfig) -> bool:
@@ -278,6 +305,22 @@ def _text_read_out(text: Any, config: ClipTextConfig, tokenizer: Tokenizer) -> A
             "with the original causal text tower"
         )
     return _WholeContext(getattr(tokenizer, "padding_id", 0), int(text.context_length))
+
+
+def _pinned(config: AnyClip, *, normalised: bool) -> AnyClip:
+    """What the weights bring beside their tensors, written out: nothing in a file of them says it again."""
+    if not _comes_trained(config):
+        return config
+    from harness.backbones.open_clip.configs import describe
+
+    described = describe(config.model, config.pretrained, config.quick_gelu)
+    changes: dict[str, Any] = {"quick_gelu": described.quick_gelu}
+    if normalised:
+        given = cast(ClipImageConfig, config)
+        changes |= {"mean": given.mean or described.mean, "std": given.std or described.std}
+    if is_reference(config.pretrained):
+        changes["pretrained"] = packaged_weights(str(config.pretrained)).reference
+    return config.model_copy(update=changes)
 
 
 def _comes_trained(config: ClipConfig) -> bool:

@@ -6,8 +6,6 @@ kind of exception through; here each tower is filled by itself, and what does no
 
 from __future__ import annotations
 
-import copy
-import json
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,10 +15,12 @@ from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed,
 from open_clip.pretrained import download_pretrained_from_hf
 from torch import Tensor, nn
 
+from harness.backbones.hub import fetched
+from harness.backbones.open_clip.configs import FOLDER, Model, describe, plain_name
 from harness.backbones.open_clip.names import HUB, LOCAL, has_own_weights
-from harness.backbones.open_clip.small import SMALL, SMALL_CONFIG
+from harness.backbones.open_clip.small import SMALL
 from harness.backbones.weights import load_strictly, read_state_dict
-from harness.errors import InvalidCheckpoint, InvalidSpec, did_you_mean, reported_as
+from harness.errors import InvalidCheckpoint, InvalidSpec, reported_as
 
 _WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
 
@@ -50,9 +50,10 @@ def build_tower(
         side: which.
         name: "small", a name of `open_clip.list_models()`, `local-dir:/folder` with open_clip's config and weights, or
             `hf-hub:owner/name`.
-        pretrained: one of open_clip's tags, the path of a safetensors or PyTorch file, or None for random weights.
+        pretrained: one of open_clip's tags, the path of a safetensors or PyTorch file, `package:NAME`, or None for
+            random weights.
         image_size: side in pixels; None = the model's own.
-        quick_gelu: the activation of OpenAI's models; None = what the tag was trained with, else the model's own.
+        quick_gelu: the activation of OpenAI's models; None = as `describe` finds.
         vocabulary_size: of the small model's word embedding.
         load_pretrained: False builds the same modules with random weights.
 
@@ -60,24 +61,26 @@ def build_tower(
         InvalidSpec: no such model or tag, or an image size that does not fit.
         InvalidCheckpoint: the weights cannot be fetched or read, are unsafe, or do not fit.
     """
-    config, preprocess = _config(name, pretrained)
-    tag = _tag(name, pretrained)
-    config["quick_gelu"] = _quick_gelu(name, tag, quick_gelu, bool(config.get("quick_gelu", False)))
+    described = describe(name, pretrained, quick_gelu)
+    config = {**described.config, "quick_gelu": described.quick_gelu}
     if name == SMALL:
         config["text_cfg"]["vocab_size"] = vocabulary_size
     if image_size is not None:
         _require_whole_patches(name, image_size, config["vision_cfg"].get("patch_size", 1))
         config["vision_cfg"]["image_size"] = image_size
+    trained = load_pretrained and (bool(pretrained) or has_own_weights(name))
+    file = _weights_file(name, described) if trained else None
+    state = read_state_dict(file) if file is not None else {}  # read first: what is missing is said without building
     model = _build(name, config)
-    if load_pretrained and (pretrained or has_own_weights(name)):
-        _fill(model, side, _weights_file(name, pretrained, tag))
+    if file is not None:
+        _fill(model, side, state, str(file))
     if image_size is not None and hasattr(model.visual, "set_input_size"):
         model.visual.set_input_size(image_size)
     return Tower(
         getattr(model, side),
         int(config["embed_dim"]),
-        tuple(preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN),
-        tuple(preprocess.get("std") or open_clip.OPENAI_DATASET_STD),
+        described.mean,
+        described.std,
     )
 
 
@@ -95,56 +98,10 @@ def piece_tokenizer(name: str) -> Any:
         InvalidSpec: no such model.
         InvalidCheckpoint: the tokenizer's files cannot be fetched.
     """
-    _config(name, None)
+    describe(name, None)
     # The tokenizers of some models come from the hub, with errors of many kinds.
-    with reported_as(InvalidCheckpoint, f"cannot get the tokenizer of open_clip model {name}"):
+    with fetched(InvalidCheckpoint, f"the tokenizer of open_clip model {name}", f"give {FOLDER}"):
         return open_clip.get_tokenizer(name)
-
-
-def _config(name: str, pretrained: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The model's config, and how its images are prepared."""
-    if name == SMALL:
-        if pretrained:
-            raise InvalidSpec(
-                "open_clip model 'small' has no pretrained weights; leave 'pretrained' out or name a model"
-            )
-        return copy.deepcopy(SMALL_CONFIG), {}
-    with reported_as(InvalidSpec, f"cannot read the config of open_clip model '{name}'"):
-        if name.startswith(LOCAL):
-            file = Path(name.removeprefix(LOCAL)) / "open_clip_config.json"
-            stored = json.loads(file.read_text(encoding="utf-8-sig"))
-            return dict(stored["model_cfg"]), dict(stored.get("preprocess_cfg", {}))
-        config = open_clip.get_model_config(name if name.startswith(HUB) else _clean(name))
-    if config is None:
-        known = (SMALL, *open_clip.list_models())
-        valid = did_you_mean(name, known, "small, local-dir:/folder, or a name of open_clip.list_models()")
-        raise InvalidSpec(f"unknown open_clip model '{name}'{valid}")
-    return config, open_clip.get_pretrained_cfg(_clean(name), pretrained or "") or {}
-
-
-def _tag(name: str, pretrained: str | None) -> str | None:
-    """`pretrained` where it is one of open_clip's tags; None where it is a path or nothing."""
-    if not pretrained:
-        return None
-    if has_own_weights(name):
-        raise InvalidSpec(f"open_clip model '{name}' comes with its own weights; leave 'pretrained' out")
-    tags = open_clip.list_pretrained_tags_by_model(_clean(name))
-    if pretrained in tags:
-        return pretrained
-    path = Path(pretrained)
-    if path.exists() or path.suffix or len(path.parts) > 1:
-        return None
-    valid = f"{', '.join(tags) or 'no tag'}, or the path of a local file"
-    raise InvalidSpec(f"open_clip has no weights '{pretrained}' of {name}{did_you_mean(pretrained, tags, valid)}")
-
-
-def _quick_gelu(name: str, tag: str | None, asked: bool | None, own: bool) -> bool:
-    """The activation to build with: with another one than in training, the scores are silently wrong."""
-    if asked is not None:
-        return asked
-    if tag is None:
-        return own
-    return bool((open_clip.get_pretrained_cfg(_clean(name), tag) or {}).get("quick_gelu", False))
 
 
 def _build(name: str, config: dict[str, Any]) -> Any:
@@ -156,24 +113,25 @@ def _build(name: str, config: dict[str, Any]) -> Any:
         return open_clip.CustomTextCLIP(**config)
 
 
-def _weights_file(name: str, pretrained: str | None, tag: str | None) -> Path:
+def _weights_file(name: str, described: Model) -> Path:
     if name.startswith(LOCAL):
         folder = Path(name.removeprefix(LOCAL))
         found = [folder / file for file in _WEIGHTS if (folder / file).is_file()]
         if not found:
             raise InvalidCheckpoint(f"no weights in {folder}; expected one of {', '.join(_WEIGHTS)}")
         return found[0]
-    if tag is None and not name.startswith(HUB):
-        return Path(str(pretrained))
-    what = f"cannot fetch the weights {f'{tag!r} ' if tag else ''}of open_clip model {name}"
-    with reported_as(InvalidCheckpoint, what, "without a connection, give the path of a local file as 'pretrained'"):
+    if described.file is not None:
+        return described.file
+    tag = described.tag
+    what = f"the weights {f'{tag!r} ' if tag else ''}of open_clip model {name}"
+    remedy = f"give the path of a local file as 'pretrained', or {FOLDER}" if tag else f"give {FOLDER}"
+    with fetched(InvalidCheckpoint, what, remedy):
         if name.startswith(HUB):
             return Path(download_pretrained_from_hf(name.removeprefix(HUB)))
-        return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(_clean(name), tag)))
+        return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(plain_name(name), tag)))
 
 
-def _fill(model: nn.Module, side: str, path: Path) -> None:
-    state: dict[str, Tensor] = read_state_dict(path)
+def _fill(model: nn.Module, side: str, state: dict[str, Tensor], path: str) -> None:
     # Older layouts, and another image size or context length; the converters fail in many ways on another model.
     with reported_as(InvalidCheckpoint, f"{path} does not hold weights of this open_clip model"):
         state = convert_to_custom_text_state_dict(convert_state_dict(model, state))
@@ -184,7 +142,3 @@ def _fill(model: nn.Module, side: str, path: Path) -> None:
     # A buffer that transformers kept in state dicts until 4.31.
     tower = {name: tensor for name, tensor in tower.items() if not name.endswith("embeddings.position_ids")}
     load_strictly(getattr(model, side), tower, f"{path}, {side} tower")
-
-
-def _clean(name: str) -> str:
-    return name.replace("/", "-")  # OpenAI writes ViT-B/32

@@ -1,10 +1,11 @@
-"""Image backbone `patches`: pixels to one fragment per patch, by a small trainable tower or any timm model.
+"""Image backbone `patches`: pixels to one fragment per patch, by a small trainable tower or any timm or hub model.
 
 Shape letters: N images, S side in pixels, L patches, D width.
 """
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 
 from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, ImageEncoder, layers_sha256, projection
 from harness.backbones.pixels import PixelNormalizer
-from harness.files.packages import is_reference, packaged_weights
 from harness.fragments import Fragments
 
 SMALL = ("conv_stem", "small_vit")
@@ -22,11 +22,15 @@ SMALL = ("conv_stem", "small_vit")
 class PatchConfig(BackboneConfig):
     """Settings of `patches`."""
 
-    architecture: str = Field("conv_stem", description="conv_stem, small_vit, or a name of timm.list_models()")
+    architecture: str = Field(
+        "conv_stem",
+        description="conv_stem, small_vit, a name of timm.list_models(), or with a slash a vision model of the Hugging Face "
+        "hub or a local folder",
+    )
     pretrained: bool | str = Field(
         False,
-        description="timm models: true fetches timm's weights; a path loads a local safetensors or PyTorch file; "
-        "package:NAME the file of an installed package",
+        description="true fetches the weights of timm or the hub; timm models: a path loads a local safetensors or "
+        "PyTorch file or folder, package:NAME the file of an installed package",
     )
     image_size: int = Field(64, ge=8, description="side of the pixels, S")
     width: int = Field(DEFAULT_WIDTH, ge=1, description="D of the fragments")
@@ -39,12 +43,14 @@ class PatchConfig(BackboneConfig):
         None, description="per channel, of pixels in [0, 1]; none = as the tower was trained"
     )
     std: tuple[float, float, float] | None = Field(None, description="likewise, the deviation")
+    architecture_config: dict[str, Any] | None = Field(
+        None, description="hub models: the configuration; none = as its config.json says, and then filled in"
+    )
 
     @model_serializer(mode="wrap")
     def _without_open_choices(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out a mean and a deviation that are not set: records of towers without weights stay as they were."""
-        optional = ("mean", "std")
-        return {key: value for key, value in serialise(self).items() if key not in optional or value is not None}
+        """Leaves out what only pretrained towers fill in: records of towers without weights stay as they were."""
+        return {key: value for key, value in serialise(self).items() if value is not None}
 
     @model_validator(mode="after")
     def _fits(self) -> PatchConfig:
@@ -75,7 +81,8 @@ class PatchEncoder(ImageEncoder):
 
     def __init__(self, config: PatchConfig, region_width: int = 0, *, load_pretrained: bool = True):
         super().__init__(config)
-        from harness.backbones.patches import towers  # imports timm, which a listing of backbones should not pay for
+        from harness.backbones.patches import timm_models, towers  # timm is slow to import, and a listing needs none
+        from harness.backbones.patches.huggingface import hub_tower, is_hub_model
 
         builders = {
             "conv_stem": lambda: towers.ConvStem(config.image_size, config.patch_size, config.channels),
@@ -84,8 +91,11 @@ class PatchEncoder(ImageEncoder):
             ),
         }
         pretrained = config.pretrained if load_pretrained else False
-        any_timm = lambda: towers.timm_tower(config.architecture, pretrained, config.image_size)  # noqa: E731
-        self.tower = builders.get(config.architecture, any_timm)()
+        name, size = timm_models.timm_name(config.architecture), config.image_size
+        if is_hub_model(name):
+            self.tower = hub_tower(name, pretrained, size, config.architecture_config)
+        else:
+            self.tower = builders.get(name, lambda: timm_models.timm_tower(name, pretrained, size))()
         self.image_size = config.image_size
         self.width = config.width
         self.class_tokens = min(1, self.tower.class_tokens) if config.keep_class_token else 0
@@ -97,15 +107,15 @@ class PatchEncoder(ImageEncoder):
 
     @classmethod
     def pinned(cls, config: PatchConfig) -> PatchConfig:
-        """See `ImageEncoder.pinned`: the version of a package, and the mean and deviation of the pixels."""
-        if not config.pretrained:
+        """See `ImageEncoder.pinned`: a package's version, timm's tag, a hub model's layers, how pixels are normalised."""
+        if config.architecture in SMALL:
             return config
-        from harness.backbones.patches import towers
+        from harness.backbones.patches import huggingface, timm_models
 
-        mean, std = towers.normalisation(config.architecture)
-        changes: dict[str, Any] = {"mean": config.mean or mean, "std": config.std or std}
-        if is_reference(config.pretrained):
-            changes["pretrained"] = packaged_weights(str(config.pretrained)).reference
+        name = timm_models.timm_name(config.architecture)
+        changes = (
+            huggingface.pinned(name, config) if huggingface.is_hub_model(name) else timm_models.pinned(name, config)
+        )
         return config.model_copy(update=changes)
 
     def raw(self, batch: Tensor) -> Fragments:
@@ -128,16 +138,14 @@ class PatchEncoder(ImageEncoder):
         return self.tower
 
     def tower_definition(self) -> dict[str, Any]:
-        import timm
-
         config = self.config
         return {
             "backbone": "patches",
-            "architecture": config.architecture,
+            "architecture": None if config.architecture_config else config.architecture,  # a place says nothing
             "image_size": config.image_size,
             "class_tokens": self.class_tokens,
             "mean": list(config.mean or self.tower.mean),
             "std": list(config.std or self.tower.std),
             "layers": layers_sha256(self.tower),
-            "timm": timm.__version__,
+            self.tower.library: version(self.tower.library),
         }

