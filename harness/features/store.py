@@ -22,6 +22,7 @@ from torch import Tensor
 from harness.backbones.base import Encoder
 from harness.datasets.store.arrays import free_bytes
 from harness.errors import InvalidFragments, ResultsNotWritable, counted
+from harness.features.allocation import freed_memory_kept
 from harness.features.folders import PARTIAL, Dtype, Unfinished, features_folder, read_about
 from harness.features.items import Items
 from harness.features.kept import Kept, digests_of, open_kept
@@ -122,7 +123,8 @@ def _make(folder: Path, key: str, wanted: Wanted) -> Kept:
         first = _outputs(wanted, items.batch(np.arange(min(_batch(encoder), len(items)))))
         with Unfinished(folder, items.side, items.digests, wanted.dtype, first.width) as unfinished:
             _require_room(folder, first, wanted, unfinished)
-            _fill(unfinished, wanted)
+            with freed_memory_kept():
+                _fill(unfinished, wanted)
             made = unfinished.finish(
                 format=FORMAT,
                 tower=tower_title(encoder),
