@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import Setup, ended, experiment_options
+from harness.cli.options import Setup, dry_run_option, ended, experiment_options
 from harness.cli.terminal import show_page
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     help="The full model without each component, the bare one with each, or all subsets.",
 )
 @click.option("--variants", metavar="A,B,...", help="Variants to use  [default: the scorer's components]")
+@dry_run_option
 @experiment_options
-def ablate(setup: Setup, experiment: str, scorer: str, kind: str, variants: str | None) -> int:
+def ablate(setup: Setup, experiment: str, scorer: str, kind: str, variants: str | None, dry_run: bool) -> int:
     """Ablate a scorer on the data, backbones, training and seeds of EXP; runs that are recorded are not repeated.
 
     Writes ablation.md, .html, .csv, .json, .tex and a figure below RESULTS/ablations/.
@@ -39,9 +40,15 @@ def ablate(setup: Setup, experiment: str, scorer: str, kind: str, variants: str 
     from harness.runs.building import TEST_SPLIT, open_dataset
     from harness.runs.planning import check, plan
 
-    check(spec)
+    if not dry_run:  # a plan says itself what is missing
+        check(spec)
     names = tuple(part.strip() for part in variants.split(",")) if variants is not None else ()
     ablation = plan_ablation(spec, scorer, kind.replace("-", "_"), names)  # type: ignore[arg-type]
+    if dry_run:
+        from harness.cli.plan import document_of, show
+
+        show(document_of(setup, ablation.experiment))
+        return 0
     store, device = setup.store(), setup.device()
     cells = plan(ablation.experiment)
     # A test split whose differences no test will take is refused before models are trained.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.options import Setup, ended, experiment_options, published_option
+from harness.cli.options import Setup, dry_run_option, ended, experiment_options, published_option
 from harness.cli.terminal import show_page
 
 
@@ -13,8 +13,11 @@ from harness.cli.terminal import show_page
 @published_option
 @click.option("--tuned", is_flag=True, help="Best settings found by `itm sweep EXP` instead of those of EXP.")
 @click.option("--allow-unequal-tuning", is_flag=True, help="With --tuned: scorers tuned at different budgets.")
+@dry_run_option
 @experiment_options
-def leaderboard(setup: Setup, experiment: str, published: bool, tuned: bool, allow_unequal_tuning: bool) -> int:
+def leaderboard(
+    setup: Setup, experiment: str, published: bool, tuned: bool, allow_unequal_tuning: bool, dry_run: bool
+) -> int:
     """Train, evaluate and rank the scorers of EXP: a YAML file, or the name of a built-in experiment.
 
     Runs that are already recorded are not repeated. Writes leaderboard.md, .html, .csv, .json and .tex below
@@ -25,6 +28,12 @@ def leaderboard(setup: Setup, experiment: str, published: bool, tuned: bool, all
         from harness.sweeps.tuned import tuned_experiment
 
         spec = tuned_experiment(spec, setup.results, allow_unequal_tuning)
+
+    if dry_run:
+        from harness.cli.plan import document_of, show
+
+        show(document_of(setup, spec))
+        return 0
 
     from harness.reports.document import pages
     from harness.reports.leaderboard import report

@@ -72,6 +72,9 @@ device_option = click.option(
     metavar="DEVICE",
     help="cpu, cuda, cuda:1, ...; auto = a GPU if there is one.",
 )
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Only what would run and what is missing, as `itm plan EXP --no-measure`."
+)
 published_option = click.option(
     "--published",
     is_flag=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,17 +40,8 @@ def plan(experiment: Experiment) -> list[RunSpec]:
     test = dataset.split(TEST_SPLIT)
     _report_other_data(experiment, dataset)
     report_captions(test.captions, test.caption_image, f"{dataset.title} {TEST_SPLIT}")
-    subject = subject_of(test, dataset)
-    for name in experiment.protocols:
-        protocols.get(name).check(subject)
-    protocols.report(experiment.protocols, subject)
-    files = {file: sha for name in experiment.protocols for file, sha in protocols.get(name).files(subject).items()}
-    cells = []
-    for entry in experiment.scorers:
-        cell = with_data(drafts[entry.key], dataset, test)
-        if entry.weights:
-            _check_width(entry, test, dataset)
-        cells.append(cell.model_copy(update={"protocol_files": files}))
+    cells = on_data(experiment, drafts, dataset)
+    protocols.report(experiment.protocols, subject_of(test, dataset))
     if any(cell.training.epochs for cell in cells):
         require_training_data(dataset)
     report_splits(dataset)
@@ -58,6 +49,32 @@ def plan(experiment: Experiment) -> list[RunSpec]:
         coverage.report(text, dataset, weights, describe_model(weights)["tokenizer"] if weights else None)
     _report_equal(experiment, cells)
     return [cell.model_copy(update={"seed": seed}) for seed in experiment.seeds for cell in cells]
+
+
+def on_data(experiment: Experiment, drafts: Mapping[str, RunSpec], dataset: Dataset) -> list[RunSpec]:
+    """The cells of an experiment for its first seed, which know their data; in the order of the entries.
+
+    Args:
+        experiment: what will run.
+        drafts: see `check`.
+        dataset: opened.
+
+    Raises:
+        InvalidDataset: a split is missing, or a backbone takes what the dataset does not have.
+        InvalidProtocol: a protocol does not fit the test split.
+    """
+    test = dataset.split(TEST_SPLIT)
+    subject = subject_of(test, dataset)
+    for name in experiment.protocols:
+        protocols.get(name).check(subject)
+    files = {file: sha for name in experiment.protocols for file, sha in protocols.get(name).files(subject).items()}
+    cells = []
+    for entry in experiment.scorers:
+        cell = with_data(drafts[entry.key], dataset, test)
+        if entry.weights:
+            _check_width(entry, test, dataset)
+        cells.append(cell.model_copy(update={"protocol_files": files}))
+    return cells
 
 
 def check(experiment: Experiment) -> dict[str, RunSpec]:

@@ -82,6 +82,22 @@ class FeatureSpec(Spec):
     dtype: Literal["float16", "float32"] = Field("float16", description="of the values that are kept")
 
 
+class Want(Spec):
+    """A file that an entry was published with and that it can do without.
+
+    Args:
+        setting: that names the file, within the entry: `text.embeddings`.
+        what: it is.
+        where: one gets it.
+        otherwise: what happens without it.
+    """
+
+    setting: str
+    what: str
+    where: str
+    otherwise: str
+
+
 class ScorerEntry(Spec):
     """One row of an experiment: a scorer, its overrides, and a key by which `--set scorers.<key>...` addresses it."""
 
@@ -100,6 +116,7 @@ class ScorerEntry(Spec):
     # Left out of dumps, as no run and no page depends on them.
     source: str = Field("", exclude=True, description="where its settings are published")
     differs: str = Field("", exclude=True, description="what differs from that publication")
+    wants: tuple[Want, ...] = Field((), exclude=True, description="files that it was published with and can do without")
 
     @model_validator(mode="after")
     def _weights_are_complete(self) -> ScorerEntry:

@@ -135,7 +135,13 @@ def _selected(values: Mapping[str, Any], chosen: Any) -> Any:
         base = {"name": base} if isinstance(base, str) else dict(base or {})
         if key not in known:
             logger.info("scorer '%s' takes over the settings of entry '%s' of %s", key, key.partition(".")[0], name)
-            for own in ("name", "key", "source", "differs"):  # a variant is not what was published of its entry
+            for own in (
+                "name",
+                "key",
+                "source",
+                "differs",
+                "wants",
+            ):  # a variant is not what was published of its entry
                 base.pop(own, None)
         result[key] = _laid_over(base, {k: v for k, v in entry.items() if k != "name" or key not in known})
     return result

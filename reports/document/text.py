@@ -43,9 +43,11 @@ def interval(low: float, high: float, digits: int) -> str:
 def duration(seconds: float) -> str:
     """A time for people, in its two largest units.
 
-    >>> [duration(seconds) for seconds in (0.4, 42, 750, 12_000, 250_000)]
-    ['0.4 s', '42 s', '12 min', '3 h 20 min', '2 d 21 h']
+    >>> [duration(seconds) for seconds in (0.041, 4.25, 42, 750, 12_000, 250_000)]
+    ['41 ms', '4.2 s', '42 s', '12 min', '3 h 20 min', '2 d 21 h']
     """
+    if seconds < 0.9995:
+        return f"{1000 * seconds:.0f} ms"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
@@ -56,7 +58,7 @@ def duration(seconds: float) -> str:
     if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60} min"
     days, hours = divmod(round(seconds / 3600), 24)
-    return f"{days:,} d {hours} h"
+    return f"{days:,} d" if days > 99 else f"{days} d {hours} h"
 
 
 def size(count: float) -> str:

@@ -34,7 +34,7 @@ FLOORS = (
     ("methods", "baselines", "measure", "conformance"),
     ("training", "tracking", "outputs"),
     ("runs",),
-    ("profiles", "sweeps", "benchmark"),
+    ("profiles", "sweeps", "benchmark", "estimates"),
     ("cli",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -70,8 +70,20 @@ LAPS = TRIPLET | {
 REGIONS = {"name": "regions", "width": 1024, "self_attention": False}
 GRU = {"name": "bigru", "width": 1024, "word_width": 300, "layers": 1, "bidirectional": True}
 BERT = {"name": "transformer", "model": "bert-base-uncased", "pretrained": True}
-VIT = {"name": "patches", "architecture": "vit_base_patch16_224.orig_in21k", "image_size": 224, "width": 512}
-SWIN = VIT | {"architecture": "swin_base_patch4_window7_224.ms_in1k"}
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+VIT = {
+    "name": "patches",
+    "architecture": "vit_base_patch16_224.orig_in21k",
+    "image_size": 224,
+    "width": 512,
+    **IMAGENET,
+}
+SWIN = {
+    "name": "patches",
+    "architecture": "swin_base_patch4_window7_224.ms_in1k",
+    "image_size": 224,
+    "width": 512,
+}  # ImageNet by itself
 
 
 def _scan(direction: str, pooling: str, inverse_temperature: float, lse_scale: float | None) -> dict[str, object]:

@@ -1,0 +1,164 @@
+"""A model as something to be timed: one training step at any batch, its loss alone, encoding and scoring."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from harness.datasets.base import Split
+from harness.fragments import Fragments
+from harness.measure.cost import index_bytes
+from harness.measure.system import MIB, peak_memory
+from harness.measure.timing import synchronize
+from harness.scorer import Scorer
+from harness.scoring import evaluating, similarity_matrix
+from harness.scoring.inputs import image_batch
+from harness.spec import TrainingSpec
+from harness.training.loop import training_step
+
+#: Items that are encoded once and repeated where only their shape counts.
+FEW_IMAGES, FEW_CAPTIONS = 4, 16
+
+
+class Bench(Protocol):
+    """Work of known size. Each call does it once, to its end on the device."""
+
+    def step(self, batch: int) -> None:
+        """One step of the training on a batch of that many pairs."""
+        ...
+
+    def loss(self, batch: int) -> None:
+        """The loss of that many encoded pairs alone, forward and backward."""
+        ...
+
+    def images(self, count: int) -> None:
+        """Encode that many images."""
+        ...
+
+    def captions(self, count: int) -> None:
+        """Encode that many captions."""
+        ...
+
+    def pairs(self, images: int, captions: int) -> None:
+        """Score that many images against that many captions."""
+        ...
+
+    def saved(self, work: Callable[[], None]) -> int:
+        """Do some work, and count the bytes that it keeps for its backward pass, parameters aside."""
+        ...
+
+    def item_bytes(self) -> tuple[int, int]:
+        """Bytes of an encoded image and of an encoded caption."""
+        ...
+
+
+class ModelBench:
+    """A scorer on a split.
+
+    Args:
+        scorer: with its encoders, on the device; its weights change.
+        split: pairs to train on; at least one batch.
+        training: how to train.
+    """
+
+    def __init__(self, scorer: Scorer, split: Split, training: TrainingSpec):
+        self.scorer, self.split, self.training = scorer, split, training
+        self.device = scorer.device
+        self._step_of: dict[int, Callable[[int], object]] = {}
+        self._fragments: tuple[Fragments, Fragments] | None = None
+
+    def step(self, batch: int) -> None:
+        if batch not in self._step_of:
+            # The optimiser's moments are those of the training: one optimiser at a time.
+            spec = self.training.model_copy(update={"batch_size": batch})
+            self._step_of = {batch: training_step(self.scorer, self.split, spec)}
+        self._step_of[batch](0)
+        synchronize(self.device)
+
+    def loss(self, batch: int) -> None:
+        images, texts = (_repeated(side, batch) for side in self._encoded())
+        self.scorer.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16()):
+            losses = self.scorer.losses(images, texts, torch.arange(batch, device=self.device))
+        torch.stack([loss.float() for loss in losses.values()]).sum().backward()
+        self.scorer.zero_grad(set_to_none=True)
+        synchronize(self.device)
+
+    def images(self, count: int) -> None:
+        encoder = self.scorer.encoders[0]
+        batch = image_batch(self.split, encoder, list(range(count)))
+        with evaluating(self.scorer):
+            self.scorer.encode_images(batch.to(self.device))
+        synchronize(self.device)
+
+    def captions(self, count: int) -> None:
+        tokens = self.scorer.encoders[1].tokenizer(self.split.captions[:count])
+        with evaluating(self.scorer):
+            self.scorer.encode_texts(tokens.to(self.device))
+        synchronize(self.device)
+
+    def pairs(self, images: int, captions: int) -> None:
+        left, right = self._encoded()
+        # Equal items are scored once and copied: what is repeated has to be made different.
+        similarity_matrix(self.scorer, _distinct(_repeated(left, images)), _distinct(_repeated(right, captions)))
+        synchronize(self.device)
+
+    def saved(self, work: Callable[[], None]) -> int:
+        known = {parameter.untyped_storage().data_ptr() for parameter in self.scorer.parameters()}
+        sizes: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in known:
+                sizes[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        # A tensor that is kept lives until the backward pass, so no address is used twice before it.
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            work()
+        return sum(sizes.values())
+
+    def item_bytes(self) -> tuple[int, int]:
+        images, texts = self._encoded()
+        return round(index_bytes(images)), round(index_bytes(texts))
+
+    def _encoded(self) -> tuple[Fragments, Fragments]:
+        """A few pairs, encoded once."""
+        if self._fragments is None:
+            few = min(FEW_IMAGES, len(self.split.image_ids))
+            with evaluating(self.scorer):
+                batch = image_batch(self.split, self.scorer.encoders[0], list(range(few)))
+                tokens = self.scorer.encoders[1].tokenizer(self.split.captions[:FEW_CAPTIONS])
+                self._fragments = (
+                    self.scorer.encode_images(batch.to(self.device)),
+                    self.scorer.encode_texts(tokens.to(self.device)),
+                )
+        return self._fragments
+
+    def _bfloat16(self) -> bool:
+        precision = self.training.precision
+        return precision == "bfloat16" or (precision == "auto" and self.device.type == "cuda")
+
+
+def process_bytes(device: torch.device) -> int:
+    """Memory that this process (its tensors on a GPU) takes now; 0 where the system does not tell."""
+    with peak_memory(device) as found:
+        pass
+    return round(found.get("peak_memory_mib", 0) * MIB)
+
+
+def _repeated(side: Fragments, count: int) -> Fragments:
+    """That many items, the given ones over and over, as leaves of a graph."""
+    rows = torch.arange(count, device=side.device) % len(side)
+    chosen = side[rows]
+    return dataclasses.replace(chosen, features=chosen.features.detach().clone().requires_grad_(True))
+
+
+def _distinct(side: Fragments) -> Fragments:
+    """Items that differ in a trifle each."""
+    trifle = 1 + 1e-4 * torch.arange(len(side), device=side.device, dtype=side.features.dtype)[:, None, None]
+    return dataclasses.replace(side, features=side.features.detach() * trifle)

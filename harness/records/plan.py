@@ -1,0 +1,228 @@
+"""A plan as a document: what an experiment will run, what is recorded, what is missing, and what it will cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from harness.settings.base import Spec
+
+PLAN_SCHEMA_VERSION = 1
+
+CellState = Literal["recorded", "failed", "missing", "recorded elsewhere"]
+FileState = Literal["here", "missing", "not named"]
+
+
+class PlannedCell(Spec):
+    """One run of the plan.
+
+    Args:
+        state: `recorded elsewhere` is a finished run of these settings whose data could not be compared, because the
+            data are not here.
+        run_id: empty while the data are not known, which decide it.
+    """
+
+    entry: str
+    scorer: str
+    image: str
+    text: str
+    seed: int
+    state: CellState
+    run_id: str = ""
+
+
+class NeededFile(Spec):
+    """A file, folder or package that the plan needs.
+
+    Args:
+        state: `not named` = a setting that would name it is not set.
+        bytes: its size, where that is known.
+        entries: keys of the entries that need it; empty = all.
+        required: whether nothing of these entries runs without it.
+    """
+
+    name: str
+    what: str
+    where: str
+    state: FileState
+    bytes: int | None = None
+    entries: tuple[str, ...] = ()
+    required: bool = True
+
+
+class Split(Spec):
+    """Images and captions of a split."""
+
+    images: int
+    captions: int
+
+
+class DataPlan(Spec):
+    """What is known of the data.
+
+    Args:
+        name: the layout.
+        title: of the dataset in tables.
+        splits: by name; empty = unknown.
+        source: where these numbers come from.
+        here: whether the data could be opened.
+        problem: why not.
+    """
+
+    name: str
+    title: str
+    splits: dict[str, Split] = Field(default_factory=dict)
+    source: str = ""
+    here: bool = False
+    problem: str = ""
+
+
+class Measurement(Spec):
+    """What was timed of one model on this machine, in seconds; and what was not.
+
+    Args:
+        steps: seconds of a training step by batch size, as measured.
+        pairwise: seconds of the loss alone, forward and backward, by batch size.
+        images_per_second, captions_per_second: encoded without gradients.
+        pairs_per_second: scored.
+        store_images_per_second, store_captions_per_second: through the frozen towers alone, where there are any.
+        parameters, trainable: numbers.
+        base_bytes: memory of the process without any model; 0 on a GPU.
+        saved_bytes: what a training step keeps for its backward pass, by batch size.
+        pairwise_bytes: of it, what the loss alone keeps, by batch size.
+        image_bytes, caption_bytes: of an encoded item.
+        data: what was measured on: the dataset, or random data of its shape.
+        problem: why nothing could be measured; everything else is empty then.
+    """
+
+    steps: dict[int, float] = Field(default_factory=dict)
+    pairwise: dict[int, float] = Field(default_factory=dict)
+    images_per_second: float | None = None
+    captions_per_second: float | None = None
+    pairs_per_second: float | None = None
+    store_images_per_second: float | None = None
+    store_captions_per_second: float | None = None
+    parameters: int | None = None
+    trainable: int | None = None
+    base_bytes: int = 0
+    saved_bytes: dict[int, int] = Field(default_factory=dict)
+    pairwise_bytes: dict[int, int] = Field(default_factory=dict)
+    image_bytes: int = 0
+    caption_bytes: int = 0
+    data: str = ""
+    problem: str = ""
+
+
+class Estimate(Spec):
+    """What one run of an entry costs, by what was measured.
+
+    Args:
+        step_seconds: of one training step at the full batch.
+        measured_batch: the largest batch that was timed; smaller than the full one = extrapolated from there.
+        training_seconds, validation_seconds, test_seconds: of one run.
+        store_seconds, store_bytes: of the stored outputs of frozen towers; once per tower, not per run.
+        memory_bytes: of a run: the process, the model, and the larger of a training step and the encoded test split.
+        kept_bytes: on disk when a run has ended: its weights, and its scores if they are saved.
+        working_bytes: more while it runs: the checkpoint.
+    """
+
+    step_seconds: float | None = None
+    measured_batch: int | None = None
+    training_seconds: float = 0.0
+    validation_seconds: float = 0.0
+    test_seconds: float = 0.0
+    store_seconds: float = 0.0
+    store_bytes: int = 0
+    memory_bytes: int | None = None
+    kept_bytes: int = 0
+    working_bytes: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """Of one run, without the store."""
+        return self.training_seconds + self.validation_seconds + self.test_seconds
+
+
+class PlannedEntry(Spec):
+    """An entry of the experiment: its model and what its runs cost."""
+
+    key: str
+    scorer: str
+    image: str
+    text: str
+    epochs: int
+    batch_size: int
+    steps_per_epoch: int | None = None
+    source: str = ""
+    differs: str = ""
+    stores: tuple[str, ...] = Field((), description="frozen towers whose outputs are stored once, for all entries")
+    measurement: Measurement | None = None
+    estimate: Estimate | None = None
+
+
+class PlanDocument(Spec):
+    """The plan of an experiment.
+
+    Args:
+        runs: how often each missing cell is run: 1, or the trials of a sweep.
+        device: what was measured on; empty = nothing was.
+    """
+
+    schema_version: int = PLAN_SCHEMA_VERSION
+    experiment: str
+    data: DataPlan
+    cells: tuple[PlannedCell, ...]
+    files: tuple[NeededFile, ...]
+    entries: tuple[PlannedEntry, ...]
+    threads: int = 1
+    runs: int = 1
+    device: str = ""
+    device_is_gpu: bool = False
+    notes: tuple[str, ...] = ()
+
+    def counted(self, *states: CellState, entry: str = "") -> int:
+        """Number of cells in these states, of one entry or of all."""
+        return sum(cell.state in states and entry in ("", cell.entry) for cell in self.cells)
+
+    def to_run(self, entry: str = "") -> int:
+        """Number of runs that are still to be done."""
+        return self.runs * self.counted("missing", "failed", entry=entry)
+
+    @property
+    def missing_files(self) -> Sequence[NeededFile]:
+        """Files without which something does not run."""
+        return [file for file in self.files if file.required and file.state != "here"]
+
+    @property
+    def unmeasured(self) -> list[str]:
+        """Keys of entries with runs to do whose time is not known."""
+        return [entry.key for entry in self.entries if entry.estimate is None and self.to_run(entry.key)]
+
+    def seconds_left(self) -> float | None:
+        """Of all runs to do one after the other, the stores once; None where the time of one is not known."""
+        if self.unmeasured:
+            return None
+        parts = [(entry, entry.estimate) for entry in self.entries if entry.estimate and self.to_run(entry.key)]
+        stores = {store: estimate.store_seconds for entry, estimate in parts for store in entry.stores}
+        return sum(self.to_run(entry.key) * estimate.seconds for entry, estimate in parts) + sum(stores.values())
+
+    def bytes_left(self) -> int | None:
+        """Disk that the runs to do will keep, the stores once, and the largest checkpoint meanwhile."""
+        if self.unmeasured:
+            return None
+        parts = [(entry, entry.estimate) for entry in self.entries if entry.estimate and self.to_run(entry.key)]
+        stores = {store: estimate.store_bytes for entry, estimate in parts for store in entry.stores}
+        kept = sum(self.to_run(entry.key) * estimate.kept_bytes for entry, estimate in parts)
+        working = max((estimate.working_bytes for _, estimate in parts), default=0)
+        return kept + working + sum(stores.values())
+
+    def peak_bytes(self) -> int | None:
+        """Largest memory of any entry with runs to do; None where none is known."""
+        known = [
+            entry.estimate.memory_bytes
+            for entry in self.entries
+            if entry.estimate and entry.estimate.memory_bytes and self.to_run(entry.key)
+        ]
+        return max(known, default=None)

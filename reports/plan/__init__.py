@@ -1,0 +1,1 @@
+"""The plan of an experiment as a page: runs, files, time, memory, disk."""

@@ -1,0 +1,88 @@
+"""The report of a plan: what will run, what it needs, and what it costs."""
+
+from __future__ import annotations
+
+from harness.errors import counted
+from harness.records.plan import PlanDocument
+from harness.reports.document.model import Report, Section, Table
+from harness.reports.document.text import duration, size
+from harness.reports.plan.tables import cells_table, costs_table, counts_table, files_table, flat_cells, sources_table
+from harness.reports.plan.text import backbones_in_brief, files_in_brief, how_measured
+
+STEM = "plan"
+
+
+def build(document: PlanDocument) -> Report:
+    """The report of a plan.
+
+    Args:
+        document: it.
+    """
+    files, costs, sources = files_table(document), costs_table(document), sources_table(document)
+    counts, opening, reading = counts_table(document), [_first(document), _data(document)], how_measured(document)
+    total = _total(document)
+    needs = files_in_brief(document)
+    brief: list[Table | str] = [
+        *opening,
+        *(["Files that the runs need:", *needs] if needs else []),
+        *backbones_in_brief(document),
+        costs_table(document, brief=True) or counts_table(document, brief=True),
+        *([total] if total else []),
+        *reading,
+        *document.notes,
+    ]
+    sections = [
+        Section(title="Files", tables=[files] if files else [], sentences=[] if files else ["Everything is here."]),
+        Section(title="Runs", tables=[counts, *([sources] if sources else [])]),
+    ]
+    if costs:
+        sections.append(Section(title="Cost", tables=[costs], sentences=[total] if total else [], reading=reading))
+    sections.append(Section(title="Every run", tables=[cells_table(document)]))
+    return Report(
+        title=f"Plan: {document.experiment}",
+        stem=STEM,
+        sentences=[*opening, *document.notes],
+        sections=sections,
+        brief=brief,
+        main=flat_cells(document),
+        data=document.model_dump(mode="json"),
+    )
+
+
+def _first(document: PlanDocument) -> str:
+    recorded, failed = document.counted("recorded"), document.counted("failed")
+    parts = [f"{recorded} recorded"] if recorded else []
+    elsewhere = document.counted("recorded elsewhere")
+    parts += [f"{elsewhere} recorded on data that are not here"] if elsewhere else []
+    parts += [f"{failed} failed before"] if failed else []
+    seeds = len({cell.seed for cell in document.cells})
+    entries = len({cell.entry for cell in document.cells})
+    grid = f"{counted(entries, 'model')} x {counted(seeds, 'seed')}"
+    trials = f" x {counted(document.runs, 'trial')}" if document.runs > 1 else ""
+    total = document.runs * len(document.cells)
+    done = f" ({', '.join(parts)})" if parts else ""
+    return f"{document.experiment}: {grid}{trials} = {counted(total, 'run')}{done}, {document.to_run():,} to run."
+
+
+def _data(document: PlanDocument) -> str:
+    data = document.data
+    splits = ", ".join(f"{name} {split.images:,}" for name, split in data.splits.items())
+    sizes = f": {splits} images ({data.source})" if splits else ""
+    if data.here:
+        return f"Data: {data.title}, layout {data.name}{sizes}."
+    return f"Data: {data.title}, layout {data.name}, not here{sizes}. {data.problem}."
+
+
+def _total(document: PlanDocument) -> str:
+    """Hours and gigabytes of all that is to be run."""
+    if not document.device or not document.to_run():
+        return ""
+    seconds, disk, memory = document.seconds_left(), document.bytes_left(), document.peak_bytes()
+    if seconds is None or disk is None:
+        return f"No total: {', '.join(document.unmeasured)} could not be measured."
+    parts = [f"about {duration(seconds)} on {document.device}, one run after the other"]
+    parts += [f"{size(memory)} of memory"] if memory else []
+    parts.append(f"{size(disk)} of disk for the runs")
+    missing = sum(file.bytes or 0 for file in document.missing_files)
+    parts += [f"{size(missing)} for the data files of known size that are missing"] if missing else []
+    return f"In all: {'; '.join(parts)}."
