@@ -57,7 +57,7 @@ def show(document: PlanDocument, *, as_json: bool = False, markdown: bool = Fals
     built = report.build(document)
     if as_json:
         totals = {"seconds_left": document.seconds_left(), "bytes_left": document.bytes_left()}
-        click.echo(_json({**built.data, "to_run": document.to_run(), **totals}))
+        say(_json({**built.data, "to_run": document.to_run(), **totals}))
     elif markdown:
         say(render(built, "md"))
     else:

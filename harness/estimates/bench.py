@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from harness.datasets.base import Split
-from harness.fragments import Fragments
+from harness.fragments import Fragments, Tokens
 from harness.measure.cost import index_bytes
 from harness.measure.system import MIB, peak_memory
 from harness.measure.timing import synchronize
@@ -63,10 +64,11 @@ class ModelBench:
         scorer: with its encoders, on the device; its weights change.
         split: pairs to train on; at least one batch.
         training: how to train.
+        evaluated: the same pairs as an evaluation reads them, if that is otherwise: from a store.
     """
 
-    def __init__(self, scorer: Scorer, split: Split, training: TrainingSpec):
-        self.scorer, self.split, self.training = scorer, split, training
+    def __init__(self, scorer: Scorer, split: Split, training: TrainingSpec, evaluated: Split | None = None):
+        self.scorer, self.split, self.training, self.evaluated = scorer, split, training, evaluated or split
         self.device = scorer.device
         self._step_of: dict[int, Callable[[int], object]] = {}
         self._fragments: tuple[Fragments, Fragments] | None = None
@@ -89,16 +91,15 @@ class ModelBench:
         synchronize(self.device)
 
     def images(self, count: int) -> None:
-        encoder = self.scorer.encoders[0]
-        batch = image_batch(self.split, encoder, list(range(count)))
+        batch = image_batch(self.evaluated, self.scorer.encoders[0], list(range(count)))
         with evaluating(self.scorer):
             self.scorer.encode_images(batch.to(self.device))
         synchronize(self.device)
 
     def captions(self, count: int) -> None:
-        tokens = self.scorer.encoders[1].tokenizer(self.split.captions[:count])
+        batch = self._texts(count)
         with evaluating(self.scorer):
-            self.scorer.encode_texts(tokens.to(self.device))
+            self.scorer.encode_texts(batch)
         synchronize(self.device)
 
     def pairs(self, images: int, captions: int) -> None:
@@ -131,13 +132,17 @@ class ModelBench:
         if self._fragments is None:
             few = min(FEW_IMAGES, len(self.split.image_ids))
             with evaluating(self.scorer):
-                batch = image_batch(self.split, self.scorer.encoders[0], list(range(few)))
-                tokens = self.scorer.encoders[1].tokenizer(self.split.captions[:FEW_CAPTIONS])
-                self._fragments = (
-                    self.scorer.encode_images(batch.to(self.device)),
-                    self.scorer.encode_texts(tokens.to(self.device)),
-                )
+                batch = image_batch(self.evaluated, self.scorer.encoders[0], list(range(few)))
+                images = self.scorer.encode_images(batch.to(self.device))
+                self._fragments = images, self.scorer.encode_texts(self._texts(FEW_CAPTIONS))
         return self._fragments
+
+    def _texts(self, count: int) -> Tokens | Fragments:
+        """What the text encoder takes of the first captions: tokens, or what its tower made of them."""
+        count = min(count, len(self.evaluated.captions))
+        if self.evaluated.stored_texts is not None:
+            return self.evaluated.stored_texts.read(np.arange(count)).to(self.device)
+        return self.scorer.encoders[1].tokenizer(self.evaluated.captions[:count]).to(self.device)
 
     def _bfloat16(self) -> bool:
         precision = self.training.precision

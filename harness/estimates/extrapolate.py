@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.records.plan import Estimate, Measurement, Split
+from harness.records.plan import Estimate, Measurement, Split, StoreCost, StoredTower
 from harness.spec import TrainingSpec
 
 FLOAT_BYTES = 4
@@ -20,6 +20,7 @@ class Work:
         steps_per_epoch: optimiser steps.
         validation, test: splits that are encoded and scored, after each epoch and at the end.
         saves_scores: whether the matrix of the test split is kept.
+        train: the split that it learns from; None = nothing.
     """
 
     training: TrainingSpec
@@ -27,6 +28,7 @@ class Work:
     validation: Split | None
     test: Split
     saves_scores: bool = False
+    train: Split | None = None
 
 
 def steps_of(train: Split, training: TrainingSpec) -> int:
@@ -91,11 +93,20 @@ def estimate(measured: Measurement, work: Work) -> Estimate:
         training_seconds=training.epochs * work.steps_per_epoch * (step or 0.0),
         validation_seconds=training.epochs * validation,
         test_seconds=_evaluation(work.test, measured),
+        stores=tuple(_store(tower, work) for tower in measured.towers),
         memory_bytes=_memory(measured, work),
         kept_bytes=FLOAT_BYTES * parameters + scores,
         # The weights, the best ones, and two moments of what is trained.
         working_bytes=FLOAT_BYTES * 2 * (parameters + (measured.trainable or 0)) if training.epochs else 0,
     )
+
+
+def _store(tower: StoredTower, work: Work) -> StoreCost:
+    """Of all splits that are read from the store; items that repeat another one are not left out."""
+    splits = [work.train if tower.training else None, work.validation, work.test]
+    items = sum((split.images if tower.side == "images" else split.captions) for split in splits if split)
+    seconds = items / tower.items_per_second
+    return StoreCost(tower=tower.tower, seconds=seconds, bytes=round(items * tower.item_bytes))
 
 
 def _evaluation(split: Split, measured: Measurement) -> float:

@@ -20,6 +20,7 @@ from harness.estimates.measure import Clock, measure
 from harness.estimates.models import untrained
 from harness.estimates.needs import needed_files
 from harness.estimates.standin import first_pairs, random_pairs, random_vocabulary
+from harness.estimates.stores import with_stores
 from harness.measure.cost import parameters
 from harness.records import environment
 from harness.records.plan import Estimate, Measurement, PlanDocument, PlannedEntry
@@ -142,18 +143,20 @@ def _measurement(draft: RunSpec, data: Data, timing: Timing) -> Measurement:
             words = split.captions
         with compute_threads(draft.threads):
             scorer = untrained(draft, width, vocabulary, tuple(words)).to(timing.device)
-            bench = timing.bench(scorer, split, training)
+            clock = timing.clock or clock_of(timing.device, draft.threads)
+            learnt, evaluated, towers = with_stores(scorer, split, draft, clock)
+            bench = timing.bench(scorer, learnt, training, evaluated)
             found = measure(
                 bench,
                 training.batch_size,
                 train=training.epochs > 0,
                 seconds=timing.seconds,
                 data=data.plan.title if data.dataset is not None else "random data of the published shape",
-                clock=timing.clock or clock_of(timing.device, draft.threads),
+                clock=clock,
             )
     except (ItmError, RuntimeError, MemoryError, ValueError) as error:  # RuntimeError: torch, out of memory
         return Measurement(problem=one_line(error))
-    return found.model_copy(update=_sizes(scorer))
+    return found.model_copy(update={**_sizes(scorer), "towers": towers})
 
 
 def clock_of(device: torch.device, threads: int) -> Clock:
@@ -177,5 +180,6 @@ def _estimate(entry: PlannedEntry, draft: RunSpec, data: Data, measured: Measure
         validation=splits.get("val") if entry.epochs else None,
         test=splits["test"],
         saves_scores=draft.evaluation.save_scores,
+        train=splits.get("train") if entry.epochs else None,
     )
     return estimate(measured, work)

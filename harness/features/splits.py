@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 TRAIN = "train"
 #: What changes at random before a tower, by side: the setting, and the value at which it does nothing.
-_RANDOM: dict[Side, tuple[str, Any]] = {"images": ("image_augmentation", "none"), "texts": ("word_masking", 0)}
+RANDOM: dict[Side, tuple[str, Any]] = {"images": ("image_augmentation", "none"), "texts": ("word_masking", 0)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ def stored_splits(
     for side, encoder in sides:
         if not is_frozen(encoder, training):
             continue
-        setting, harmless = _RANDOM[side]
+        setting, harmless = RANDOM[side]
         kept: dict[str, Kept] = {}
         for name in source.splits:
             if name == TRAIN and training.epochs and getattr(training, setting) != harmless:

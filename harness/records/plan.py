@@ -79,6 +79,24 @@ class DataPlan(Spec):
     problem: str = ""
 
 
+class StoredTower(Spec):
+    """A frozen tower whose outputs are stored.
+
+    Args:
+        tower: its name, its side and the type of the values.
+        side: `images` or `texts`.
+        items_per_second: through the tower alone.
+        item_bytes: on disk, of an item of usual length.
+        training: whether the training split is stored too; not if something random stands before the tower.
+    """
+
+    tower: str
+    side: Literal["images", "texts"]
+    items_per_second: float
+    item_bytes: float
+    training: bool
+
+
 class Measurement(Spec):
     """What was timed of one model on this machine, in seconds; and what was not.
 
@@ -87,7 +105,7 @@ class Measurement(Spec):
         pairwise: seconds of the loss alone, forward and backward, by batch size.
         images_per_second, captions_per_second: encoded without gradients.
         pairs_per_second: scored.
-        store_images_per_second, store_captions_per_second: through the frozen towers alone, where there are any.
+        towers: frozen towers whose outputs are stored.
         parameters, trainable: numbers.
         base_bytes: memory of the process without any model; 0 on a GPU.
         saved_bytes: what a training step keeps for its backward pass, by batch size.
@@ -102,8 +120,7 @@ class Measurement(Spec):
     images_per_second: float | None = None
     captions_per_second: float | None = None
     pairs_per_second: float | None = None
-    store_images_per_second: float | None = None
-    store_captions_per_second: float | None = None
+    towers: tuple[StoredTower, ...] = ()
     parameters: int | None = None
     trainable: int | None = None
     base_bytes: int = 0
@@ -115,6 +132,20 @@ class Measurement(Spec):
     problem: str = ""
 
 
+class StoreCost(Spec):
+    """What the stored outputs of a frozen tower cost: once for all runs that read them.
+
+    Args:
+        tower: its name, its side and the type of the values.
+        seconds: to compute them.
+        bytes: on disk, in the cache folder.
+    """
+
+    tower: str
+    seconds: float
+    bytes: int
+
+
 class Estimate(Spec):
     """What one run of an entry costs, by what was measured.
 
@@ -122,7 +153,7 @@ class Estimate(Spec):
         step_seconds: of one training step at the full batch.
         measured_batch: the largest batch that was timed; smaller than the full one = extrapolated from there.
         training_seconds, validation_seconds, test_seconds: of one run.
-        store_seconds, store_bytes: of the stored outputs of frozen towers; once per tower, not per run.
+        stores: of frozen towers; once per tower, not per run.
         memory_bytes: of a run: the process, the model, and the larger of a training step and the encoded test split.
         kept_bytes: on disk when a run has ended: its weights, and its scores if they are saved.
         working_bytes: more while it runs: the checkpoint.
@@ -133,8 +164,7 @@ class Estimate(Spec):
     training_seconds: float = 0.0
     validation_seconds: float = 0.0
     test_seconds: float = 0.0
-    store_seconds: float = 0.0
-    store_bytes: int = 0
+    stores: tuple[StoreCost, ...] = ()
     memory_bytes: int | None = None
     kept_bytes: int = 0
     working_bytes: int = 0
@@ -157,7 +187,6 @@ class PlannedEntry(Spec):
     steps_per_epoch: int | None = None
     source: str = ""
     differs: str = ""
-    stores: tuple[str, ...] = Field((), description="frozen towers whose outputs are stored once, for all entries")
     measurement: Measurement | None = None
     estimate: Estimate | None = None
 
@@ -200,23 +229,27 @@ class PlanDocument(Spec):
         """Keys of entries with runs to do whose time is not known."""
         return [entry.key for entry in self.entries if entry.estimate is None and self.to_run(entry.key)]
 
+    @property
+    def stores(self) -> list[StoreCost]:
+        """The stores that the runs to do read, each once."""
+        costs = [entry.estimate for entry in self.entries if entry.estimate and self.to_run(entry.key)]
+        return list({store.tower: store for estimate in costs for store in estimate.stores}.values())
+
     def seconds_left(self) -> float | None:
         """Of all runs to do one after the other, the stores once; None where the time of one is not known."""
         if self.unmeasured:
             return None
-        parts = [(entry, entry.estimate) for entry in self.entries if entry.estimate and self.to_run(entry.key)]
-        stores = {store: estimate.store_seconds for entry, estimate in parts for store in entry.stores}
-        return sum(self.to_run(entry.key) * estimate.seconds for entry, estimate in parts) + sum(stores.values())
+        runs = sum(self.to_run(entry.key) * entry.estimate.seconds for entry in self.entries if entry.estimate)
+        return runs + sum(store.seconds for store in self.stores)
 
     def bytes_left(self) -> int | None:
         """Disk that the runs to do will keep, the stores once, and the largest checkpoint meanwhile."""
         if self.unmeasured:
             return None
-        parts = [(entry, entry.estimate) for entry in self.entries if entry.estimate and self.to_run(entry.key)]
-        stores = {store: estimate.store_bytes for entry, estimate in parts for store in entry.stores}
-        kept = sum(self.to_run(entry.key) * estimate.kept_bytes for entry, estimate in parts)
-        working = max((estimate.working_bytes for _, estimate in parts), default=0)
-        return kept + working + sum(stores.values())
+        parts = [(self.to_run(entry.key), entry.estimate) for entry in self.entries if entry.estimate]
+        kept = sum(count * estimate.kept_bytes for count, estimate in parts)
+        working = max((estimate.working_bytes for count, estimate in parts if count), default=0)
+        return kept + working + sum(store.bytes for store in self.stores)
 
     def peak_bytes(self) -> int | None:
         """Largest memory of any entry with runs to do; None where none is known."""

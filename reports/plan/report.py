@@ -83,6 +83,9 @@ def _total(document: PlanDocument) -> str:
     parts = [f"about {duration(seconds)} on {document.device}, one run after the other"]
     parts += [f"{size(memory)} of memory"] if memory else []
     parts.append(f"{size(disk)} of disk for the runs")
+    parts[-1] += (
+        f", {size(sum(store.bytes for store in document.stores))} of it stored features" if document.stores else ""
+    )
     missing = sum(file.bytes or 0 for file in document.missing_files)
     parts += [f"{size(missing)} for the data files of known size that are missing"] if missing else []
     return f"In all: {'; '.join(parts)}."

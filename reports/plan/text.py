@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.records.plan import PlanDocument
-from harness.reports.document.text import listed
+from harness.reports.document.text import duration, listed, size
 from harness.reports.plan.tables import needed_by, state_of, what_of
 
 
@@ -28,6 +28,10 @@ def how_measured(document: PlanDocument) -> list[str]:
         notes.append(
             "Times are CPU times of one thread: what a run takes on a core of its own, without waits for the disk."
         )
+    notes += [
+        f"Stored once for all runs: {store.tower}, {duration(store.seconds)} and {size(store.bytes)}, unless it is there."
+        for store in document.stores
+    ]
     notes.append(
         "A run is its epochs with their validation, and one evaluation on the test split. Not included: reading and "
         "checking the data, timing a model's cost in use, reports."

