@@ -16,7 +16,7 @@ from harness.cli.progress import ConsoleObserver
 from harness.tracking.observer import Step
 
 CONTEXT = click.Context(cli)
-ON_EXPERIMENTS = ("leaderboard", "ablate", "sweep", "profile")
+ON_EXPERIMENTS = ("plan", "leaderboard", "ablate", "sweep", "profile")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -32,8 +32,8 @@ def test_every_option_says_what_it_takes(name):
 
 @pytest.mark.parametrize("name", ON_EXPERIMENTS)
 def test_commands_on_an_experiment_share_their_options(name):
-    shared = [option.opts[-1] for option in cli.get_command(CONTEXT, name).params][-5:]
-    assert shared == ["--set", "--results", "--plugin", "--device", "--no-mlflow"]
+    shared = [option.opts[-1] for option in cli.get_command(CONTEXT, name).params][-6:]
+    assert shared == ["--set", "--results", "--plugin", "--device", "--no-store", "--no-mlflow"]
 
 
 @pytest.mark.parametrize(
