@@ -34,7 +34,8 @@ def calls(folder: Path, batch: int) -> dict[str, Callable[[], object]]:
     """
     torch.manual_seed(0)
     encoder = backbones.build_image(TOWER)
-    encoder.tower.requires_grad_(False).eval()
+    encoder.requires_grad_(False).eval()
+    encoder.project.requires_grad_()
     pixels = torch.randint(0, 256, (batch, 3, encoder.image_size, encoder.image_size), dtype=torch.uint8)
     with torch.no_grad():
         raw = encoder.raw(pixels)

@@ -103,8 +103,19 @@ CASES = [
     case("leaderboard {no_scorers}", "'scorers' is missing"),
     case("leaderboard {path_name}", "name"),
     case("leaderboard {typo}", "did you mean 'training'"),
+    # Features of pretrained towers
+    case("features {folder}", "no tower is named; give --image or --text"),
+    case("features {folder} --image patches", "layout"),
+    case("features nowhere --text bigru", "unknown dataset 'nowhere'"),
+    case("features {tiny}", "backbone 'regions' has no pretrained tower"),
+    case("features {tiny} --image '{{name: patches'", "--image"),
+    case("features {tiny} --image '{{name: pathces}}'", "did you mean 'patches'"),
+    case("features {tiny} --image patches --dtype float8", "float8"),
+    case("features {tiny} --text bigru --precomp out", "--precomp writes the features of images"),
     # Overrides
     *settings(
+        ("features.dtype=float8", "'float16' or 'float32'"),
+        ("features.stroe=false", "did you mean 'store'"),
         ("epochs", "key=value"),
         ("=3", "key=value"),
         ("training.epochs=[", "YAML"),

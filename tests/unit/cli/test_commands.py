@@ -16,7 +16,7 @@ from harness.cli.progress import ConsoleObserver
 from harness.tracking.observer import Step
 
 CONTEXT = click.Context(cli)
-ON_EXPERIMENTS = ("plan", "leaderboard", "ablate", "sweep", "profile")
+ON_EXPERIMENTS = ("leaderboard", "ablate", "sweep", "profile")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -33,7 +33,7 @@ def test_every_option_says_what_it_takes(name):
 @pytest.mark.parametrize("name", ON_EXPERIMENTS)
 def test_commands_on_an_experiment_share_their_options(name):
     shared = [option.opts[-1] for option in cli.get_command(CONTEXT, name).params][-6:]
-    assert shared == ["--set", "--results", "--plugin", "--device", "--no-store", "--no-mlflow"]
+    assert shared == ["--set", "--results", "--plugin", "--device", "--no-feature-store", "--no-mlflow"]
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,6 @@ def test_a_job_is_shown_as_two_bars_on_a_terminal():
     assert all(len(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", bar)) <= 80 for bar in bars)
     assert "runs" in bars[0]
     assert "0/50" in bars[0]
-    assert "347 d left" in bars[0]
+    assert "347 d 5 h left" in bars[0]
     assert "1/30" in bars[1]
     assert "rSum 110.0, 29 h 0 min left" in bars[1]
