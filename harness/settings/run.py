@@ -96,7 +96,7 @@ class RunSpec(Labelled, Spec):
         is only measured or stored (`cost_repeats`, `save_scores`, `diagnostics`).
         """
         identity = self.model_dump(mode="json", exclude={"variant", "weights"})
-        for place in ("root", "vocabulary"):
+        for place in ("root", "vocabulary", "validation"):  # the last says which rows: their hash counts
             identity["dataset"].pop(place, None)
         identity["text"].pop("embeddings", None)
         if not self.protocol_files:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,6 +117,18 @@ def test_clip_zero_shot_on_a_test_split_has_the_numbers_of_the_karpathy_layout(
     assert found.metrics == known.metrics
     assert found.training.epochs == 0
     assert "text backbone open_clip: captions cut at 8 tokens: " in err
+
+
+def test_the_documented_experiment_evaluates_a_test_split_alone(itm, clip, tmp_path, monkeypatch):
+    document = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    (block,) = [text for text in re.findall(r"```yaml\n(.*?)```", document, flags=re.DOTALL) if "zero_shot" in text]
+    monkeypatch.chdir(tmp_path)
+    Path("clip.yaml").write_text(block, encoding="utf-8")
+    shapes.webdataset(tmp_path)
+    shutil.copytree(clip[0], tmp_path / "ViT-B-32")
+    code, out, err = itm("leaderboard", "clip.yaml", "--no-mlflow")
+    assert code == 0, err
+    assert "flickr30k test, full" in out
 
 
 def test_clip_zero_shot_on_a_webdataset_equals_open_clip_itself(leaderboard, clip, tmp_path):

@@ -35,6 +35,8 @@ from harness.errors import InvalidDataset
 logger = logging.getLogger(__name__)
 
 NO_VOCABULARY = "none"
+#: Captions to which the loaders of SCAN, VSE-infinity, CHAN and NAAF cut `dev`, whatever its file holds.
+AUTHORS_VALIDATION = 5000
 
 
 class PrecompConfig(FolderConfig):
@@ -53,6 +55,9 @@ class PrecompConfig(FolderConfig):
         "in root/vocab, or vocab/<folder>_vocab.json beside root; none = count the training captions",
     )
     test_name: str = Field("test", pattern=r"^\w+$", description="prefix of the test files: testall for COCO 5K")
+    validation: Literal["all", "authors"] = Field(
+        "all", description="captions of the validation split: all, or the first 5,000, as the authors' loaders cut dev"
+    )
     title: str | None = Field(
         None, min_length=1, description="the dataset's name in tables; null = from the folder's name"
     )
@@ -146,8 +151,9 @@ class Precomp(Dataset):
         repeats = len(file) - len(file.runs()) if storage.once else 0
         also = f"; {repeats} rows equal the row before them" if repeats else ""
         logger.info("%s: %s%s", features.name, storage.sentence(), also)
-        count = min(storage.images, config.limit(name) or storage.images)
-        rows, each = storage.rows[:count], storage.each
+        each = storage.each
+        count = min(storage.images, self._most(name, each, len(captions), caption_file) or storage.images)
+        rows = storage.rows[:count]
         file.require_finite(rows)
         if ids is None:
             ids = [f"{name}-{number:06d}" for number in range(storage.images)]
@@ -167,6 +173,22 @@ class Precomp(Dataset):
             caption_ids=tuple(f"{image}#{number}" for image in names for number in range(each)),
             caption_image=np.repeat(np.arange(count), each),
         )
+
+    def _most(self, split: str, each: int, captions: int, path: Path) -> int | None:
+        """The largest number of images of a split; None = no limit. A line says where the authors would have fewer."""
+        limit = self.config.limit(split)
+        if split != "val" or captions <= AUTHORS_VALIDATION:
+            return limit
+        if self.config.validation == "authors":
+            return min(limit or captions, AUTHORS_VALIDATION // each)
+        if limit is None:
+            logger.info(
+                "%s: all %s captions are used; the authors' loaders use the first %s (dataset.validation=authors)",
+                path,
+                f"{captions:,}",
+                f"{AUTHORS_VALIDATION:,}",
+            )
+        return limit
 
     def _files(self, split: str) -> tuple[Path, Path, Path]:
         """Features, captions and ids of a split; a line says what was taken where the folder holds two of them."""

@@ -90,6 +90,41 @@ def test_dev_is_the_validation_split_unless_there_is_a_val_which_is_said(root, c
     assert "holds val_* and dev_*; val_* is taken" in caplog.text
 
 
+@pytest.mark.parametrize("repeat", [1, 5])
+@pytest.mark.parametrize(
+    ("options", "images", "line"),
+    [
+        ({}, 1014, True),
+        ({"validation": "authors"}, 1000, False),
+        ({"validation": "authors", "max_val_images": 500}, 500, False),
+        ({"validation": "authors", "max_val_images": 1010}, 1000, False),
+        ({"max_val_images": 1010}, 1010, False),  # what a user asks for is not told
+    ],
+)
+def test_the_authors_validation_split_is_the_first_five_thousand_captions(root, caplog, options, images, line, repeat):
+    caplog.set_level("INFO")
+    rows = np.random.default_rng(0).standard_normal((1014, 1, WIDTH)).astype(np.float32)
+    write(root, "dev", rows.repeat(repeat, axis=0), 5070)
+    split = precomp(root, **options).split("val")
+    assert (len(split.image_ids), len(split.captions)) == (images, 5 * images)
+    assert split.captions[-1] == f"Caption {5 * images - 1} of dev ."
+    np.testing.assert_array_equal(split.images.regions([images - 1]).features, rows[[images - 1]])
+    said = "dev_caps.txt: all 5,070 captions are used; the authors' loaders use the first 5,000 (dataset.validation=authors)"
+    assert caplog.text.count(said) == line
+
+
+def test_five_thousand_validation_captions_or_fewer_are_the_same_either_way(root, caplog):
+    caplog.set_level("INFO")
+    assert precomp(root, validation="authors").sha256 == precomp(root).sha256
+    assert "the authors' loaders" not in caplog.text
+
+
+def test_the_data_s_hash_tells_the_validation_splits_apart(root):
+    write(root, "dev", np.random.default_rng(0).standard_normal((1014, 1, WIDTH)).astype(np.float32), 5070)
+    assert precomp(root, validation="authors").sha256 == precomp(root, max_val_images=1000).sha256
+    assert precomp(root, validation="authors").sha256 != precomp(root).sha256
+
+
 def test_what_was_taken_is_said(root, caplog):
     caplog.set_level("INFO")
     write(root, "train", features().repeat(5, axis=0), 5 * IMAGES)
@@ -262,6 +297,7 @@ def test_the_hash_follows_every_file(root, file):
 def test_every_option_has_an_effect_or_is_refused(root, option):
     assert PrecompConfig.model_fields.keys() == {
         *("root", "captions_per_image", "stored", "vocabulary", "test_name", "title"),
+        "validation",  # of more than 5,000 captions, see below
         *("max_train_images", "max_val_images", "max_test_images"),
     }
     (root / "x_vocab.json").write_text('{"word2idx": {"<pad>": 0}}')

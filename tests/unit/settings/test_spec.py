@@ -54,6 +54,7 @@ def test_the_run_id_names_everything_that_decides_the_numbers():
         {"variant": "t2i_lse"},
         {"evaluation": {"save_scores": True, "cost_repeats": 9, "diagnostics": False}},
         {"dataset": {"name": "karpathy", "root": "/data/b"}},
+        {"dataset": {"name": "karpathy", "root": "/data/a", "validation": "all"}},  # whose rows the data's hash covers
         {"tuning": {"trials": 12}},
         {"plugin_sha256": "5" * 64},
     ],
