@@ -35,7 +35,9 @@ class Layouts(Parts["Dataset"]):
             return super().resolve(component)
         root = options.get("root")
         if not isinstance(root, str) or not root:
-            raise InvalidDataset(f"dataset {INFERRED} needs the key root, the folder whose layout is found out")
+            raise InvalidDataset(
+                f"dataset {INFERRED} needs the key root: name the folder with --set dataset.root=FOLDER, and its layout is found"
+            )
         return super().resolve(Component(name=identify(root), options=options))
 
 

@@ -13,6 +13,12 @@ REGIONS, REGION_WIDTH = 36, 2048
 REGION_BYTES = REGIONS * REGION_WIDTH * 4
 
 _KARPATHY = "Karpathy's splits: https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
+_FLICKR30K_IMAGES = (
+    "on request at https://shannon.cs.illinois.edu/DenotationGraph; on the Hugging Face hub: nlphuji/flickr30k"
+)
+_LAPS = "data/{folder} of https://github.com/CrossmodalGroup/LAPS"
+_BLIP = "https://storage.googleapis.com/sfr-vision-language-research/datasets/{file}"
+_CLIP_BENCHMARK = "https://github.com/mehdidc/retrieval_annotations/releases/download/1.0.0/{file}"
 _SCAN = "SCAN's data.zip; mirror on Kaggle: kuanghueilee/scan-features"
 
 
@@ -66,6 +72,31 @@ def _regions(images: Mapping[str, int], test: str, folder: str) -> tuple[DataFil
     return (*found, DataFile(vocabulary, "vocabulary; else counted", f"SCAN's vocab.zip ({_SCAN})", required=False))
 
 
+def _coco_images(folder: str) -> tuple[DataFile, ...]:
+    counts = {"train2014": "82,783", "val2014": "40,504"}
+    return tuple(
+        DataFile(f"{folder}/{part}", f"{count} photographs", f"https://cocodataset.org: {part}.zip")
+        for part, count in counts.items()
+    )
+
+
+def _laps(folder: str, test: str, images: tuple[DataFile, ...]) -> tuple[DataFile, ...]:
+    """LAPS's files, whose images lie beside them."""
+    where = _LAPS.format(folder=folder)
+    lines = [
+        DataFile(f"{prefix}_{kind}.txt", what, where)
+        for prefix in ("train", "dev", test)
+        for kind, what in (("caps", "captions, one per line"), ("ids", "image ids"))
+    ]
+    return (DataFile("id_mapping.json", "image file of each id", where), *lines, *images)
+
+
+def _lists(pattern: str, source: str, images: tuple[DataFile, ...]) -> tuple[DataFile, ...]:
+    """One file of captions per split."""
+    names = [pattern.format(split=split) for split in ("train", "val", "test")]
+    return (*(DataFile(name, "captions", source.format(file=name)) for name in names), *images)
+
+
 _FLICKR30K = {"train": 29_000, "val": 1_014, "test": 1_000}
 _COCO = {"train": 113_287, "val": 5_000, "test": 5_000}
 
@@ -91,11 +122,18 @@ KNOWN: Mapping[str, KnownDataset] = {
         {
             "karpathy": (
                 DataFile("dataset_flickr30k.json", "splits and captions", _KARPATHY),
-                DataFile(
-                    "images",
-                    "31,014 photographs",
-                    "on request at https://shannon.cs.illinois.edu/DenotationGraph; on the Hugging Face hub: nlphuji/flickr30k",
-                ),
+                DataFile("images", "31,014 photographs", _FLICKR30K_IMAGES),
+            ),
+            "laps": _laps("f30k", "test", (DataFile("../flickr30k-images", "31,014 photographs", _FLICKR30K_IMAGES),)),
+            "blip": _lists(
+                "flickr30k_{split}.json",
+                _BLIP,
+                (DataFile("flickr30k-images", "31,014 photographs", _FLICKR30K_IMAGES),),
+            ),
+            "clip_benchmark": _lists(
+                "flickr30k_{split}_karpathy.txt",
+                _CLIP_BENCHMARK,
+                (DataFile("images", "31,014 photographs", _FLICKR30K_IMAGES),),
             ),
             "precomp": _regions(_FLICKR30K, "test", "f30k_precomp"),
         },
@@ -108,9 +146,10 @@ KNOWN: Mapping[str, KnownDataset] = {
         {
             "karpathy": (
                 DataFile("dataset_coco.json", "splits and captions", _KARPATHY),
-                DataFile("images/train2014", "82,783 photographs", "https://cocodataset.org: train2014.zip"),
-                DataFile("images/val2014", "40,504 photographs", "https://cocodataset.org: val2014.zip"),
+                *_coco_images("images"),
             ),
+            "laps": _laps("coco", "testall", _coco_images("../coco-images")),
+            "blip": _lists("coco_karpathy_{split}.json", _BLIP, _coco_images("images")),
             "precomp": _regions(_COCO, "testall", "coco_precomp"),
         },
     ),

@@ -182,7 +182,7 @@ def _split(folder: Path, prefix: str, mapping: Mapping[str, str]) -> list[tuple[
 
 def _key(line: str, mapping: Mapping[str, str]) -> str:
     """The key of an id: as it stands, or as the authors' loaders read it, a whole number without leading zeros."""
-    return line if line in mapping or not (line.isascii() and line.isdigit()) else str(int(line))
+    return line if line in mapping or not (line.isascii() and line.isdigit()) else line.lstrip("0") or "0"
 
 
 def _owners(ids: Sequence[str], captions: int, told: str, path: Path) -> list[str]:

@@ -14,6 +14,8 @@ import shapes
 
 from harness import datasets
 from harness.datasets.base import Dataset
+from harness.datasets.known import KNOWN
+from harness.datasets.published import size_problem
 from harness.errors import InvalidDataset
 
 ALL = [(name, make) for name, makers in shapes.SHAPES.items() for make in makers]
@@ -45,6 +47,21 @@ def test_a_layout_holds_what_the_karpathy_layout_of_the_same_data_holds(tmp_path
         rows = range(len(ours.image_ids))
         np.testing.assert_array_equal(ours.images.pixels(rows, 16), theirs.images.pixels(rows, 16))
     assert dataset.sha256 == reference.sha256  # the hash covers the content, not the shape
+
+
+@pytest.mark.parametrize(
+    ("title", "make"),
+    [
+        ("flickr30k", shapes.laps),
+        ("flickr30k", shapes.blip),
+        ("flickr30k", shapes.clip_benchmark),
+        ("mscoco", shapes.laps_coco),
+    ],
+)
+def test_the_files_that_a_plan_asks_for_are_those_that_a_layout_reads(tmp_path, title, make):
+    root = make(tmp_path)
+    listed = KNOWN[title].files[datasets.identify(root)]
+    assert all((root / file.path).exists() for file in listed if file.path.endswith((".json", ".txt")))
 
 
 @pytest.mark.parametrize(("name", "make"), ALL, ids=IDS)
@@ -341,6 +358,11 @@ def test_captions_that_a_csv_writer_quoted_lose_their_quotation_marks(tmp_path, 
     assert "the quotation marks of a CSV table are taken off 30 captions" in caplog.text
 
 
+def test_a_training_split_that_is_cut_is_told():
+    assert "has 28,000 images, but 29,000 behind published tables" in size_problem("flickr30k", "train", 28_000)
+    assert not size_problem("mscoco", "train", 113_287)
+
+
 @pytest.mark.parametrize(
     ("title", "images", "odd"),
     [
@@ -354,10 +376,8 @@ def test_captions_that_a_csv_writer_quoted_lose_their_quotation_marks(tmp_path, 
     ],
 )
 def test_a_gallery_of_unpublished_size_is_told(title, images, odd):
-    from harness.datasets.published import size_problem
-
     assert bool(size_problem(title, "test", images)) == odd
-    assert not size_problem(title, "train", images)
+    assert not size_problem(title, "val", images)
 
 
 def test_the_size_of_each_gallery_is_one_line(tmp_path, caplog):
