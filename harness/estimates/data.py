@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from harness.datasets.base import Dataset
 from harness.datasets.known import KNOWN, KnownDataset
+from harness.datasets.precomp.dataset import AUTHORS_VALIDATION
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.records.plan import DataPlan, Split
 from harness.runs.building import open_dataset
@@ -80,6 +81,8 @@ def _unopened(experiment: Experiment, known: KnownDataset | None, named: Compone
         return Data(DataPlan(name=named.name, title=named.name, problem=problem), None, drafts, USUAL_WORDS)
     component = next(iter(drafts.values())).dataset
     limits = {split: component.plain.get(f"max_{split}_images") for split in known.images}
+    if component.plain.get("validation") == "authors":
+        limits["val"] = AUTHORS_VALIDATION // known.captions_per_image
     images = {split: min(count, limits[split] or count) for split, count in known.images.items()}
     splits = {split: Split(images=count, captions=count * known.captions_per_image) for split, count in images.items()}
     plan = DataPlan(name=component.name, title=experiment.expects, splits=splits, source=known.source, problem=problem)

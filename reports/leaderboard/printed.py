@@ -51,5 +51,6 @@ def _row(board: Board, row: Mapping[Any, Any]) -> Row:
         images=row["images"] or None,
         note="; ".join(filter(None, (row["note"], summed))),
         source=row["source"],
+        selected_on=row["selected_on"] or None,
         **values,
     )

@@ -51,7 +51,7 @@ _COLUMNS = (
     *("interval_covers", *_EXTRA_METRICS, "tuning_trials", "tuning_steps", "tuning_seconds"),
     *(cost.key for cost in COSTS),
     *(cost.noise for cost in COSTS if cost.key in noise.TIMES),
-    *("peak_memory_kind", "device", "data_sha256", "citation", "note", "source", "run_ids"),
+    *("peak_memory_kind", "device", "data_sha256", "citation", "note", "source", "run_ids", "selected_on"),
 )
 
 

@@ -45,6 +45,7 @@ _PRINTED = (
     *recall_columns("number"),
     Column("rsum", "rSum", "number"),
     _BACKBONE,
+    Column("selected_on", "Selected on", help="split on which the public code keeps its best epoch; empty = not known"),
     Column("origin", "Origin"),
     Column("note", "Note", prose=True),
     Column("source", "Source", prose=True),

@@ -128,6 +128,7 @@ def _pair(group: Group, ours: Measured, row: Mapping[Any, Any], match: str, tole
         "printed_backbone": " + ".join(filter(None, (row["visual_backbone"], row["text_encoder"]))),
         "printed_resolution": None if pd.isna(row["resolution"]) else int(row["resolution"]),
         "printed_kind": row["kind"],
+        "printed_selected_on": row["selected_on"],
         **{f"measured_{key}": value for key, value in values.items()},
         **{f"printed_{key}": value for key, value in printed.items()},
         **{f"delta_{key}": value for key, value in differ.items()},

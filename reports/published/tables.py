@@ -59,6 +59,7 @@ def _columns(prefix: str, help: str) -> list[Column]:
         Column(f"{prefix}_rsum", "rSum", "number", help=help),
         *verdict,
         Column("printed_backbone", "Printed backbone"),
+        Column("printed_selected_on", "Selected on", help="split on which the public code keeps its best epoch"),
         Column("causes", "Likely causes of a gap", prose=True),
         Column("marks", "Known of the printed row", prose=True),
         Column("source", "Source", prose=True),

@@ -193,8 +193,10 @@ def test_a_published_experiment_says_what_it_is(name):
     assert all(entry.source and entry.differs for entry in experiment.scorers)
     known = KNOWN[experiment.expects]
     assert experiment.dataset.name in known.files
-    limits = {"flickr30k_regions": 1000, "coco_regions": 1000, "coco_vit": 1000}
-    assert experiment.dataset.plain.get("max_val_images") == limits.get(name)
+    options = experiment.dataset.plain
+    assert options.get("max_val_images") == (1000 if name == "coco_vit" else None)
+    assert options.get("validation") == ("authors" if name.endswith("_regions") else None)
+    assert options.get("test_name") == ("testall" if name == "coco_regions" else None)
 
 
 def test_no_caption_is_cut_where_the_authors_cut_none():

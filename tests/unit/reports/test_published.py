@@ -112,7 +112,23 @@ def test_rows_of_laps_are_known_as_its_own(shipped):
     for row in shipped:
         theirs = row["key"] in cited and row["image"].startswith(("vit", "swin"))
         assert row["reproduced_by"] == ("LAPS" if theirs else "")
-        assert row["selected_on"] == ("test" if theirs or row["key"] in ("laps", "avse") else "")
+        if theirs or row["key"] in ("laps", "avse", "hrem"):
+            assert row["selected_on"] == "test"
+
+
+def test_the_split_of_selection_is_that_of_the_public_code(shipped):
+    """LAPS, AVSE and HREM keep the best epoch on test; SCAN, VSE-inf, CHAN, NAAF and SGRAF on dev; GRM's code is not
+    public."""
+    found: dict[str, set[str]] = {}
+    for row in shipped:
+        if row["kind"] in ("single", "ensemble") and not row["reproduced_by"] and not row["image"].startswith("clip"):
+            found.setdefault(row["key"], set()).add(row["selected_on"])
+    for key in ("scan", "vseinfinity", "chan", "naaf", "sgraf"):
+        assert found[key] == {"dev"}, key
+    for key in ("laps", "avse", "hrem"):
+        assert found[key] == {"test"}, key
+    assert found["grm"] == {""}
+    assert {row["selected_on"] for row in shipped if row["kind"] == "zero-shot"} == {""}
 
 
 @pytest.mark.parametrize(
