@@ -119,10 +119,14 @@ class _Lines(logging.Handler):
 
 
 def _log_to_stderr() -> None:
-    logger = logging.getLogger("harness")
+    logger, root = logging.getLogger("harness"), logging.getLogger()
     logger.setLevel(logging.INFO)
     if not any(isinstance(handler, _Lines) for handler in logger.handlers):
         logger.addHandler(_Lines())
+    if not root.handlers:  # a library that logs to a root without handlers (open_clip) gives it one, which repeats ours
+        others = _Lines(logging.WARNING)
+        others.addFilter(lambda record: not record.name.startswith("harness"))
+        root.addHandler(others)
 
 
 if __name__ == "__main__":

@@ -21,12 +21,12 @@ from harness.datasets.store import facts
 from harness.description.hashes import Prints, fingerprint
 from harness.description.spreads import spread
 from harness.errors import InvalidDataset, one_line
-from harness.records.description import FileFacts
+from harness.records.description import PROBLEMS, FileFacts
 
 #: Part of the cache's key: raise it when a file yields other facts than before.
 _VERSION = 1
 _HASHED = 64  # JPEGs are decoded at the smallest eighth of their size that is no smaller
-_PROBLEMS, _SIZES = 10, 8
+_SIZES = 8
 _ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
@@ -108,7 +108,7 @@ def file_facts(pictures: Sequence[Picture], prints: Prints | None) -> FileFacts:
     counted = FileFacts(
         missing=sum(picture.missing for picture in bad),
         unreadable=sum(not picture.missing for picture in bad),
-        problems=[picture.problem for picture in bad[:_PROBLEMS]],
+        problems=[p.problem for missing in (True, False) for p in [p for p in bad if p.missing is missing][:PROBLEMS]],
         uniform=0 if prints is None else int((readable & ~prints.known).sum()),
     )
     if not seen:

@@ -12,6 +12,7 @@ from pydantic import Field
 from harness.spec import Spec
 
 SCHEMA_VERSION = 1
+PROBLEMS = 5  #: files of each kind whose problem is told
 
 
 class Spread(Spec):
@@ -113,7 +114,9 @@ class FileFacts(Spec):
 
     missing: int = 0
     unreadable: int = Field(0, description="files that cannot be decoded")
-    problems: list[str] = Field(default_factory=list, description="the first few, missing files included")
+    problems: list[str] = Field(
+        default_factory=list, description="of the first few missing files, then of the first few unreadable ones"
+    )
     bytes: Spread | None = None
     width: Spread | None = None
     height: Spread | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.errors import counted
-from harness.records.description import Contamination, Description, FileFacts
+from harness.records.description import PROBLEMS, Contamination, Description, FileFacts
 from harness.reports.description.found import MANY, Found, Look
 from harness.reports.document.text import listed, shortened
 
@@ -19,12 +19,14 @@ def files(facts: Description) -> Iterator[Found]:
         found = split.files
         if found is None or not found.missing + found.unreadable:
             continue
-        first = f" (first: {shortened(found.problems[0], 150)})"
-        for count, what in ((found.missing, "missing"), (found.unreadable, "unreadable")):
+        kinds = ((found.missing, "missing", 0), (found.unreadable, "unreadable", min(found.missing, PROBLEMS)))
+        for count, what, place in kinds:
             if count:
-                told = f"{count:,} of {split.images:,} image files are {what}; runs refuse this dataset"
-                yield Found("harm", told + first, (split.name,))
-                first = ""
+                first = shortened(found.problems[place], 150) if place < len(found.problems) else "not told"
+                told = (
+                    f"{what} image files, so runs refuse this dataset: {count:,} of {split.images:,} (first: {first})"
+                )
+                yield Found("harm", told, (split.name,))
 
 
 def shared(facts: Description) -> Iterator[Found]:
@@ -34,10 +36,12 @@ def shared(facts: Description) -> Iterator[Found]:
             continue
         total = _images(facts, pair.first)
         if pair.equal:
-            told = f"{pair.equal:,} of {total:,} images are in {pair.second}, too, with equal content: they are not new"
+            told = f"images that {pair.second} has, too, with equal content, so they are not new: {pair.equal:,} of {total:,}"
             yield Found("harm", told, (pair.first,))
         if pair.near:
-            told = f"{pair.near:,} of {total:,} images have a near-duplicate in {pair.second} (perceptual hash): look at them"
+            told = (
+                f"images with a near-duplicate (by hash) in {pair.second}, to be looked at: {pair.near:,} of {total:,}"
+            )
             yield Found("harm" if pair.near > MANY * total else "care", told, (pair.first,))
 
 
@@ -47,8 +51,8 @@ def contamination(facts: Description) -> Iterator[Found]:
         whose = row.other if row.other_split == "all" else f"{row.other} {row.other_split}"
         if row.any:
             told = (
-                f"{row.any:,} of {row.images:,} images are in {whose}, too ({_ways(row)}): they are not new to a model that "
-                "was trained on those"
+                f"images that {whose} has, too, so they are not new to a model trained on it: {row.any:,} of {row.images:,} "
+                f"({_ways(row)})"
             )
             yield Found("harm", told, (row.split,))
         elif row.bare_numbers:

@@ -71,7 +71,10 @@ def test_text_backbones_and_other_data_are_looked_at_on_request(itm, tmp_path):
         ("test", "small", "test"): 30,
         ("test", "ids.txt", "all"): 2,
     }
-    assert "test: 30 of 30 images are in small test, too (30 by file name)" in " ".join(out.split())
+    assert (
+        "test: images that small test has, too, so they are not new to a model trained on it: 30 of 30 (30 by file name)"
+        in " ".join(out.split())
+    )
 
 
 def test_what_the_reader_decided_is_on_the_page(itm, tmp_path):

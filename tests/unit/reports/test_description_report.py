@@ -80,22 +80,27 @@ CASES: dict[str, tuple[Description, str, str]] = {
     "missing files": (
         description(split(files=FileFacts(missing=3, problems=["cannot read x.jpg"]))),
         "harm",
-        "test: 3 of 100 image files are missing; runs refuse this dataset (first: cannot read x.jpg)",
+        "test: missing image files, so runs refuse this dataset: 3 of 100 (first: cannot read x.jpg)",
+    ),
+    "unreadable files": (
+        description(split(files=FileFacts(missing=1, unreadable=2, problems=["no x.jpg", "bad y.jpg", "bad z.jpg"]))),
+        "harm",
+        "test: unreadable image files, so runs refuse this dataset: 2 of 100 (first: bad y.jpg)",
     ),
     "equal images": (
         description(split(), duplicates=[Duplicates(first="test", second="train", equal=4, near=0)]),
         "harm",
-        "test: 4 of 100 images are in train, too, with equal content",
+        "test: images that train has, too, with equal content, so they are not new: 4 of 100",
     ),
     "one near image": (
         description(split(), duplicates=[Duplicates(first="test", second="train", equal=0, near=1)]),
         "care",
-        "test: 1 of 100 images have a near-duplicate in train",
+        "test: images with a near-duplicate (by hash) in train, to be looked at: 1 of 100",
     ),
     "contamination": (
         description(split(), contamination=[Contamination(**ROW, names=0, numbers=94, any=94)]),
         "harm",
-        "test: 94 of 100 images are in mscoco train, too (94 by number)",
+        "test: images that mscoco train has, too, so they are not new to a model trained on it: 94 of 100 (94 by number)",
     ),
     "bare numbers": (
         description(split(), contamination=[Contamination(**ROW, names=0, numbers=0, any=0, bare_numbers=7)]),
