@@ -1,4 +1,4 @@
-"""`itm describe`: what a dataset holds, and what of it will bite, before anything is trained on it."""
+"""`itm describe`: what a dataset holds and which problems it has, before anything is trained on it."""
 
 from __future__ import annotations
 

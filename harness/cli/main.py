@@ -32,7 +32,7 @@ COMMANDS = {
     "rescore": "Evaluate further protocols or tie rules of a run, without its model.",
     "ensemble": "Record the mean of the saved scores of several runs.",
     "compare-published": "Set measured recalls beside the printed ones of the same method and backbone.",
-    "describe": "Describe a dataset before anything is trained on it: what it holds, and what of it will bite.",
+    "describe": "Describe a dataset before anything is trained on it: what it holds, and which problems it has.",
     "ls": "List scorers, variants, datasets, backbones, protocols, experiments or runs.",
     "bench": "Measure the speed of the scoring engine on this machine, as ratios.",
     "check": "Run the contract suite on a scorer or a plug-in file.",

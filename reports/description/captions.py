@@ -1,4 +1,4 @@
-"""What of the captions will bite."""
+"""Problems of the captions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def order(facts: Description) -> Iterator[Found]:
                 f"captions seem to be shifted against the images: their subject changes {counted(found.shift, 'caption')} "
                 "after each boundary between images (a line was lost or added)"
             )
-            yield Found("harm", told, (split.name,))
+            yield Found("error", told, (split.name,))
 
 
 def limits(facts: Description) -> Iterator[Found]:
@@ -44,10 +44,10 @@ def limits(facts: Description) -> Iterator[Found]:
 
         if cut := by_split(facts, lambda split: of(split).cut, _total):
             share = largest_share(facts, lambda split: of(split).cut, _total)
-            level: Level = "harm" if share > 0.5 else "care" if share > MANY else "note"
+            level: Level = "error" if share > 0.5 else "warning" if share > MANY else "note"
             yield Found(level, f"captions longer than the {limit.longest} tokens of {limit.text}, ends unread: {cut}")
         if unknown := by_split(facts, lambda split: of(split).unknown, _total):
-            yield Found("care", f"captions in which {limit.text} knows no word: {unknown}")
+            yield Found("warning", f"captions in which {limit.text} knows no word: {unknown}")
 
 
 def oddities(facts: Description) -> Iterator[Found]:
@@ -59,7 +59,7 @@ def oddities(facts: Description) -> Iterator[Found]:
             return sum(odd.captions for odd in split.captions.oddities if odd.kind == kind)
 
         share = largest_share(facts, of, _total)
-        level: Level = "note" if kind in _HARMLESS else "harm" if share > MANY else "care"
+        level: Level = "note" if kind in _HARMLESS else "error" if share > MANY else "warning"
         odd = next(odd for split in facts.splits for odd in split.captions.oddities if odd.kind == kind)
         yield Found(
             level, f"captions with {kind}: {by_split(facts, of, _total)} ({shortened(odd.examples[0], _EXAMPLE)})"
@@ -71,7 +71,7 @@ def oddities(facts: Description) -> Iterator[Found]:
     if largest_share(facts, unspaced, _total) > MANY:
         told = by_split(facts, unspaced, _total)
         yield Found(
-            "care",
+            "warning",
             f"captions in a script without spaces, which backbones that learn words (bigru) take for one word: {told}",
         )
 
@@ -79,7 +79,7 @@ def oddities(facts: Description) -> Iterator[Found]:
 def blanks(facts: Description) -> Iterator[Found]:
     """Captions without text."""
     if told := by_split(facts, lambda split: split.captions.blank, _total):
-        yield Found("care", f"blank captions, by which nothing can be found: {told}")
+        yield Found("warning", f"blank captions, by which nothing can be found: {told}")
 
 
 def ties(facts: Description) -> Iterator[Found]:
@@ -99,7 +99,7 @@ def ties(facts: Description) -> Iterator[Found]:
             if worst < 100
         ]
         told = f"{why if rows.sharing_images else 'equal images tie'}: no R@1 can exceed {listed(ways)}"
-        yield Found("care" if lowest < _TIES else "note", told, (split.name,))
+        yield Found("warning" if lowest < _TIES else "note", told, (split.name,))
 
 
 def mixed_up(facts: Description) -> Iterator[Found]:
@@ -110,7 +110,7 @@ def mixed_up(facts: Description) -> Iterator[Found]:
 
     if told := by_split(facts, of, _total):
         if largest_share(facts, of, _total) > _MIXED_UP:
-            yield Found("harm", f"captions that train has, too, so many that files seem to be mixed up: {told}")
+            yield Found("error", f"captions that train has, too, so many that files seem to be mixed up: {told}")
         else:
             yield Found("note", f"captions that train has, too: {told}")
 
@@ -123,10 +123,10 @@ def vocabulary(facts: Description) -> Iterator[Found]:
             f"{given.file} holds {counted(given.only_elsewhere, 'word')} that validation or test captions have and training "
             "captions lack: it was made with them; dataset.vocabulary=none counts the training captions alone"
         )
-        yield Found("care", told)
+        yield Found("warning", told)
     if given is not None and given.unknown_occurrences_percent > _UNKNOWN:
         told = f"{given.file} lacks {given.unknown_occurrences_percent:.1f} % of the words in training captions"
-        yield Found("care", f"{told}, which become <unk>: it may be of other data")
+        yield Found("warning", f"{told}, which become <unk>: it may be of other data")
 
     def of(split: SplitFacts) -> int:
         return split.captions.new_words.captions if split.captions.new_words is not None else 0
@@ -141,7 +141,7 @@ def counts(facts: Description) -> Iterator[Found]:
         if len(split.captions.per_image) > 1:
             spread = ", ".join(f"{images:,} with {each}" for each, images in list(split.captions.per_image.items())[:4])
             told = f"numbers of captions differ ({spread}): code that pairs caption k with image k // 5 is wrong here"
-            yield Found("care", told, (split.name,))
+            yield Found("warning", told, (split.name,))
 
 
 def decided(facts: Description) -> Iterator[Found]:

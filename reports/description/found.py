@@ -9,8 +9,8 @@ from typing import Literal
 from harness.records.description import Description, SplitFacts
 from harness.reports.document.model import Notice
 
-Level = Literal["harm", "care", "note"]
-LEVELS: tuple[Level, ...] = ("harm", "care", "note")
+Level = Literal["error", "warning", "note"]
+LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 #: Share of a split from which something is more than a slip.
 MANY = 0.01
 
@@ -20,7 +20,7 @@ class Found:
     """One finding.
 
     Args:
-        level: harm = figures measured on these data would be wrong, or a run is refused; care = figures are affected, or
+        level: error = figures measured on these data would be wrong, or a run is refused; warning = figures are affected, or
             other programs read the files differently; note = good to know.
         text: one sentence without the split's name.
         splits: the splits of which it holds; none = of all.

@@ -1,4 +1,4 @@
-"""What of the images will bite."""
+"""Problems of the images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def files(facts: Description) -> Iterator[Found]:
                 told = (
                     f"{what} image files, so runs refuse this dataset: {count:,} of {split.images:,} (first: {first})"
                 )
-                yield Found("harm", told, (split.name,))
+                yield Found("error", told, (split.name,))
 
 
 def shared(facts: Description) -> Iterator[Found]:
@@ -37,12 +37,12 @@ def shared(facts: Description) -> Iterator[Found]:
         total = _images(facts, pair.first)
         if pair.equal:
             told = f"images that {pair.second} has, too, with equal content, so they are not new: {pair.equal:,} of {total:,}"
-            yield Found("harm", told, (pair.first,))
+            yield Found("error", told, (pair.first,))
         if pair.near:
             told = (
                 f"images with a near-duplicate (by hash) in {pair.second}, to be looked at: {pair.near:,} of {total:,}"
             )
-            yield Found("harm" if pair.near > MANY * total else "care", told, (pair.first,))
+            yield Found("error" if pair.near > MANY * total else "warning", told, (pair.first,))
 
 
 def contamination(facts: Description) -> Iterator[Found]:
@@ -54,13 +54,13 @@ def contamination(facts: Description) -> Iterator[Found]:
                 f"images that {whose} has, too, so they are not new to a model trained on it: {row.any:,} of {row.images:,} "
                 f"({_ways(row)})"
             )
-            yield Found("harm", told, (row.split,))
+            yield Found("error", told, (row.split,))
         elif row.bare_numbers:
             told = (
                 f"{row.bare_numbers:,} of {row.images:,} ids are bare numbers that {whose} has, too, which proves nothing "
                 "unless both number the same images"
             )
-            yield Found("care", told, (row.split,))
+            yield Found("warning", told, (row.split,))
 
 
 def _ways(row: Contamination) -> str:
@@ -76,11 +76,11 @@ def sizes(facts: Description) -> Iterator[Found]:
                 f"{split.images:,} images are as many as all splits of {split.whole_of} have together, and published figures "
                 "are of its test split: recalls on the whole are far lower"
             )
-            yield Found("harm", told, (split.name,))
+            yield Found("error", told, (split.name,))
         elif split.published_images and split.images not in split.published_images:
             usual = listed([f"{size:,}" for size in split.published_images]).replace(" and ", " or ")
             told = f"{split.images:,} images, where published figures of {facts.title} are of {usual}: not comparable"
-            yield Found("care", told, (split.name,))
+            yield Found("warning", told, (split.name,))
     if not any(split.name == "train" for split in facts.splits):
         yield Found("note", "there is no training split: these data evaluate models, they do not train one")
 
@@ -91,10 +91,10 @@ def inside(facts: Description) -> Iterator[Found]:
         if pair.first == pair.second and (pair.equal or pair.near):
             counts = ((pair.equal, "equal to"), (pair.near, "nearly equal to"))
             told = " and ".join(f"{count:,} {how}" for count, how in counts if count)
-            care = bool(pair.equal) and pair.first != "train"
+            serious = bool(pair.equal) and pair.first != "train"
             total = _images(facts, pair.first)
             yield Found(
-                "care" if care else "note", f"of {total:,} images, {told} another one of the split", (pair.first,)
+                "warning" if serious else "note", f"of {total:,} images, {told} another one of the split", (pair.first,)
             )
 
 
@@ -110,13 +110,13 @@ def _looks(files: FileFacts) -> Iterator[Found]:
     if len(files.sizes) == 1 and files.aspect is not None and files.aspect.largest == files.aspect.smallest == 1:
         size = next(iter(files.sizes))
         yield Found(
-            "care",
+            "warning",
             f"every image is {size}: squeezed or cropped copies, whose figures are not those of the original photographs",
         )
     elif files.width is not None and files.height is not None and _least(files) < _SMALL:
         yield Found("note", f"the smallest image has {_least(files):,.0f} pixels on a side")
     if files.uniform:
-        yield Found("care", f"{counted(files.uniform, 'image')} of one grey value: nothing can be seen")
+        yield Found("warning", f"{counted(files.uniform, 'image')} of one grey value: nothing can be seen")
     other = {mode: count for mode, count in files.modes.items() if mode != "RGB"}
     if other:
         told = ", ".join(f"{count:,} {mode}" for mode, count in other.items())
@@ -132,14 +132,14 @@ def features(facts: Description) -> Iterator[Found]:
     found = {split.name: split.features for split in facts.splits if split.features is not None}
     if len({features.width for features in found.values()}) > 1:
         told = ", ".join(f"{name} {features.width:,}" for name, features in found.items())
-        yield Found("harm", f"the splits' features differ in width ({told}); runs refuse them")
+        yield Found("error", f"the splits' features differ in width ({told}); runs refuse them")
     for name, features in found.items():
         if features.zero_images:
-            yield Found("harm", f"all features of {counted(features.zero_images, 'image')} are zero", (name,))
+            yield Found("error", f"all features of {counted(features.zero_images, 'image')} are zero", (name,))
         elif features.zero_regions:
-            yield Found("care", f"{counted(features.zero_regions, 'region')} all zero: padding that counts", (name,))
+            yield Found("warning", f"{counted(features.zero_regions, 'region')} all zero: padding that counts", (name,))
         if features.equal_regions:
-            yield Found("care", f"{counted(features.equal_regions, 'image')} whose regions are all equal", (name,))
+            yield Found("warning", f"{counted(features.equal_regions, 'image')} whose regions are all equal", (name,))
 
 
 def quick(facts: Description) -> Iterator[Found]:

@@ -14,7 +14,7 @@ from harness.reports.document.text import fixed
 #: Pictures by split and image id, as JPEGs.
 Thumbnails = Mapping[tuple[str, str], bytes]
 _PAIRS = 24
-_CLEAN = "Nothing was found that would bite."
+_CLEAN = "No problem was found."
 
 
 def build(facts: Description, thumbnails: Thumbnails | None = None) -> Report:
@@ -28,7 +28,7 @@ def build(facts: Description, thumbnails: Thumbnails | None = None) -> Report:
     notices = findings(facts)
     table = tables.splits(facts)
     sections = [
-        Section(title="What will bite you", notices=notices, sentences=[] if notices else [_CLEAN], reading=_LEVELS),
+        Section(title="Findings", notices=notices, sentences=[] if notices else [_CLEAN], reading=_LEVELS),
         Section(title="Splits", tables=[table], figures=[figures.lengths(facts)]),
         _captions(facts),
         _images(facts, shown),
@@ -46,7 +46,7 @@ def build(facts: Description, thumbnails: Thumbnails | None = None) -> Report:
 
 
 def findings(facts: Description) -> list[Notice]:
-    """What will bite, the worst first."""
+    """All findings, the most serious first."""
     return merged(found for look in (*images.LOOKS, *captions.LOOKS) for found in look(facts))
 
 
@@ -64,7 +64,7 @@ def opening(facts: Description) -> str:
 
 
 _LEVELS = (
-    "harm: figures measured on these data would be wrong, or runs refuse them. care: figures are affected, or other programs "
+    "error: figures measured on these data would be wrong, or runs refuse them. warning: figures are affected, or other programs "
     "read the files differently. note: good to know.",
     "R@1 counts a hit where at least one of the captions of an image is first (image to text), or the image of a caption "
     "(text to image).",

@@ -137,7 +137,7 @@ class Gallery:
 class Notice:
     """One thing that a reader should know, with how much it matters."""
 
-    level: Literal["harm", "care", "note"]
+    level: Literal["error", "warning", "note"]
     text: str
 
 

@@ -23,7 +23,7 @@ _WIDE = 96
 _LONGEST_TEXT = 120
 _SPREAD = " ± SD"
 #: By the level of a notice.
-_STYLES = {"harm": "bold red", "care": "yellow", "note": "dim"}
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 _LONGEST_LEVEL = max(map(len, _STYLES))
 
 

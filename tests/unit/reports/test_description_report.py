@@ -79,47 +79,47 @@ ROW = {"split": "test", "other": "mscoco", "other_split": "train", "images": 100
 CASES: dict[str, tuple[Description, str, str]] = {
     "missing files": (
         description(split(files=FileFacts(missing=3, problems=["cannot read x.jpg"]))),
-        "harm",
+        "error",
         "test: missing image files, so runs refuse this dataset: 3 of 100 (first: cannot read x.jpg)",
     ),
     "unreadable files": (
         description(split(files=FileFacts(missing=1, unreadable=2, problems=["no x.jpg", "bad y.jpg", "bad z.jpg"]))),
-        "harm",
+        "error",
         "test: unreadable image files, so runs refuse this dataset: 2 of 100 (first: bad y.jpg)",
     ),
     "equal images": (
         description(split(), duplicates=[Duplicates(first="test", second="train", equal=4, near=0)]),
-        "harm",
+        "error",
         "test: images that train has, too, with equal content, so they are not new: 4 of 100",
     ),
     "one near image": (
         description(split(), duplicates=[Duplicates(first="test", second="train", equal=0, near=1)]),
-        "care",
+        "warning",
         "test: images with a near-duplicate (by hash) in train, to be looked at: 1 of 100",
     ),
     "contamination": (
         description(split(), contamination=[Contamination(**ROW, names=0, numbers=94, any=94)]),
-        "harm",
+        "error",
         "test: images that mscoco train has, too, so they are not new to a model trained on it: 94 of 100 (94 by number)",
     ),
     "bare numbers": (
         description(split(), contamination=[Contamination(**ROW, names=0, numbers=0, any=0, bare_numbers=7)]),
-        "care",
+        "warning",
         "test: 7 of 100 ids are bare numbers that mscoco train has, too",
     ),
     "the whole dataset": (
         description(split(whole_of="flickr30k")),
-        "harm",
+        "error",
         "test: 100 images are as many as all splits of flickr30k have together",
     ),
     "another size": (
         description(split(published_images=[1000, 5000])),
-        "care",
+        "warning",
         "test: 100 images, where published figures of tiny are of 1,000 or 5,000",
     ),
     "shifted captions": (
         description(split(texts={"order": Order(likeness_percent=[20.0, 2.0], shift=1)})),
-        "harm",
+        "error",
         "test: captions seem to be shifted against the images: their subject changes 1 caption after",
     ),
     "most captions cut": (
@@ -128,30 +128,30 @@ CASES: dict[str, tuple[Description, str, str]] = {
         ).model_copy(
             update={"splits": [split("train", {"limits": [Limit(text="CLIP", longest=77, cut=400, unknown=0)]})]}
         ),
-        "harm",
+        "error",
         "captions longer than the 77 tokens of CLIP, ends unread: train 400 of 500",
     ),
     "tags everywhere": (
         description(
             split(texts={"oddities": [Oddity(kind="part-of-speech tags", captions=500, examples=["a/n b/v"])]})
         ),
-        "harm",
+        "error",
         "captions with part-of-speech tags: test 500 of 500 (a/n b/v)",
     ),
     "one entity": (
         description(split(texts={"oddities": [Oddity(kind="HTML entities", captions=1, examples=["&amp;"])]})),
-        "care",
+        "warning",
         "captions with HTML entities: test 1 of 500 (&amp;)",
     ),
     "another script": (
         description(split(texts={"scripts": {"CJK": 500}})),
-        "care",
+        "warning",
         "captions in a script without spaces, which backbones that learn words (bigru) take for one word: test 500",
     ),
-    "blank captions": (description(split(texts={"blank": 2})), "care", "blank captions, by which nothing can be found"),
+    "blank captions": (description(split(texts={"blank": 2})), "warning", "blank captions, by which nothing can be found"),
     "captions of train": (
         description(split(texts={"also_in_train": 100})),
-        "harm",
+        "error",
         "captions that train has, too, so many that files seem to be mixed up: test 100 of 500",
     ),
     "ties": (
@@ -160,19 +160,19 @@ CASES: dict[str, tuple[Description, str, str]] = {
                 texts={"exact": no_repeats(sharing_images=6, t2i_pessimistic_percent=98.0, t2i_expected_percent=99.0)}
             )
         ),
-        "care",
+        "warning",
         "test: 6 of 100 images share a caption word for word: no R@1 can exceed 98.00 % text to image (99.00 % with ties in",
     ),
     "a vocabulary made with test captions": (
         description(split(), vocabulary=VocabularyFacts(**VOCABULARY, only_elsewhere=2, unknown_occurrences_percent=0)),
-        "care",
+        "warning",
         "v.json holds 2 words that validation or test captions have and training captions lack",
     ),
     "a vocabulary of other data": (
         description(
             split(), vocabulary=VocabularyFacts(**VOCABULARY, only_elsewhere=0, unknown_occurrences_percent=30)
         ),
-        "care",
+        "warning",
         "v.json lacks 30.0 % of the words in training captions",
     ),
     "new words": (
@@ -182,7 +182,7 @@ CASES: dict[str, tuple[Description, str, str]] = {
     ),
     "uneven numbers": (
         description(split(texts={"per_image": {5: 90, 6: 10}})),
-        "care",
+        "warning",
         "test: numbers of captions differ (90 with 5, 10 with 6)",
     ),
     "a reader's decision": (
@@ -194,7 +194,7 @@ CASES: dict[str, tuple[Description, str, str]] = {
         description(
             split(files=FileFacts(sizes={"64 x 64": 9}, width=spread(64), height=spread(64), aspect=spread(1)))
         ),
-        "care",
+        "warning",
         "test: every image is 64 x 64",
     ),
     "grey and turned": (
@@ -207,12 +207,12 @@ CASES: dict[str, tuple[Description, str, str]] = {
             split("val", features=FeatureFacts(**FEATURES, zero_regions=0, zero_images=0, equal_regions=0)),
             split(features=FeatureFacts(**{**FEATURES, "width": 4}, zero_regions=0, zero_images=0, equal_regions=0)),
         ),
-        "harm",
+        "error",
         "the splits' features differ in width (val 8, test 4)",
     ),
     "zero images": (
         description(split(features=FeatureFacts(**FEATURES, zero_regions=6, zero_images=2, equal_regions=2))),
-        "harm",
+        "error",
         "test: all features of 2 images are zero",
     ),
     "quick": (description(split(), quick=True), "note", "--quick: no image was decoded"),
@@ -227,7 +227,7 @@ def test_each_fact_is_a_finding(facts, level, text):
 
 def test_sound_data_have_no_findings():
     assert findings(description(split())) == []
-    assert "Nothing was found that would bite." in render(build(description(split())), "html")
+    assert "No problem was found." in render(build(description(split())), "html")
 
 
 def test_the_worst_comes_first_and_splits_are_joined():
@@ -236,7 +236,7 @@ def test_the_worst_comes_first_and_splits_are_joined():
         update={"duplicates": [Duplicates(first="test", second="train", equal=4, near=None)]}
     )
     levels = [notice.level for notice in findings(facts)]
-    assert levels == sorted(levels, key=("harm", "care", "note").index)
+    assert levels == sorted(levels, key=("error", "warning", "note").index)
     assert any(notice.text.startswith("val, test: every image is 64 x 64") for notice in findings(facts))
 
 
