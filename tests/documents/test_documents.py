@@ -37,6 +37,7 @@ _SMALL_SCENES = ["dataset.train_images=40", "dataset.val_images=10", "dataset.te
 #: Overrides that make an experiment small; they come last, so they win over the document's own.
 TINY = {
     "quickstart": [*_SMALL_MODELS, *_SMALL_SCENES],
+    "flickr8k_pretrained": [*_SMALL_MODELS, "image.image_size=32", "scorers=[grm, chan]"],
     "flickr8k": [*_SMALL_MODELS, "image.image_size=32", "image.width=16", "text.width=16", "text.word_width=16"],
 }
 #: Arguments that make a command short.
