@@ -7,8 +7,9 @@ An ordinary package index can serve pretrained weights where no model hub is in 
 from __future__ import annotations
 
 import base64
+import csv
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -160,14 +161,25 @@ def _files(package: metadata.Distribution) -> dict[PurePosixPath, str]:
     Python finds an editable package.
     """
     found = {}
-    for file in package.files or ():
+    for file, sha256 in _recorded(package):
         inner = len(file.parts) > 1 and ".." not in file.parts and not file.is_absolute()
         if inner and not file.parts[0].endswith((".dist-info", ".egg-info")):
-            recorded = file.hash
-            found[PurePosixPath(file)] = (
-                _hexadecimal(recorded.value) if recorded is not None and recorded.mode == "sha256" else ""
-            )
+            found[file] = sha256
     return found
+
+
+def _recorded(package: metadata.Distribution) -> Iterator[tuple[PurePosixPath, str]]:
+    """Every file that the installation recorded, with its SHA-256 in hexadecimal ("" = none).
+
+    `package.files` gives the same, but some versions leave out files that were removed since, which a user should hear of.
+    """
+    record = package.read_text("RECORD")
+    if record is None:
+        yield from ((PurePosixPath(file), "") for file in package.files or ())
+        return
+    for name, recorded, *_ in csv.reader(record.splitlines()):
+        kind, _, digest = recorded.partition("=")
+        yield PurePosixPath(name), _hexadecimal(digest) if kind == "sha256" else ""
 
 
 def _hexadecimal(digest: str) -> str:

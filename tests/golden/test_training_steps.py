@@ -86,6 +86,8 @@ def as_split(features: np.ndarray) -> SimpleNamespace:
         image_ids=[str(n) for n in range(count)],
         caption_image=np.arange(count),
         images=images,
+        stored_images=None,
+        stored_texts=None,
     )
 
 
