@@ -7,20 +7,20 @@ argparse.Namespace of the command line. Which methods have such checkpoints is s
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from harness import registry
 from harness.backbones.weights import bare_names, read_safe_pickle, require_finite
 from harness.errors import InvalidCheckpoint, InvalidPlugin, UnknownName
+from harness.files.pickles import NumpyType, numpy_number
 from harness.scorer import Scorer
 from harness.scorers.authors.encoders import State, image_encoder, text_encoder
 from harness.scorers.authors.layout import AuthorCheckpoints
+from harness.scorers.authors.recognition import foreign_checkpoint
 
 #: The authors' encoders normalise unless told not to; our scorers always do.
 UNNORMALISED = ("no_imgnorm", "no_txtnorm")
@@ -55,8 +55,9 @@ def import_checkpoint(
         github.com/kuanghuei/SCAN at 8063557, github.com/ppanzx/CHAN at 7a5075e.
     """
     path = Path(path)
+    content = _content(path, scorer)
     layout = _layout(scorer)
-    image_state, text_state, options = _parts(path)
+    image_state, text_state, options = _parts(content, path)
     _require_method(scorer, layout, options, path)
     image = image_encoder(image_state, path)
     own = options.get("word2idx")
@@ -97,36 +98,29 @@ def _has_checkpoints(name: str) -> bool:
         return False
 
 
-class _NumpyType:
-    """Stands in for numpy.dtype while a checkpoint is read: remembers its code and does nothing."""
-
-    def __init__(self, code: str, *_: Any):
-        self.code = code
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-def _numpy_number(kind: _NumpyType, raw: bytes | str) -> float:
-    """Stands in for numpy's scalar constructor: the number in its bytes, and numbers only."""
-    data = raw.encode("latin1") if isinstance(raw, str) else raw
-    if not re.fullmatch(r"[fiub][1248]", kind.code):
-        raise ValueError(f"numpy scalar of type {kind.code!r}")
-    return float(np.frombuffer(data, dtype=kind.code, count=1)[0])
-
-
 #: What the authors' files hold besides tensors and plain values: the command line, and numpy numbers in it.
 ALLOWED: tuple[Any, ...] = (
     argparse.Namespace,
-    (_NumpyType, "numpy.dtype"),
-    (_numpy_number, "numpy.core.multiarray.scalar"),
-    (_numpy_number, "numpy._core.multiarray.scalar"),
+    (NumpyType, "numpy.dtype"),
+    (numpy_number, "numpy.core.multiarray.scalar"),
+    (numpy_number, "numpy._core.multiarray.scalar"),
 )
 
 
-def _parts(path: Path) -> tuple[State, State, dict[str, Any]]:
+def _content(path: Path, scorer: str) -> Any:
+    """What a file holds, unless it is a checkpoint that no scorer can load: then it is named for what it is."""
+    try:
+        content = read_safe_pickle(path, ALLOWED)
+    except InvalidCheckpoint:
+        _layout(scorer)  # a name that does not exist is complained about first
+        raise
+    if description := foreign_checkpoint(content):
+        raise InvalidCheckpoint(f"{path} {description}")
+    return content
+
+
+def _parts(content: Any, path: Path) -> tuple[State, State, dict[str, Any]]:
     """State dicts of the image and the text encoder, and the command line's options."""
-    content = read_safe_pickle(path, ALLOWED)
     states = content.get("model") if isinstance(content, Mapping) else None
     if not isinstance(states, (list, tuple)) or len(states) < 2 or not all(isinstance(s, Mapping) for s in states):
         raise InvalidCheckpoint(
