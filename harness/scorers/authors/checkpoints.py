@@ -127,11 +127,6 @@ def _parts(content: Any, path: Path) -> tuple[State, State, dict[str, Any]]:
             f"{path} is not a checkpoint of SCAN's or CHAN's training script: expected a dictionary whose 'model' is a "
             "list of state dicts, image encoder first"
         )
-    if any(states[2:]):
-        surplus = next(name for state in states[2:] for name in state)
-        raise InvalidCheckpoint(
-            f"{path} has weights beyond its two encoders (first: '{surplus}'), which are not supported"
-        )
     for state in states[:2]:
         wrong = next((name for name, value in state.items() if not isinstance(value, Tensor)), None)
         if wrong is not None or not state:

@@ -148,7 +148,11 @@ CASES: dict[str, tuple[Description, str, str]] = {
         "warning",
         "captions in a script without spaces, which backbones that learn words (bigru) take for one word: test 500",
     ),
-    "blank captions": (description(split(texts={"blank": 2})), "warning", "blank captions, by which nothing can be found"),
+    "blank captions": (
+        description(split(texts={"blank": 2})),
+        "warning",
+        "blank captions, by which nothing can be found",
+    ),
     "captions of train": (
         description(split(texts={"also_in_train": 100})),
         "error",
