@@ -13,6 +13,7 @@ from torch import nn
 
 from harness.backbones.words.tokenizers import Tokenizer, WordTokenizer, restore_tokenizer
 from harness.backbones.words.vocabulary import Vocabulary
+from harness.datasets.base import Resize
 from harness.errors import InvalidFragments, InvalidSpec
 from harness.fragments import Fragments
 from harness.spec import PartConfig
@@ -115,6 +116,7 @@ class ImageEncoder(Encoder):
     input: ClassVar[Literal["pixels", "regions"]] = "pixels"
     width: int  #: D of the fragments that come out
     image_size: int = 0  #: side of the pixels that it takes; 0 for regions
+    resize: Resize = "plain"  #: how photographs get that side
     input_width: int = 0  #: D of the region features that it takes; 0 for pixels
     class_tokens: int = 0  #: leading fragments that stand for the whole image
 

@@ -15,6 +15,8 @@ from harness.fragments import Fragments
 from harness.spec import PartConfig
 
 SPLITS = ("train", "val", "test")
+#: How a photograph becomes a square: resized with its aspect ratio lost, or its shorter side resized and the middle cropped.
+Resize = Literal["plain", "crop"]
 
 
 class DatasetConfig(PartConfig):
@@ -29,7 +31,7 @@ class Images(Protocol):
 
     def __len__(self) -> int: ...
 
-    def pixels(self, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
+    def pixels(self, indices: Sequence[int] | np.ndarray, size: int, resize: Resize = "plain") -> np.ndarray:
         """(n, 3, size, size) uint8, RGB."""
         ...
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 import torch
 from PIL import Image
 
+from harness.datasets.base import Resize
 from harness.fragments import Fragments
 
 
@@ -30,8 +31,8 @@ class ArrayImages:
     def __len__(self) -> int:
         return len(self._pixels)
 
-    def pixels(self, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
-        """(n, 3, size, size) uint8, RGB; resized bicubically where `size` is not the stored one."""
+    def pixels(self, indices: Sequence[int] | np.ndarray, size: int, resize: Resize = "plain") -> np.ndarray:
+        """(n, 3, size, size) uint8, RGB; resized bicubically where `size` is not the stored one (a square: no crop)."""
         block = np.asarray(self._pixels[np.asarray(indices, dtype=np.int64)])
         if size == block.shape[-1]:
             return block
@@ -46,8 +47,32 @@ class ArrayImages:
         return Fragments(features, torch.from_numpy(np.arange(longest) < counts[:, None]))
 
 
-def to_pixels(image: Image.Image, size: int) -> np.ndarray:
-    """(3, size, size) uint8 from an RGB image, plainly resized (bicubic, aspect ratio not kept), no crop."""
+def to_pixels(image: Image.Image, size: int, resize: Resize = "plain") -> np.ndarray:
+    """(3, size, size) uint8 from an RGB image, resized bicubically.
+
+    Args:
+        image: of any size.
+        size: side of the square.
+        resize: `plain` changes the aspect ratio; `crop` resizes the shorter side and keeps the middle, as torchvision's
+            `Resize(size)` and `CenterCrop(size)` do.
+
+    >>> to_pixels(Image.new("RGB", (40, 20)), 10, "crop").shape
+    (3, 10, 10)
+    """
     if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BICUBIC)
+        image = _RESIZED[resize](image, size)
     return np.moveaxis(np.asarray(image), -1, 0)
+
+
+def _plain(image: Image.Image, size: int) -> Image.Image:
+    return image.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def _cropped(image: Image.Image, size: int) -> Image.Image:
+    shorter = min(image.size)
+    width, height = (int(size * side / shorter) for side in image.size)  # torchvision rounds down here ...
+    left, top = round((width - size) / 2), round((height - size) / 2)  # ... and to even here
+    return image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
+
+
+_RESIZED: dict[Resize, Callable[[Image.Image, int], Image.Image]] = {"plain": _plain, "crop": _cropped}

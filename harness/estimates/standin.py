@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from harness.backbones.words.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
-from harness.datasets.base import Images, Split
+from harness.datasets.base import Images, Resize, Split
 from harness.fragments import Fragments
 
 #: Words that a vocabulary of the training captions of Flickr30K or COCO has, about.
@@ -35,7 +35,7 @@ class RandomImages:
     def __len__(self) -> int:
         return self._count
 
-    def pixels(self, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
+    def pixels(self, indices: Sequence[int] | np.ndarray, size: int, resize: Resize = "plain") -> np.ndarray:
         """(n, 3, size, size) uint8."""
         return self._random(indices).integers(0, 256, (len(indices), 3, size, size), dtype=np.uint8)
 
@@ -59,8 +59,8 @@ class FirstImages:
     def __len__(self) -> int:
         return self._count
 
-    def pixels(self, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
-        return self._images.pixels(indices, size)
+    def pixels(self, indices: Sequence[int] | np.ndarray, size: int, resize: Resize = "plain") -> np.ndarray:
+        return self._images.pixels(indices, size, resize)
 
     def regions(self, indices: Sequence[int] | np.ndarray) -> Fragments:
         return self._images.regions(indices)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.datasets.base import Images
+from harness.datasets.base import Images, Resize
 from harness.datasets.photographs.decoding import DECODER
 from harness.fragments import Tokens
 
@@ -47,21 +47,22 @@ class Items(Protocol):
 
 
 class ImageItems:
-    """Distinct images at one size.
+    """Distinct images as squares of one size.
 
     Args:
         images: of a split.
-        size: side of the pixels.
+        form: side of the pixels, and how a photograph gets it.
         content: a digest of each image's file; None = the pixels are read and hashed.
     """
 
     side: Side = "images"
     mean_length = 0.0
 
-    def __init__(self, images: Images, size: int, content: Sequence[bytes] | None):
-        self._images, self._size = images, size
-        how = f"{DECODER} {size} ".encode()  # what a file becomes
-        digests = _pixel_digests(images, size) if content is None else (_digest(how + one) for one in content)
+    def __init__(self, images: Images, form: tuple[int, Resize], content: Sequence[bytes] | None):
+        self._images, self._form = images, form
+        size, resize = form
+        how = f"{DECODER} {size} {'' if resize == 'plain' else f'{resize} '}".encode()  # what a file becomes
+        digests = _pixel_digests(images, form) if content is None else (_digest(how + one) for one in content)
         self.rows, self.digests, self._first = _distinct(digests)
 
     def __len__(self) -> int:
@@ -70,7 +71,7 @@ class ImageItems:
     def batch(self, places: np.ndarray) -> Tensor:
         """uint8 pixels (n, 3, S, S)."""
         read = getattr(self._images, "pixels_once", self._images.pixels)
-        return torch.from_numpy(np.ascontiguousarray(read(self._first[places], self._size)))
+        return torch.from_numpy(np.ascontiguousarray(read(self._first[places], *self._form)))
 
 
 class TextItems:
@@ -111,9 +112,9 @@ def _distinct(digests: Sequence[bytes] | Iterator[bytes]) -> tuple[np.ndarray, l
     return np.array(rows, dtype=np.int64), list(places), np.array(first, dtype=np.int64)
 
 
-def _pixel_digests(images: Images, size: int) -> Iterator[bytes]:
+def _pixel_digests(images: Images, form: tuple[int, Resize]) -> Iterator[bytes]:
     for start in range(0, len(images), _BLOCK):
-        for pixels in images.pixels(range(start, min(start + _BLOCK, len(images))), size):
+        for pixels in images.pixels(range(start, min(start + _BLOCK, len(images))), *form):
             yield _digest(np.ascontiguousarray(pixels).tobytes())
 
 

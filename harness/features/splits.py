@@ -104,7 +104,7 @@ def is_frozen(encoder: Encoder, training: TrainingSpec) -> bool:
 def items_of(split: Split, encoder: Encoder, digests: Callable[[str], Sequence[bytes] | None]) -> Items:
     """What an encoder's tower is run on in a split."""
     if isinstance(encoder, ImageEncoder):
-        return ImageItems(split.images, encoder.image_size, digests(split.name))
+        return ImageItems(split.images, (encoder.image_size, encoder.resize), digests(split.name))
     assert isinstance(encoder, TextEncoder)
     return TextItems(encoder.tokenizer(split.captions))
 

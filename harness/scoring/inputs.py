@@ -39,7 +39,7 @@ def image_batch(split: Split, encoder: ImageEncoder, rows: Sequence[int] | np.nd
         )
     if encoder.input == "regions":
         return split.images.regions(rows)
-    return torch.from_numpy(np.ascontiguousarray(split.images.pixels(rows, encoder.image_size)))
+    return torch.from_numpy(np.ascontiguousarray(split.images.pixels(rows, encoder.image_size, encoder.resize)))
 
 
 def encode_split(scorer: Scorer, split: Split, batch_size: int = 256) -> tuple[Fragments, Fragments]:

@@ -135,16 +135,11 @@ def test_clip_zero_shot_on_a_webdataset_equals_open_clip_itself(leaderboard, cli
     folder, model = clip
     record, _ = leaderboard(shapes.webdataset(tmp_path), zero_shot(folder), "found")
     pictures = shapes.of("test")
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ([0.1, 0.2, 0.3], [0.5, 0.6, 0.7]))
-    images = shapes.images(tmp_path / "pictures")
+    preprocess = open_clip.image_transform(32, is_train=False, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    images = [Image.open(shapes.images(tmp_path / "pictures") / picture.file) for picture in pictures]
+    assert any(image.width != image.height for image in images)
     with torch.no_grad():
-        pixels = torch.stack(
-            [
-                torch.from_numpy(np.array(Image.open(images / p.file).resize((32, 32), Image.Resampling.BICUBIC)))
-                for p in pictures
-            ]
-        )
-        image = model.encode_image((pixels.permute(0, 3, 1, 2) / 255 - mean) / std, normalize=True)
+        image = model.encode_image(torch.stack([preprocess(image) for image in images]), normalize=True)
         tokens = open_clip.get_tokenizer("ViT-B-32", context_length=8)([text for p in pictures for text in p.captions])
         scores = (image @ model.encode_text(tokens, normalize=True).T).double().numpy()
     hits = {"i2t": [], "t2i": []}

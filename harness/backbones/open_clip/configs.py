@@ -20,10 +20,14 @@ from open_clip.factory import _get_hf_config as hub_config
 from harness.backbones.hub import fetched
 from harness.backbones.open_clip.names import HUB, LOCAL, has_own_weights
 from harness.backbones.open_clip.small import SMALL, SMALL_CONFIG
+from harness.datasets.base import Resize
 from harness.errors import InvalidSpec, did_you_mean, reported_as
 from harness.files.packages import is_reference, packaged_weights
 
 CONFIG = "open_clip_config.json"
+#: open_clip's modes of resizing -> ours; its own default comes first.
+RESIZES: dict[str, Resize] = {"shortest": "crop", "squash": "plain"}
+DEFAULT_MODE = "shortest"
 FOLDER = "a folder that holds its config, weights and tokenizer as model: local-dir:/folder"
 _log = logging.getLogger(__name__)
 
@@ -37,6 +41,7 @@ class Model(NamedTuple):
     quick_gelu: bool  #: the activation of OpenAI's models
     mean: tuple[float, ...]  #: of pixels in [0, 1], per channel
     std: tuple[float, ...]
+    resize: Resize  #: how a photograph becomes a square
 
 
 def describe(name: str, pretrained: str | None, quick_gelu: bool | None = None) -> Model:
@@ -66,7 +71,8 @@ def describe(name: str, pretrained: str | None, quick_gelu: bool | None = None) 
     found = {
         key: tuple(preparation.get(key) or ()) or _agreed(name, key, published, bool(file)) for key in ("mean", "std")
     }
-    return Model(config, tag, file, own if quick_gelu is None else quick_gelu, found["mean"], found["std"])
+    resize = _resize(name, preparation, published, bool(file))
+    return Model(config, tag, file, own if quick_gelu is None else quick_gelu, found["mean"], found["std"], resize)
 
 
 def plain_name(name: str) -> str:
@@ -150,6 +156,18 @@ def _report_activation(name: str, file: Path, taken: bool, published: frozenset[
             "set quick_gelu: %s for weights of OpenAI, MetaCLIP or DFN, or those fine-tuned from them, false for others",
             file, name, "QuickGELU" if taken else "GELU", "true",
         )  # fmt: skip
+
+
+def _resize(name: str, preparation: dict[str, Any], published: list[dict[str, Any]], from_file: bool) -> Resize:
+    """How images are resized for evaluation; see `_agreed` for where this comes from."""
+    modes = {str(weights.get("resize_mode") or DEFAULT_MODE) for weights in [preparation] if weights}
+    modes = modes or {str(weights.get("resize_mode") or DEFAULT_MODE) for weights in published} or {DEFAULT_MODE}
+    if len(modes) > 1 and from_file:
+        _log.warning("published weights of %s differ in how images are resized: the middle is cropped", name)
+    mode = modes.pop() if len(modes) == 1 else DEFAULT_MODE
+    if mode not in RESIZES:
+        _log.warning("%s is evaluated on images that are %s; the middle is cropped instead", name, f"resized '{mode}'")
+    return RESIZES.get(mode, "crop")
 
 
 def _agreed(name: str, key: str, published: list[dict[str, Any]], from_file: bool) -> tuple[float, ...]:

@@ -20,6 +20,7 @@ from harness.backbones.open_clip.configs import FOLDER, Model, describe, plain_n
 from harness.backbones.open_clip.names import HUB, LOCAL, has_own_weights
 from harness.backbones.open_clip.small import SMALL
 from harness.backbones.weights import load_strictly, read_state_dict
+from harness.datasets.base import Resize
 from harness.errors import InvalidCheckpoint, InvalidSpec, reported_as
 
 _WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
@@ -32,6 +33,7 @@ class Tower(NamedTuple):
     width: int  #: of the joint embedding
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize: Resize  #: how photographs become squares; plainly where the weights did not come trained
 
 
 def build_tower(
@@ -81,6 +83,7 @@ def build_tower(
         int(config["embed_dim"]),
         described.mean,
         described.std,
+        described.resize if trained else "plain",
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, ImageEncoder, layers_sha256, projection
 from harness.backbones.pixels import PixelNormalizer
+from harness.datasets.base import Resize
 from harness.fragments import Fragments
 
 SMALL = ("conv_stem", "small_vit")
@@ -43,6 +44,9 @@ class PatchConfig(BackboneConfig):
         None, description="per channel, of pixels in [0, 1]; none = as the tower was trained"
     )
     std: tuple[float, float, float] | None = Field(None, description="likewise, the deviation")
+    resize: Resize | None = Field(
+        None, description="crop = the shorter side of a photograph, then the middle; plain or none = to a square"
+    )
     architecture_config: dict[str, Any] | None = Field(
         None, description="hub models: the configuration; none = as its config.json says, and then filled in"
     )
@@ -98,6 +102,7 @@ class PatchEncoder(ImageEncoder):
         else:
             self.tower = builders.get(name, lambda: timm_models.timm_tower(name, pretrained, size))()
         self.image_size = config.image_size
+        self.resize = config.resize or "plain"
         self.width = config.width
         self.class_tokens = min(1, self.tower.class_tokens) if config.keep_class_token else 0
         self._dropped = slice(self.class_tokens, self.tower.class_tokens)

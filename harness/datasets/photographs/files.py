@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from harness.datasets.base import Resize
 from harness.datasets.images import to_pixels
 from harness.datasets.photographs.decoding import DECODER, decode_bytes, problem_of
 from harness.datasets.photographs.sources import ImageSource
@@ -20,6 +21,7 @@ from harness.errors import InvalidDataset, InvalidSpec
 from harness.fragments import Fragments
 
 _BLOCK = 256  # images decoded between two writes
+Form = tuple[int, Resize]  #: side of the pixels, and how a photograph gets it
 
 
 class Photographs:
@@ -42,7 +44,7 @@ class Photographs:
     def __init__(self, source: ImageSource):
         self._source = source
         self._marks = source.marks()
-        self._decoded: dict[int, np.ndarray] = {}
+        self._decoded: dict[Form, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self._source.labels)
@@ -81,56 +83,59 @@ class Photographs:
             "open_clip), or region features in SCAN's layout (dataset precomp)"
         )
 
-    def pixels(self, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
-        """(n, 3, size, size) uint8, RGB, plainly resized (bicubic).
+    def pixels(self, indices: Sequence[int] | np.ndarray, size: int, resize: Resize = "plain") -> np.ndarray:
+        """(n, 3, size, size) uint8, RGB, resized bicubically; see `to_pixels`.
 
         Raises:
             InvalidDataset: an image is missing, truncated or no image; the message names the file.
         """
-        rows = np.asarray(indices, dtype=np.int64)
-        if size not in self._decoded and self._cacheable(size):
-            self._decoded[size] = self._cached(size)
-        if size in self._decoded:
-            return np.asarray(self._decoded[size][rows])
-        return self._decode_rows(rows, size)
+        rows, form = np.asarray(indices, dtype=np.int64), (size, resize)
+        if form not in self._decoded and self._cacheable(form):
+            self._decoded[form] = self._cached(form)
+        if form in self._decoded:
+            return np.asarray(self._decoded[form][rows])
+        return self._decode_rows(rows, form)
 
-    def _decode_rows(self, rows: np.ndarray, size: int) -> np.ndarray:
-        with ThreadPoolExecutor(_workers()) as pool:
-            return np.stack(list(pool.map(lambda row: self._decode(row, size), rows)))
-
-    def _decode(self, row: int, size: int) -> np.ndarray:
-        content = self._source.read(row)
-        return to_pixels(decode_bytes(content, self._source.labels[row]), size)
-
-    def pixels_once(self, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
+    def pixels_once(self, indices: Sequence[int] | np.ndarray, size: int, resize: Resize = "plain") -> np.ndarray:
         """As `pixels`, for a pass that needs each image once: nothing is written to the cache for it."""
-        if size in self._decoded or self._file(size).is_file():
-            return self.pixels(indices, size)
-        return self._decode_rows(np.asarray(indices, dtype=np.int64), size)
+        form = (size, resize)
+        if form in self._decoded or self._file(form).is_file():
+            return self.pixels(indices, size, resize)
+        return self._decode_rows(np.asarray(indices, dtype=np.int64), form)
 
-    def _cacheable(self, size: int) -> bool:
-        needed = len(self) * 3 * size * size
-        if self._file(size).is_file():
+    def _decode_rows(self, rows: np.ndarray, form: Form) -> np.ndarray:
+        with ThreadPoolExecutor(_workers()) as pool:
+            return np.stack(list(pool.map(lambda row: self._decode(row, form), rows)))
+
+    def _decode(self, row: int, form: Form) -> np.ndarray:
+        content = self._source.read(row)
+        return to_pixels(decode_bytes(content, self._source.labels[row]), *form)
+
+    def _cacheable(self, form: Form) -> bool:
+        needed = len(self) * 3 * form[0] ** 2
+        if self._file(form).is_file():
             return True
         return needed <= _cache_limit() and needed < 0.9 * free_bytes(cache_folder())
 
-    def _file(self, size: int) -> Path:
+    def _file(self, form: Form) -> Path:
         key = facts.sha256_of(f"{DECODER} {' '.join(self.digests)}".encode())[:16]
-        return cache_folder() / "photographs" / f"{key}-{size}.npy"
+        size, resize = form
+        return cache_folder() / "photographs" / f"{key}-{size}{'' if resize == 'plain' else f'-{resize}'}.npy"
 
-    def _cached(self, size: int) -> np.ndarray:
-        path, shape = self._file(size), (len(self), 3, size, size)
+    def _cached(self, form: Form) -> np.ndarray:
+        size = form[0]
+        path, shape = self._file(form), (len(self), 3, size, size)
         array = load_array(path, shape, np.uint8)
         if array is None:
-            blocks = facts.reported(self._blocks(size), len(self), f"decoding images to {size} px")
+            blocks = facts.reported(self._blocks(form), len(self), f"decoding images to {size} px")
             array = write_array(path, shape, np.uint8, blocks)
         return array
 
-    def _blocks(self, size: int) -> Iterator[np.ndarray]:
+    def _blocks(self, form: Form) -> Iterator[np.ndarray]:
         with ThreadPoolExecutor(_workers()) as pool:  # Pillow decodes and resizes without the interpreter's lock
             for start in range(0, len(self), _BLOCK):
                 rows = range(start, min(start + _BLOCK, len(self)))
-                yield np.stack(list(pool.map(lambda row: self._decode(row, size), rows)))
+                yield np.stack(list(pool.map(lambda row: self._decode(row, form), rows)))
 
 
 def _workers() -> int:

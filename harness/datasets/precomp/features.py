@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from harness.datasets.base import Resize
 from harness.datasets.store import facts
 from harness.errors import InvalidDataset
 from harness.fragments import Fragments
@@ -41,7 +42,7 @@ class FeatureRows:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def pixels(self, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
+    def pixels(self, indices: Sequence[int] | np.ndarray, size: int, resize: Resize = "plain") -> np.ndarray:
         raise InvalidDataset(
             "this dataset has region features but no pixels; choose the image backbone 'regions', or dataset karpathy"
         )

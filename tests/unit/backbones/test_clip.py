@@ -259,18 +259,29 @@ def test_a_file_whose_activation_cannot_be_known_says_what_was_taken(tmp_path, c
 
 
 @pytest.mark.parametrize(
-    ("model", "pretrained", "mean"),
+    ("model", "pretrained", "mean", "resize"),
     [
-        ("ViT-B-32", "openai", open_clip.OPENAI_DATASET_MEAN),
-        ("ViT-B-16-SigLIP2", "webli", (0.5, 0.5, 0.5)),
-        ("ViT-B-16-SigLIP2", "of/a/file.safetensors", (0.5, 0.5, 0.5)),
-        ("ViT-B-16", "of/a/file.safetensors", open_clip.OPENAI_DATASET_MEAN),
+        ("ViT-B-32", "openai", open_clip.OPENAI_DATASET_MEAN, "crop"),
+        ("ViT-B-16-SigLIP2", "webli", (0.5, 0.5, 0.5), "plain"),
+        ("ViT-B-16-SigLIP2", "of/a/file.safetensors", (0.5, 0.5, 0.5), "plain"),
+        ("ViT-B-16", "of/a/file.safetensors", open_clip.OPENAI_DATASET_MEAN, "crop"),
     ],
 )
-def test_pixels_are_normalised_as_the_weights_were_trained(model, pretrained, mean):
+def test_pixels_are_prepared_as_for_the_weights(model, pretrained, mean, resize):
     component = {"name": "open_clip", "model": model, "pretrained": pretrained}
     config = backbones.pinned(backbones.IMAGE_BACKBONES, component).options
     assert config.mean == pytest.approx(mean)
+    assert config.resize == resize
+    chosen = backbones.pinned(backbones.IMAGE_BACKBONES, {**component, "resize": "plain"}).options
+    assert chosen.resize == "plain"
+
+
+def test_a_tower_follows_its_weights_and_one_saved_before_does_as_it_was_trained(folder):
+    """A saved model's config of an earlier version says nothing of it; pixels were then resized to a square."""
+    component = {"name": "open_clip", "model": f"local-dir:{folder[0]}"}
+    assert backbones.build_image(component).resize == "crop"
+    assert backbones.build_image(component, load_pretrained=False).resize == "plain"
+    assert backbones.build_image("open_clip").resize == "plain"
 
 
 def test_a_model_on_the_hub_is_normalised_as_its_config_says(monkeypatch):
