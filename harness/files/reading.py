@@ -111,6 +111,9 @@ def _explained(what: str) -> Iterator[None]:
         zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError,
         SyntaxError, TypeError, OverflowError,
     ) as error:  # fmt: skip
+        if isinstance(error, UnicodeDecodeError):
+            byte = error.object[error.start]
+            raise Damaged(f"{what}: byte {error.start:,} (0x{byte:02x}) is not UTF-8; save the file as UTF-8") from None
         raise Damaged(f"{what}: {one_line(error, 120)}") from None
 
 

@@ -106,7 +106,8 @@ CASES = [
     # Features of pretrained towers
     case("features {folder}", "no tower is named; give --image or --text"),
     case("features {folder} --image patches", "layout"),
-    case("features nowhere --text bigru", "unknown dataset 'nowhere'"),
+    case("features nowhere --text bigru", "nowhere is neither a folder, nor a dataset or experiment"),
+    case("features /nowhere --text bigru", "/nowhere is neither a folder, nor a dataset or experiment"),
     case("features {tiny}", "backbone 'regions' has no pretrained tower"),
     case("features {tiny} --image '{{name: patches'", "--image"),
     case("features {tiny} --image '{{name: pathces}}'", "did you mean 'patches'"),

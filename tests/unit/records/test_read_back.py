@@ -30,7 +30,7 @@ RUN = "0123456789abcdef"
     [
         (b"", "not valid JSON"),
         (b'{"a": 1', "not valid JSON"),
-        (b"\xff\xfe\x00", "not valid JSON"),
+        (b"\xff\xfe\x00", r"not valid JSON: byte 0 \(0xff\) is not UTF-8; save the file as UTF-8"),
         (b'{"a": 1, "a": 2}', "the key 'a' stands twice"),
         (b'{"a": NaN}', "holds NaN"),
         (b"[1, -Infinity]", "holds -Infinity"),
