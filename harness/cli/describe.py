@@ -84,9 +84,22 @@ def describe(
         found = describe(dataset, component, others, request)
     facts = found.facts.model_copy(update={"decided": list(dict.fromkeys(decided))})
     page = build(facts, found.thumbnails)
-    folder = out or results / "describe" / safe_name(facts.title)
+    folder = out or _own_folder(results / "describe" / safe_name(facts.title), facts.root)
     render.write(page, folder)
     show_page(page, folder)
+
+
+def _own_folder(folder: Path, root: str) -> Path:
+    """The folder of the page, or one beside it if it holds the page of another folder's data under the same title."""
+    from harness.files.reading import Damaged, read_json
+    from harness.spec import sha256_json
+
+    try:
+        earlier = read_json(folder / "describe.json")["data"]["description"]["root"]
+    except (Damaged, OSError, KeyError, TypeError):
+        return folder
+    same = Path(earlier).resolve() == Path(root).resolve()
+    return folder if same else folder.with_name(f"{folder.name}-{sha256_json(str(Path(root).resolve()))[:8]}")
 
 
 def _dataset(path: str, layout: str | None, overrides: tuple[str, ...]) -> Component:

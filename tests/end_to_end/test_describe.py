@@ -46,6 +46,16 @@ def test_the_page_lies_below_results_under_the_title(itm, tmp_path):
     assert (tmp_path / "results" / "describe" / "small" / "describe-samples-test" / "00.jpg").is_file()
 
 
+def test_the_page_of_other_data_with_the_same_title_is_kept(itm, tmp_path):
+    for name in ("data", "other", "data"):
+        if not (tmp_path / name).exists():
+            layouts.karpathy(tmp_path / name)
+        assert itm("describe", tmp_path / name, "--quick")[0] == 0
+    folders = sorted((tmp_path / "results" / "describe").iterdir())
+    assert [len(folder.name) for folder in folders] == [len("small"), len("small-01234567")]
+    assert [Path(page(folder).root).name for folder in folders] == ["data", "other"]
+
+
 def test_a_folder_comes_before_an_experiment_of_its_name(itm, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     layouts.karpathy(tmp_path / "flickr8k")
