@@ -78,11 +78,11 @@ def features_of(wanted: Wanted) -> Kept:
     if found is not None:
         return found
     with _claimed(folder, name, wanted.told):
-        return _find(folder, name, wanted) or _make(folder / name, key, wanted)
+        return _find(folder, name, wanted, remove=True) or _make(folder / name, key, wanted)
 
 
-def _find(folder: Path, name: str, wanted: Wanted) -> Kept | None:
-    """Whole features of these items, or of more; damaged ones are removed."""
+def _find(folder: Path, name: str, wanted: Wanted, *, remove: bool = False) -> Kept | None:
+    """Whole features of these items, or of more; damaged ones are removed by whoever holds the claim."""
     others = sorted(folder.glob("*")) if folder.is_dir() else []
     ordinary = [path for path in others if path.is_dir() and not path.name.startswith(".") and path.suffix != PARTIAL]
     for path in sorted(ordinary, key=lambda path: path.name != name):
@@ -90,8 +90,9 @@ def _find(folder: Path, name: str, wanted: Wanted) -> Kept | None:
             if path.name == name or _holds(path, wanted):
                 return open_kept(path)
         except Damaged as error:
-            logger.warning("features in %s are damaged and will be made again: %s", path, error)
-            shutil.rmtree(path, ignore_errors=True)
+            if remove:
+                logger.warning("features in %s are damaged and will be made again: %s", path, error)
+                shutil.rmtree(path, ignore_errors=True)
     return None
 
 

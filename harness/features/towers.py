@@ -1,4 +1,7 @@
-"""Which tower made some features: a key that changes with everything that decides the tower's outputs."""
+"""Which tower made some features: a key that changes with all that decides the tower's outputs, but the device.
+
+A CPU and a GPU give outputs that agree up to rounding; `about.json` says which of them made the features.
+"""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import math
 import pickle
 import pickletools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -97,14 +98,29 @@ def _from_buffer(content: Any, kind: NumpyType, shape: Any, order: str) -> Numpy
     return found
 
 
+class Constructor:
+    """A function that a pickle may call and do nothing else with: its attributes stay as they are."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[..., Any]):
+        self._make = make
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._make(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise ValueError("it changes a function")
+
+
 #: The names that a pickle may ask for, and what it gets instead. numpy 2 spells `core` as `_core`.
 STAND_INS: dict[str, Any] = {
     "numpy.dtype": NumpyType,
     "numpy.ndarray": NumpyArray,
-    "_codecs.encode": encoded,
-    **{f"numpy.{core}.multiarray._reconstruct": _reconstruct for core in ("core", "_core")},
-    **{f"numpy.{core}.multiarray.scalar": numpy_number for core in ("core", "_core")},
-    **{f"numpy.{core}.numeric._frombuffer": _from_buffer for core in ("core", "_core")},
+    "_codecs.encode": Constructor(encoded),
+    **{f"numpy.{core}.multiarray._reconstruct": Constructor(_reconstruct) for core in ("core", "_core")},
+    **{f"numpy.{core}.multiarray.scalar": Constructor(numpy_number) for core in ("core", "_core")},
+    **{f"numpy.{core}.numeric._frombuffer": Constructor(_from_buffer) for core in ("core", "_core")},
 }
 
 
@@ -157,6 +173,8 @@ def plain(value: Any) -> Any:
 def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, NumpyArray):
         value = value.value
+    if isinstance(value, (NumpyType, Constructor, type)):
+        raise ValueError("a name where a value is expected")
     if not depth:
         return value
     if isinstance(value, dict):

@@ -93,7 +93,7 @@ def _from_json(contents: Contents, direction: Direction, queries: Sequence[str],
             "of as many lists of positions"
         )
     parts = list(lists)
-    if not all(isinstance(part, list) and all(isinstance(i, (int, str)) for i in part) for part in parts):
+    if not all(isinstance(part, list) and all(type(i) in (int, str) for i in part) for part in parts):  # `true` is no 1
         raise contents.refuse(f"holds something else than lists of ids under '{direction}', best item first")
     query = np.repeat(asked, [len(part) for part in parts])
     flat = [item for part in parts for item in part]
@@ -211,7 +211,7 @@ def _lookup(ids: Sequence[Any] | np.ndarray, known: Sequence[str]) -> dict[str, 
 
 
 def _positions(items: list[Any], count: int, where: str) -> np.ndarray:
-    wrong = next((i for i in items if not isinstance(i, int) or not 0 <= i < count), None)
+    wrong = next((i for i in items if type(i) is not int or not 0 <= i < count), None)
     if wrong is not None:
         raise InvalidSimilarity(f"{where} {wrong!r:.40} is no position; positions are 0 to {count - 1:,}")
     return np.array(items, dtype=np.int64)

@@ -193,6 +193,7 @@ REFUSED = {
     "other lists": (wrong(lambda c, s: c["i2t"].update({s.image_ids[0]: 3})), "something else than lists of ids"),
     "too few lists": (wrong(lambda c, s: c.update(i2t=[[1]])), "holds 1 lists under 'i2t'; expected a mapping of 20"),
     "a position outside": (wrong(lambda c, s: c.update(i2t=[[100]] * 20)), "item 100 is no position; positions are 0 to 99"),
+    "booleans": (wrong(lambda c, s: c.update(i2t=[[True]] * 20)), "something else than lists of ids"),
     "all empty": (wrong(lambda c, s: c.update(i2t=[[]] * 20)), "no i2t query has a list"),
 }  # fmt: skip
 

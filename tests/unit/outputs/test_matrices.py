@@ -104,6 +104,16 @@ REFUSED = {
     "a call": (lambda p: np.save(p, {"npts": Evil(), "sims": MATRIX}), "asks for posix.system, and no pickled code"),
     "a call beside a matrix": (lambda p: p.write_bytes(pickle.dumps([Evil(), MATRIX])), "asks for posix.system"),
     "an object": (lambda p: np.save(p, Builder()), "holds the instruction NEWOBJ, which plain numbers do not need"),
+    "a change of a function": (
+        lambda p: p.write_bytes(
+            b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nN}X\x07\x00\x00\x00__doc__X\x07\x00\x00\x00changeds\x86b."
+        ),
+        "it changes a function",
+    ),
+    "a function": (
+        lambda p: p.write_bytes(b"\x80\x02}X\x04\x00\x00\x00simscnumpy.core.multiarray\n_reconstruct\ns."),
+        "a name where a value is expected",
+    ),
     "a builtin": (lambda p: p.write_bytes(pickle.dumps({"sims": eval, "npts": 1})), "asks for builtins.eval"),
     "a tensor in a pickle": (lambda p: np.save(p, {"npts": 20, "sims": torch.zeros(2)}), "asks for torch._utils"),
     "a huge shape": (huge, "an array of shape (1000000000000,) in 12 bytes"),

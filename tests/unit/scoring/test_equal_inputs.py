@@ -172,7 +172,7 @@ class OfItsBatch(Scorer):
 
 
 class Pixels:
-    input, image_size = "pixels", 2
+    input, image_size, resize = "pixels", 2, "plain"
 
 
 class Words:
@@ -193,7 +193,7 @@ class Pictures:
     def __len__(self):
         return len(self.colours)
 
-    def pixels(self, rows, size):
+    def pixels(self, rows, size, resize):
         return np.stack([np.full((3, size, size), self.colours[row], dtype=np.uint8) for row in rows])
 
 
