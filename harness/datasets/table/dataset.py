@@ -29,6 +29,7 @@ _PARQUET = (
     *(f"*/{s}/*.parquet" for s in ("train", "restval", "val", "validation", "test")),
 )
 _MAGIC = b"PAR1"
+_SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.parquet")
 _IMAGES = ("images", "flickr30k-images", "coco-images", "images_mscoco_2014_5k_test", "")
 _SPLITS = {"validation": "val", "restval": "train"}
 
@@ -129,7 +130,27 @@ def _tables(root: Path, given: str | None) -> list[Path]:
             f"{root} must hold Parquet files, or one CSV file with the columns raw, split and filename; found {names:.200}; "
             "set dataset.table to the right one"
         )
+    _require_all_shards(parquet)
     return [require_inside(root, path) for path in parquet or tables]
+
+
+def _require_all_shards(paths: Sequence[Path]) -> None:
+    """Refuse some of the files that a table was cut into, as the hub names them: `test-00000-of-00009.parquet`.
+
+    Raises:
+        InvalidDataset: says how many are missing, and which is the first.
+    """
+    found: dict[tuple[Path, str, str], set[int]] = {}
+    for path in paths:
+        if name := _SHARD.fullmatch(path.name):
+            found.setdefault((path.parent, name["stem"], name["count"]), set()).add(int(name["number"]))
+    for (folder, stem, count), numbers in found.items():
+        missing = [number for number in range(int(count)) if number not in numbers]
+        if missing:
+            raise InvalidDataset(
+                f"{folder}: {len(missing)} of {int(count):,} files of '{stem}' are missing (first: "
+                f"{stem}-{missing[0]:05}-of-{count}.parquet); download them too, or set dataset.table to the one that is meant"
+            )
 
 
 def _parquet_files(root: Path) -> list[Path]:

@@ -90,6 +90,10 @@ def _picked(
             f"{path} has no column 'split'; its file name is no proof (a file of the hub's split test may hold all images): "
             "set dataset.split to train, val or test if all its rows are of one"
         )
+    if "split" in picked and split is not None:
+        raise InvalidDataset(
+            f"{path} has a column 'split', which decides, so dataset.split={split} would be ignored; leave it out"
+        )
     missing = [what for what in ("filename", "captions") if what not in picked]
     if missing:
         wanted = " and ".join(" or ".join(f"'{name}'" for name in NAMES[what]) for what in missing)

@@ -102,6 +102,19 @@ def test_rows_without_a_split_need_to_be_told_it(tmp_path):
     assert len(dataset.split("test").image_ids) == sum(shapes.COUNTS.values())
 
 
+def test_a_split_for_all_rows_is_refused_where_the_rows_say_theirs(tmp_path):
+    root = shapes.hub_beside_pictures(tmp_path)
+    refused(root, r"has a column 'split', which decides, so dataset\.split=test would be ignored", split="test")
+
+
+def test_some_of_the_files_that_a_table_was_cut_into_are_refused(tmp_path):
+    root = shapes.hub_beside_pictures(tmp_path)
+    whole = root / "data" / "train-00000-of-00001.parquet"
+    whole.rename(whole.with_name("train-00001-of-00003.parquet"))
+    refused(root, r"2 of 3 files of 'train' are missing \(first: train-00000-of-00003\.parquet\)")
+    assert opened(root, table="data/train-00001-of-00003.parquet").splits == ("train",)
+
+
 def test_restval_is_training_data_as_in_the_karpathy_layout(tmp_path):
     root = shapes.hub_beside_pictures(tmp_path)
     path = root / "data" / "train-00000-of-00001.parquet"
