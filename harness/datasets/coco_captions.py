@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, Field, StrictStr
+from pydantic import BaseModel, Field, StrictInt, StrictStr
 
 from harness.datasets.base import SPLITS, DatasetConfig
 from harness.datasets.files import parse_json, read_bytes, require_inside, within
@@ -46,15 +46,15 @@ class CocoCaptionsConfig(PhotographConfig):
 class Image(BaseModel):
     """A photograph in the JSON."""
 
-    id: int | StrictStr
+    id: StrictInt | StrictStr
     file_name: StrictStr
 
 
 class Caption(BaseModel):
     """A caption in the JSON."""
 
-    id: int | StrictStr
-    image_id: int | StrictStr
+    id: StrictInt | StrictStr
+    image_id: StrictInt | StrictStr
     caption: StrictStr
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, Field, StrictStr
+from pydantic import BaseModel, Field, StrictInt, StrictStr
 
 from harness.datasets.base import DatasetConfig
 from harness.datasets.files import head, parse_json, read_bytes, require_inside, within
@@ -31,7 +31,7 @@ class FlairConfig(TitledConfig):
 class Row(BaseModel):
     """One sentence."""
 
-    image_id: StrictStr | int
+    image_id: StrictStr | StrictInt
     image: StrictStr
     caption: StrictStr
 

@@ -54,7 +54,13 @@ def place(location: Sequence[str | int]) -> str:
 
     >>> place(["images", 4, "sentences", 2, "raw"])
     "image 4: sentence 2: field 'raw'"
+    >>> place(["annotations", 3, "image_id", "int"])  # pydantic adds which of several types was tried
+    "annotation 3: field 'image_id'"
     """
-    rest = iter(location)
-    names = [(str(name), next(rest, None)) for name in rest]
-    return ": ".join(f"field '{n}'" if index is None else f"{n.removesuffix('s')} {index}" for n, index in names)
+    words: list[str] = []
+    for before, name in zip((0, *location), location, strict=False):
+        if isinstance(name, int) and words:
+            words[-1] = f"{str(before).removesuffix('s')} {name}"
+        elif isinstance(before, int):
+            words.append(f"field '{name}'")
+    return ": ".join(words)

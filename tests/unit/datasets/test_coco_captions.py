@@ -129,6 +129,11 @@ def test_clip_benchmark_s_files_of_karpathy_s_splits_are_of_the_same_shape(tmp_p
             lambda v: v["annotations"][3].update(caption=7),
             "annotation 3: field 'caption': input should be a valid string",
         ),
+        (
+            lambda v: v["annotations"][3].update(image_id=True),
+            "annotation 3: field 'image_id': input should be a valid",
+        ),
+        (lambda v: v["images"][2].update(id=2.0), "image 2: field 'id': input should be a valid"),
         (lambda v: v["annotations"][3].update(image_id=99), "annotation 3 is of image 99, which 'images' lacks"),
         (lambda v: v["annotations"][6].update(id=0), "annotation id 0 stands twice"),
         (lambda v: v["annotations"][1].update(id=0), "1 caption ids appear more than once"),
