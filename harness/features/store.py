@@ -82,7 +82,10 @@ def features_of(wanted: Wanted) -> Kept:
 
 
 def _find(folder: Path, name: str, wanted: Wanted, *, remove: bool = False) -> Kept | None:
-    """Whole features of these items, or of more; damaged ones are removed by whoever holds the claim."""
+    """Whole features of these items, or of more; damaged ones of these items are removed by whoever holds the claim.
+
+    Those of more items are passed over: the claim on them may be another process's, which makes them anew meanwhile.
+    """
     others = sorted(folder.glob("*")) if folder.is_dir() else []
     ordinary = [path for path in others if path.is_dir() and not path.name.startswith(".") and path.suffix != PARTIAL]
     for path in sorted(ordinary, key=lambda path: path.name != name):
@@ -90,7 +93,7 @@ def _find(folder: Path, name: str, wanted: Wanted, *, remove: bool = False) -> K
             if path.name == name or _holds(path, wanted):
                 return open_kept(path)
         except Damaged as error:
-            if remove:
+            if remove and path.name == name:
                 logger.warning("features in %s are damaged and will be made again: %s", path, error)
                 shutil.rmtree(path, ignore_errors=True)
     return None

@@ -225,6 +225,15 @@ def test_damaged_features_are_made_again(cache, encoder, dataset, calls, caplog,
     assert "are damaged and will be made again" in caplog.text
 
 
+def test_damaged_features_of_more_items_are_left_to_whoever_makes_those_anew(cache, encoder, photographs, dataset):
+    whole = features_of(wanted(encoder, dataset))
+    (whole.folder / "images.npy").unlink()
+    some = datasets.open_dataset({"name": "karpathy", "root": str(photographs), "max_train_images": 7})
+    kept = features_of(wanted(encoder, some))
+    assert kept.folder != whole.folder
+    assert (whole.folder / "about.json").is_file()
+
+
 def test_values_that_float16_cannot_hold_are_refused(cache, encoder, dataset):
     encoder.tower.model.bn2.bias.data.fill_(1e6)
     with pytest.raises(
