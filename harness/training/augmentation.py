@@ -48,9 +48,10 @@ def drop_regions(regions: Fragments, probability: float, generator: Generator, k
     draws = _uniform(regions.mask.shape, generator).to(regions.device).masked_fill(~regions.mask, -1)
     left = draws >= probability
     left[:, :kept] = regions.mask[:, :kept]
-    # Where nothing is left, the region that came nearest to staying: any real one, all being equally likely.
-    last = F.one_hot(draws.argmax(dim=1), draws.shape[1]).bool()
-    return dataclasses.replace(regions, mask=torch.where(left.any(dim=1, keepdim=True), left, last))
+    # Where no region is left, the one that came nearest to staying: any real one, all being equally likely.
+    draws[:, :kept] = -1
+    last = F.one_hot(draws.argmax(dim=1), draws.shape[1]).bool() & regions.mask
+    return dataclasses.replace(regions, mask=torch.where(left[:, kept:].any(dim=1, keepdim=True), left, left | last))
 
 
 def mask_words(tokens: Tokens, share: float, words: WordIds, generator: Generator) -> Tokens:
