@@ -182,4 +182,4 @@ def _captions(caption: object, where: str) -> list[str]:
     wrong = next((text for text in texts if not isinstance(text, str)), None)
     if wrong is not None or None in texts:
         raise InvalidDataset(f"{where}: 'caption' must be a text or a list of texts, got {wrong!r:.60}")
-    return [" ".join(str(text).split()) for text in texts]
+    return [str(text) for text in texts]

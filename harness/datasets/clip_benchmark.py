@@ -128,7 +128,7 @@ def _captions(path: Path) -> dict[str, list[str]]:
             raise InvalidDataset(f"{path}: line {number} must be <file>.jpg,<caption>, got '{line:.60}'")
         caption = unquoted(parts["caption"])
         quoted += caption != parts["caption"]
-        images.setdefault(parts["file"], []).append(" ".join(caption.split()))
+        images.setdefault(parts["file"], []).append(caption)
     if not images:
         raise InvalidDataset(f"{path} holds no captions; expected lines <file>.jpg,<caption>")
     if blank:

@@ -18,7 +18,6 @@ from harness.datasets.base import SPLITS, DatasetConfig
 from harness.datasets.files import parse_json, read_bytes, require_inside, within
 from harness.datasets.photographs.dataset import Entry, PhotographConfig, PhotographDataset
 from harness.datasets.photographs.places import find_place
-from harness.datasets.photographs.texts import one_line_each
 from harness.datasets.schema import checked
 from harness.errors import InvalidDataset, counted
 
@@ -112,15 +111,14 @@ def _captions(annotation: Annotation, images: Mapping[Any, str], path: Path) -> 
     """The captions of each image by their ids, in the order of the file."""
     if len(images) < len(annotation.images):
         raise InvalidDataset(f"{path}: {len(annotation.images) - len(images)} image ids stand more than once")
-    texts = one_line_each([caption.caption for caption in annotation.annotations], str(path))
     captions: dict[Any, dict[str, str]] = {}
-    for number, (caption, text) in enumerate(zip(annotation.annotations, texts, strict=True)):
+    for number, caption in enumerate(annotation.annotations):
         if caption.image_id not in images:
             raise InvalidDataset(f"{path}: annotation {number} is of image {caption.image_id}, which 'images' lacks")
         own = captions.setdefault(caption.image_id, {})
         if str(caption.id) in own:
             raise InvalidDataset(f"{path}: annotation id {caption.id} stands twice")
-        own[str(caption.id)] = text
+        own[str(caption.id)] = caption.caption
     if not captions:
         raise InvalidDataset(f"{path} holds no captions; take captions_*.json, not instances_*.json")
     return captions

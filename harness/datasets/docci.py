@@ -65,8 +65,8 @@ class Docci(PhotographDataset):
         entries: dict[str, list[Entry]] = {split: [] for split in taken.values()}
         for item in items:
             if item.split in taken:
-                caption = " ".join(item.description.split())
-                entry = Entry(place.path(item.image_file), item.example_id, (caption,), (f"{item.example_id}#0",))
+                own = (item.description,)
+                entry = Entry(place.path(item.image_file), item.example_id, own, (f"{item.example_id}#0",))
                 entries[taken[item.split]].append(entry)
         return entries
 

@@ -69,7 +69,7 @@ class Flair(PhotographDataset):
             where, key = f"{self.source}: annotation {number}", str(row.image_id)
             if images.setdefault(key, row.image) != row.image:
                 raise InvalidDataset(f"{where}: image {key} is {row.image}, but was {images[key]} before")
-            captions.setdefault(key, []).append(" ".join(row.caption.split()))
+            captions.setdefault(key, []).append(row.caption)
         place = find_place(self.root, self.config.images, _IMAGES, list(images.values()), str(self.source))
         return {"test": [_entry(place.path(file), key, captions[key]) for key, file in images.items()]}
 

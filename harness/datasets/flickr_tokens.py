@@ -95,7 +95,7 @@ def read_captions(path: Path) -> dict[str, dict[int, str]]:
     lines, _ = read_lines(path)
     images: dict[str, dict[int, str]] = {}
     parse, first = _form(lines[0] if lines else "", path)
-    repaired = 0
+    repaired = quoted = 0
     for number, line in enumerate(lines[first:], first + 1):
         if not line:
             continue
@@ -105,16 +105,20 @@ def read_captions(path: Path) -> dict[str, dict[int, str]]:
             repaired += 1
         if found is None:
             raise InvalidDataset(f"{path}: line {number} is not of the form of the others: {line!r:.80}")
-        file, place, caption = found
+        file, place, written = found
+        caption = unquoted(written) if parse in (_comma, _numbered) else written
+        quoted += caption != written
         own = images.setdefault(file, {})
         place = len(own) if place is None else place
         if place in own:
             raise InvalidDataset(f"{path}: line {number}: caption {place} of {file} stands twice")
-        own[place] = " ".join(caption.split())
+        own[place] = caption
     if not images:
         raise InvalidDataset(f"{path} holds no captions")
     if repaired:
         logger.warning("%s: %s without a separator read as if it stood there", path, counted(repaired, "line"))
+    if quoted:
+        logger.info("%s: the quotation marks of a CSV table are taken off %s", path, counted(quoted, "caption"))
     return {file: dict(sorted(own.items())) for file, own in images.items()}
 
 
@@ -164,13 +168,13 @@ def _without_field(line: str) -> Line | None:
 
 
 def _comma(line: str) -> Line | None:
-    """`1.jpg,A dog .`, as in Kaggle's captions.txt; a caption in quotation marks is a field of a CSV file.
+    """`1.jpg,A dog .`, as in Kaggle's captions.txt; a caption may hold further commas.
 
-    >>> _comma('1.jpg,"A dog, a ""red"" one ."')
-    ('1.jpg', None, 'A dog, a "red" one .')
+    >>> _comma("1.jpg,A dog, a cat .")
+    ('1.jpg', None, 'A dog, a cat .')
     """
     file, comma, caption = line.partition(",")
-    return (file.strip(), None, unquoted(caption.strip())) if comma and file.strip() else None
+    return (file.strip(), None, caption.strip()) if comma and file.strip() else None
 
 
 def _numbered(line: str) -> Line | None:
@@ -179,7 +183,7 @@ def _numbered(line: str) -> Line | None:
     number, comma, caption = rest.partition(",")
     number = number.strip()
     fits = comma and file.strip() and number.isascii() and number.isdigit()
-    return (file.strip(), int(number), unquoted(caption.strip())) if fits else None
+    return (file.strip(), int(number), caption.strip()) if fits else None
 
 
 def _found(root: Path, pattern: re.Pattern[str]) -> list[Path]:

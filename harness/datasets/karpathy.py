@@ -14,7 +14,6 @@ from pydantic import BaseModel, Field, StrictStr
 from harness.datasets.base import SPLITS, DatasetConfig
 from harness.datasets.files import first_name, parse_json, read_bytes, require_inside, within
 from harness.datasets.photographs.dataset import Entry, PhotographConfig, PhotographDataset
-from harness.datasets.photographs.texts import one_line_each
 from harness.datasets.published import published_name
 from harness.datasets.schema import checked
 from harness.errors import InvalidDataset
@@ -98,17 +97,14 @@ def _annotation(root: Path, given: str | None) -> Path:
 def _entries(annotation: Annotation, path: Path, root: Path, config: KarpathyConfig) -> dict[str, list[Entry]]:
     """The images of each split in file order."""
     entries: dict[str, list[Entry]] = {split: [] for split in SPLITS}
-    written = [sentence.raw for image in annotation.images for sentence in image.sentences]
-    texts = iter(one_line_each(written, str(path)))
     for index, image in enumerate(annotation.images):
-        captions = tuple(next(texts) for _ in image.sentences)
         if image.split != "restval" or config.restval:
             split = "train" if image.split == "restval" else image.split
-            entries[split].append(_entry(image, captions, f"{path}: image {index}", root, config))
+            entries[split].append(_entry(image, f"{path}: image {index}", root, config))
     return entries
 
 
-def _entry(image: Photograph, captions: tuple[str, ...], where: str, root: Path, config: KarpathyConfig) -> Entry:
+def _entry(image: Photograph, where: str, root: Path, config: KarpathyConfig) -> Entry:
     name = image.filename
     file = "/".join(part for part in (config.images, image.filepath, name) if part)
     within(root, file, where)
@@ -118,7 +114,7 @@ def _entry(image: Photograph, captions: tuple[str, ...], where: str, root: Path,
     return Entry(
         file,
         name,
-        captions,
+        tuple(sentence.raw for sentence in image.sentences),
         tuple(
             str(sentence.sentid) if known and "sentid" in sentence.model_fields_set else f"{name}#{number}"
             for number, sentence in enumerate(image.sentences)

@@ -176,7 +176,7 @@ def _split(folder: Path, prefix: str, mapping: Mapping[str, str]) -> list[tuple[
     owners = _owners(ids, len(captions), told, ids_file)
     images: dict[str, list[str]] = {}
     for key, caption in zip(owners, captions, strict=True):
-        images.setdefault(key, []).append(" ".join(caption.split()))
+        images.setdefault(key, []).append(caption)
     return [(mapping[key], texts) for key, texts in images.items()]
 
 

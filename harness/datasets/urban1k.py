@@ -60,7 +60,7 @@ class Urban1k(PhotographDataset):
         for stem in sorted(images, key=in_numeric_order):
             lines, _ = read_lines(require_inside(self.root, self.root / captions[stem]))
             longer += any(lines[1:])
-            entries.append(Entry(images[stem], stem, (" ".join(lines[0].split()) if lines else "",), (f"{stem}#0",)))
+            entries.append(Entry(images[stem], stem, (lines[0] if lines else "",), (f"{stem}#0",)))
         if longer:
             logger.warning(
                 "%s: %s with more than one line: the first line is the caption",

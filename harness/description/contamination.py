@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,11 @@ from harness.files.reading import Damaged, parse_json
 from harness.records.description import Contamination
 
 _EXAMPLES = 5
+_FILE = re.compile(r"\s*(.+?\.(?:jpe?g|png|webp|gif|bmp|tiff?))(?=[\t,#|]|\s*$)", re.IGNORECASE)
 _ALL = "all"
 #: Where the field's JSON files keep an image's name or number, the most telling key first.
 _KEYS = ("filename", "file_name", "image_file", "image", "image_path", "cocoid", "image_id", "id")
+_HEADINGS = frozenset((*_KEYS, "image_name"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,9 +117,21 @@ def _by_content(view: View, other: View | None, bits: int) -> tuple[np.ndarray |
 
 
 def _from_lines(path: Path) -> dict[str, list[str]]:
-    """One id per line; of lines with several fields, the first (`1000092795.jpg#0\tcaption`)."""
-    lines = [line.split("\t")[0].split(",")[0].split("#")[0].strip() for line in read_lines(path)[0]]
-    return {_ALL: [line for line in lines if line]}
+    """One id per line; of lines with several fields, the first (`1000092795.jpg#0\tcaption`). A heading is no id."""
+    found = [_first_field(line) for line in read_lines(path)[0]]
+    if found and found[0].lower() in _HEADINGS:
+        found = found[1:]
+    return {_ALL: [name for name in found if name]}
+
+
+def _first_field(line: str) -> str:
+    """What stands before the first separator; a comma within a file's name is none.
+
+    >>> _first_field("1.jpg#0\ta dog"), _first_field("a,b.png,a cat"), _first_field("391895,a man")
+    ('1.jpg', 'a,b.png', '391895')
+    """
+    file = _FILE.match(line)
+    return file[1] if file else re.split(r"[\t,#]", line, maxsplit=1)[0].strip()
 
 
 def _from_json(path: Path) -> dict[str, list[str]]:

@@ -50,6 +50,13 @@ def write_precomp(folder: Path, split: Split) -> list[Path]:
     _require_ours(folder, split.name)
     shape = (len(split.image_ids), *about.shape[1:])
     files = [folder / f"{split.name}_{kind}" for kind in ("ims.npy", "caps.txt", "ids.txt", "features.json")]
+    # First, so that what a killed command leaves is known to be its own.
+    with atomic_path(files[3]) as path:
+        told = {
+            "features": stored.kept.name,
+            **about.model_dump(mode="json", exclude={"sha256", "split", "items", "fragments"}),
+        }
+        path.write_text(json.dumps(told | {"shape": shape}, indent=2) + "\n", encoding="utf-8")
     with atomic_path(files[0]) as path, path.open("wb") as out:
         header = {"descr": np.lib.format.dtype_to_descr(np.dtype(about.dtype)), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(out, header)
@@ -58,12 +65,6 @@ def write_precomp(folder: Path, split: Split) -> list[Path]:
     for file, lines in zip(files[1:3], (captions, ids), strict=True):
         with atomic_path(file) as path:
             path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    with atomic_path(files[3]) as path:
-        told = {
-            "features": stored.kept.name,
-            **about.model_dump(mode="json", exclude={"sha256", "split", "items", "fragments"}),
-        }
-        path.write_text(json.dumps(told | {"shape": shape}, indent=2) + "\n", encoding="utf-8")
     return files
 
 

@@ -167,10 +167,18 @@ def read_plain_pickle(path: Path) -> Any:
 
 def plain(value: Any) -> Any:
     """A value with its arrays in place of their stand-ins, dictionaries and sequences included (three levels deep)."""
-    return _plain(value, 3)
+    return _plain(value, 3, {})
 
 
-def _plain(value: Any, depth: int) -> Any:
+def _plain(value: Any, depth: int, known: dict[tuple[int, int], Any]) -> Any:
+    """`known` holds what was made of each object: a list that stands in many places is gone through once."""
+    key = (id(value), depth)
+    if key not in known:
+        known[key] = _made_plain(value, depth, known)
+    return known[key]
+
+
+def _made_plain(value: Any, depth: int, known: dict[tuple[int, int], Any]) -> Any:
     if isinstance(value, NumpyArray):
         value = value.value
     if isinstance(value, (NumpyType, Constructor, type)):
@@ -178,9 +186,9 @@ def _plain(value: Any, depth: int) -> Any:
     if not depth:
         return value
     if isinstance(value, dict):
-        return {key: _plain(item, depth - 1) for key, item in value.items()}
+        return {key: _plain(item, depth - 1, known) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_plain(item, depth - 1) for item in value)
+        return type(value)(_plain(item, depth - 1, known) for item in value)
     return value
 
 

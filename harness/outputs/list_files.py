@@ -5,6 +5,7 @@ Shape letters: I images, T captions, K places of a list, M listed items.
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -191,6 +192,8 @@ def _fits(ids: np.ndarray, known: Sequence[str]) -> bool:
 def _rows(ids: Sequence[Any] | np.ndarray, known: Sequence[str], where: str) -> np.ndarray:
     """(n,) rows of ids."""
     rows = _lookup(ids, known)
+    if known[0] not in rows:
+        _say_numbers(known[0])
     texts = [str(name) for name in ids]
     unknown = next((name for name in texts if name not in rows), None)
     if unknown is not None:
@@ -198,6 +201,11 @@ def _rows(ids: Sequence[Any] | np.ndarray, known: Sequence[str], where: str) -> 
             f"{where} '{unknown:.60}' is not in the dataset's split, whose ids are like '{known[0]}'"
         )
     return np.array([rows[name] for name in texts], dtype=np.int64)
+
+
+@functools.lru_cache(maxsize=64)  # said once, not for each direction and side
+def _say_numbers(example: str) -> None:
+    _log.info("whole numbers are taken for the numbers at the end of the dataset's ids (as in '%s')", example)
 
 
 def _lookup(ids: Sequence[Any] | np.ndarray, known: Sequence[str]) -> dict[str, int]:

@@ -71,7 +71,8 @@ def describe(name: str, pretrained: str | None, quick_gelu: bool | None = None) 
     found = {
         key: tuple(preparation.get(key) or ()) or _agreed(name, key, published, bool(file)) for key in ("mean", "std")
     }
-    resize = _resize(name, preparation, published, bool(file))
+    known = [preparation] if preparation else published
+    resize = _resize(name, known, trained=bool(pretrained) or has_own_weights(name))
     return Model(config, tag, file, own if quick_gelu is None else quick_gelu, found["mean"], found["std"], resize)
 
 
@@ -158,16 +159,28 @@ def _report_activation(name: str, file: Path, taken: bool, published: frozenset[
         )  # fmt: skip
 
 
-def _resize(name: str, preparation: dict[str, Any], published: list[dict[str, Any]], from_file: bool) -> Resize:
-    """How images are resized for evaluation; see `_agreed` for where this comes from."""
-    modes = {str(weights.get("resize_mode") or DEFAULT_MODE) for weights in [preparation] if weights}
-    modes = modes or {str(weights.get("resize_mode") or DEFAULT_MODE) for weights in published} or {DEFAULT_MODE}
-    if len(modes) > 1 and from_file:
-        _log.warning("published weights of %s differ in how images are resized: the middle is cropped", name)
+def _resize(name: str, weights: list[dict[str, Any]], *, trained: bool) -> Resize:
+    """How images are resized for evaluation.
+
+    Args:
+        name: of the model.
+        weights: what is known of the weights, or of all that are published where nothing is known of these.
+        trained: whether there are weights at all; a model without any has nothing to follow.
+    """
+    modes = {str(each.get("resize_mode") or DEFAULT_MODE) for each in weights} or {DEFAULT_MODE}
     mode = modes.pop() if len(modes) == 1 else DEFAULT_MODE
-    if mode not in RESIZES:
-        _log.warning("%s is evaluated on images that are %s; the middle is cropped instead", name, f"resized '{mode}'")
+    if trained and modes:
+        _log.warning("published weights of %s differ in how images are resized: the middle is cropped", name)
+    if trained and mode not in RESIZES:
+        _log.warning("%s is evaluated on images that are resized '%s'; the middle is cropped instead", name, mode)
+    if trained and weights and all(each.get("interpolation") == "bilinear" for each in weights):
+        _say_bilinear(name)
     return RESIZES.get(mode, "crop")
+
+
+@functools.lru_cache(maxsize=64)  # said once per model and process
+def _say_bilinear(name: str) -> None:
+    _log.warning("%s is evaluated on images that are resized bilinearly; here they are resized bicubically", name)
 
 
 def _agreed(name: str, key: str, published: list[dict[str, Any]], from_file: bool) -> tuple[float, ...]:

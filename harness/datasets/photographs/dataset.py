@@ -7,8 +7,9 @@ import json
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from harness.datasets.files import FolderConfig, dataset_root
 from harness.datasets.photographs.decoding import DECODER
 from harness.datasets.photographs.files import Photographs
 from harness.datasets.photographs.sources import ImageFiles, ImageSource
+from harness.datasets.photographs.texts import one_line_each
 from harness.datasets.published import warn_of_size
 from harness.errors import counted
 
@@ -47,7 +49,7 @@ class Entry:
     Args:
         file: its path below the dataset's `images_root`, with forward slashes; checked with `within` by whoever read it.
         image_id: distinct in its split.
-        captions: at least one, each on one line.
+        captions: at least one.
         caption_ids: as many, distinct in the split.
     """
 
@@ -70,8 +72,8 @@ def entry_of(path: str, captions: Sequence[str]) -> Entry:
 class PhotographDataset(Dataset):
     """Photographs with captions. `inputs` is pixels only.
 
-    A layout implements `read` and `title`. It keeps the captions that it reads in full; `captions_per_image` and the
-    limits of the splits are applied here.
+    A layout implements `read` and `title`. It keeps the captions that it reads in full and as they are; their white space
+    is normalised here, and `captions_per_image` and the limits of the splits are applied.
     """
 
     Config: ClassVar[type[DatasetConfig]] = PhotographConfig
@@ -82,11 +84,11 @@ class PhotographDataset(Dataset):
         self.root = dataset_root(config.root)
         #: For `read` to narrow: the file that decides the splits, for messages, and the folder that holds every image.
         self.source = self.images_root = self.root
-        self._entries = {name: self._used(name, entries) for name, entries in self.read().items()}
+        self._entries = {name: self._used(name, entries) for name, entries in self._tidied(self.read()).items()}
 
     @abstractmethod
     def read(self) -> Mapping[str, Sequence[Entry]]:
-        """The images of each split that exists, in the order of the files, with all their captions.
+        """The images of each split that exists, in the order of the files, with all their captions as the files hold them.
 
         Raises:
             InvalidDataset: files missing, unreadable, or contradicting each other.
@@ -154,6 +156,15 @@ class PhotographDataset(Dataset):
     @cached_property
     def _photographs(self) -> dict[str, Photographs]:
         return {split: Photographs(self.image_source(self._entries.get(split, ()))) for split in SPLITS}
+
+    def _tidied(self, read: Mapping[str, Sequence[Entry]]) -> dict[str, list[Entry]]:
+        """The entries with their captions on one line each; a line says how many captions that changed."""
+        captions = [caption for entries in read.values() for entry in entries for caption in entry.captions]
+        texts = iter(one_line_each(captions, str(self.source)))
+        return {
+            split: [replace(entry, captions=tuple(islice(texts, len(entry.captions)))) for entry in entries]
+            for split, entries in read.items()
+        }
 
     def _used(self, split: str, entries: Sequence[Entry]) -> list[Entry]:
         """The first images and the first captions of each, as configured; a line says how many captions are left out."""

@@ -17,7 +17,6 @@ from harness.datasets.files import head, require_inside, within
 from harness.datasets.photographs.dataset import Entry, PhotographDataset, TitledConfig
 from harness.datasets.photographs.places import find_place
 from harness.datasets.photographs.sources import ImageFiles, ImageSource
-from harness.datasets.photographs.texts import one_line_each
 from harness.datasets.published import published_name
 from harness.datasets.table.parquet import Cell, ImageCells
 from harness.datasets.table.rows import Row, csv_rows, parquet_rows
@@ -81,8 +80,8 @@ class Table(PhotographDataset):
             )
         files_of = self._embedded(rows) if any(inside) else self._beside(rows)
         entries: dict[str, list[Entry]] = {split: [] for split in SPLITS}
-        for row, file, captions in zip(rows, files_of, self._captions(rows), strict=True):
-            entries[_SPLITS.get(row.split, row.split)].append(_entry(row, file, captions))
+        for row, file in zip(rows, files_of, strict=True):
+            entries[_SPLITS.get(row.split, row.split)].append(_entry(row, file))
         return entries
 
     def image_source(self, entries: Sequence[Entry]) -> ImageSource:
@@ -93,10 +92,6 @@ class Table(PhotographDataset):
 
     def _rows(self, path: Path) -> Iterator[Row]:
         return (csv_rows if path.suffix == ".csv" else parquet_rows)(path, self.config.split)
-
-    def _captions(self, rows: Sequence[Row]) -> Iterator[list[str]]:
-        texts = iter(one_line_each([text for row in rows for text in row.captions], str(self.source)))
-        return ([next(texts) for _ in row.captions] for row in rows)
 
     def _embedded(self, rows: Sequence[Row]) -> list[str]:
         """Names of the pictures in the table."""
@@ -113,10 +108,10 @@ class Table(PhotographDataset):
         return [place.path(file) for file in files]
 
 
-def _entry(row: Row, file: str, captions: Sequence[str]) -> Entry:
+def _entry(row: Row, file: str) -> Entry:
     own = row.sentids if row.cocoid is not None and row.sentids is not None else None
-    ids = own or [f"{row.filename}#{number}" for number in range(len(captions))]
-    return Entry(file, row.filename, tuple(captions), tuple(map(str, ids)))
+    ids = own or [f"{row.filename}#{number}" for number in range(len(row.captions))]
+    return Entry(file, row.filename, tuple(row.captions), tuple(map(str, ids)))
 
 
 def _tables(root: Path, given: str | None) -> list[Path]:

@@ -94,8 +94,8 @@ def captions_of(content: bytes, path: Path) -> tuple[str, ...]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidDataset(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
-    lines = [" ".join(line.replace("\\n", "\n").split()) for line in text.split("\n")]
-    while lines and not lines[-1]:
+    lines = [line.replace("\\n", "\n") for line in text.split("\n")]
+    while lines and not lines[-1].strip():
         lines.pop()
     return tuple(lines)
 

@@ -201,10 +201,10 @@ class TestPixels:
 
 
 def test_leading_fragments_that_are_no_places_are_never_dropped():
-    batch = regions(items=200)
+    batch = regions(items=200, count=60)
     dropped = augmentation.drop_regions(batch, 0.9, generator(), kept=1)
     assert torch.equal(dropped.mask[:, 0], batch.mask[:, 0])
-    assert dropped.mask[:, 1:].sum() < 0.5 * batch.mask[:, 1:].sum()
+    assert dropped.mask[:, 1:].sum() < 0.2 * batch.mask[:, 1:].sum()
     has_places = batch.mask[:, 1:].any(1)
     assert dropped.mask[:, 1:].any(1).equal(has_places)  # an image is never left with its [CLS] alone
     assert not (dropped.mask & ~batch.mask).any()
