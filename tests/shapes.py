@@ -18,7 +18,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
+
+from harness.datasets import open_dataset
+from harness.datasets.base import Dataset
+from harness.errors import InvalidDataset
 
 COUNTS = {"train": 8, "val": 4, "test": 6}
 EACH = 5
@@ -358,3 +363,27 @@ WHOLE: dict[str, tuple[Callable[[Path], Path], ...]] = {
     "table": (hub_with_pictures, hub_beside_pictures, flickr_csv),
     "flickr_tokens": (flickr30k_entities, flickr8k_text, kaggle_results, kaggle_captions),
 }
+
+
+def opened(root: Path, **options: Any) -> Dataset:
+    """The dataset in a folder, whose layout its files tell."""
+    return open_dataset({"root": str(root), **options})
+
+
+def refused(root: Path, match: str, **options: Any) -> None:
+    """The dataset is refused, at the latest when it is checked, by one line."""
+    with pytest.raises(InvalidDataset, match=match) as caught:
+        opened(root, **options).check()
+    assert "\n" not in str(caught.value)
+
+
+def change_json(path: Path, change: Callable[[Any], Any]) -> None:
+    """Write what a change makes of a JSON file's value, or the value that it changed in place."""
+    value = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(change(value) or value), encoding="utf-8")
+
+
+def change_lines(path: Path, change: Callable[[list[str]], Any]) -> None:
+    """The same for the lines of a text file."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    write_lines(path, change(lines) or lines)

@@ -1,4 +1,4 @@
-"""Layouts that keep all splits in one file, or in files of splits: tables of the hub and Flickr's own files."""
+"""Tables of the hub, as Parquet and CSV: which rows are which split, pictures in cells, and what is wrong with a table."""
 
 from __future__ import annotations
 
@@ -14,70 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapes
+from shapes import opened, refused
 
-from harness import datasets
-from harness.datasets.base import Dataset
 from harness.errors import InvalidDataset
-
-ALL = [(name, make) for name, makers in shapes.WHOLE.items() for make in makers]
-IDS = [make.__name__ for _, make in ALL]
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return datasets.open_dataset({"root": str(shapes.karpathy(tmp_path_factory.mktemp("karpathy")))})
-
-
-def opened(root: Path, **options: Any) -> Dataset:
-    return datasets.open_dataset({"root": str(root), **options})
-
-
-def refused(root: Path, match: str, **options: Any) -> None:
-    """The dataset is refused, at the latest when it is checked, by one line."""
-    with pytest.raises(InvalidDataset, match=match) as caught:
-        opened(root, **options).check()
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(("name", "make"), ALL, ids=IDS)
-def test_a_layout_holds_what_the_karpathy_layout_of_the_same_data_holds(tmp_path, reference, name, make):
-    root = make(tmp_path)
-    assert datasets.identify(root) == name
-    dataset = opened(root)
-    assert dataset.title == ("flickr8k" if make is shapes.flickr8k_text else "flickr30k")
-    assert dataset.splits == ("train", "val", "test")
-    for split in dataset.splits:
-        ours, theirs = dataset.split(split), reference.split(split)
-        assert ours.captions == theirs.captions
-        assert ours.caption_ids == theirs.caption_ids
-        assert ours.image_ids == theirs.image_ids
-        np.testing.assert_array_equal(ours.caption_image, theirs.caption_image)
-        rows = range(len(ours.image_ids))
-        np.testing.assert_array_equal(ours.images.pixels(rows, 16), theirs.images.pixels(rows, 16))
-    assert dataset.sha256 == reference.sha256  # the hash covers the content, not the shape
-
-
-@pytest.mark.parametrize(("name", "make"), ALL, ids=IDS)
-def test_limits_apply_in_file_order(tmp_path, reference, name, make):
-    test = opened(make(tmp_path), max_test_images=2, captions_per_image=3).split("test")
-    assert test.image_ids == reference.split("test").image_ids[:2]
-    assert test.captions == tuple(text for picture in shapes.of("test")[:2] for text in picture.captions[:3])
-
-
-@pytest.mark.parametrize(
-    "make", [make for _, make in ALL if make is not shapes.hub_with_pictures], ids=lambda make: make.__name__
-)
-def test_a_picture_that_is_missing_is_named(tmp_path, make):
-    root = make(tmp_path)
-    (path,) = tmp_path.rglob(shapes.of("test")[1].file)
-    path.unlink()
-    refused(root, f"1 of 6 images are missing .*{path.name}")
-    for path in tmp_path.rglob("*.jpg"):
-        path.unlink()
-    refused(root, r"is not in .*; set dataset.images to the folder below dataset.root")
-
-
-# --- tables -------------------------------------------------------------------------------------------------------
 
 
 def test_the_hub_s_name_of_a_split_does_not_decide(tmp_path):
@@ -306,106 +245,6 @@ def test_tables_of_two_kinds_need_to_be_told_apart(tmp_path):
     refused(root, "found flickr_annotations_30k.csv, second.csv; set dataset.table to the right one")
     assert opened(root, table="second.csv").splits == ("train", "val", "test")
     refused(root, "dataset.table names the path '../x.csv', which leaves", table="../x.csv")
-
-
-# --- Flickr's own files -------------------------------------------------------------------------------------------
-
-
-def lines_of(path: Path, change: Callable[[list[str]], Any]) -> None:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    shapes.write_lines(path, change(lines) or lines)
-
-
-def test_without_files_of_splits_nothing_is_guessed(tmp_path):
-    root = shapes.flickr30k_entities(tmp_path)
-    for split in shapes.COUNTS:
-        (root / f"{split}.txt").unlink()
-    refused(
-        root,
-        r"results_20130124.token lists all images, and no file says which split each is of; put beside it "
-        r"Flickr_8k.trainImages.txt, .* or train.txt, val.txt and test.txt \(of Flickr30k Entities\)",
-    )
-
-
-def test_karpathy_s_json_beside_token_files_decides_the_splits(tmp_path):
-    root = shapes.karpathy(tmp_path)
-    shapes.write_lines(root / "results_20130124.token", ["1.jpg#0\ta dog"])
-    assert datasets.identify(root) == "karpathy"
-
-
-def test_images_of_no_split_are_left_out_in_one_line(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
-    opened(shapes.flickr8k_text(tmp_path))
-    assert caplog.text.count("1 image of no split left out (first: 2258277193_586949ec62.jpg.1)") == 1
-
-
-def test_the_row_without_its_separator_is_repaired_in_one_line(tmp_path, caplog):
-    opened(shapes.kaggle_results(tmp_path))
-    assert caplog.text.count("results.csv: 1 line without a separator read as if it stood there") == 1
-
-
-def test_a_test_split_alone_is_taken(tmp_path):
-    root = shapes.flickr30k_entities(tmp_path)
-    for split in ("train", "val"):
-        (root / f"{split}.txt").unlink()
-    assert opened(root).splits == ("test",)
-
-
-def test_captions_stand_in_the_order_of_their_numbers(tmp_path, reference):
-    root = shapes.flickr30k_entities(tmp_path)
-    lines_of(root / "results_20130124.token", lambda lines: lines[::-1])
-    assert opened(root).split("test").captions == reference.split("test").captions
-
-
-@pytest.mark.parametrize(
-    ("make", "file", "change", "message"),
-    [
-        ("flickr30k_entities", "results_20130124.token", lambda v: [*v[:5], "no tab", *v[5:]], "line 6 is not of the form"),
-        ("flickr30k_entities", "results_20130124.token", lambda v: [*v, v[7]], "line 91: caption 2 of .*jpg stands twice"),
-        ("flickr30k_entities", "results_20130124.token", lambda v: ["a dog", *v], "the first line is 'a dog'; expected <file>#0"),
-        ("flickr30k_entities", "results_20130124.token", lambda v: [""], "the first line is ''"),
-        ("kaggle_results", "results.csv", lambda v: [*v[:3], "x.jpg| one| a dog", *v[3:]], "line 4 is not of the form"),
-        ("kaggle_results", "results.csv", lambda v: v[:1], "holds no captions"),
-        ("kaggle_captions", "captions.txt", lambda v: [*v, "no comma"], "line 92 is not of the form"),
-        ("flickr30k_entities", "test.txt", lambda v: [*v, "999"], "1 of 7 images have no captions .first: '999'."),
-        ("flickr30k_entities", "test.txt", lambda v: [*v, v[0]], "1 image ids appear more than once"),
-        ("flickr8k_text", "Flickr8k_text/Flickr_8k.testImages.txt", lambda v: [*v, "../x.jpg"], "1 of 7 images have no captions"),
-    ],
-)  # fmt: skip
-def test_bad_files_of_flickr(tmp_path, make, file, change, message):
-    root = getattr(shapes, make)(tmp_path)
-    lines_of(root / file, change)
-    with pytest.raises(InvalidDataset, match=message) as caught:
-        opened(root).split("test")
-    assert "\n" not in str(caught.value)
-
-
-def test_an_image_name_that_leaves_the_root_is_refused(tmp_path):
-    root = shapes.flickr30k_entities(tmp_path)
-    shapes.write_lines(root / "results_20130124.token", ["../x.jpg#0\ta dog"])
-    for split in shapes.COUNTS:
-        shapes.write_lines(root / f"{split}.txt", ["../x.jpg"])
-    refused(root, "names the path '../x.jpg', which leaves")
-
-
-def test_several_files_of_captions_or_of_a_split_need_to_be_told_apart(tmp_path):
-    root = shapes.flickr30k_entities(tmp_path)
-    (root / "results.csv").write_bytes((root / "results_20130124.token").read_bytes())
-    refused(root, "found results.csv, results_20130124.token; set dataset.captions to the right one")
-    assert opened(root, captions="results_20130124.token").title == "flickr30k"
-    (root / "results.csv").unlink()
-    shapes.write_lines(root / "splits" / "test.txt", [shapes.of("test")[0].file])
-    refused(root, "two files for split 'test': test.txt and splits/test.txt; set dataset.splits")
-    assert len(opened(root, splits="splits").split("test").image_ids) == 1
-
-
-def test_a_numbered_csv_of_kaggle_is_read(tmp_path, reference):
-    root = shapes.kaggle_captions(tmp_path)
-    with (root / "captions.txt").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["image_name", "comment_number", "comment"])
-        table.writerows((p.file, k, text) for p in shapes.pictures() for k, text in enumerate(p.captions))
-    assert opened(root).split("test").captions == reference.split("test").captions
 
 
 def test_the_json_of_rows_is_strict(tmp_path):
