@@ -5,47 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-
-from harness.datasets import open_dataset
-from harness.datasets.karpathy import Karpathy
-from harness.errors import InvalidDataset, InvalidSpec
-from harness.spec import Component
+from karpathy_files import annotation, karpathy, photograph, refused, whole, write
 
 FLICKR8K = Path(os.environ.get("ITM_FLICKR8K", Path(__file__).parents[4] / "shared" / "flickr8k"))
 
 
-def photograph(path: Path, seed: int, size: tuple[int, int] = (30, 20)) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-
-
-def annotation(**more: Any) -> dict[str, Any]:
-    """Two training images, one for validation, two for testing, with 5, 6, 5, 1 and 5 captions."""
-    images = []
-    for number, (split, captions) in enumerate((("train", 5), ("restval", 6), ("val", 5), ("test", 1), ("test", 5))):
-        sentences = [{"raw": f" Picture {number}, caption {k}.\n", "sentid": 100 * number + k} for k in range(captions)]
-        images.append({"filename": f"{number}.png", "split": split, "sentences": sentences})
-    return {"dataset": "flickr30k", "images": images, **more}
-
-
-def write(root: Path, values: dict[str, Any], name: str = "dataset_flickr30k.json") -> Path:
-    (root / name).write_text(json.dumps(values))
-    return root
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for number in range(5):
-        photograph(tmp_path / "images" / f"{number}.png", number)
-    return write(tmp_path, annotation())
+    return whole(tmp_path)
 
 
 @pytest.fixture(autouse=True)
@@ -53,12 +24,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("ITM_CACHE", str(folder))
     return folder
-
-
-def karpathy(root: Path, **options: Any) -> Karpathy:
-    dataset = open_dataset(Component(name="karpathy", options={"root": str(root), **options}))
-    assert isinstance(dataset, Karpathy)
-    return dataset
 
 
 def test_splits_captions_and_ids(root):
@@ -105,74 +70,6 @@ def test_without_a_name_in_the_json_the_file_gives_it(root):
     values = annotation()
     del values["dataset"]
     assert karpathy(write(root, values)).title == "flickr30k"
-
-
-# --- pixels -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("gib", ["8", "0"])
-def test_pixels_are_the_plainly_resized_photographs_cached_or_not(root, cache, monkeypatch, gib):
-    monkeypatch.setenv("ITM_CACHE_GIB", gib)
-    images = karpathy(root).split("test").images
-    pixels = images.pixels(np.array([1, 0, 1]), 12)
-    assert pixels.dtype == np.uint8
-    for row, number in zip(pixels, (4, 3, 4), strict=True):
-        with Image.open(root / "images" / f"{number}.png") as image:
-            np.testing.assert_array_equal(
-                row, np.moveaxis(np.asarray(image.resize((12, 12), Image.Resampling.BICUBIC)), -1, 0)
-            )
-    assert len(list(cache.rglob("*.npy"))) == (gib == "8")
-
-
-def test_a_photograph_of_the_asked_size_is_not_changed(root):
-    photograph(root / "images" / "3.png", 9, (16, 16))
-    with Image.open(root / "images" / "3.png") as image:
-        np.testing.assert_array_equal(np.moveaxis(karpathy(root).split("test").images.pixels([0], 16)[0], 0, -1), image)
-
-
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK"])
-def test_photographs_of_other_modes_become_rgb(root, mode):
-    with Image.open(root / "images" / "3.png") as image:
-        converted = image.convert(mode)
-    converted.save(root / "images" / "3.png", format="TIFF" if mode == "CMYK" else "PNG")
-    pixels = karpathy(root).split("test").images.pixels([0], 20)
-    assert pixels.shape == (1, 3, 20, 20)
-    if mode == "L":
-        assert (pixels[0, 0] == pixels[0, 1]).all()
-
-
-def test_decoded_pixels_are_kept_until_a_file_changes(root, monkeypatch):
-    first = karpathy(root).split("test").images.pixels([0], 12)
-    photograph(root / "images" / "3.png", 77)
-    os.utime(root / "images" / "3.png", (time.time() + 5, time.time() + 5))
-    changed = karpathy(root).split("test").images.pixels([0], 12)
-    assert (first != changed).any()
-    with monkeypatch.context() as patched:
-        patched.setattr("harness.datasets.photographs.files.decode_bytes", lambda *_: pytest.fail("decoded again"))
-        np.testing.assert_array_equal(karpathy(root).split("test").images.pixels([0], 12), changed)
-
-
-def test_a_long_decoding_says_how_far_it_is(root, monkeypatch, caplog):
-    monkeypatch.setattr("harness.datasets.photographs.files._BLOCK", 1)
-    monkeypatch.setattr("harness.datasets.store.facts._BLOCK", 1)
-    monkeypatch.setattr("harness.datasets.store.facts.REPORT_SECONDS", 0)
-    caplog.set_level("INFO")
-    karpathy(root).split("test").images.pixels([0], 12)
-    for work in ("reading images", "decoding images to 12 px"):
-        assert f"{work}: 1 of 2" in caplog.text
-        assert f"{work}: 2 in 0 s" in caplog.text
-
-
-def test_a_truncated_cache_is_decoded_anew(root, cache):
-    before = karpathy(root).split("test").images.pixels([0, 1], 12)
-    file = next(cache.rglob("*.npy"))
-    os.truncate(file, file.stat().st_size - 10)
-    np.testing.assert_array_equal(karpathy(root).split("test").images.pixels([0, 1], 12), before)
-
-
-def test_regions_are_refused_with_a_way_out(root):
-    with pytest.raises(InvalidDataset, match="no region features; choose an image backbone that takes pixels"):
-        karpathy(root).split("test").images.regions([0])
 
 
 # --- identity -----------------------------------------------------------------------------------------------------
@@ -230,13 +127,6 @@ def test_each_file_is_read_once(root, monkeypatch):
 
 
 # --- bad input ----------------------------------------------------------------------------------------------------
-
-
-def refused(root: Path, match: str, split: str = "test", **options: Any) -> None:
-    """The dataset is refused, at the latest when pixels are read, by one line."""
-    with pytest.raises(InvalidDataset, match=match) as caught:
-        karpathy(root, **options).split(split).images.pixels([0], 8)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_missing_root(tmp_path):
@@ -318,67 +208,10 @@ def test_configured_paths_do_not_leave_the_root(root, options):
     refused(root, "leaves .*; paths must lie below the root", **options)
 
 
-@pytest.mark.parametrize("gib", ["8", "0"])
-@pytest.mark.parametrize("harm", ["truncate", "empty", "text", "remove"])
-def test_an_image_that_cannot_be_read_is_named(root, cache, harm, gib, monkeypatch):
-    monkeypatch.setenv("ITM_CACHE_GIB", gib)
-    photograph(root / "images" / "3.png", 5, (200, 200))
-    dataset = karpathy(root)
-    test = dataset.split("test")
-    path = root / "images" / "3.png"
-    if harm == "truncate":
-        os.truncate(path, path.stat().st_size // 2)
-    elif harm == "empty":
-        os.truncate(path, 0)
-    elif harm == "text":
-        path.write_text("not an image")
-    else:
-        path.unlink()
-    with pytest.raises(InvalidDataset, match=r"image .*3\.png (is missing|is not an image|cannot be decoded)"):
-        test.images.pixels([0], 8)
-    assert not [file for file in cache.rglob("*") if file.is_file()]
-
-
-def test_all_images_that_cannot_be_decoded_are_found_before_any_is_used(root):
-    for number in (3, 4):
-        (root / "images" / f"{number}.png").write_bytes(b"<html>")
-    with pytest.raises(
-        InvalidDataset, match=r"3\.png is not an image .*\(2 of 2 images of this split cannot be read\)"
-    ):
-        karpathy(root).check()
-
-
-def test_images_that_are_no_files_or_lie_elsewhere(root, tmp_path_factory):
-    path = root / "images" / "3.png"
-    outside = tmp_path_factory.mktemp("outside") / "3.png"
-    path.rename(outside)
-    path.symlink_to(outside)
-    refused(root, r"3\.png is a link to .*outside.*, which leaves")
-    path.unlink()
-    path.symlink_to("4.png")  # inside
-    assert karpathy(root).split("test").images.pixels([0], 8).shape == (1, 3, 8, 8)
-    path.unlink()
-    os.mkfifo(path)
-    refused(root, r"1 of 2 images are no regular files \(first: .*3\.png\)")
-
-
-def test_a_folder_of_images_that_is_a_link_out_of_the_root(root, tmp_path_factory):
-    outside = tmp_path_factory.mktemp("outside") / "images"
-    (root / "images").rename(outside)
-    (root / "images").symlink_to(outside)
-    refused(root, "images is a link to .*, which leaves .*set dataset.root to a folder that holds both")
-
-
 def test_a_key_that_stands_twice_in_the_json(root):
     text = (root / "dataset_flickr30k.json").read_text()
     (root / "dataset_flickr30k.json").write_text(text.replace('{"dataset"', '{"images": [], "dataset"'))
     refused(root, "as JSON: the key 'images' stands twice")
-
-
-def test_an_impossible_cache_limit(root, monkeypatch):
-    monkeypatch.setenv("ITM_CACHE_GIB", "lots")
-    with pytest.raises(InvalidSpec, match="ITM_CACHE_GIB must be a number of GiB, got 'lots'"):
-        karpathy(root).split("test").images.pixels([0], 8)
 
 
 # --- the real thing -----------------------------------------------------------------------------------------------

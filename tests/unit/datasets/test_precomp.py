@@ -5,45 +5,23 @@ What is guessed of the storage, and what is refused, is in `test_storage.py`.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from precomp_files import IMAGES, REGIONS, WIDTH, features, precomp, refused, whole, write
 
 from harness.backbones.words.vocabulary import Vocabulary
 from harness.datasets import open_dataset
-from harness.datasets.precomp.dataset import Precomp, PrecompConfig
+from harness.datasets.precomp.dataset import PrecompConfig
 from harness.errors import InvalidDataset
 from harness.spec import Component
-
-IMAGES, REGIONS, WIDTH = 4, 3, 8
-
-
-def features(images: int = IMAGES, dtype: str = "float32") -> np.ndarray:
-    return np.random.default_rng(images).standard_normal((images, REGIONS, WIDTH)).astype(dtype)
-
-
-def write(root: Path, split: str, rows: np.ndarray, captions: int) -> None:
-    np.save(root / f"{split}_ims.npy", rows)
-    (root / f"{split}_caps.txt").write_text("".join(f"Caption {k} of {split} .\n" for k in range(captions)))
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    folder = tmp_path / "f30k_precomp"
-    folder.mkdir()
-    for split in ("train", "dev", "test"):
-        write(folder, split, features(), 5 * IMAGES)
-    return folder
-
-
-def precomp(root: Path, **options: Any) -> Precomp:
-    dataset = open_dataset(Component(name="precomp", options={"root": str(root), **options}))
-    assert isinstance(dataset, Precomp)
-    return dataset
+    return whole(tmp_path)
 
 
 def test_images_stored_once(root):
@@ -219,51 +197,6 @@ def test_features_are_mapped_and_handed_out_as_copies(root):
     assert (np.load(root / "test_ims.npy") == features()).all()
 
 
-def test_the_vocabulary_is_found_and_configured(root):
-    assert precomp(root).vocabulary_path is None
-    words = {"word2idx": {"<pad>": 0}, "idx2word": {"0": "<pad>"}, "idx": 1}
-    (root / "f30k_precomp_vocab.json").write_text(json.dumps(words))
-    assert precomp(root).vocabulary_path == root / "f30k_precomp_vocab.json"
-    (root / "words.json").write_text(json.dumps(words))
-    assert precomp(root, vocabulary="words.json").vocabulary_path == root / "words.json"
-    assert precomp(root, vocabulary="none").vocabulary_path is None
-
-
-@pytest.mark.parametrize("place", ["vocab/any_vocab.json", "../vocab/f30k_precomp_vocab.json", "my_vocabulary.json"])
-def test_the_vocabulary_is_found_where_users_of_scan_keep_it(root, place):
-    (root / place).parent.mkdir(exist_ok=True)
-    (root / place).write_text('{"word2idx": {"<pad>": 0}}')
-    path = precomp(root).vocabulary_path
-    assert path is not None
-    assert path.samefile(root / place)
-
-
-def test_a_vocabulary_elsewhere_is_named(root, tmp_path):
-    (tmp_path / "words.json").write_text('{"word2idx": {"<pad>": 0}}')
-    for given in ("../words.json", str(tmp_path / "words.json")):
-        path = precomp(root, vocabulary=given).vocabulary_path
-        assert path is not None
-        assert path.samefile(tmp_path / "words.json")
-    (tmp_path / "vocab").mkdir()
-    (tmp_path / "vocab" / "coco_precomp_vocab.json").write_text('{"word2idx": {"<pad>": 0}}')
-    assert precomp(root).vocabulary_path is None  # of another folder
-
-
-def test_several_vocabularies_are_refused_unless_they_are_copies(root):
-    (root / "vocab").mkdir()
-    for name in ("a_vocab.json", "vocab/b_vocab.json"):
-        (root / name).write_text('{"word2idx": {"<pad>": 0}}')
-    assert precomp(root).vocabulary_path == root / "a_vocab.json"
-    (root / "a_vocab.json").write_text('{"word2idx": {"<pad>": 0, "a": 1}}')
-    refused(root, "several vocabularies fit .*a_vocab.json.*b_vocab.json; set dataset.vocabulary")
-
-
-def test_a_pickled_vocabulary_is_not_read_and_that_is_said(root, caplog):
-    (root / "f30k_precomp_vocab.pkl").write_bytes(b"cos\nsystem\n")
-    assert precomp(root).vocabulary_path is None
-    assert "f30k_precomp_vocab.pkl is a pickle and is not read" in caplog.text
-
-
 @pytest.mark.parametrize("file", ["train_ims.npy", "dev_caps.txt", "test_ims.npy", "test_ids.txt", "x_vocab.json"])
 def test_the_hash_follows_every_file(root, file):
     (root / "test_ids.txt").write_text("a\nb\nc\nd\n")
@@ -312,12 +245,6 @@ def test_every_option_has_an_effect_or_is_refused(root, option):
 
 
 # --- bad input ----------------------------------------------------------------------------------------------------
-
-
-def refused(root: Path, match: str, **options: Any) -> None:
-    with pytest.raises(InvalidDataset, match=match) as caught:
-        precomp(root, **options).split("test")
-    assert "\n" not in str(caught.value)
 
 
 def test_missing_files(root):
@@ -419,21 +346,6 @@ def test_ids_that_disagree(root):
 def test_captions_that_are_not_text(root):
     (root / "test_caps.txt").write_bytes(b"fine\n\xff\n")
     refused(root, "test_caps.txt is not UTF-8 text: .* at byte 5")
-
-
-@pytest.mark.parametrize("content", ['{"word2idx": ', "[]", "{}", '{"word2idx": 3}'])
-def test_a_malformed_vocabulary(root, content):
-    (root / "a_vocab.json").write_text(content)
-    refused(root, "a_vocab.json (as JSON: it is not valid|must )")
-
-
-def test_a_vocabulary_that_is_missing(root):
-    refused(root, r"cannot read .*vocab\.json: No such file", vocabulary="../vocab.json")
-
-
-def test_a_word_that_stands_twice_in_the_vocabulary(root):
-    (root / "a_vocab.json").write_text('{"word2idx": {"dog": 4, "dog": 5}}')
-    refused(root, "a_vocab.json as JSON: the key 'dog' stands twice")
 
 
 @pytest.mark.parametrize(
