@@ -276,6 +276,15 @@ def test_pixels_are_prepared_as_for_the_weights(model, pretrained, mean, resize)
     assert chosen.resize == "plain"
 
 
+@pytest.mark.parametrize(("tag", "said"), [("datacompdr", True), (None, False)])
+def test_bilinear_resizing_is_said_where_there_are_weights(caplog, tag, said):
+    from harness.backbones.open_clip import configs
+
+    configs._say_bilinear.cache_clear()
+    configs.describe("MobileCLIP-S1", tag)
+    assert ("MobileCLIP-S1 is evaluated on images that are resized bilinearly" in caplog.text) is said
+
+
 def test_a_tower_follows_its_weights_and_one_saved_before_does_as_it_was_trained(folder):
     """A saved model's config of an earlier version says nothing of it; pixels were then resized to a square."""
     component = {"name": "open_clip", "model": f"local-dir:{folder[0]}"}

@@ -103,3 +103,12 @@ def test_a_numbered_csv_of_kaggle_is_read(tmp_path, reference):
         table.writerow(["image_name", "comment_number", "comment"])
         table.writerows((p.file, k, text) for p in shapes.pictures() for k, text in enumerate(p.captions))
     assert opened(root).split("test").captions == reference.split("test").captions
+
+
+def test_captions_that_a_csv_writer_quoted_lose_their_quotation_marks_in_one_line(tmp_path, caplog, reference):
+    caplog.set_level(logging.INFO)
+    root = shapes.kaggle_captions(tmp_path)
+    quoted = sum(',"' in line for line in (root / "captions.txt").read_text(encoding="utf-8").splitlines())
+    assert quoted
+    assert opened(root).split("test").captions == reference.split("test").captions
+    assert f"captions.txt: the quotation marks of a CSV table are taken off {quoted} caption" in caplog.text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import shapes
-from shapes import opened, refused
+from shapes import change_lines, opened, refused
 
 from harness import datasets
 from harness.datasets.known import KNOWN
@@ -132,3 +132,20 @@ def test_the_size_of_each_gallery_is_one_line(tmp_path, caplog):
     caplog.clear()
     opened(root, max_test_images=5).split("test")  # what a user asks for is not odd
     assert "published tables" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("make", "file", "loosen"),
+    [
+        (shapes.laps, "test_caps.txt", lambda v: [v[0].replace(" ", "   ", 1), *v[1:]]),
+        (shapes.clip_benchmark, "flickr30k_test_karpathy.txt", lambda v: [v[0], v[1].replace(" ", "   ", 1), *v[2:]]),
+        (shapes.flickr30k_entities, "results_20130124.token", lambda v: [v[0].replace(" ", "   ", 1), *v[1:]]),
+    ],
+)
+def test_white_space_within_a_caption_is_normalised_in_one_line(tmp_path, caplog, reference, make, file, loosen):
+    caplog.set_level("INFO")
+    root = make(tmp_path)
+    change_lines(root / file, loosen)
+    dataset = opened(root)
+    assert caplog.text.count("white space of 1 of 90 captions normalised (1 hold several blanks in a row)") == 1
+    assert all(dataset.split(split).captions == reference.split(split).captions for split in ("train", "val", "test"))

@@ -136,6 +136,7 @@ COCO = ["COCO_val2014_000000000007.jpg", "COCO_train2014_000000000123.jpg", "COC
         ("train_ids.txt", "7\n7\n123\n5\n", {"all": 2}),
         ("names.txt", "val2014/COCO_val2014_000000000007.jpg\n", {"all": 1}),
         ("results.token", "COCO_val2014_000000000007.jpg#0\ta dog\n", {"all": 1}),
+        ("results.csv", "image,caption\nCOCO_val2014_000000000007.jpg,a dog\n", {"all": 1}),
         ("ids.json", "[7, 123, 8]", {"all": 2}),
         ("id_mapping.json", '{"7": "val2014/COCO_val2014_000000000007.jpg"}', {"all": 1}),
         ("captions.json", json.dumps({"images": [{"id": 7, "file_name": COCO[0]}], "annotations": []}), {"all": 1}),

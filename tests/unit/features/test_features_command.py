@@ -55,6 +55,24 @@ def test_a_precomp_folder_comes_back_as_it_was(cache, tmp_path, photographs, ima
         )  # fmt: skip
 
 
+def test_a_folder_whose_making_was_killed_is_made_again(cache, tmp_path, photographs, image, monkeypatch):
+    from harness.features import export
+
+    out = tmp_path / "tiny_precomp"
+    command = ("features", photographs, "--image", image, "--precomp", out)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "zip", killed, raising=False)  # after the features, before the captions
+        assert CliRunner().invoke(cli, [str(argument) for argument in command]).exit_code
+    assert (out / "train_ims.npy").is_file()
+    assert not (out / "train_caps.txt").exists()
+    itm(*command)
+    assert datasets.open_dataset({"name": "precomp", "root": str(out), "captions_per_image": 2}).splits
+
+
 def test_the_folder_is_trained_on_as_region_features(cache, tmp_path, photographs, image, frozen):
     out = tmp_path / "tiny_precomp"
     itm("features", photographs, "--image", image, "--precomp", out)

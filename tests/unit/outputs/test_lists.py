@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from outputs_cases import IMAGES, OWNER, TEXTS, scores
+from outputs_cases import IMAGES, OWNER, PER_IMAGE, TEXTS, scores, write_dataset
 
 from harness import datasets
 from harness.metrics import retrieval_metrics
@@ -229,3 +229,18 @@ def test_runs_that_do_not_fit_are_refused(name, evaluate, split, tmp_path):
 def test_two_runs_of_one_direction_are_refused(evaluate, split, tmp_path):
     (_, i2t) = trec(tmp_path, split, 10, 10)
     assert "there are two runs of i2t" in evaluate(i2t, i2t).error
+
+
+def test_numbers_at_the_end_of_ids_are_taken_in_one_line(evaluate, split, tmp_path):
+    root = write_dataset(tmp_path / "coco_precomp", IMAGES)
+    names = [f"COCO_val2014_{7 * k + 3:012}.jpg" for k in range(IMAGES)]
+    (root / "test_ids.txt").write_text("\n".join(names) + "\n")
+    _, t2i = orders(IMAGES, IMAGES)
+    lists = {
+        f"{names[c // PER_IMAGE]}#{c % PER_IMAGE}": [str(7 * int(i) + 3) for i in row] for c, row in enumerate(t2i)
+    }
+    (tmp_path / "lists.json").write_text(json.dumps({"t2i": lists}))
+    found = evaluate(tmp_path / "lists.json", root=root)
+    assert found.code == 0, found.err
+    assert found.full == pytest.approx({key: value for key, value in WHOLE.items() if key.startswith("t2i")})
+    assert found.err.count("whole numbers are taken for the numbers at the end of the dataset's ids") == 1

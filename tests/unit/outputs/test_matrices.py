@@ -11,6 +11,7 @@ import torch
 from outputs_cases import IMAGES, OWNER, PER_IMAGE, TEXTS, scores, write_dataset
 from safetensors.numpy import save_file
 
+from harness.files.pickles import plain
 from harness.metrics import retrieval_metrics
 
 MATRIX = scores()
@@ -267,3 +268,11 @@ def test_a_protocol_that_shards_cannot_give_is_refused(evaluate, tmp_path):
 def test_a_folder_of_something_else_is_refused(evaluate, tmp_path):
     (tmp_path / "notes.md").write_text("x")
     assert "holds 0 files with a number in their name" in evaluate(tmp_path).error
+
+
+def test_a_list_that_stands_in_many_places_is_gone_through_once():
+    """Gone through wherever it stands, the innermost list alone would be copied nine million times."""
+    found = plain([[[1.5] * 3000] * 3000] * 3000)
+    assert found[0] is found[-1]
+    assert found[0][0] is found[-1][-1]
+    assert found[0][0] == [1.5] * 3000
