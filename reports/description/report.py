@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.errors import counted
 from harness.records.description import Description, Item, Pair
-from harness.reports.description import captions, figures, images, tables
+from harness.reports.description import captions, figures, image_tables, images, tables
 from harness.reports.description.found import merged
 from harness.reports.document.model import Gallery, Notice, Picture, Report, Section, Table, Tile
 from harness.reports.document.text import fixed
@@ -100,7 +100,8 @@ def _captions(facts: Description) -> Section:
 
 
 def _images(facts: Description, thumbnails: Thumbnails) -> Section | None:
-    made = [tables.files(facts), tables.features(facts), tables.duplicates(facts), tables.contamination(facts)]
+    looks = (image_tables.files, image_tables.features, image_tables.duplicates, image_tables.contamination)
+    made = [look(facts) for look in looks]
     hashed = any(pair.near is not None for pair in facts.duplicates)
     reading = [
         f"Near-duplicates differ in at most {facts.near_bits} of the 64 bits of a perceptual hash, and their 16 x 16 grey "
