@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -39,14 +40,15 @@ def features(
     """
     from harness.errors import InvalidSpec
     from harness.features.ahead import build_ahead
+    from harness.runs.cell import compute_threads
 
     images, texts = _backbones(dataset, image, text)
     if precomp is not None and images is None:
         raise InvalidSpec("--precomp writes the features of images; name their tower with --image")
-    for line in build_ahead(
-        dataset_component(dataset, overrides), images, texts, dtype, torch_device(device), threads, precomp
-    ):
-        say(line)
+    component, place = dataset_component(dataset, overrides), torch_device(device)
+    with compute_threads(threads or len(os.sched_getaffinity(0))):
+        for line in build_ahead(component, images, texts, dtype, place, precomp):
+            say(line)
 
 
 def _backbones(dataset: str, image: str | None, text: str | None) -> tuple[object, object]:

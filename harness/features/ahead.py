@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from threadpoolctl import threadpool_limits
 
 from harness import backbones, datasets
 from harness.backbones.base import Encoder
@@ -27,7 +25,6 @@ def build_ahead(
     text: Any,
     dtype: str,
     device: torch.device,
-    threads: int | None = None,
     precomp: Path | None = None,
 ) -> Iterator[str]:
     """Put the outputs of pretrained towers for all splits of a dataset into the store.
@@ -37,7 +34,6 @@ def build_ahead(
         image, text: components of the backbones, resolved or not; None leaves a side out.
         dtype: of the values that are kept.
         device: where to compute.
-        threads: on a CPU; None = as many as the process may use.
         precomp: folder for the image features in SCAN's layout; None = none.
 
     Yields:
@@ -53,19 +49,12 @@ def build_ahead(
     splits = {name: opened.split(name) for name in opened.splits}
     source = Source(opened.title, splits, opened.image_digests)
     encoders = _encoders(opened, splits, image, text)
-    count = threads or len(os.sched_getaffinity(0))
-    before = torch.get_num_threads()
-    try:
-        with threadpool_limits(limits=count):
-            torch.set_num_threads(count)
-            for encoder in encoders:
-                for name, split in splits.items():
-                    stored, kept = tower_split(source, split, encoder.to(device), cast(Dtype, dtype))
-                    yield f"{tower_title(encoder)}, {name} {kept.about.side}: {kept.folder}"
-                    if precomp is not None and kept.about.side == "images":
-                        yield f"written: {', '.join(map(str, write_precomp(precomp, stored)))}"
-    finally:
-        torch.set_num_threads(before)
+    for encoder in encoders:
+        for name, split in splits.items():
+            stored, kept = tower_split(source, split, encoder.to(device), cast(Dtype, dtype))
+            yield f"{tower_title(encoder)}, {name} {kept.about.side}: {kept.folder}"
+            if precomp is not None and kept.about.side == "images":
+                yield f"written: {', '.join(map(str, write_precomp(precomp, stored)))}"
 
 
 def _encoders(dataset: Dataset, splits: dict[str, Split], image: Any, text: Any) -> list[Encoder]:
