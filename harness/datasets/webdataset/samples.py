@@ -85,7 +85,7 @@ def captions_of(content: bytes, path: Path) -> tuple[str, ...]:
     r"""The captions of a text member: one per line, line breaks inside them written as a backslash and an n.
 
     >>> captions_of(rb"a dog" + b"\n" + rb"two\ncats" + b"\n", Path("0.tar/s0.txt"))
-    ('a dog', 'two cats')
+    ('a dog', 'two\ncats')
 
     Raises:
         InvalidDataset: not UTF-8.
