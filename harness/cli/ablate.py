@@ -12,7 +12,7 @@ from harness.cli.terminal import show_page
 if TYPE_CHECKING:
     from harness.records.store import RunStore
     from harness.runs.ablation import AblationPlan
-    from harness.runs.experiment import Outcome
+    from harness.runs.telling import Outcome
 
 
 @click.command()

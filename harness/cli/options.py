@@ -16,8 +16,9 @@ from harness.cli.terminal import complain
 if TYPE_CHECKING:
     import torch
 
+    from harness.executors.choice import Placement
     from harness.records.store import RunStore
-    from harness.runs.experiment import Outcome
+    from harness.runs.telling import Outcome
     from harness.spec import Experiment, RunSpec
     from harness.tracking.base import Tracker
 
@@ -72,6 +73,18 @@ device_option = click.option(
     metavar="DEVICE",
     help="cpu, cuda, cuda:1, ...; auto = a GPU if there is one.",
 )
+executor_option = click.option(
+    "--executor",
+    default="local",
+    type=click.Choice(["local"]),
+    help="Where the runs are trained: processes of this machine (docs/executors.md).",
+)
+workers_option = click.option(
+    "--workers",
+    default=None,
+    type=click.IntRange(min=1, max=4096),
+    help="Runs side by side, each in a process of its own  [default: as many as fill the CPUs or GPUs]",
+)
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Only what would run and what is missing, as `itm plan EXP --no-measure`."
 )
@@ -91,6 +104,8 @@ class Setup:
     plugins: tuple[Path, ...]
     device_name: str
     mlflow: bool
+    executor: str = "local"
+    workers: int | None = None
 
     def experiment(self, name: str) -> Experiment:
         """EXP with its overrides, after the plug-ins that it may name are registered."""
@@ -124,7 +139,22 @@ class Setup:
 
         store, tracker = self.store(), self.tracker()
         with ConsoleObserver() as observer:
-            return run_cells(cells, store, device=device, tracker=tracker, observer=observer, experiment=experiment)
+            return run_cells(
+                cells,
+                store,
+                device=device,
+                tracker=tracker,
+                observer=observer,
+                experiment=experiment,
+                placement=self.placement(),
+            )
+
+    def placement(self) -> Placement:
+        """Where the work runs."""
+        from harness.executors.choice import Placement
+
+        plugins = tuple(str(plugin.resolve()) for plugin in self.plugins)
+        return Placement(self.executor, self.workers, self.device_name, plugins)
 
 
 def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -138,16 +168,27 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
         device: str,
         no_mlflow: bool,
         no_feature_store: bool,
+        executor: str,
+        workers: int | None,
         **own: Any,
     ) -> Any:
         overrides += ("features.store=false",) if no_feature_store else ()
-        return command(Setup(overrides, results, plugins, device, not no_mlflow), **own)
+        return command(Setup(overrides, results, plugins, device, not no_mlflow, executor, workers), **own)
 
     no_mlflow = click.option("--no-mlflow", is_flag=True, help="No mirror of the records in MLflow.")
     no_store = click.option(
         "--no-feature-store", is_flag=True, help="Frozen towers run in every step; nothing is kept of their outputs."
     )
-    for option in (no_mlflow, no_store, device_option, plugin_option, results_option, set_option):
+    for option in (
+        no_mlflow,
+        no_store,
+        workers_option,
+        executor_option,
+        device_option,
+        plugin_option,
+        results_option,
+        set_option,
+    ):
         with_setup = option(with_setup)
     return with_setup
 

@@ -37,7 +37,6 @@ def _limits(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) 
     type=click.IntRange(min=1, max=100_000),
     help="Total of the study, earlier calls and other machines included.",
 )
-@click.option("--workers", default=1, type=click.IntRange(min=1, max=256), help="Processes on this machine.")
 @repeatable(
     "--objective",
     "objectives",
@@ -69,7 +68,6 @@ def sweep(
     experiment: str,
     scorer: str,
     trials: int,
-    workers: int,
     storage: str | None,
     study: str | None,
     grace: float,
@@ -114,7 +112,7 @@ def sweep(
             plan,
             setup.results,
             trials,
-            workers=workers,
+            workers=setup.workers or 1,
             device=device,
             grace=grace,
             tracker=tracker,

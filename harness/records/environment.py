@@ -47,7 +47,7 @@ def describe(device: torch.device | str = "cpu") -> Environment:
         platform=f"{platform.system()}-{platform.machine()}",
         device=device.type,
         processor=_processor(),
-        cpus=_usable_cpus(),
+        cpus=usable_cpus(),
         threads=torch.get_num_threads(),
         cpu_mhz=_clock(),
         gpu=torch.cuda.get_device_name(device) if on_gpu else None,
@@ -142,7 +142,8 @@ def _cpuinfo(key: str) -> list[str]:
     return [line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key]
 
 
-def _usable_cpus() -> int:
+def usable_cpus() -> int:
+    """Logical CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -25,6 +25,8 @@ from harness.records.run import REMEDY, RunRecord, read_record
 
 #: Per-query results of each level of a score alone.
 LEVEL_RANKS = "level_ranks.npz"
+#: What a run needs while it is not finished: its state, how far it is, and how its workers died.
+CHECKPOINT, PROGRESS, DEATHS = "checkpoint.pt", "progress.json", "deaths.json"
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +74,7 @@ class RunStore:
             with suppress(OSError):
                 probe.unlink()
         for folder in (self.results / "runs").glob("*/"):
-            unfinished = leftovers(folder) or (folder / "checkpoint.pt").exists()
+            unfinished = leftovers(folder) or any((folder / name).exists() for name in (CHECKPOINT, PROGRESS))
             if unfinished and not folder.is_symlink() and is_safe_name(folder.name):
                 with self.claim(folder.name, wait=0) as ours:
                     if ours:
@@ -81,8 +83,9 @@ class RunStore:
     def _tidy_run(self, folder: Path) -> None:
         remove_leftovers(folder, alone=True)
         if self.finished(folder.name):  # killed between its record and the end of its checkpoint
-            with suppress(OSError):
-                (folder / "checkpoint.pt").unlink()
+            for name in (CHECKPOINT, PROGRESS, DEATHS):
+                with suppress(OSError):
+                    (folder / name).unlink()
 
     def claim(self, run_id: str, wait: float = math.inf) -> AbstractContextManager[bool]:
         """The right to write in a run's folder, as `harness.files.locks.claim`.

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -26,10 +26,11 @@ from harness.records import environment
 from harness.records.parts import Tuning
 from harness.records.run import RunRecord
 from harness.records.scores import SCORES, write_scores
-from harness.records.store import RunStore
+from harness.records.store import CHECKPOINT, RunStore
 from harness.runs.building import TEST_SPLIT, build_scorer, open_dataset, splits_for
 from harness.runs.diagnostics import Diagnosed, diagnose, diagnose_safely
 from harness.runs.evaluation import Results, Scored, evaluate, score_split
+from harness.runs.progress import ProgressWriter
 from harness.runs.saved_models import describe_model, save_model
 from harness.scorer import Scorer
 from harness.scoring.inputs import image_batch
@@ -41,7 +42,22 @@ from harness.training.state import Epoch, TrainingResult
 OnEpoch = Callable[[Epoch], None]
 
 
-def run_cell(spec: RunSpec, store: RunStore, device: torch.device, on_epoch: OnEpoch) -> tuple[RunRecord, int]:
+class Listener(NamedTuple):
+    """Who hears of the epochs of a training: each one as it ends, and those of earlier calls."""
+
+    on_epoch: OnEpoch
+    on_resume: Callable[[list[Epoch]], None]
+
+
+def run_cell(
+    spec: RunSpec,
+    store: RunStore,
+    device: torch.device,
+    on_epoch: OnEpoch | None = None,
+    *,
+    command: str = "",
+    worker: int = 0,
+) -> tuple[RunRecord, int]:
     """Run a cell, whatever happens to it.
 
     Args:
@@ -49,24 +65,41 @@ def run_cell(spec: RunSpec, store: RunStore, device: torch.device, on_epoch: OnE
         store: where its files go.
         device: where to compute.
         on_epoch: called after each epoch of its training.
+        command, worker: that run it, for its progress file; see `harness.runs.progress.Progress`.
 
     Returns:
         Its record, finished or failed, and the exit code that it asks for.
     """
     started = environment.now()
+    progress = ProgressWriter(store.folder(spec.run_id), spec.training.epochs, command, worker)
+    progress.begin()
+
+    def epoch(epoch: Epoch) -> None:
+        progress.epoch(epoch)
+        if on_epoch is not None:
+            on_epoch(epoch)
+
     try:
         with compute_threads(spec.threads):
-            return _run(spec, store, device, on_epoch, started), 0
+            record = _run(spec, store, device, Listener(epoch, progress.resumed), started)
+            progress.finished()
+            return record, 0
     except ItmError as error:
         message, code = str(error), error.exit_code
     except Exception as error:  # one failing cell, a plug-in's bug say, must not lose the others
         message, code = f"{type(error).__name__}: {' '.join(str(error).split())}", 1
         with suppress(ItmError), atomic_path(store.folder(spec.run_id) / "traceback.txt") as path:
             path.write_text(traceback.format_exc(), encoding="utf-8")
-    record = _record(spec, spec.dataset.name, started, status="failed", error=message)
+    record = failed(spec, message, started)
+    progress.failed(code)
     with suppress(ItmError):  # a full disk fails here too; its reason is in the record that is returned
         store.write(record)
     return record, code
+
+
+def failed(spec: RunSpec, message: str, started: str) -> RunRecord:
+    """The record of a cell that failed."""
+    return _record(spec, spec.dataset.name, started, status="failed", error=message)
 
 
 @contextmanager
@@ -99,7 +132,7 @@ def tuning_of(spec: RunSpec) -> Tuning:
     return Tuning.model_validate(spec.tuning or {"trials": 0})
 
 
-def _run(spec: RunSpec, store: RunStore, device: torch.device, on_epoch: OnEpoch, started: str) -> RunRecord:
+def _run(spec: RunSpec, store: RunStore, device: torch.device, listener: Listener, started: str) -> RunRecord:
     folder = store.folder(spec.run_id)
     with atomic_path(folder / "config.yaml") as path:
         path.write_text(strict_yaml.dump(spec.model_dump(mode="json")), encoding="utf-8")
@@ -114,7 +147,7 @@ def _run(spec: RunSpec, store: RunStore, device: torch.device, on_epoch: OnEpoch
         scorer = build_scorer(spec, dataset).to(device)
         learning = ("train", "val") if spec.training.epochs else ()
         splits, features = splits_for(scorer, spec, dataset, (*learning, TEST_SPLIT))
-        trained = _trained(scorer, spec, splits, folder, on_epoch)
+        trained = _trained(scorer, spec, splits, folder, listener)
         scorer.eval()
         scored = score_split(scorer, splits[TEST_SPLIT], spec.evaluation.batch_size)
         results = evaluate(scored.similarity, test, spec.protocols, spec.evaluation, dataset)
@@ -129,7 +162,7 @@ def _run(spec: RunSpec, store: RunStore, device: torch.device, on_epoch: OnEpoch
     record = _finished(spec, dataset, results, trained, cost, device, started)
     record = record.model_copy(update={"diagnostics": inside.record, "features": features})
     store.write(record)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
     return record
 
 
@@ -142,7 +175,7 @@ def _diagnosed(scorer: Scorer, scored: Scored, test: Split, spec: RunSpec, datas
 
 
 def _trained(
-    scorer: Scorer, spec: RunSpec, splits: Mapping[str, Split], folder: Path, on_epoch: OnEpoch
+    scorer: Scorer, spec: RunSpec, splits: Mapping[str, Split], folder: Path, listener: Listener
 ) -> TrainingResult:
     """The course of the cell's training; a cell without one needs no split to learn from."""
     if not spec.training.epochs:
@@ -153,8 +186,9 @@ def _trained(
         splits["val"],
         spec.training,
         seed=spec.seed,
-        checkpoint=folder / "checkpoint.pt",
-        on_epoch=on_epoch,
+        checkpoint=folder / CHECKPOINT,
+        on_epoch=listener.on_epoch,
+        on_resume=listener.on_resume,
         batch_size_eval=spec.evaluation.batch_size,
     )
 

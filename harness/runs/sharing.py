@@ -39,7 +39,7 @@ def share(
     before: Mapping[str, State],
     store: RunStore,
     run: Callable[[RunSpec], tuple[RunRecord, int]],
-    waiting: Callable[[Sequence[RunSpec]], None],
+    waiting: Callable[[Sequence[RunSpec]], None] | None,
 ) -> Iterator[Ended]:
     """Run what no other command is running, wait for the rest, and take over what a dead one left.
 
@@ -48,7 +48,8 @@ def share(
         before: the state of each when this command started. One that failed since is not tried again.
         store: where they lie.
         run: runs a cell that is claimed; returns its record and exit code.
-        waiting: called with the remaining cells when other commands run all of them, and whenever these change.
+        waiting: called with the remaining cells when other commands run all of them, and whenever these change; None =
+            leave them to the others then.
     """
     left = list(missing)
     told: list[RunSpec] = []
@@ -62,6 +63,8 @@ def share(
             else:
                 yield ended
         if len(busy) == len(left):
+            if waiting is None:
+                return
             if busy != told:
                 waiting(busy)
                 told = busy

@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
 from optuna.study import Study
 
 from harness import registry
 from harness.errors import ItmError, RunFailed
+from harness.executors.deaths import cause_of_death, kernel_kills
 from harness.similarity import settings as engine
 from harness.sweeps.folders import TrialFolders
 from harness.sweeps.liveness import bury
@@ -34,15 +34,6 @@ from harness.sweeps.worker import POLL_SECONDS, census, work
 
 logger = logging.getLogger(__name__)
 
-#: Signals that a process causes itself.
-CAUSES = {
-    "SIGSEGV": "invalid memory access (SIGSEGV)",
-    "SIGBUS": "memory that could not be accessed (SIGBUS)",
-    "SIGABRT": "abort (SIGABRT)",
-    "SIGILL": "illegal instruction (SIGILL)",
-    "SIGFPE": "arithmetic error (SIGFPE)",
-}
-OUT_OF_MEMORY = "out of memory, killed by the kernel (SIGKILL)"
 PATIENCE_SECONDS = 10.0
 
 
@@ -84,32 +75,6 @@ def work_in_processes(study: Study, task: Task, workers: int, tell: Callable[[],
             f"all workers of study '{task.plan.name}' ended early (exit codes {', '.join(map(str, codes))}) with {ended} of "
             f"{task.trials} trials done; those are kept, and the same command continues"
         )
-
-
-def cause_of_death(exit_code: int | None, kernel_killed: bool) -> str:
-    """How a worker died, if the trial caused it; empty if it ended well or was stopped from outside.
-
-    `kernel_killed`: whether the kernel killed any process for lack of memory while the worker lived.
-
-    >>> cause_of_death(-signal.SIGSEGV, kernel_killed=False)
-    'invalid memory access (SIGSEGV)'
-    """
-    if exit_code is None or exit_code >= 0:
-        return ""
-    try:
-        name = signal.Signals(-exit_code).name
-    except ValueError:
-        return ""
-    return OUT_OF_MEMORY if name == "SIGKILL" and kernel_killed else CAUSES.get(name, "")
-
-
-def kernel_kills() -> int | None:
-    """How many processes the kernel has killed for lack of memory since it started; None where it does not say."""
-    try:
-        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
 
 
 def stop(processes: Sequence[BaseProcess], patience: float = PATIENCE_SECONDS) -> None:

@@ -32,7 +32,7 @@ FLOORS = (
     ("registry", "scoring"),
     ("scorers",),
     ("methods", "baselines", "measure", "conformance"),
-    ("training", "tracking", "outputs"),
+    ("training", "tracking", "outputs", "executors"),
     ("runs",),
     ("profiles", "sweeps", "benchmark", "estimates"),
     ("cli",),

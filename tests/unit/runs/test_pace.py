@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from harness.records.parts import Training
-from harness.runs.experiment import distinct_titles
 from harness.runs.pace import Pace
 from harness.runs.planning import check
+from harness.runs.telling import distinct_titles
 from harness.spec import RunSpec, load_experiment
 
 

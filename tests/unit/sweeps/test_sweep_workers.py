@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
 from harness.errors import ResultsNotWritable, StorageUnavailable
+from harness.executors.deaths import OUT_OF_MEMORY, cause_of_death
 from harness.files.owners import this_machine
 from harness.sweeps import processes
 from harness.sweeps.liveness import (
@@ -31,7 +32,6 @@ from harness.sweeps.liveness import (
     require_hold,
     worker_name,
 )
-from harness.sweeps.processes import OUT_OF_MEMORY, cause_of_death
 from harness.sweeps.storage import open_storage, study_lock
 from harness.sweeps.worker import Census, census, has_ended, work
 

@@ -1,0 +1,48 @@
+"""Where a command's work runs, as its user chose."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness.errors import UnknownName
+from harness.executors.base import Context, Executor
+from harness.executors.crew import new_command
+from harness.records.store import RunStore
+from harness.similarity import settings as engine
+
+#: Name -> module and class, imported when asked for.
+EXECUTORS = {"local": "harness.executors.local:LocalExecutor"}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where work runs.
+
+    Args:
+        executor: one of `EXECUTORS`.
+        workers: how many; None = as many as there is room for.
+        device: what each computes on, as the user named it.
+        plugins: files of plug-in scorers.
+        options: of the executor, by name.
+    """
+
+    executor: str = "local"
+    workers: int | None = None
+    device: str = "auto"
+    plugins: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def create(self, store: RunStore) -> Executor:
+        """The executor, to be entered.
+
+        Raises:
+            UnknownName: no such executor.
+        """
+        if self.executor not in EXECUTORS:
+            raise UnknownName("executor", self.executor, EXECUTORS)
+        module, _, cls = EXECUTORS[self.executor].partition(":")
+        results = store.results.resolve()
+        context = Context(results, new_command(), engine.current(), self.plugins)
+        return getattr(importlib.import_module(module), cls)(context, **self.options)

@@ -1,0 +1,73 @@
+"""What every worker does first and last, wherever it was started.
+
+A worker ends with its command: it holds nothing that anybody would miss, and what it worked on resumes with the next
+call. Its log lines go to a file in the results folder, from which the command tells them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import Any, NoReturn
+
+from harness import registry
+from harness.errors import ItmError
+from harness.executors.base import Context, Job, Seat
+from harness.executors.lines import written_to
+from harness.files.locks import is_claimed
+from harness.similarity import settings as engine
+
+#: Seconds between two looks at whether the command lives.
+WATCH_SECONDS = 2.0
+#: Exit codes of a worker that was asked to stop, and of one whose command is gone.
+STOPPED, ORPHANED = 130, 129
+
+
+def work(job: Job, seat: Seat, context: Context) -> int:
+    """Do a job in this process, which is a worker's.
+
+    Returns:
+        The job's exit code; that of an error of the user, told as a log line; `STOPPED` after a signal.
+    """
+    try:
+        _listen_to_signals()
+        threading.Thread(target=_end_with, args=(context,), name="itm-watch", daemon=True).start()
+        with written_to(context.folder / f"{seat.number}.jsonl") as logger:
+            try:
+                engine.use(context.engine)
+                for plugin in context.plugins:
+                    registry.add_plugin(plugin)
+                return job(seat)
+            except ItmError as error:
+                logger.error("%s stopped: %s", seat.name, error)
+                return error.exit_code
+    except KeyboardInterrupt:
+        return STOPPED
+
+
+def leave() -> NoReturn:
+    """End a worker whose command is gone."""
+    os._exit(ORPHANED)
+
+
+def _listen_to_signals() -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupt)
+
+
+def _interrupt(*_: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _end_with(context: Context) -> None:
+    """End with the command, so that nothing works on in the background."""
+    if not is_claimed(context.results, context.command):
+        return  # a disk without locks, where nobody can tell
+    while is_claimed(context.results, context.command):
+        time.sleep(WATCH_SECONDS)
+    leave()

@@ -1,0 +1,119 @@
+"""Workers as processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+
+from harness.executors.base import Context, Executor, Job, Seat, Worker
+from harness.executors.deaths import cause_of_death, kernel_kills
+from harness.executors.entry import leave, work
+from harness.records.environment import usable_cpus
+from harness.scoring.memory import free_memory
+
+#: Seconds that a worker has to leave what it does.
+PATIENCE_SECONDS = 10.0
+#: Main memory that a worker is taken to need where nobody says how many there shall be: torch, a small model and its data.
+WORKER_BYTES = 2 * 2**30
+
+
+class LocalWorker(Worker):
+    """A process of this machine, and how many the kernel had killed when it began."""
+
+    def __init__(self, seat: Seat, process: BaseProcess):
+        super().__init__(seat)
+        self.process = process
+        self._kills = kernel_kills()
+
+    def is_alive(self) -> bool:
+        return self.process.is_alive()
+
+    @property
+    def exit_code(self) -> int | None:
+        return self.process.exitcode
+
+    def cause_of_death(self) -> str:
+        now = kernel_kills()
+        return cause_of_death(self.exit_code, now is not None and self._kills is not None and now > self._kills)
+
+
+class LocalExecutor(Executor):
+    """Processes that are started anew: a fork would share the threads' locks of this one, and the GPU."""
+
+    name = "local"
+
+    def seats(self, workers: int | None, device: str, threads: int) -> list[Seat]:
+        devices = _devices(device)
+        count = workers or _room(devices, threads)
+        return [Seat(number + 1, devices[number % len(devices)], threads) for number in range(count)]
+
+    def start(self, job: Job, seat: Seat) -> LocalWorker:
+        process = multiprocessing.get_context("spawn").Process(
+            target=_run, args=(job, seat, self.context), name=f"itm-{seat.number}"
+        )
+        with _own_interrupts():
+            process.start()
+        return LocalWorker(seat, process)
+
+    def stop(self, workers: Sequence[Worker]) -> None:
+        stop([worker.process for worker in workers if isinstance(worker, LocalWorker)])
+
+
+def _devices(device: str) -> list[str]:
+    """The devices that workers share out: every GPU where none is named."""
+    import torch
+
+    gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0
+    return [f"cuda:{number}" for number in range(gpus)] or ["cpu" if device == "auto" else device]
+
+
+def _room(devices: Sequence[str], threads: int) -> int:
+    """How many workers fill the GPUs, or the CPUs as far as memory goes."""
+    if devices[0] != "cpu":
+        return len(devices)
+    return max(1, min(usable_cpus() // threads, free_memory() // WORKER_BYTES))
+
+
+def stop(processes: Sequence[BaseProcess], patience: float = PATIENCE_SECONDS) -> None:
+    """Ask processes to end; kill those that do not in time."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + patience
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+@contextmanager
+def _own_interrupts() -> Iterator[None]:
+    """Processes that are started in this block never see a Ctrl-C of the terminal, which goes to all: their command
+    does, and asks them to stop."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _run(job: Job, seat: Seat, context: Context) -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    # Sooner than the watch over the command's claim sees it, and on a disk without locks too.
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    sys.exit(work(job, seat, context))
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    leave()

@@ -1,0 +1,228 @@
+"""Cells in workers: each of them runs what no other one runs, and the command tells what it reads in the runs' folders."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from harness.errors import RunFailed, counted
+from harness.executors.base import Executor, Seat, Worker
+from harness.executors.choice import Placement
+from harness.executors.crew import POLL_SECONDS, run_crew
+from harness.executors.local import LocalExecutor
+from harness.files.locks import is_claimed
+from harness.records import environment
+from harness.records.run import RunRecord
+from harness.records.store import DEATHS, PROGRESS, RunStore
+from harness.runs.cell import failed, run_cell
+from harness.runs.progress import Progress, add_death, deaths_of, read_progress, verdict
+from harness.runs.sharing import State, share, state_of
+from harness.runs.telling import Teller
+from harness.spec import RunSpec
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CellJob:
+    """What a worker does: it runs the cells that nobody else runs, until none is left.
+
+    Args:
+        specs: the cells.
+        before: the state of each when the command started, see `harness.runs.sharing.share`.
+        results: the results folder.
+        command: see `harness.executors.base.Context`.
+    """
+
+    specs: tuple[RunSpec, ...]
+    before: Mapping[str, State]
+    results: Path
+    command: str
+
+    def __call__(self, seat: Seat) -> int:
+        store, device = RunStore(self.results), _device(seat.device)
+
+        def run(spec: RunSpec) -> tuple[RunRecord, int]:
+            if reason := verdict(deaths_of(store.folder(spec.run_id))):
+                return _give_up(spec, store, reason), RunFailed.exit_code
+            return run_cell(spec, store, device, command=self.command, worker=seat.number)
+
+        for _ in share(self.specs, self.before, store, run, waiting=None):
+            pass
+        return 0
+
+
+def needs_workers(missing: Sequence[RunSpec], store: RunStore, placement: Placement) -> bool:
+    """Whether cells run in workers: anywhere else, or several at once here. One at a time needs no other process."""
+    if not missing:
+        return False
+    executor = placement.create(store)
+    return not isinstance(executor, LocalExecutor) or len(_seats(executor, placement, missing)) > 1
+
+
+def run_in_workers(
+    missing: Sequence[RunSpec], before: Mapping[str, State], store: RunStore, placement: Placement, teller: Teller
+) -> None:
+    """Run cells in workers, and wait for those of other commands.
+
+    Raises:
+        RunFailed: the workers ended before the cells did.
+        ItmError: there is nothing to run on.
+    """
+    executor = placement.create(store)
+    watch = Watch(missing, before, store, executor.context.command, teller)
+    with executor:
+        while watch.left:
+            if watch.unclaimed():
+                _work(executor, placement, watch)
+            else:
+                watch.wait()
+                time.sleep(POLL_SECONDS)
+                watch.poll()
+
+
+def _work(executor: Executor, placement: Placement, watch: Watch) -> None:
+    """One crew, for all that is left."""
+    context, specs = executor.context, tuple(watch.left.values())
+    seats = _seats(executor, placement, specs)
+    job = CellJob(specs, {spec.run_id: watch.before[spec.run_id] for spec in specs}, context.results, context.command)
+    ended = run_crew(executor, job, seats, poll=watch.poll, died=watch.died)
+    if left := watch.unclaimed():
+        codes = ", ".join("unknown" if code is None else str(code) for code in ended.codes)
+        raise RunFailed(
+            f"the workers ended early (exit codes {codes}) with {counted(len(left), 'run')} to do; what is recorded is "
+            "kept, and the same command continues"
+        )
+
+
+def _seats(executor: Executor, placement: Placement, specs: Sequence[RunSpec]) -> list[Seat]:
+    """No more than there are cells."""
+    threads = max(spec.threads for spec in specs)
+    return executor.seats(placement.workers, placement.device, threads)[: len(specs)]
+
+
+class Watch:
+    """Sees from the files of runs how they do, and tells of it.
+
+    Args:
+        missing: the runs.
+        before: the state of each when the command started; one that failed since has ended.
+        store: where they lie.
+        command: our name in their progress files.
+        teller: is told.
+    """
+
+    def __init__(
+        self, missing: Sequence[RunSpec], before: Mapping[str, State], store: RunStore, command: str, teller: Teller
+    ):
+        self.left = {spec.run_id: spec for spec in missing}
+        self.before = before
+        self._store, self._command, self._teller = store, command, teller
+        self._seen: dict[tuple[str, str], tuple[int, int] | None] = {}  # what a file looked like, by run and name
+        self._progress: dict[str, Progress] = {}
+        self._epochs: dict[str, int] = {}  # told of each run
+        self._done: dict[int, int] = {}  # epochs and runs by seat: whether its workers get anywhere
+        self._waited: list[str] = []
+
+    def poll(self) -> None:
+        """Tell what happened since the last call."""
+        for spec in list(self.left.values()):
+            self._read_progress(spec)
+            if self._changed(spec.run_id, "record.json"):
+                state, record = state_of(self._store, spec.run_id)
+                failed_since = state == "failed" and (state, record) != self.before[spec.run_id]
+                if record is not None and (state == "finished" or failed_since):
+                    self._end(spec, record)
+
+    def unclaimed(self) -> list[RunSpec]:
+        """Runs that have not ended and that nobody runs now."""
+        self.poll()
+        return [spec for run_id, spec in self.left.items() if not is_claimed(self._store.results, f"run-{run_id}")]
+
+    def wait(self) -> None:
+        """Tell once that other commands run all that is left."""
+        if list(self.left) != self._waited:
+            self._waited = list(self.left)
+            self._teller.waiting(list(self.left.values()))
+
+    def died(self, worker: Worker, cause: str) -> bool:
+        """Note the death of a worker with the run that it had; whether it got anything done."""
+        held = self._runs_of(worker)  # before the next look, at which another worker may have its run
+        self.poll()
+        for run_id in (held | self._runs_of(worker)) & self.left.keys():
+            title = self.left[run_id].title
+            if cause:
+                add_death(self._store.folder(run_id), cause)
+                logger.warning("%s ended its worker: %s", title, cause)
+            else:
+                logger.warning("%s is gone; %s resumes from its last epoch", worker.seat.name, title)
+        return bool(cause) or self._done.pop(worker.seat.number, 0) > 0
+
+    def _runs_of(self, worker: Worker) -> set[str]:
+        ours = (self._command, worker.seat.number)
+        return {run_id for run_id, known in self._progress.items() if (known.command, known.worker) == ours}
+
+    def _read_progress(self, spec: RunSpec) -> None:
+        if not self._changed(spec.run_id, PROGRESS):
+            return
+        progress = read_progress(self._store.folder(spec.run_id))
+        if progress is None or (progress.exit_code is not None and spec.run_id not in self._progress):
+            return  # of a run that failed in an earlier call
+        known = self._progress.get(spec.run_id)
+        if known is None or (known.command, known.worker) != (progress.command, progress.worker):
+            self._teller.started(spec)
+        self._progress[spec.run_id] = progress
+        self._tell_epochs(spec, progress.history, progress.resumed)
+
+    def _tell_epochs(self, spec: RunSpec, history: Sequence[object], earlier: int) -> None:
+        told = max(self._epochs.get(spec.run_id, 0), earlier)
+        for epoch in history[told:]:
+            self._teller.epoch(spec, epoch)  # type: ignore[arg-type]
+            self._count(spec)
+        self._epochs[spec.run_id] = max(told, len(history))
+
+    def _end(self, spec: RunSpec, record: RunRecord) -> None:
+        progress = self._progress.get(spec.run_id)
+        if progress is not None:
+            self._tell_epochs(spec, record.training.history, progress.resumed)
+        last = read_progress(self._store.folder(spec.run_id)) or progress
+        code = (last.exit_code if last else None) or int(record.status == "failed")
+        self._count(spec)
+        del self.left[spec.run_id]
+        self._teller.ended(spec, record, code, ours=progress is None or progress.command == self._command)
+
+    def _count(self, spec: RunSpec) -> None:
+        progress = self._progress.get(spec.run_id)
+        if progress is not None and progress.command == self._command:
+            self._done[progress.worker] = self._done.get(progress.worker, 0) + 1
+
+    def _changed(self, run_id: str, name: str) -> bool:
+        """Whether a file is another one than at the last look."""
+        try:
+            found = os.stat(self._store.folder(run_id) / name)
+            look = (found.st_ino, found.st_mtime_ns)
+        except OSError:
+            look = None
+        before = self._seen.get((run_id, name))
+        self._seen[run_id, name] = look
+        return look is not None and look != before
+
+
+def _give_up(spec: RunSpec, store: RunStore, reason: str) -> RunRecord:
+    """Record a run whose workers die of it; the next call tries it again."""
+    record = failed(spec, reason, environment.now())
+    (store.folder(spec.run_id) / DEATHS).unlink(missing_ok=True)
+    store.write(record)
+    return record
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
