@@ -24,9 +24,10 @@ from harness.measure.timing import StepTimer
 from harness.metrics import retrieval_metrics
 from harness.scorer import Scorer
 from harness.scoring import similarity_matrix
-from harness.scoring.inputs import encode_split, image_batch
+from harness.scoring.inputs import encode_split
 from harness.spec import TrainingSpec, canonical_json
 from harness.training import augmentation
+from harness.training.feeding.batches import Batch, Reader, on_device
 from harness.training.schedule import (
     learning_rate_factor,
     loss_factor,
@@ -149,7 +150,7 @@ def training_step(scorer: Scorer, train: Split, spec: TrainingSpec, seed: int = 
     scorer.objective = objective_of_epoch(spec.epochs, spec)
     batches = list(pair_batches(train, spec, np.random.default_rng(seed)))
     noise = torch.Generator().manual_seed(seed)
-    return lambda number: loop.run_step(batches[number % len(batches)], noise)
+    return lambda number: loop.run_step(loop.reader.read(batches[number % len(batches)]), noise)
 
 
 class _Loop:
@@ -161,6 +162,7 @@ class _Loop:
         self.image_encoder, text_encoder = scorer.encoders
         self.tokenizer = text_encoder.tokenizer
         self.tokens = self.tokenizer(train.captions) if train.stored_texts is None else None
+        self.reader = Reader(train, self.image_encoder)
         self.steps_per_epoch = steps_per_epoch(train, spec)
         optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.optimizer]
         self.optimizer = optimizer(parameter_groups(scorer, spec), weight_decay=spec.weight_decay)
@@ -187,30 +189,37 @@ class _Loop:
             torch.manual_seed(int(np.random.SeedSequence([self.seed, number, 2]).generate_state(1)[0]))
             for captions in pair_batches(self.train, self.spec, order):
                 with self.timer:
-                    losses = self.run_step(captions, noise)
+                    losses = self.run_step(self.reader.read(captions), noise)
                 for name, value in losses.items():
                     totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value
                 count += 1
         return {name: float(total) / max(count, 1) for name, total in totals.items()}
 
-    def run_step(self, captions: np.ndarray, noise: torch.Generator) -> dict[str, Tensor]:
-        spec, scorer = self.spec, self.scorer
+    def run_step(self, batch: Batch, noise: torch.Generator) -> dict[str, Tensor]:
+        """One step on a batch that was read: its inputs, both encoders and the loss, the update."""
+        losses = self.losses(batch, self.image_inputs(batch, noise), self.text_inputs(batch, noise))
+        self.update(losses)
+        return {name: loss.detach().float() for name, loss in losses.items()}
+
+    def losses(self, batch: Batch, images: Tensor | Fragments, texts: Tokens | Fragments) -> dict[str, Tensor]:
+        """The terms of the loss of a batch, from what its encoders take, on the device."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            encoded = self.scorer.encode_images(images)[on_device(batch.places, self.device)]
+            return self.scorer.losses(
+                encoded, self.scorer.encode_texts(texts), on_device(batch.image_rows, self.device)
+            )
+
+    def update(self, losses: dict[str, Tensor]) -> None:
+        """Change the weights by the gradients of the sum of the losses; refused where these are not finite."""
+        spec = self.spec
         factor = learning_rate_factor(self.step, self.steps_per_epoch, spec)
         for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
-        image_rows = self.train.caption_image[captions]
-        unique, inverse = np.unique(image_rows, return_inverse=True)  # an image is encoded once per batch
-        pixels_or_fragments = self.augmented_images(unique, noise)
-        tokens_or_fragments = self.augmented_texts(captions, noise).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            images = scorer.encode_images(pixels_or_fragments)[torch.from_numpy(inverse).to(self.device)]
-            texts = scorer.encode_texts(tokens_or_fragments)
-            losses = scorer.losses(images, texts, torch.from_numpy(image_rows).to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.stack([loss.float() for loss in losses.values()]).sum()
         total = total * loss_factor(self.step, self.steps_per_epoch, spec)
         total.backward()
-        norm = nn.utils.clip_grad_norm_(scorer.parameters(), spec.gradient_clip)
+        norm = nn.utils.clip_grad_norm_(self.scorer.parameters(), spec.gradient_clip)
         if not bool(torch.isfinite(total + norm)):  # before the weights take it in
             raise TrainingDiverged(
                 f"step {self.step + 1} of the training has loss {float(total.detach()):g} and gradient norm {float(norm):g}; "
@@ -219,28 +228,25 @@ class _Loop:
             )
         self.optimizer.step()
         self.step += 1
-        return {name: loss.detach().float() for name, loss in losses.items()}
 
-    def augmented_images(self, rows: np.ndarray, noise: torch.Generator) -> Tensor | Fragments:
+    def image_inputs(self, batch: Batch, noise: torch.Generator) -> Tensor | Fragments:
         """What the image encoder takes, on the device: pixels, or region features or a frozen tower's outputs, some dropped."""
-        encoder = self.image_encoder
-        batch = image_batch(self.train, encoder, rows)
-        if not isinstance(batch, Fragments):
-            pixels = augmentation.augment_pixels(batch, self.spec.image_augmentation, noise).to(self.device)
+        encoder, images = self.image_encoder, batch.images
+        if not isinstance(images, Fragments):
+            pixels = augmentation.augment_pixels(images, self.spec.image_augmentation, noise).to(self.device)
             if not encoder.frozen:
                 return pixels
-            batch = encoder.raw(pixels)
-        batch = batch.to(self.device)
-        return augmentation.drop_regions(batch, self.spec.region_drop, noise, kept=encoder.class_tokens)
+            images = encoder.raw(pixels)
+        images = images.to(self.device)
+        return augmentation.drop_regions(images, self.spec.region_drop, noise, kept=encoder.class_tokens)
 
-    def augmented_texts(self, captions: np.ndarray, noise: torch.Generator) -> Tokens | Fragments:
-        """What the text encoder takes: tokens, some masked, or what is stored of a frozen tower, which reads no noise."""
-        stored = self.train.stored_texts
-        if stored is not None:
-            return stored.read(stored.rows[captions])
+    def text_inputs(self, batch: Batch, noise: torch.Generator) -> Tokens | Fragments:
+        """What the text encoder takes, on the device: tokens, some masked, or a frozen tower's outputs, which read no noise."""
+        if batch.texts is not None:
+            return batch.texts.to(self.device)
         assert self.tokens is not None
-        tokens = self.tokens[torch.from_numpy(captions)]
-        return augmentation.mask_words(tokens, self.spec.word_masking, self.tokenizer, noise)
+        tokens = self.tokens[torch.from_numpy(batch.captions)]
+        return augmentation.mask_words(tokens, self.spec.word_masking, self.tokenizer, noise).to(self.device)
 
     def keep_best(self) -> None:
         self.best = {name: value.detach().cpu().clone() for name, value in self.scorer.state_dict().items()}

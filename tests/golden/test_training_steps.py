@@ -133,7 +133,8 @@ def run(
     losses = []
     for step in range(STEPS):
         scorer.objective = objective_of_epoch(step // EPOCH, spec)
-        terms = loop.run_step(np.arange(step * BATCH, (step + 1) * BATCH), torch.Generator())
+        batch = loop.reader.read(np.arange(step * BATCH, (step + 1) * BATCH))
+        terms = loop.run_step(batch, torch.Generator())
         losses.append(float(sum(terms.values())))
     return scorer, losses, norms, data
 
