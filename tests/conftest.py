@@ -23,6 +23,7 @@ FLICKR8K = Path(os.environ.get("ITM_FLICKR8K", Path(__file__).parents[2] / "shar
 def _cache_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["ITM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ.pop("MLFLOW_TRACKING_URI", None)
+    os.environ["ITM_WORKERS"] = "1"  # tests of workers ask for them; a process takes longer to start than these runs do
 
 
 @pytest.fixture

@@ -83,6 +83,7 @@ workers_option = click.option(
     "--workers",
     default=None,
     type=click.IntRange(min=1, max=4096),
+    envvar="ITM_WORKERS",
     help="Runs side by side, each in a process of its own  [default: as many as fill the CPUs or GPUs]",
 )
 dry_run_option = click.option(

@@ -32,8 +32,9 @@ def test_every_option_says_what_it_takes(name):
 
 @pytest.mark.parametrize("name", ON_EXPERIMENTS)
 def test_commands_on_an_experiment_share_their_options(name):
-    shared = [option.opts[-1] for option in cli.get_command(CONTEXT, name).params][-6:]
-    assert shared == ["--set", "--results", "--plugin", "--device", "--no-feature-store", "--no-mlflow"]
+    shared = [option.opts[-1] for option in cli.get_command(CONTEXT, name).params][-8:]
+    placed = ["--device", "--executor", "--workers"]
+    assert shared == ["--set", "--results", "--plugin", *placed, "--no-feature-store", "--no-mlflow"]
 
 
 @pytest.mark.parametrize(
