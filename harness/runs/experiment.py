@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from harness.executors.choice import Placement
+from harness.executors.crew import new_command
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.runs import completion, sharing, workers
@@ -21,6 +22,7 @@ from harness.spec import Experiment, RunSpec
 from harness.tracking.base import Tracker
 from harness.tracking.mirror import mirror_record
 from harness.tracking.observer import Observer
+from harness.training.state import Epoch
 
 
 def run_experiment(
@@ -103,11 +105,24 @@ def _run_here(
     missing: Sequence[RunSpec], before: dict[str, sharing.State], store: RunStore, device: torch.device, teller: Teller
 ) -> None:
     """Run cells in this process, one after the other, and wait for those of other commands."""
-    by_id = {spec.run_id: spec for spec in missing}
+    others = workers.Watch(missing, before, store, new_command(), teller)
 
     def run(spec: RunSpec) -> tuple[RunRecord, int]:
-        teller.started(spec)
-        return run_cell(spec, store, device, lambda epoch: teller.epoch(spec, epoch))
+        def epoch(epoch: Epoch) -> None:
+            others.poll()
+            teller.epoch(spec, epoch)
 
-    for cell in sharing.share(missing, before, store, run, teller.waiting):
-        teller.ended(by_id[cell.record.run_id], cell.record, cell.code, ours=cell.ours)
+        others.left.pop(spec.run_id, None)
+        ours[spec.run_id] = spec
+        teller.started(spec)
+        return run_cell(spec, store, device, epoch)
+
+    def waiting(specs: Sequence[RunSpec]) -> None:
+        others.wait()
+        others.poll()
+
+    ours: dict[str, RunSpec] = {}
+    for cell in sharing.share(missing, before, store, run, waiting):
+        spec = ours.get(cell.record.run_id) or others.left.pop(cell.record.run_id, None)
+        if spec is not None:  # the watch has not told of it yet
+            teller.ended(spec, cell.record, cell.code, ours=cell.ours)

@@ -48,11 +48,10 @@ def share(
         before: the state of each when this command started. One that failed since is not tried again.
         store: where they lie.
         run: runs a cell that is claimed; returns its record and exit code.
-        waiting: called with the remaining cells when other commands run all of them, and whenever these change; None =
-            leave them to the others then.
+        waiting: called twice a second with the remaining cells while other commands run all of them; None = leave them
+            to the others then.
     """
     left = list(missing)
-    told: list[RunSpec] = []
     while left:
         busy = []
         for spec in left:
@@ -65,9 +64,7 @@ def share(
         if len(busy) == len(left):
             if waiting is None:
                 return
-            if busy != told:
-                waiting(busy)
-                told = busy
+            waiting(busy)
             time.sleep(WAIT_SECONDS)
         left = busy
 

@@ -79,16 +79,25 @@ class Teller:
         self._store, self._tracker, self._observer = store, tracker, observer
         self._since: dict[str, float] = {}
 
-    def started(self, spec: RunSpec) -> None:
-        """A run starts, or resumes."""
-        self._observer.started(self._titles[spec.run_id], spec.training.epochs)
-        self._pace.start(spec)
+    def crew(self, workers: int) -> None:
+        """So many workers of ours are side by side from now on."""
+        self._pace.workers = workers
+
+    def started(self, spec: RunSpec, worker: str = "", *, ours: bool = True) -> None:
+        """A run starts, or resumes; `worker` says who has it, where there are several."""
+        self._observer.started(self._titles[spec.run_id], spec.training.epochs, worker)
+        self._pace.start(spec, ours=ours)
         self._since[spec.run_id] = time.perf_counter()
 
     def epoch(self, spec: RunSpec, epoch: EndedEpoch) -> None:
         """An epoch of a run has ended."""
-        self._pace.epoch(epoch.epoch + 1, epoch.seconds or 0.0)
+        self._pace.epoch(spec, epoch.epoch + 1, epoch.seconds or 0.0)
         self._observer.stepped(self._titles[spec.run_id], _step(epoch, spec, self._pace))
+
+    def stopped(self, spec: RunSpec) -> None:
+        """The worker of a run is gone; the run waits for another one."""
+        self._pace.stop(spec)
+        self._observer.stopped(self._titles[spec.run_id])
 
     def ended(self, spec: RunSpec, record: RunRecord, code: int, *, ours: bool) -> None:
         """A run has ended; the records of other commands' runs are mirrored by them."""
@@ -96,7 +105,7 @@ class Teller:
         seconds = time.perf_counter() - since if since is not None else None
         self._pace.end(spec, seconds if ours and record.status == "finished" else None)
         how = "by another command" if not ours else f"{seconds:.0f} s" if seconds is not None else "meanwhile"
-        self._observer.ended(_news(title, record, how), self._pace.all_left())
+        self._observer.ended(title, _news(title, record, how), self._pace.all_left())
         if ours:
             mirror_record(self._tracker, record, self._store.folder(spec.run_id))
         if record.status == "failed":
@@ -137,7 +146,7 @@ def _step(epoch: EndedEpoch, spec: RunSpec, pace: Pace) -> Step:
         text=f"loss {losses}, validation {reached}",
         short=reached,
         seconds=epoch.seconds or 0.0,
-        left=pace.run_left(),
+        left=pace.run_left(spec),
         all_left=pace.all_left(),
     )
 

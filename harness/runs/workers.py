@@ -91,9 +91,11 @@ def _work(executor: Executor, placement: Placement, watch: Watch) -> None:
     """One crew, for all that is left."""
     context, specs = executor.context, tuple(watch.left.values())
     seats = _seats(executor, placement, specs)
+    watch.crew(len(seats))
     job = CellJob(specs, {spec.run_id: watch.before[spec.run_id] for spec in specs}, context.results, context.command)
     ended = run_crew(executor, job, seats, poll=watch.poll, died=watch.died)
-    if left := watch.unclaimed():
+    left = watch.unclaimed()  # if all went well: what another command had when the workers looked, and gave up since
+    if left and any(code != 0 for code in ended.codes):
         codes = ", ".join("unknown" if code is None else str(code) for code in ended.codes)
         raise RunFailed(
             f"the workers ended early (exit codes {codes}) with {counted(len(left), 'run')} to do; what is recorded is "
@@ -139,11 +141,18 @@ class Watch:
                 failed_since = state == "failed" and (state, record) != self.before[spec.run_id]
                 if record is not None and (state == "finished" or failed_since):
                     self._end(spec, record)
+        for run_id in [run_id for run_id, known in self._progress.items() if known.command != self._command]:
+            if run_id in self.left and not self._is_claimed(run_id):  # the other command was stopped
+                self._leave(run_id)
 
     def unclaimed(self) -> list[RunSpec]:
         """Runs that have not ended and that nobody runs now."""
         self.poll()
-        return [spec for run_id, spec in self.left.items() if not is_claimed(self._store.results, f"run-{run_id}")]
+        return [spec for run_id, spec in self.left.items() if not self._is_claimed(run_id)]
+
+    def crew(self, workers: int) -> None:
+        """So many workers are side by side from now on."""
+        self._teller.crew(workers)
 
     def wait(self) -> None:
         """Tell once that other commands run all that is left."""
@@ -162,6 +171,8 @@ class Watch:
                 logger.warning("%s ended its worker: %s", title, cause)
             else:
                 logger.warning("%s is gone; %s resumes from its last epoch", worker.seat.name, title)
+        for run_id in self._runs_of(worker) & self.left.keys():
+            self._leave(run_id)
         return bool(cause) or self._done.pop(worker.seat.number, 0) > 0
 
     def _runs_of(self, worker: Worker) -> set[str]:
@@ -174,9 +185,12 @@ class Watch:
         progress = read_progress(self._store.folder(spec.run_id))
         if progress is None or (progress.exit_code is not None and spec.run_id not in self._progress):
             return  # of a run that failed in an earlier call
+        ours = progress.command == self._command
+        if not ours and not self._is_claimed(spec.run_id):
+            return  # a command that was killed left it
         known = self._progress.get(spec.run_id)
         if known is None or (known.command, known.worker) != (progress.command, progress.worker):
-            self._teller.started(spec)
+            self._teller.started(spec, Seat(progress.worker).name if ours else "another command", ours=ours)
         self._progress[spec.run_id] = progress
         self._tell_epochs(spec, progress.history, progress.resumed)
 
@@ -196,6 +210,14 @@ class Watch:
         self._count(spec)
         del self.left[spec.run_id]
         self._teller.ended(spec, record, code, ours=progress is None or progress.command == self._command)
+
+    def _leave(self, run_id: str) -> None:
+        """Nobody has a run any more."""
+        del self._progress[run_id]
+        self._teller.stopped(self.left[run_id])
+
+    def _is_claimed(self, run_id: str) -> bool:
+        return is_claimed(self._store.results, f"run-{run_id}")
 
     def _count(self, spec: RunSpec) -> None:
         progress = self._progress.get(spec.run_id)

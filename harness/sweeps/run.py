@@ -111,7 +111,7 @@ class _Teller:
 
     def tell(self) -> None:
         for trial in self._new():
-            self.observer.ended(_news(trial, best_of(list(self.told.values()))))
+            self.observer.ended(f"trial {trial.number}", _news(trial, best_of(list(self.told.values()))))
 
     def _new(self) -> Iterator[TrialSummary]:
         for trial in self.study.get_trials(deepcopy=False):
