@@ -82,6 +82,12 @@ class TrainingDiverged(ItmError):
     exit_code = 1
 
 
+class RankFailed(ItmError):
+    """One of the processes that train a run together failed or ended; the run resumes from its last epoch."""
+
+    exit_code = 1
+
+
 class RunFailed(ItmError):
     """At least one run of an experiment failed; the others are kept."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from harness.settings.base import Spec
 from harness.settings.components import Component
@@ -14,6 +14,9 @@ from harness.settings.sweep import SweepSettings
 #: Most seeds of one experiment, and the largest seed that every generator of random numbers takes.
 MOST_SEEDS, LARGEST_SEED = 1000, 2**32 - 1
 
+
+#: Settings of a training that say how a step is computed, not what it computes.
+COMPUTING = ("micro_batch",)
 
 #: In place of a dataset's name: its folder says which layout it has.
 INFERRED = "auto"
@@ -60,6 +63,16 @@ class TrainingSpec(Spec):
     word_masking: float = Field(0.0, ge=0, lt=1, description="share of words that are masked, replaced or deleted")
     image_augmentation: Literal["none", "flip", "crop_flip"] = "none"
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on a GPU")
+    micro_batch: int | None = Field(
+        None,
+        ge=1,
+        description="most images and captions encoded at once; the loss still sees the whole batch; null = the batch",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """How a step is computed is written only where it was chosen: what was identified before it could be stays so."""
+        return {key: value for key, value in serialise(self).items() if key not in COMPUTING or value}
 
 
 class EvaluationSpec(Spec):

@@ -9,14 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from harness.datasets.base import Split
-from harness.errors import TrainingDiverged
+from harness.errors import RankFailed, TrainingDiverged
 from harness.files.writing import atomic_path
 from harness.fragments import Fragments, Tokens
 from harness.measure.system import other_load
@@ -28,6 +27,9 @@ from harness.scoring.inputs import encode_split
 from harness.spec import TrainingSpec, canonical_json
 from harness.training import augmentation
 from harness.training.feeding.batches import Batch, Reader, on_device
+from harness.training.gradients import Inputs
+from harness.training.optimizer import optimizer_of
+from harness.training.ranks import ALONE, Ranks
 from harness.training.schedule import (
     learning_rate_factor,
     loss_factor,
@@ -36,6 +38,7 @@ from harness.training.schedule import (
     steps_per_epoch,
 )
 from harness.training.state import Epoch, Expected, TrainingResult, read_state
+from harness.training.whole_batch import gradients_of
 
 
 def fit(
@@ -49,6 +52,7 @@ def fit(
     on_epoch: Callable[[Epoch], None] | None = None,
     on_resume: Callable[[list[Epoch]], None] | None = None,
     batch_size_eval: int = 256,
+    ranks: Ranks = ALONE,
 ) -> TrainingResult:
     """Train a scorer in place and leave it with the weights of its best validation epoch.
 
@@ -62,9 +66,10 @@ def fit(
         on_epoch: called after each epoch; an exception it raises ends the training (the checkpoint is kept).
         on_resume: called with the epochs of the checkpoint that the training resumes from; not called without one.
         batch_size_eval: items encoded at once for validation.
+        ranks: the processes that train together, each of which calls this; the first one validates, writes and tells.
 
     Returns:
-        The course of the training.
+        The course of the training; of the first process only.
 
     Raises:
         CannotEncode: the scorer has no encoders.
@@ -73,7 +78,7 @@ def fit(
     scorer.encoders  # noqa: B018 - refuses a scorer that has none before anything is spent
     if not spec.epochs:
         return TrainingResult()
-    loop = _Loop(scorer, train, spec, seed)
+    loop = _Loop(scorer, train, spec, seed, ranks)
     result = loop.resume(checkpoint)
     if result.history and on_resume is not None:
         on_resume(result.history)
@@ -81,6 +86,8 @@ def fit(
         for number in range(len(result.history), spec.epochs):
             started = time.perf_counter()
             losses = loop.run_epoch(number)
+            if not ranks.leads:
+                continue
             metrics = validate(scorer, validation, batch_size_eval)
             epoch = Epoch(
                 epoch=number,
@@ -97,6 +104,8 @@ def fit(
             loop.save(checkpoint, result)
             if on_epoch is not None:
                 on_epoch(epoch)
+    if not ranks.leads:
+        return result
     scorer.load_state_dict(loop.best)
     scorer.eval()
     result.step_ms = loop.timer.summary()
@@ -109,25 +118,6 @@ def validate(scorer: Scorer, split: Split, batch_size: int = 256) -> dict[str, f
     """Retrieval metrics of a split, encoded and scored now."""
     images, texts = encode_split(scorer, split, batch_size)
     return retrieval_metrics(similarity_matrix(scorer, images, texts), split.caption_image)
-
-
-def parameter_groups(scorer: Scorer, spec: TrainingSpec) -> list[dict[str, Any]]:
-    """Optimiser groups: new parameters at the full rate, pretrained ones at the scaled rate; at a rate of 0 their towers
-    are frozen, see `harness.backbones.base.Encoder.freeze`."""
-    pretrained = {id(parameter) for encoder in scorer.encoders for parameter in encoder.pretrained_parameters()}
-    new: list[nn.Parameter] = []
-    old: list[nn.Parameter] = []
-    for parameter in scorer.parameters():
-        (old if id(parameter) in pretrained else new).append(parameter)
-    if not spec.backbone_learning_rate_scale:
-        for encoder in scorer.encoders:
-            encoder.freeze()
-        for parameter in old:
-            parameter.requires_grad_(False)
-        old = []
-    rate = spec.learning_rate
-    groups = [{"params": new, "lr": rate}, {"params": old, "lr": rate * spec.backbone_learning_rate_scale}]
-    return [group for group in groups if group["params"]]
 
 
 def training_step(scorer: Scorer, train: Split, spec: TrainingSpec, seed: int = 0) -> Callable[[int], object]:
@@ -156,18 +146,18 @@ def training_step(scorer: Scorer, train: Split, spec: TrainingSpec, seed: int = 
 class _Loop:
     """One training in progress: the optimiser, the random streams and the best weights so far."""
 
-    def __init__(self, scorer: Scorer, train: Split, spec: TrainingSpec, seed: int):
-        self.scorer, self.train, self.spec, self.seed = scorer, train, spec, seed
+    def __init__(self, scorer: Scorer, train: Split, spec: TrainingSpec, seed: int, ranks: Ranks = ALONE):
+        self.scorer, self.train, self.spec, self.seed, self.ranks = scorer, train, spec, seed, ranks
         self.device = scorer.device
         self.image_encoder, text_encoder = scorer.encoders
         self.tokenizer = text_encoder.tokenizer
         self.tokens = self.tokenizer(train.captions) if train.stored_texts is None else None
-        self.reader = Reader(train, self.image_encoder)
+        self.reader = Reader(train, self.image_encoder, ranks.part)
         self.steps_per_epoch = steps_per_epoch(train, spec)
-        optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.optimizer]
-        self.optimizer = optimizer(parameter_groups(scorer, spec), weight_decay=spec.weight_decay)
+        self.optimizer = optimizer_of(scorer, spec)
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.bfloat16 = spec.precision == "bfloat16" or (spec.precision == "auto" and self.device.type == "cuda")
+        self.gradients = gradients_of(scorer, spec, seed, ranks, self.autocast)
         self.step = 0
         self.timer = StepTimer(self.device)
         self.best: dict[str, Tensor] = {}
@@ -180,49 +170,60 @@ class _Loop:
         self.scorer.train()
         self.scorer.objective = objective_of_epoch(number, self.spec)
         order = np.random.default_rng([self.seed, number])
-        noise = torch.Generator().manual_seed(int(np.random.SeedSequence([self.seed, number, 1]).generate_state(1)[0]))
+        noise = torch.Generator().manual_seed(self.stream(number, 1))
         totals: dict[str, Tensor] = {}
         count = 0
         devices = [self.device] if self.device.type == "cuda" else []
         # Dropout and sampled gates draw from torch's global stream: seed it for this epoch and give it back afterwards.
         with torch.random.fork_rng(devices):
-            torch.manual_seed(int(np.random.SeedSequence([self.seed, number, 2]).generate_state(1)[0]))
+            torch.manual_seed(self.stream(number, 2))
             for captions in pair_batches(self.train, self.spec, order):
                 with self.timer:
                     losses = self.run_step(self.reader.read(captions), noise)
                 for name, value in losses.items():
                     totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value
                 count += 1
+        self.gradients.even_out()
         return {name: float(total) / max(count, 1) for name, total in totals.items()}
+
+    def stream(self, epoch: int, purpose: int) -> int:
+        """The seed of a random stream of this process in an epoch."""
+        rank = [self.ranks.number] if self.ranks.number else []  # the first has the streams of a process that is alone
+        return int(np.random.SeedSequence([self.seed, epoch, purpose, *rank]).generate_state(1)[0])
+
+    def autocast(self) -> torch.autocast:
+        """The precision of the encoders and of the loss."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def run_step(self, batch: Batch, noise: torch.Generator) -> dict[str, Tensor]:
         """One step on a batch that was read: its inputs, both encoders and the loss, the update."""
-        losses = self.losses(batch, self.image_inputs(batch, noise), self.text_inputs(batch, noise))
-        self.update(losses)
+        self.optimizer.zero_grad(set_to_none=True)
+        part = batch.part
+        inputs = Inputs(
+            self.image_inputs(batch, noise),
+            self.text_inputs(batch, noise),
+            (part.real(batch.distinct), part.real(len(batch.captions))),
+        )
+
+        def terms(images: Fragments, texts: Fragments) -> dict[str, Tensor]:
+            each = images[on_device(batch.places, self.device)]
+            return self.scorer.losses(each, texts, on_device(batch.image_rows, self.device))
+
+        factor = loss_factor(self.step, self.steps_per_epoch, self.spec)
+        losses, total = self.gradients.backward(inputs, terms, factor, self.step)
+        self.update(total)
         return {name: loss.detach().float() for name, loss in losses.items()}
 
-    def losses(self, batch: Batch, images: Tensor | Fragments, texts: Tokens | Fragments) -> dict[str, Tensor]:
-        """The terms of the loss of a batch, from what its encoders take, on the device."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            encoded = self.scorer.encode_images(images)[on_device(batch.places, self.device)]
-            return self.scorer.losses(
-                encoded, self.scorer.encode_texts(texts), on_device(batch.image_rows, self.device)
-            )
-
-    def update(self, losses: dict[str, Tensor]) -> None:
-        """Change the weights by the gradients of the sum of the losses; refused where these are not finite."""
+    def update(self, total: Tensor) -> None:
+        """Change the weights by their gradients; refused where these or the loss are not finite."""
         spec = self.spec
         factor = learning_rate_factor(self.step, self.steps_per_epoch, spec)
         for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
-        self.optimizer.zero_grad(set_to_none=True)
-        total = torch.stack([loss.float() for loss in losses.values()]).sum()
-        total = total * loss_factor(self.step, self.steps_per_epoch, spec)
-        total.backward()
         norm = nn.utils.clip_grad_norm_(self.scorer.parameters(), spec.gradient_clip)
         if not bool(torch.isfinite(total + norm)):  # before the weights take it in
             raise TrainingDiverged(
-                f"step {self.step + 1} of the training has loss {float(total.detach()):g} and gradient norm {float(norm):g}; "
+                f"step {self.step + 1} of the training has loss {float(total):g} and gradient norm {float(norm):g}; "
                 f"lower training.learning_rate (now {spec.learning_rate:g}) or training.gradient_clip (now "
                 f"{spec.gradient_clip:g})"
             )
@@ -245,7 +246,7 @@ class _Loop:
         if batch.texts is not None:
             return batch.texts.to(self.device)
         assert self.tokens is not None
-        tokens = self.tokens[torch.from_numpy(batch.captions)]
+        tokens = self.tokens[torch.from_numpy(batch.own_captions)]
         return augmentation.mask_words(tokens, self.spec.word_masking, self.tokenizer, noise).to(self.device)
 
     def keep_best(self) -> None:
@@ -270,6 +271,8 @@ class _Loop:
     def resume(self, path: Path | None) -> TrainingResult:
         """Take up the checkpoint if there is a whole one of this training; else start anew, which costs time only."""
         state = read_state(path, self.expected, self.device) if path is not None else None
+        if not self.ranks.agreed(len(state.history) if state is not None else 0):
+            raise RankFailed("the processes of the run do not read the same checkpoint; call the command again")
         if state is None:
             return TrainingResult()
         self.scorer.load_state_dict(state.scorer)

@@ -15,7 +15,8 @@ from harness.spec import RunSpec, TrainingSpec, load_experiment
 from harness.training import loop as training
 from harness.training import schedule
 from harness.training import state as training_state
-from harness.training.loop import fit, parameter_groups
+from harness.training.loop import fit
+from harness.training.optimizer import parameter_groups
 from harness.training.schedule import learning_rate_factor, objective_of_epoch, pair_batches
 
 
