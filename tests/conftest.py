@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from harness.machine import turnstile
+
 if not torch.cuda.is_available():
     # Kernels written in Triton then run in its interpreter. Triton asks for it when it is imported, whoever imports it.
     os.environ["TRITON_INTERPRET"] = "1"
@@ -24,6 +26,9 @@ def _cache_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["ITM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     os.environ["ITM_WORKERS"] = "1"  # tests of workers ask for them; a process takes longer to start than these runs do
+    # Tests run beside each other, and beside other work of whoever runs them.
+    os.environ["ITM_MEASURE_ALONE"] = "0"
+    turnstile.use(False)
 
 
 @pytest.fixture

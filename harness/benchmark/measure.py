@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from harness.measure.quiet import alone
 from harness.measure.system import cpu_seconds
 from harness.measure.timing import Stopwatch, Timing
 from harness.records.noise import BUSY_PERCENT
@@ -108,10 +109,11 @@ def interleave(
 
 def _sample(call: Callable[[], object]) -> tuple[float, float | None, object]:
     """Milliseconds, the share of all processors that other processes took meanwhile, and what the call returned."""
-    before, own = cpu_seconds(), time.process_time()
-    with Stopwatch() as watch:
-        result = call()
-    after, own = cpu_seconds(), time.process_time() - own
+    with alone("cpu"):
+        before, own = cpu_seconds(), time.process_time()
+        with Stopwatch() as watch:
+            result = call()
+        after, own = cpu_seconds(), time.process_time() - own
     if before is None or after is None:
         return watch.ms, None, result
     # The counters tick every 10 ms; a sample of few ticks says little, so one tick is forgiven.

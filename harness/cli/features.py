@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -40,13 +39,14 @@ def features(
     """
     from harness.errors import InvalidSpec
     from harness.features.ahead import build_ahead
-    from harness.runs.cell import compute_threads
+    from harness.machine.cpus import usable_cpus
+    from harness.runs.computing import computing
 
     images, texts = _backbones(dataset, image, text)
     if precomp is not None and images is None:
         raise InvalidSpec("--precomp writes the features of images; name their tower with --image")
     component, place = dataset_component(dataset, overrides), torch_device(device)
-    with compute_threads(threads or len(os.sched_getaffinity(0))):
+    with computing(threads or usable_cpus(), place):
         for line in build_ahead(component, images, texts, dtype, place, precomp):
             say(line)
 

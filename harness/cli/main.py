@@ -15,6 +15,7 @@ from harness import __version__
 from harness.cli.interruptions import Interruptions, interruptions
 from harness.cli.terminal import complain, one_line, say
 from harness.errors import ItmError, did_you_mean
+from harness.machine import turnstile
 from harness.similarity import settings
 
 #: Name -> one line for the list; each command lies in the module of its name.
@@ -73,12 +74,19 @@ class LazyGroup(click.Group):
     help="Matrix product of the scoring engine: a fixed default, the fastest of a timing, or a backend (docs/scoring.md).",
 )
 @click.option("--fused/--no-fused", envvar="ITM_FUSED", default=None, help="Fused kernels on a GPU.  [default: fused]")
-def cli(product: str | None, fused: bool | None) -> None:
+@click.option(
+    "--measure-alone/--measure-beside",
+    envvar="ITM_MEASURE_ALONE",
+    default=None,
+    help="Trainings of yours on this machine wait while costs are measured.  [default: measure-alone]",
+)
+def cli(product: str | None, fused: bool | None, measure_alone: bool | None) -> None:
     """Benchmark and ablation harness for fine-grained image-text matching.
 
     Start with `itm leaderboard quickstart`: it trains SCAN, CHAN, CLIP and GRM on generated scenes and ranks them.
     """
     settings.use(settings.Settings(product or settings.RULE, fused is not False))
+    turnstile.use(measure_alone is not False)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -22,10 +22,11 @@ from harness.estimates.needs import needed_files
 from harness.estimates.standin import first_pairs, random_pairs, random_vocabulary
 from harness.estimates.stores import with_stores
 from harness.measure.cost import parameters
+from harness.measure.quiet import alone
 from harness.records import environment
 from harness.records.plan import Estimate, Measurement, PlanDocument, PlannedEntry
 from harness.records.store import RunStore
-from harness.runs.cell import compute_threads
+from harness.runs.computing import computing
 from harness.scorer import Scorer
 from harness.spec import Experiment, RunSpec
 
@@ -141,19 +142,20 @@ def _measurement(draft: RunSpec, data: Data, timing: Timing) -> Measurement:
             width, vocabulary = REGION_WIDTH if regions else 0, random_vocabulary()
             split = random_pairs(count, data.words, region_width=width)
             words = split.captions
-        with compute_threads(draft.threads):
+        with computing(draft.threads, timing.device):
             scorer = untrained(draft, width, vocabulary, tuple(words)).to(timing.device)
             clock = timing.clock or clock_of(timing.device, draft.threads)
             learnt, evaluated, towers = with_stores(scorer, split, draft, clock)
             bench = timing.bench(scorer, learnt, training, evaluated)
-            found = measure(
-                bench,
-                training.batch_size,
-                train=training.epochs > 0,
-                seconds=timing.seconds,
-                data=data.plan.title if data.dataset is not None else "random data of the published shape",
-                clock=clock,
-            )
+            with alone(timing.device):
+                found = measure(
+                    bench,
+                    training.batch_size,
+                    train=training.epochs > 0,
+                    seconds=timing.seconds,
+                    data=data.plan.title if data.dataset is not None else "random data of the published shape",
+                    clock=clock,
+                )
     except (ItmError, RuntimeError, MemoryError, ValueError) as error:  # RuntimeError: torch, out of memory
         return Measurement(problem=one_line(error))
     return found.model_copy(update={**_sizes(scorer), "towers": towers})

@@ -51,12 +51,14 @@ class Context:
         command: name of the command's claim in that folder, and of the folder of its workers' log lines.
         engine: settings of the scoring engine.
         plugins: files of plug-in scorers.
+        measure_alone: see `harness.machine.turnstile.use`.
     """
 
     results: Path
     command: str
     engine: engine.Settings = field(default_factory=engine.Settings)
     plugins: tuple[str, ...] = ()
+    measure_alone: bool = True
 
     @property
     def folder(self) -> Path:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from harness.errors import UnknownName
 from harness.executors.base import Context, Executor
 from harness.executors.crew import new_command
+from harness.machine import turnstile
 from harness.records.store import RunStore
 from harness.similarity import settings as engine
 
@@ -44,5 +45,5 @@ class Placement:
             raise UnknownName("executor", self.executor, EXECUTORS)
         module, _, cls = EXECUTORS[self.executor].partition(":")
         results = store.results.resolve()
-        context = Context(results, new_command(), engine.current(), self.plugins)
+        context = Context(results, new_command(), engine.current(), self.plugins, turnstile.is_on())
         return getattr(importlib.import_module(module), cls)(context, **self.options)

@@ -17,6 +17,7 @@ from harness.errors import ItmError
 from harness.executors.base import Context, Job, Seat
 from harness.executors.lines import written_to
 from harness.files.locks import is_claimed
+from harness.machine import turnstile
 from harness.similarity import settings as engine
 
 #: Seconds between two looks at whether the command lives.
@@ -37,6 +38,7 @@ def work(job: Job, seat: Seat, context: Context) -> int:
         with written_to(context.folder / f"{seat.number}.jsonl") as logger:
             try:
                 engine.use(context.engine)
+                turnstile.use(context.measure_alone)
                 for plugin in context.plugins:
                     registry.add_plugin(plugin)
                 return job(seat)

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from harness.executors.base import Context, Executor, Job, Seat, Worker
 from harness.executors.deaths import cause_of_death, kernel_kills
 from harness.executors.entry import leave, work
-from harness.records.environment import usable_cpus
+from harness.machine.cpus import usable_cpus
 from harness.scoring.memory import free_memory
 
 #: Seconds that a worker has to leave what it does.

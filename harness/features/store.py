@@ -22,7 +22,6 @@ from torch import Tensor
 from harness.backbones.base import Encoder
 from harness.datasets.store.arrays import free_bytes
 from harness.errors import InvalidFragments, ResultsNotWritable, counted
-from harness.features.allocation import freed_memory_kept
 from harness.features.folders import PARTIAL, Dtype, Unfinished, features_folder, read_about
 from harness.features.items import Items
 from harness.features.kept import Kept, digests_of, open_kept
@@ -30,6 +29,8 @@ from harness.features.towers import FORMAT, content_key, tower_key, tower_title
 from harness.files.locks import claim
 from harness.files.reading import Damaged
 from harness.fragments import Fragments, Tokens
+from harness.machine.allocation import freed_memory_kept
+from harness.machine.turnstile import pass_by
 
 logger = logging.getLogger(__name__)
 
@@ -152,6 +153,7 @@ def _fill(unfinished: Unfinished, wanted: Wanted) -> None:
         logger.info("%s: resumed at %s of %s", wanted.told, f"{begun:,}", f"{count:,}")
     started = said = kept = time.perf_counter()
     for raw in _all_outputs(wanted, begun):
+        pass_by()
         unfinished.add(raw.features[raw.mask].cpu().numpy(), raw.lengths.cpu().numpy())
         now = time.perf_counter()
         if now - kept > KEEP_SECONDS:

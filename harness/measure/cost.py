@@ -1,6 +1,7 @@
 """What a scorer costs: latency, throughput, memory and size, each with its unit in its name.
 
-A figure that cannot be measured is absent, never 0. How a sample is taken: `harness.measure.timing`.
+Trainings of the same user on the same machine wait meanwhile, see `harness.measure.quiet`. A figure that cannot be
+measured is absent, never 0. How a sample is taken: `harness.measure.timing`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from harness.errors import CannotEncode
 from harness.fragments import Fragments, Tokens
+from harness.measure.quiet import alone
 from harness.measure.system import other_load, peak_memory
 from harness.measure.timing import FEWEST_REPEATS, Stopwatch, timed
 from harness.scorer import Scorer
@@ -57,7 +59,7 @@ def measure_cost(
     device = torch.device(device)
     images, texts = images.to(device), texts.to(device)
     cost: dict[str, float] = {}
-    with evaluating(scorer), peak_memory(device) as peaks, other_load() as load:
+    with alone(device), evaluating(scorer), peak_memory(device) as peaks, other_load() as load:
         if image_batch is not None:
             cost |= _encoding("image", scorer.encode_images, image_batch.to(device), 0, repeats, device)
         if token_batch is not None:

@@ -25,7 +25,7 @@ from harness.records.ranks import RankTable
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.runs.building import open_dataset
-from harness.runs.cell import compute_threads
+from harness.runs.computing import computing
 from harness.tracking.observer import Observer
 
 
@@ -59,7 +59,7 @@ def profile_runs(
     _check_same_data(records)
     started = environment.now()
     scorers = []
-    with compute_threads(_threads(records)), torch.no_grad():
+    with computing(_threads(records), device), torch.no_grad():
         for key, record in runs.items():
             observer.noted(f"{key}: encoding the test split")
             scorers.append(load_trained(key, record, store, device))

@@ -1,7 +1,8 @@
 """Sampling: scenarios are timed in interleaved rounds, so that a drifting machine affects all of them equally.
 
 Each sample times the whole chain as one piece, then the stages one by one, with the device synchronised at every reading
-of the clock; the order of the two alternates, so that neither always finds warm caches.
+of the clock; the order of the two alternates, so that neither always finds warm caches. Trainings of the
+same user wait while a scenario is sampled, and continue before the next one is.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.measure.quiet import alone
 from harness.measure.system import other_load
 from harness.measure.timing import Stopwatch, Timing, no_garbage_collection
 from harness.records.profile import Measure, ScenarioResult
@@ -63,7 +65,7 @@ class _Cell:
         for rounds in (self.whole, *self.parts.values()):
             rounds.append([])
         takes = [self._take_whole, self._take_parts] if self.parts else [self._take_whole]
-        with no_garbage_collection(), other_load() as load:
+        with alone(self.device), no_garbage_collection(), other_load() as load:
             for number in range(count):
                 for take in takes if number % 2 == 0 else reversed(takes):
                     take(number)
@@ -132,9 +134,10 @@ def measure(
 def pilot(scenario: Scenario, device: torch.device | str = "cpu") -> float:
     """Warm a scenario up; milliseconds of its last call."""
     watch = Stopwatch(device)
-    for number in range(WARMUP_CALLS):
-        with watch:
-            scenario(number)
+    with alone(device):
+        for number in range(WARMUP_CALLS):
+            with watch:
+                scenario(number)
     return watch.ms
 
 

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.machine.cpus import usable_cpus
 from harness.records.parts import Code, Environment
 
 if TYPE_CHECKING:
@@ -140,10 +141,3 @@ def _cpuinfo(key: str) -> list[str]:
     except OSError:
         return []
     return [line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key]
-
-
-def usable_cpus() -> int:
-    """Logical CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -7,13 +7,12 @@ leaves a record that says why.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from threadpoolctl import threadpool_limits
 
 from harness import registry
 from harness.datasets.base import Dataset, Split
@@ -28,6 +27,7 @@ from harness.records.run import RunRecord
 from harness.records.scores import SCORES, write_scores
 from harness.records.store import CHECKPOINT, RunStore
 from harness.runs.building import TEST_SPLIT, build_scorer, open_dataset, splits_for
+from harness.runs.computing import computing
 from harness.runs.diagnostics import Diagnosed, diagnose, diagnose_safely
 from harness.runs.evaluation import Results, Scored, evaluate, score_split
 from harness.runs.progress import ProgressWriter
@@ -80,7 +80,7 @@ def run_cell(
             on_epoch(epoch)
 
     try:
-        with compute_threads(spec.threads):
+        with computing(spec.threads, device):
             record = _run(spec, store, device, Listener(epoch, progress.resumed), started)
             progress.finished()
             return record, 0
@@ -100,21 +100,6 @@ def run_cell(
 def failed(spec: RunSpec, message: str, started: str) -> RunRecord:
     """The record of a cell that failed."""
     return _record(spec, spec.dataset.name, started, status="failed", error=message)
-
-
-@contextmanager
-def compute_threads(count: int) -> Iterator[None]:
-    """Use `count` threads in torch and in NumPy's linear algebra, whatever OMP_NUM_THREADS says.
-
-    The number of threads decides the last bits of a run's numbers.
-    """
-    before = torch.get_num_threads()
-    try:
-        with threadpool_limits(limits=count):
-            torch.set_num_threads(count)
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def code_origin(spec: RunSpec) -> str:

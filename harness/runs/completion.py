@@ -17,7 +17,8 @@ from harness.records.scores import SCORES, write_scores
 from harness.records.store import RunStore
 from harness.runs.agreement import check_data
 from harness.runs.building import TEST_SPLIT, open_dataset, splits_for
-from harness.runs.cell import compute_threads, tuning_of
+from harness.runs.cell import tuning_of
+from harness.runs.computing import computing
 from harness.runs.diagnostics import diagnose
 from harness.runs.evaluation import evaluate, score_split
 from harness.runs.saved_models import load_model
@@ -74,7 +75,7 @@ def complete_diagnostics(store: RunStore, run_id: str, device: torch.device, opt
     check_data(record, dataset, "name the right folder with --set root=FOLDER")
     known = [name for name in record.protocols if name in protocols.PROTOCOLS]
     test, evaluation = dataset.split(record.split), EvaluationSpec(ties=record.ties)
-    with compute_threads(int(record.spec.get("threads", 1))):
+    with computing(int(record.spec.get("threads", 1)), device):
         scorer = load_model(store.folder(run_id) / "model.safetensors").to(device)
         if not (scorer.readings or scorer.score_levels()):
             return False
@@ -90,7 +91,7 @@ def _complete_scores(record: RunRecord, spec: RunSpec, folder: Path, device: tor
     """Score the test split again by the run's saved weights."""
     dataset = open_dataset(spec.dataset)
     test = dataset.split(TEST_SPLIT)
-    with compute_threads(spec.threads):
+    with computing(spec.threads, device):
         scorer = load_model(folder / "model.safetensors").to(device)
         splits, _ = splits_for(scorer, spec, dataset, (TEST_SPLIT,))
         scored = score_split(scorer, splits[TEST_SPLIT], spec.evaluation.batch_size)

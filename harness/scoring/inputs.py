@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from harness.backbones.words.tokenizers import Tokenizer
 from harness.datasets.base import Split
 from harness.errors import InvalidDataset
 from harness.fragments import Fragments, Tokens
+from harness.machine.turnstile import pass_by
 from harness.scorer import Scorer
 from harness.scoring.blocks import evaluating, slices
 from harness.scoring.distinct import digest
@@ -67,7 +68,7 @@ def encode_split(scorer: Scorer, split: Split, batch_size: int = 256) -> tuple[F
         # Captions of one length beside each other: less padding to run through the encoder.
         order = torch.argsort(texts.lengths, stable=True)
         parts = [
-            scorer.encode_texts(texts.batch(order[part]).to(scorer.device)) for part in slices(len(order), batch_size)
+            scorer.encode_texts(texts.batch(order[part]).to(scorer.device)) for part in _parts(len(order), batch_size)
         ]
         return images, Fragments.cat(parts)[torch.argsort(order)[texts.copy_of].to(scorer.device)]
 
@@ -99,13 +100,13 @@ def _encoded_images(scorer: Scorer, split: Split, encoder: ImageEncoder, batch_s
     stored = split.stored_images
     if stored is not None:
         distinct, copies = np.unique(stored.rows, return_inverse=True)
-        read = (stored.read(distinct[part]).to(scorer.device) for part in slices(len(distinct), batch_size))
+        read = (stored.read(distinct[part]).to(scorer.device) for part in _parts(len(distinct), batch_size))
         images = Fragments.cat([scorer.encode_images(batch) for batch in read])
         return images if len(distinct) == len(copies) else images[torch.from_numpy(copies).to(scorer.device)]
     places: dict[bytes, int] = {}
     parts: list[Fragments] = []
     copy_of: list[int] = []
-    for part in slices(len(split.images), batch_size):
+    for part in _parts(len(split.images), batch_size):
         batch = image_batch(split, encoder, np.arange(part.start, part.stop))
         new = []
         for row, key in enumerate(_image_keys(batch)):
@@ -117,6 +118,13 @@ def _encoded_images(scorer: Scorer, split: Split, encoder: ImageEncoder, batch_s
             parts.append(scorer.encode_images((batch if len(new) == len(batch) else batch[new]).to(scorer.device)))
     images = Fragments.cat(parts)
     return images if len(images) == len(copy_of) else images[copy_of]
+
+
+def _parts(count: int, size: int) -> Iterator[slice]:
+    """Slices of a pass over a split, between which other processes may measure."""
+    for part in slices(count, size):
+        pass_by()
+        yield part
 
 
 def _image_keys(batch: Tensor | Fragments) -> list[bytes]:

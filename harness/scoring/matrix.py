@@ -16,6 +16,7 @@ from torch import Tensor
 
 from harness.errors import InvalidFragments, InvalidSimilarity
 from harness.fragments import Fragments
+from harness.machine.turnstile import pass_by
 from harness.scorer import Scorer
 from harness.scoring import packed, plain
 from harness.scoring.blocks import ScoreBlock, device_of, evaluating
@@ -132,6 +133,7 @@ def score_blocks(
             plan = packed.plan_for(form, some_images, some_texts, budget, dtype, device)
             blocks = packed.packed_blocks(plan, some_images, some_texts, rows, columns, device)
         for block in blocks:
+            pass_by()
             for copy in _copied(block, left, right, rows, columns):
                 _check_finite(scorer, copy)
                 yield copy

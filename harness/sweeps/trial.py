@@ -18,7 +18,8 @@ from harness.datasets.base import Split
 from harness.errors import TrainingDiverged
 from harness.measure.system import peak_memory
 from harness.runs.building import build_scorer, splits_for
-from harness.runs.cell import compute_threads, cost_of
+from harness.runs.cell import cost_of
+from harness.runs.computing import computing
 from harness.runs.evaluation import score_split
 from harness.scorer import Scorer
 from harness.settings.sweep import RSUM
@@ -85,7 +86,8 @@ class TrialRunner:
             TakenOver: another worker has the trial now.
         """
         settings = self._plan.settings
-        with compute_threads(self._plan.base.threads):  # as many as the run that a leaderboard makes of these settings
+        # As the run that a leaderboard makes of these settings.
+        with computing(self._plan.base.threads, self._device):
             values = self._plan.space.suggest(trial)
             sitting = _Sitting(trial, self._folders.of(trial.number), prunes=len(settings.objectives) == 1)
             try:

@@ -6,7 +6,6 @@ epoch's number, so a run that is resumed from its checkpoint ends in the same we
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from harness.datasets.base import Split
 from harness.errors import RankFailed, TrainingDiverged
 from harness.files.writing import atomic_path
 from harness.fragments import Fragments, Tokens
+from harness.measure.quiet import pass_by, working, working_time
 from harness.measure.system import other_load
 from harness.measure.timing import StepTimer
 from harness.metrics import retrieval_metrics
@@ -82,9 +82,9 @@ def fit(
     result = loop.resume(checkpoint)
     if result.history and on_resume is not None:
         on_resume(result.history)
-    with other_load() as load:
+    with working(loop.device), other_load() as load:
         for number in range(len(result.history), spec.epochs):
-            started = time.perf_counter()
+            started = working_time()
             losses = loop.run_epoch(number)
             if not ranks.leads:
                 continue
@@ -94,7 +94,7 @@ def fit(
                 losses=losses,
                 validation=metrics,
                 learning_rate=loop.learning_rate,
-                seconds=time.perf_counter() - started,
+                seconds=working_time() - started,
             )
             result.history.append(epoch)
             if number == 0 or metrics["rsum"] > result.best["rsum"]:
@@ -178,6 +178,7 @@ class _Loop:
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.stream(number, 2))
             for captions in pair_batches(self.train, self.spec, order):
+                pass_by()
                 with self.timer:
                     losses = self.run_step(self.reader.read(captions), noise)
                 for name, value in losses.items():

@@ -20,7 +20,7 @@ WINGS = ("methods", "baselines", "reports")
 #: From the ground up. A room imports rooms of lower floors only; a new room has to be given a floor here.
 FLOORS = (
     ("errors",),
-    ("files",),
+    ("files", "machine"),
     ("settings",),
     ("spec",),
     ("records",),

@@ -19,6 +19,7 @@ from harness.datasets.store import facts
 from harness.datasets.store.arrays import cache_folder, free_bytes, load_array, write_array
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.fragments import Fragments
+from harness.machine.cpus import usable_cpus
 
 _BLOCK = 256  # images decoded between two writes
 Form = tuple[int, Resize]  #: side of the pixels, and how a photograph gets it
@@ -139,7 +140,7 @@ class Photographs:
 
 
 def _workers() -> int:
-    return min(16, os.cpu_count() or 1)
+    return min(16, usable_cpus())
 
 
 def _cache_limit() -> float:

@@ -6,7 +6,7 @@ import resource
 import pytest
 import torch
 
-from harness.features.allocation import freed_memory_kept
+from harness.machine.allocation import freed_memory_kept
 
 BLOCK = 40 * 2**20  #: bytes; above what glibc keeps by itself
 PAGES = BLOCK // resource.getpagesize()
