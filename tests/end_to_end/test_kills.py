@@ -6,21 +6,17 @@ moments drawn from all at which something changes on the disk, see `moments.py`.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
-
-from harness.records.store import RunStore
+from outcomes import files, finish, mirrored, state
 
 KILLS = int(os.environ.get("ITM_KILLS", "2"))
 #: `itm ARGUMENTS` that kills itself at a moment of its results folder; -1 = counts the moments, 0 = neither.
@@ -52,42 +48,6 @@ def command(tiny, tmp_path):
         )
 
     return start
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    text, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, text
-    assert "Traceback" not in text
-    assert "MLflow at" not in text, text
-    return text
-
-
-def state(results: Path) -> dict[str, object]:
-    """All that must not depend on kills: numbers, ranks and weights of each run."""
-    store = RunStore(results)
-    return {
-        record.run_id: (
-            json.dumps([record.metrics, record.validation, record.status], sort_keys=True),
-            (store.folder(record.run_id) / "ranks.npz").read_bytes(),
-            (store.folder(record.run_id) / "model.safetensors").read_bytes(),
-        )
-        for record in store.records()
-    }
-
-
-def files(results: Path) -> set[str]:
-    """Names of all files but the mirror's copies."""
-    return {
-        path.relative_to(results).as_posix()
-        for path in results.rglob("*")
-        if path.is_file() and "mlartifacts" not in path.parts
-    }
-
-
-def mirrored(results: Path) -> list[tuple[str, str]]:
-    with closing(sqlite3.connect(results / "mlflow.db")) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        return sorted(connection.execute("SELECT name, status FROM runs WHERE lifecycle_stage = 'active'").fetchall())
 
 
 def test_kills_change_nothing(command, tmp_path):
