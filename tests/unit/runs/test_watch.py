@@ -34,8 +34,11 @@ class Told:
     def __init__(self) -> None:
         self.news: list[tuple[object, ...]] = []
 
-    def started(self, spec) -> None:
-        self.news.append(("started", spec.scorer))
+    def started(self, spec, worker, *, ours) -> None:
+        self.news.append(("started", spec.scorer, worker))
+
+    def stopped(self, spec) -> None:
+        self.news.append(("stopped", spec.scorer))
 
     def epoch(self, spec, epoch) -> None:
         self.news.append(("epoch", spec.scorer, epoch.epoch))
@@ -81,7 +84,7 @@ def test_epochs_are_told_once_in_their_order_and_those_of_earlier_calls_not_at_a
     progress = writer(store, scan)
     progress.begin()
     watch.poll()
-    assert told.take() == [("started", "scan")]
+    assert told.take() == [("started", "scan", "worker 1")]
     progress.epoch(epoch(0))
     progress.epoch(epoch(1))
     watch.poll()
@@ -92,7 +95,7 @@ def test_epochs_are_told_once_in_their_order_and_those_of_earlier_calls_not_at_a
     resumed.resumed([epoch(0)])
     resumed.epoch(epoch(1))
     watch.poll()
-    assert told.take() == [("started", "chan"), ("epoch", "chan", 1)]
+    assert told.take() == [("started", "chan", "worker 2"), ("epoch", "chan", 1)]
 
 
 def test_a_run_that_ended_between_two_looks_is_told_whole(plant):
@@ -105,7 +108,7 @@ def test_a_run_that_ended_between_two_looks_is_told_whole(plant):
     assert (record.status, code) == ("finished", 0)
     watch.poll()
     assert told.take() == [
-        ("started", "scan"),
+        ("started", "scan", "worker 1"),
         ("epoch", "scan", 0),
         ("epoch", "scan", 1),
         ("finished", "scan", 0, "ours"),
@@ -149,7 +152,7 @@ def test_runs_of_another_command_are_told_as_theirs_and_waited_for(plant):
             assert watch.unclaimed() == []
             watch.wait()
             watch.wait()
-        assert told.take() == [("started", "scan"), ("waiting", "scan", "chan")]
+        assert told.take() == [("started", "scan", "another command"), ("waiting", "scan", "chan")]
         fail(store, scan, 1, "command-9")
     watch.poll()
     assert told.take() == [("failed", "scan", 1, "theirs")]
