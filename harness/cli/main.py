@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 
 import click
@@ -16,6 +17,7 @@ from harness.cli.interruptions import Interruptions, interruptions
 from harness.cli.terminal import complain, one_line, say
 from harness.errors import ItmError, did_you_mean
 from harness.machine import turnstile
+from harness.machine.waiting import sleep_while_waiting
 from harness.similarity import settings
 
 #: Name -> one line for the list; each command lies in the module of its name.
@@ -95,6 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
     An interrupt (128 + the signal's number: 130, 143 of SIGTERM, 129 of SIGHUP) closes what is open; the same command
     continues later.
     """
+    sleep_while_waiting(os.environ)
     _log_to_stderr()
     with interruptions() as signals:
         _run(arguments, signals)

@@ -22,11 +22,13 @@ class Seat:
         number: 1-based, among the workers of a command.
         device: what it computes on: `cpu`, `cuda:0`.
         threads: CPUs that it fills.
+        workers: of the command, this one included.
     """
 
     number: int
     device: str = "cpu"
     threads: int = 1
+    workers: int = 1
 
     @property
     def name(self) -> str:

@@ -18,6 +18,7 @@ from harness.executors.base import Context, Job, Seat
 from harness.executors.lines import written_to
 from harness.files.locks import is_claimed
 from harness.machine import turnstile
+from harness.machine.cpus import Share, use_share
 from harness.similarity import settings as engine
 
 #: Seconds between two looks at whether the command lives.
@@ -39,6 +40,7 @@ def work(job: Job, seat: Seat, context: Context) -> int:
             try:
                 engine.use(context.engine)
                 turnstile.use(context.measure_alone)
+                use_share(Share(seat.workers, seat.threads if seat.device == "cpu" else None))
                 for plugin in context.plugins:
                     registry.add_plugin(plugin)
                 return job(seat)

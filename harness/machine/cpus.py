@@ -1,12 +1,45 @@
-"""How many CPUs this process may use."""
+"""How many CPUs this process may use, and which share of them it leaves to the workers beside it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Share:
+    """A process's share of the CPUs. A worker's is set when it starts; nothing here reads the environment.
+
+    Args:
+        workers: of its command, itself included, on this machine or others.
+        cpus: that it fills; None = all that it may use.
+    """
+
+    workers: int = 1
+    cpus: int | None = None
+
+
+_share = Share()
+
+
+def share() -> Share:
+    """The share of this process."""
+    return _share
+
+
+def use_share(mine: Share) -> None:
+    """Set the share of this process."""
+    global _share
+    _share = mine
+
+
+def own_cpus() -> int:
+    """CPUs that this process fills: its share of those that it may use."""
+    return min(usable_cpus(), _share.cpus or usable_cpus())
 
 
 def usable_cpus() -> int:

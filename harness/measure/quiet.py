@@ -23,13 +23,17 @@ __all__ = ["alone", "pass_by", "working", "working_time"]
 
 
 @contextmanager
-def working(device: torch.device | str) -> Iterator[None]:
+def working(device: torch.device | str, leads: bool = True) -> Iterator[None]:
     """This block computes on a device, and lets others measure between two pieces of work: see `pass_by`.
 
-    Blocks within each other count as one. Of the processes that train one model together, the first alone works in this
-    sense; the others wait for it in every step anyhow.
+    Blocks within each other count as one.
+
+    Args:
+        device: what is computed on.
+        leads: whether this process is the first of those that train one model together. The others wait for the first
+            one in every step, so it alone passes by; a measurement would wait in vain for one that waits for another.
     """
-    if not is_on():
+    if not is_on() or not leads:
         yield
         return
     with _turnstile(_name(torch.device(device))).inside():

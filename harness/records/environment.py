@@ -15,7 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.machine.cpus import usable_cpus
+from harness.machine.cpus import share, usable_cpus
+from harness.machine.waiting import wait_policy
 from harness.records.parts import Code, Environment
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def describe(device: torch.device | str = "cpu") -> Environment:
         processor=_processor(),
         cpus=usable_cpus(),
         threads=torch.get_num_threads(),
+        wait_policy=wait_policy(os.environ),
+        workers=share().workers,
         cpu_mhz=_clock(),
         gpu=torch.cuda.get_device_name(device) if on_gpu else None,
         driver=_driver() if on_gpu else None,

@@ -162,6 +162,12 @@ class Environment(Part):
     processor: str | None = Field(None, description="the CPU's model")
     cpus: int | None = Field(None, description="logical CPUs that the process may use")
     threads: int | None = Field(None, description="of torch")
+    wait_policy: str | None = Field(
+        None, description="OpenMP's setting for threads that wait: passive = they sleep; default = none, they spin"
+    )
+    workers: int | None = Field(
+        None, description="of the command that made it, itself included; they may have computed on the same machine"
+    )
     cpu_mhz: float | None = Field(None, description="mean clock at that moment")
     gpu: str | None = Field(None, description="its name")
     driver: str | None = None

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -106,7 +106,8 @@ def _work(executor: Executor, placement: Placement, watch: Watch) -> None:
 def _seats(executor: Executor, placement: Placement, specs: Sequence[RunSpec]) -> list[Seat]:
     """No more than there are cells."""
     threads = max(spec.threads for spec in specs)
-    return executor.seats(placement.workers, placement.device, threads)[: len(specs)]
+    seats = executor.seats(placement.workers, placement.device, threads)[: len(specs)]
+    return [replace(seat, workers=len(seats)) for seat in seats]
 
 
 class Watch:

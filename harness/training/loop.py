@@ -82,7 +82,7 @@ def fit(
     result = loop.resume(checkpoint)
     if result.history and on_resume is not None:
         on_resume(result.history)
-    with working(loop.device), other_load() as load:
+    with working(loop.device, ranks.leads), other_load() as load:
         for number in range(len(result.history), spec.epochs):
             started = working_time()
             losses = loop.run_epoch(number)

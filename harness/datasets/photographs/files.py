@@ -19,7 +19,7 @@ from harness.datasets.store import facts
 from harness.datasets.store.arrays import cache_folder, free_bytes, load_array, write_array
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.fragments import Fragments
-from harness.machine.cpus import usable_cpus
+from harness.machine.cpus import own_cpus
 
 _BLOCK = 256  # images decoded between two writes
 Form = tuple[int, Resize]  #: side of the pixels, and how a photograph gets it
@@ -140,7 +140,7 @@ class Photographs:
 
 
 def _workers() -> int:
-    return min(16, usable_cpus())
+    return min(16, own_cpus())
 
 
 def _cache_limit() -> float:

@@ -25,7 +25,7 @@ from harness.datasets.store.arrays import cache_folder
 from harness.errors import InvalidDataset, ResultsNotWritable
 from harness.files.reading import Damaged, parse_json, read_arrays
 from harness.files.writing import atomic_path
-from harness.machine.cpus import usable_cpus
+from harness.machine.cpus import own_cpus
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -138,7 +138,7 @@ def _settled(mark: Signature) -> bool:
 def _asked(
     paths: Sequence[Path], rows: Sequence[int], find: Callable[[Path], list[str]]
 ) -> Iterator[dict[int, list[str]]]:
-    with ThreadPoolExecutor(min(16, usable_cpus())) as pool:
+    with ThreadPoolExecutor(min(16, own_cpus())) as pool:
         for start in range(0, len(rows), _BLOCK):
             block = rows[start : start + _BLOCK]
             yield dict(zip(block, pool.map(lambda row: find(paths[row]), block), strict=True))

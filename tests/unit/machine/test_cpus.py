@@ -5,7 +5,7 @@ import os
 import pytest
 
 from harness.machine import cpus
-from harness.machine.cpus import quotas, usable_cpus
+from harness.machine.cpus import Share, own_cpus, quotas, usable_cpus
 
 
 def groups(folder, files: dict[str, str]):
@@ -59,3 +59,10 @@ def test_a_process_that_is_bound_to_one_cpu_has_one():
         assert usable_cpus() == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize(("share", "own"), [(Share(), 8), (Share(2, 3), 3), (Share(2), 8), (Share(1, 64), 8)])
+def test_a_worker_fills_its_share(monkeypatch, share, own):
+    monkeypatch.setattr(cpus, "usable_cpus", lambda: 8)
+    monkeypatch.setattr(cpus, "_share", share)
+    assert own_cpus() == own

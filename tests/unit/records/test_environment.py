@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.machine import cpus
+from harness.machine.cpus import usable_cpus
 from harness.records import environment
 
 git_only = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
@@ -45,9 +47,21 @@ def test_describe_states_this_process():
     assert told["torch"] == torch.__version__
     assert told["device"] == "cpu"
     assert told["threads"] == torch.get_num_threads()
+    assert told["cpus"] == usable_cpus()
+    assert told["workers"] == 1
     assert told["packages"]["numpy"] == version("numpy")
     assert told["processor"]
     assert (told["gpu"], told["driver"], told["cuda"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(("policy", "told"), [("passive", "passive"), ("", "default")])
+def test_describe_tells_what_waiting_threads_do_and_who_works_beside_it(monkeypatch, policy, told):
+    for name in ("GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    monkeypatch.setattr(cpus, "_share", cpus.Share(workers=3))
+    described = environment.describe("cpu")
+    assert (described.wait_policy, described.workers) == (told, 3)
 
 
 def test_describe_is_json_and_names_no_host_user_or_folder():
