@@ -88,6 +88,12 @@ class RankFailed(ItmError):
     exit_code = 1
 
 
+class FeedingFailed(ItmError):
+    """A process that reads the batches of a training died, or could not be started."""
+
+    exit_code = 1
+
+
 class RunFailed(ItmError):
     """At least one run of an experiment failed; the others are kept."""
 

@@ -2,7 +2,7 @@
 
 from harness.settings.base import Spec, SpecT, build, canonical_json, sha256_json
 from harness.settings.components import Component, PartConfig
-from harness.settings.experiment import EvaluationSpec, Experiment, FeatureSpec, ScorerEntry, TrainingSpec
+from harness.settings.experiment import EvaluationSpec, Experiment, FeatureSpec, FeedingSpec, ScorerEntry, TrainingSpec
 from harness.settings.reading import builtin_experiments, find_experiment, load_experiment, parse_setting
 from harness.settings.run import RunSpec
 
@@ -11,6 +11,7 @@ __all__ = [
     "EvaluationSpec",
     "Experiment",
     "FeatureSpec",
+    "FeedingSpec",
     "PartConfig",
     "RunSpec",
     "ScorerEntry",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from harness.errors import InvalidDataset
@@ -33,6 +34,10 @@ class Images(Protocol):
 
     def pixels(self, indices: Sequence[int] | np.ndarray, size: int, resize: Resize = "plain") -> np.ndarray:
         """(n, 3, size, size) uint8, RGB."""
+        ...
+
+    def original(self, row: int) -> Image.Image:
+        """One image at the size that it has, RGB; called in several threads."""
         ...
 
     def regions(self, indices: Sequence[int] | np.ndarray) -> Fragments:

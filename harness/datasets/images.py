@@ -38,6 +38,10 @@ class ArrayImages:
             return block
         return np.stack([to_pixels(Image.fromarray(np.moveaxis(image, 0, -1)), size) for image in block])
 
+    def original(self, row: int) -> Image.Image:
+        """One image at the size that is stored, RGB."""
+        return Image.fromarray(np.moveaxis(self._pixels[row], 0, -1))
+
     def regions(self, indices: Sequence[int] | np.ndarray) -> Fragments:
         """Region features (n, R, region_width), R the largest number of regions among these images."""
         rows = np.asarray(indices, dtype=np.int64)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from PIL import Image
 
 from harness.backbones.words.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 from harness.datasets.base import Images, Resize, Split
@@ -15,6 +16,8 @@ from harness.fragments import Fragments
 #: Words that a vocabulary of the training captions of Flickr30K or COCO has, about.
 VOCABULARY_SIZE = 10_000
 FEWEST_WORDS = 4
+#: Width and height of most photographs of Flickr30K.
+PHOTOGRAPH = (500, 375)
 
 
 class RandomImages:
@@ -39,6 +42,11 @@ class RandomImages:
         """(n, 3, size, size) uint8."""
         return self._random(indices).integers(0, 256, (len(indices), 3, size, size), dtype=np.uint8)
 
+    def original(self, row: int) -> Image.Image:
+        """One image of the usual size of a photograph, `PHOTOGRAPH`."""
+        width, height = PHOTOGRAPH
+        return Image.fromarray(self._random([row]).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
     def regions(self, indices: Sequence[int] | np.ndarray) -> Fragments:
         """Region features (n, R, D), float32."""
         shape = (len(indices), self._regions, self.region_width)
@@ -61,6 +69,9 @@ class FirstImages:
 
     def pixels(self, indices: Sequence[int] | np.ndarray, size: int, resize: Resize = "plain") -> np.ndarray:
         return self._images.pixels(indices, size, resize)
+
+    def original(self, row: int) -> Image.Image:
+        return self._images.original(row)
 
     def regions(self, indices: Sequence[int] | np.ndarray) -> Fragments:
         return self._images.regions(indices)

@@ -55,6 +55,9 @@ class Cost(Part):
     other_cpu_percent: float | None = Field(None, description="share of all CPUs that other processes took meanwhile")
     train_step_ms_p50: float | None = None
     train_step_ms_p95: float | None = None
+    train_waiting_percent: float | None = Field(
+        None, description="share of the time of training steps that they waited for their batch"
+    )
     train_other_cpu_percent: float | None = Field(None, description="likewise, while training steps were timed")
 
     @field_validator("*", mode="before")

@@ -175,6 +175,7 @@ def _trained(
         on_epoch=listener.on_epoch,
         on_resume=listener.on_resume,
         batch_size_eval=spec.evaluation.batch_size,
+        feeding=spec.feeding,
     )
 
 

@@ -140,6 +140,7 @@ def draft(experiment: Experiment, entry: ScorerEntry, dataset: Component) -> Run
         protocols=experiment.protocols,
         evaluation=experiment.evaluation,
         threads=experiment.threads,
+        feeding=experiment.feeding,
         source_sha256=registry.source_sha256(entry.name),
     )
 

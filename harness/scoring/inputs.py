@@ -33,14 +33,23 @@ def image_batch(split: Split, encoder: ImageEncoder, rows: Sequence[int] | np.nd
     """
     if split.stored_images is not None:
         return split.stored_images.read(split.stored_images.rows[np.asarray(rows)])
+    require_input(split, encoder)
+    if encoder.input == "regions":
+        return split.images.regions(rows)
+    return torch.from_numpy(np.ascontiguousarray(split.images.pixels(rows, encoder.image_size, encoder.resize)))
+
+
+def require_input(split: Split, encoder: ImageEncoder) -> None:
+    """Refuse images that do not have the form that an encoder takes.
+
+    Raises:
+        InvalidDataset: says what the dataset has.
+    """
     if encoder.input not in split.images.inputs:
         raise InvalidDataset(
             f"image backbone {type(encoder).__name__} takes {encoder.input}, but this dataset offers "
             f"{' and '.join(sorted(split.images.inputs))} only; choose another image backbone"
         )
-    if encoder.input == "regions":
-        return split.images.regions(rows)
-    return torch.from_numpy(np.ascontiguousarray(split.images.pixels(rows, encoder.image_size, encoder.resize)))
 
 
 def encode_split(scorer: Scorer, split: Split, batch_size: int = 256) -> tuple[Fragments, Fragments]:

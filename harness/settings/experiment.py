@@ -13,6 +13,10 @@ from harness.settings.sweep import SweepSettings
 
 #: Most seeds of one experiment, and the largest seed that every generator of random numbers takes.
 MOST_SEEDS, LARGEST_SEED = 1000, 2**32 - 1
+#: Most loader processes of a run.
+MOST_LOADERS = 256
+#: How `image_augmentation` draws and makes its views: raise it when a seed gives other views than before.
+VIEWS = 2
 
 
 #: Settings of a training that say how a step is computed, not what it computes.
@@ -74,6 +78,12 @@ class TrainingSpec(Spec):
         """How a step is computed is written only where it was chosen: what was identified before it could be stays so."""
         return {key: value for key, value in serialise(self).items() if key not in COMPUTING or value}
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the course of a training: the settings, and how views are made where there are any."""
+        views = {} if self.image_augmentation == "none" else {"views": VIEWS}
+        return self.model_dump(mode="json") | views
+
 
 class EvaluationSpec(Spec):
     """How a trained scorer is evaluated and its cost measured."""
@@ -93,6 +103,24 @@ class FeatureSpec(Spec):
 
     store: bool = Field(True, description="compute them once per tower and dataset and keep them in the cache folder")
     dtype: Literal["float16", "float32"] = Field("float16", description="of the values that are kept")
+
+
+class FeedingSpec(Spec):
+    """How the batches of a training are read. It decides how fast a run is, and none of its numbers."""
+
+    workers: Literal["auto"] | int = Field(
+        "auto",
+        description="loader processes per run, which read and decode ahead of the step; 0 = the run's own process",
+    )
+    prefetch: int = Field(2, ge=1, le=64, description="batches that each loader process reads ahead")
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _a_number_or_auto(cls, value: Any) -> Any:
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        if value != "auto" and not (is_number and 0 <= value <= MOST_LOADERS):
+            raise ValueError(f"a number of processes from 0 to {MOST_LOADERS}, or auto, got {value!r:.80}")
+        return value
 
 
 class Want(Spec):
@@ -162,6 +190,7 @@ class Experiment(Spec):
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: EvaluationSpec = EvaluationSpec()
     features: FeatureSpec = Field(FeatureSpec(), description="the outputs of frozen towers")
+    feeding: FeedingSpec = Field(FeedingSpec(), description="how batches are read; no number depends on it")
     threads: int = Field(
         1, ge=1, le=1024, description="compute threads of a run on a CPU; part of what decides its bits"
     )

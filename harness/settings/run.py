@@ -12,7 +12,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from harness.settings.base import Spec, sha256_json
 from harness.settings.components import Component, Options
-from harness.settings.experiment import EvaluationSpec, TrainingSpec
+from harness.settings.experiment import EvaluationSpec, FeedingSpec, TrainingSpec
 
 
 class Labelled:
@@ -49,6 +49,7 @@ class RunSpec(Labelled, Spec):
         "null = no tower is frozen",
     )
     threads: int = Field(1, ge=1, description="compute threads on a CPU")
+    feeding: FeedingSpec = Field(FeedingSpec(), description="how batches are read; not part of the run's identity")
     source_sha256: str = Field("", description="of the scorer's source and of what it imports beside it")
     files_sha256: dict[str, str] = Field(
         default_factory=dict, description="of files that the settings name (pretrained weights, word vectors), by key"
@@ -71,8 +72,11 @@ class RunSpec(Labelled, Spec):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Runs without a frozen tower are written, and so identified, as before there was a feature store."""
-        return {key: value for key, value in serialise(self).items() if key != "features" or value is not None}
+        """Runs without a frozen tower are written, and so identified, as before there was a feature store; `feeding` is
+        written where something is set there."""
+        unused = {"features"} if self.features is None else set()
+        unused |= {"feeding"} if self.feeding == FeedingSpec() else set()
+        return {key: value for key, value in serialise(self).items() if key not in unused}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process the parts are plain again: a plug-in's classes may not be known there yet."""
@@ -93,9 +97,10 @@ class RunSpec(Labelled, Spec):
         """What decides the numbers, and nothing else.
 
         Left out are labels (the variant: its settings count), where data and files lie (their hashes count), and what
-        is only measured or stored (`cost_repeats`, `save_scores`, `diagnostics`).
+        is only measured or stored (`cost_repeats`, `save_scores`, `diagnostics`), and how batches are read.
         """
-        identity = self.model_dump(mode="json", exclude={"variant", "weights"})
+        identity = self.model_dump(mode="json", exclude={"variant", "weights", "feeding"})
+        identity["training"] = self.training.identity
         for place in ("root", "vocabulary", "validation"):  # the last says which rows: their hash counts
             identity["dataset"].pop(place, None)
         identity["text"].pop("embeddings", None)

@@ -136,6 +136,7 @@ class TrialRunner:
                     on_resume=sitting.resume,
                     on_epoch=sitting.on_epoch,
                     batch_size_eval=spec.evaluation.batch_size,
+                    feeding=spec.feeding,
                 )
                 if sitting.lacks_memory(result):
                     _repeat_a_step(scorer, train, validation, spec)

@@ -6,7 +6,8 @@ epoch's number, so a run that is resumed from its checkpoint ends in the same we
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,11 @@ from harness.metrics import retrieval_metrics
 from harness.scorer import Scorer
 from harness.scoring import similarity_matrix
 from harness.scoring.inputs import encode_split
-from harness.spec import TrainingSpec, canonical_json
+from harness.spec import FeedingSpec, TrainingSpec, canonical_json
 from harness.training import augmentation
 from harness.training.feeding.batches import Batch, Reader, on_device
+from harness.training.feeding.feed import Course, Feed
+from harness.training.feeding.waiting import Waiting, told_waiting
 from harness.training.gradients import Inputs
 from harness.training.optimizer import optimizer_of
 from harness.training.ranks import ALONE, Ranks
@@ -39,6 +42,8 @@ from harness.training.schedule import (
 )
 from harness.training.state import Epoch, Expected, TrainingResult, read_state
 from harness.training.whole_batch import gradients_of
+
+AUTOMATIC = FeedingSpec()
 
 
 def fit(
@@ -53,6 +58,7 @@ def fit(
     on_resume: Callable[[list[Epoch]], None] | None = None,
     batch_size_eval: int = 256,
     ranks: Ranks = ALONE,
+    feeding: FeedingSpec = AUTOMATIC,
 ) -> TrainingResult:
     """Train a scorer in place and leave it with the weights of its best validation epoch.
 
@@ -67,6 +73,7 @@ def fit(
         on_resume: called with the epochs of the checkpoint that the training resumes from; not called without one.
         batch_size_eval: items encoded at once for validation.
         ranks: the processes that train together, each of which calls this; the first one validates, writes and tells.
+        feeding: how batches are read; no number depends on it.
 
     Returns:
         The course of the training; of the first process only.
@@ -74,15 +81,17 @@ def fit(
     Raises:
         CannotEncode: the scorer has no encoders.
         TrainingDiverged: a loss became non-finite.
+        FeedingFailed: a process that reads batches died.
     """
     scorer.encoders  # noqa: B018 - refuses a scorer that has none before anything is spent
     if not spec.epochs:
         return TrainingResult()
-    loop = _Loop(scorer, train, spec, seed, ranks)
+    loop = _Loop(scorer, train, spec, seed, ranks, feeding)
     result = loop.resume(checkpoint)
     if result.history and on_resume is not None:
         on_resume(result.history)
-    with working(loop.device, ranks.leads), other_load() as load:
+    helped = lambda: loop.feed.cpu_seconds  # noqa: E731
+    with working(loop.device, ranks.leads), other_load(helped) as load, closing(loop.feed):
         for number in range(len(result.history), spec.epochs):
             started = working_time()
             losses = loop.run_epoch(number)
@@ -111,6 +120,7 @@ def fit(
     result.step_ms = loop.timer.summary()
     if result.step_ms:  # so that a step that was timed beside other processes can be told
         result.step_ms |= {f"train_{key}": value for key, value in load.items()}
+        result.step_ms |= told_waiting(Waiting(loop.wait_timer.samples, loop.timer.samples), loop.feed)
     return result
 
 
@@ -140,26 +150,36 @@ def training_step(scorer: Scorer, train: Split, spec: TrainingSpec, seed: int = 
     scorer.objective = objective_of_epoch(spec.epochs, spec)
     batches = list(pair_batches(train, spec, np.random.default_rng(seed)))
     noise = torch.Generator().manual_seed(seed)
-    return lambda number: loop.run_step(loop.reader.read(batches[number % len(batches)]), noise)
+    return lambda number: loop.run_step(loop.reader.read(batches[number % len(batches)], 0), noise)
 
 
 class _Loop:
     """One training in progress: the optimiser, the random streams and the best weights so far."""
 
-    def __init__(self, scorer: Scorer, train: Split, spec: TrainingSpec, seed: int, ranks: Ranks = ALONE):
+    def __init__(
+        self,
+        scorer: Scorer,
+        train: Split,
+        spec: TrainingSpec,
+        seed: int,
+        ranks: Ranks = ALONE,
+        feeding: FeedingSpec = AUTOMATIC,
+    ):
         self.scorer, self.train, self.spec, self.seed, self.ranks = scorer, train, spec, seed, ranks
         self.device = scorer.device
         self.image_encoder, text_encoder = scorer.encoders
         self.tokenizer = text_encoder.tokenizer
         self.tokens = self.tokenizer(train.captions) if train.stored_texts is None else None
-        self.reader = Reader(train, self.image_encoder, ranks.part)
+        self.reader = Reader(train, self.image_encoder, spec.image_augmentation, seed, ranks.part)
         self.steps_per_epoch = steps_per_epoch(train, spec)
+        course = Course(self.order, self.steps_per_epoch, spec.epochs)
+        self.feed = Feed(self.reader, course, feeding, self.device)
         self.optimizer = optimizer_of(scorer, spec)
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.bfloat16 = spec.precision == "bfloat16" or (spec.precision == "auto" and self.device.type == "cuda")
         self.gradients = gradients_of(scorer, spec, seed, ranks, self.autocast)
         self.step = 0
-        self.timer = StepTimer(self.device)
+        self.timer, self.wait_timer = StepTimer(self.device), StepTimer()
         self.best: dict[str, Tensor] = {}
 
     @property
@@ -169,7 +189,6 @@ class _Loop:
     def run_epoch(self, number: int) -> dict[str, float]:
         self.scorer.train()
         self.scorer.objective = objective_of_epoch(number, self.spec)
-        order = np.random.default_rng([self.seed, number])
         noise = torch.Generator().manual_seed(self.stream(number, 1))
         totals: dict[str, Tensor] = {}
         count = 0
@@ -177,15 +196,22 @@ class _Loop:
         # Dropout and sampled gates draw from torch's global stream: seed it for this epoch and give it back afterwards.
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.stream(number, 2))
-            for captions in pair_batches(self.train, self.spec, order):
+            self.feed.begin(number)
+            for _ in range(self.steps_per_epoch):
                 pass_by()
                 with self.timer:
-                    losses = self.run_step(self.reader.read(captions), noise)
+                    with self.wait_timer:
+                        batch = self.feed.batch()
+                    losses = self.run_step(batch, noise)
                 for name, value in losses.items():
                     totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value
                 count += 1
         self.gradients.even_out()
         return {name: float(total) / max(count, 1) for name, total in totals.items()}
+
+    def order(self, epoch: int) -> Iterator[np.ndarray]:
+        """The captions of the batches of an epoch."""
+        return pair_batches(self.train, self.spec, np.random.default_rng([self.seed, epoch]))
 
     def stream(self, epoch: int, purpose: int) -> int:
         """The seed of a random stream of this process in an epoch."""
@@ -234,18 +260,17 @@ class _Loop:
     def image_inputs(self, batch: Batch, noise: torch.Generator) -> Tensor | Fragments:
         """What the image encoder takes, on the device: pixels, or region features or a frozen tower's outputs, some dropped."""
         encoder, images = self.image_encoder, batch.images
+        images = images.to(self.device, non_blocking=True)
         if not isinstance(images, Fragments):
-            pixels = augmentation.augment_pixels(images, self.spec.image_augmentation, noise).to(self.device)
             if not encoder.frozen:
-                return pixels
-            images = encoder.raw(pixels)
-        images = images.to(self.device)
+                return images
+            images = encoder.raw(images)
         return augmentation.drop_regions(images, self.spec.region_drop, noise, kept=encoder.class_tokens)
 
     def text_inputs(self, batch: Batch, noise: torch.Generator) -> Tokens | Fragments:
         """What the text encoder takes, on the device: tokens, some masked, or a frozen tower's outputs, which read no noise."""
         if batch.texts is not None:
-            return batch.texts.to(self.device)
+            return batch.texts.to(self.device, non_blocking=True)
         assert self.tokens is not None
         tokens = self.tokens[torch.from_numpy(batch.own_captions)]
         return augmentation.mask_words(tokens, self.spec.word_masking, self.tokenizer, noise).to(self.device)
@@ -265,6 +290,7 @@ class _Loop:
             "step": self.step,
             "history": [epoch.model_dump() for epoch in result.history],
             "step_samples": self.timer.samples,
+            "wait_samples": self.wait_timer.samples,
         }
         with atomic_path(path) as temporary:
             torch.save(state, temporary)
@@ -278,13 +304,14 @@ class _Loop:
             return TrainingResult()
         self.scorer.load_state_dict(state.scorer)
         self.optimizer.load_state_dict(state.optimizer)
-        self.best, self.step, self.timer.samples = state.best, state.step, state.step_samples
+        self.best, self.step = state.best, state.step
+        self.timer.samples, self.wait_timer.samples = state.step_samples, state.wait_samples
         return TrainingResult(state.history, state.best_epoch, self.step)
 
     @property
     def identity(self) -> str:
         """Settings and seed of this training, which its checkpoint must be of."""
-        return canonical_json({**self.spec.model_dump(mode="json"), "seed": self.seed})
+        return canonical_json({**self.spec.identity, "seed": self.seed})
 
     @property
     def expected(self) -> Expected:

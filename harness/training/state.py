@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 from torch import Tensor
 
 from harness.files.reading import Damaged, require_file
@@ -84,6 +84,7 @@ class Checkpoint(Spec, strict=True, arbitrary_types_allowed=True):
     step: int
     history: list[Epoch]
     step_samples: list[float]
+    wait_samples: list[float] = Field(default_factory=list)  # earlier versions did not measure it
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,11 @@ COSTS = tuple(
         ("encode_text_ms_p50", "Text (ms)", "median time to encode one caption"),
         ("pairs_per_second", "Pairs/s", "image-caption pairs scored per second, both already encoded"),
         ("train_step_ms_p50", "Train step (ms)", "median time of a training step"),
+        (
+            "train_waiting_percent",
+            "Waiting (%)",
+            "share of the time of training steps that they waited for their batch",
+        ),
         ("peak_memory_mib", "Peak memory (MiB)", "GPU memory, or resident memory of the process without a GPU"),
         ("index_bytes_per_image", "Index (B/image)", "size of one encoded image"),
     )

@@ -133,7 +133,7 @@ def run(
     losses = []
     for step in range(STEPS):
         scorer.objective = objective_of_epoch(step // EPOCH, spec)
-        batch = loop.reader.read(np.arange(step * BATCH, (step + 1) * BATCH))
+        batch = loop.reader.read(np.arange(step * BATCH, (step + 1) * BATCH), 0)
         terms = loop.run_step(batch, torch.Generator())
         losses.append(float(sum(terms.values())))
     return scorer, losses, norms, data

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from harness.datasets.base import Resize
 from harness.datasets.images import to_pixels
+from harness.datasets.parallel import each
 from harness.datasets.photographs.decoding import DECODER, decode_bytes, problem_of
 from harness.datasets.photographs.sources import ImageSource
 from harness.datasets.store import facts
 from harness.datasets.store.arrays import cache_folder, free_bytes, load_array, write_array
+from harness.datasets.store.turns import turn, version
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.fragments import Fragments
 from harness.machine.cpus import own_cpus
@@ -28,8 +31,8 @@ Form = tuple[int, Resize]  #: side of the pixels, and how a photograph gets it
 class Photographs:
     """The photographs of a split, as pixels.
 
-    The first request for a size decodes the whole split, in parallel, to `<cache>/photographs/<key>-<size>.npy`; the
-    key covers each file's content, so a changed file is decoded anew.
+    The first request for a size decodes the whole split, in parallel, to `<cache>/photographs/<key>-<size>.npy`, while
+    other processes that want it wait; the key covers each file's content, so a changed file is decoded anew.
     Where that array would exceed `$ITM_CACHE_GIB` (default 8) or the disk, every request decodes its own images.
 
     Args:
@@ -97,6 +100,14 @@ class Photographs:
             return np.asarray(self._decoded[form][rows])
         return self._decode_rows(rows, form)
 
+    def original(self, row: int) -> Image.Image:
+        """One photograph at its own size, RGB, decoded now."""
+        return decode_bytes(self._source.read(row), self._source.labels[row])
+
+    def decodes(self, size: int, resize: Resize = "plain") -> bool:
+        """Whether `pixels` of this form decodes images in every call, because their array has no room in the cache."""
+        return (size, resize) not in self._decoded and not self._cacheable((size, resize))
+
     def pixels_once(self, indices: Sequence[int] | np.ndarray, size: int, resize: Resize = "plain") -> np.ndarray:
         """As `pixels`, for a pass that needs each image once: nothing is written to the cache for it."""
         form = (size, resize)
@@ -105,12 +116,7 @@ class Photographs:
         return self._decode_rows(np.asarray(indices, dtype=np.int64), form)
 
     def _decode_rows(self, rows: np.ndarray, form: Form) -> np.ndarray:
-        with ThreadPoolExecutor(_workers()) as pool:
-            return np.stack(list(pool.map(lambda row: self._decode(row, form), rows)))
-
-    def _decode(self, row: int, form: Form) -> np.ndarray:
-        content = self._source.read(row)
-        return to_pixels(decode_bytes(content, self._source.labels[row]), *form)
+        return np.stack(each(lambda row: to_pixels(self.original(row), *form), rows))
 
     def _cacheable(self, form: Form) -> bool:
         needed = len(self) * 3 * form[0] ** 2
@@ -126,17 +132,22 @@ class Photographs:
     def _cached(self, form: Form) -> np.ndarray:
         size = form[0]
         path, shape = self._file(form), (len(self), 3, size, size)
-        array = load_array(path, shape, np.uint8)
-        if array is None:
-            blocks = facts.reported(self._blocks(form), len(self), f"decoding images to {size} px")
-            array = write_array(path, shape, np.uint8, blocks)
+        seen, array = version(path), load_array(path, shape, np.uint8)
+        if array is not None:
+            return array
+        what = f"decoding images to {size} px"
+        with turn(path, what):
+            if version(path) != seen:  # another process made it meanwhile
+                array = load_array(path, shape, np.uint8)
+            if array is None:
+                array = write_array(path, shape, np.uint8, facts.reported(self._blocks(form), len(self), what))
         return array
 
     def _blocks(self, form: Form) -> Iterator[np.ndarray]:
         with ThreadPoolExecutor(_workers()) as pool:  # Pillow decodes and resizes without the interpreter's lock
             for start in range(0, len(self), _BLOCK):
                 rows = range(start, min(start + _BLOCK, len(self)))
-                yield np.stack(list(pool.map(lambda row: self._decode(row, form), rows)))
+                yield np.stack(list(pool.map(lambda row: to_pixels(self.original(row), *form), rows)))
 
 
 def _workers() -> int:
@@ -144,6 +155,7 @@ def _workers() -> int:
 
 
 def _cache_limit() -> float:
+    """Bytes."""
     text = os.environ.get("ITM_CACHE_GIB") or "8"
     try:
         return float(text) * 2**30

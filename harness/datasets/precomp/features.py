@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from PIL import Image
 
 from harness.datasets.base import Resize
 from harness.datasets.store import facts
@@ -22,6 +23,7 @@ from harness.fragments import Fragments
 
 _BLOCK_BYTES = 64 * 2**20  # read at once
 _DIGEST_BYTES = 16
+_NO_PIXELS = "this dataset has region features but no pixels; choose the image backbone 'regions', or dataset karpathy"
 
 
 class FeatureRows:
@@ -43,9 +45,10 @@ class FeatureRows:
         return len(self._rows)
 
     def pixels(self, indices: Sequence[int] | np.ndarray, size: int, resize: Resize = "plain") -> np.ndarray:
-        raise InvalidDataset(
-            "this dataset has region features but no pixels; choose the image backbone 'regions', or dataset karpathy"
-        )
+        raise InvalidDataset(_NO_PIXELS)
+
+    def original(self, row: int) -> Image.Image:
+        raise InvalidDataset(_NO_PIXELS)
 
     def regions(self, indices: Sequence[int] | np.ndarray) -> Fragments:
         """Region features (n, R, region_width), float32; all regions are real."""

@@ -22,6 +22,7 @@ from harness.datasets.scenes.grammar import LEVELS, Form, Truth, forms_of, wordi
 from harness.datasets.scenes.rendering import CLUTTER, place, render
 from harness.datasets.scenes.world import CELLS, Draws, Scene, edit_scene, sample_scene
 from harness.datasets.store.arrays import cache_folder, load_array, write_array
+from harness.datasets.store.turns import turn, version
 from harness.spec import sha256_json
 
 logger = logging.getLogger(__name__)
@@ -126,12 +127,17 @@ class Scenes(Dataset):
             "relevance": ((len(forms), count), np.bool_),  # by caption, so that it can be written caption by caption
         }
         paths = {key: folder / f"{name}-{key}.npy" for key in layout}
+        seen = version(paths["relevance"])
         arrays = {key: load_array(paths[key], *layout[key]) for key in layout}
         if any(array is None for array in arrays.values()):
-            started = time.perf_counter()
-            made = self._generated(name, scenes, forms, regions)
-            arrays = {key: write_array(paths[key], *layout[key], _blocks(rows)) for key, rows in made.items()}
-            logger.info("scenes: %d %s images generated in %.1f s", count, name, time.perf_counter() - started)
+            with turn(paths["relevance"], f"generating {count} {name} images of scenes"):  # the last that is written
+                if version(paths["relevance"]) != seen:
+                    arrays = {key: load_array(paths[key], *layout[key]) for key in layout}
+                if any(array is None for array in arrays.values()):
+                    started = time.perf_counter()
+                    made = self._generated(name, scenes, forms, regions)
+                    arrays = {key: write_array(paths[key], *layout[key], _blocks(rows)) for key, rows in made.items()}
+                    logger.info("scenes: %d %s images generated in %.1f s", count, name, time.perf_counter() - started)
         loaded = {key: np.asarray(array) for key, array in arrays.items()}
         return ArrayImages(loaded["pixels"], loaded["regions"], loaded["counts"]), loaded["relevance"].T
 

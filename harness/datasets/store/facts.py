@@ -14,7 +14,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from harness.datasets.store.arrays import cache_folder
+from harness.datasets.store.turns import turn, version
 from harness.errors import InvalidDataset, ResultsNotWritable
 from harness.files.reading import Damaged, parse_json, read_arrays
 from harness.files.writing import atomic_path
@@ -78,23 +79,41 @@ def remembered(
         The texts of each file.
     """
     places = {folder: _place(kind, folder, "json") for folder in {path.parent for path in paths}}
-    known = {place: _recall(place) for place in places.values()}
+    seen = {place: version(place) for place in places.values()}
+    known = {place: _recall(place) for place in seen}
+    found = _remembered(paths, marks, places, known)
+    if len(found) < len(paths):
+        with turn(min(seen), what):  # one of them: whoever asks of the same folders has the same first one
+            changed = {place: _recall(place) for place in seen if version(place) != seen[place]}
+            if changed:
+                known |= changed
+                found = _remembered(paths, marks, places, known)
+            missing = [index for index in range(len(paths)) if index not in found]
+            for block in reported(_asked(paths, missing, find), len(missing), what):
+                found.update(block)
+            fresh: dict[Path, dict[str, Any]] = {}
+            for index in filter(lambda index: _settled(marks[index]), missing):
+                path = paths[index]
+                fresh.setdefault(places[path.parent], {})[path.name] = [*marks[index], *found[index]]
+            for place, new in fresh.items():
+                content = json.dumps(known[place] | new)
+                _write(place, functools.partial(Path.write_text, data=content))
+    return [found[index] for index in range(len(paths))]
+
+
+def _remembered(
+    paths: Sequence[Path],
+    marks: Sequence[Signature],
+    places: Mapping[Path, Path],
+    known: Mapping[Path, Mapping[str, Any]],
+) -> dict[int, list[str]]:
+    """What is known of files that did not change since, by their index."""
     found: dict[int, list[str]] = {}
     for index, path in enumerate(paths):
         entry = known[places[path.parent]].get(path.name)
         if isinstance(entry, list) and entry[: len(marks[index])] == marks[index]:
             found[index] = entry[len(marks[index]) :]
-    missing = [index for index in range(len(paths)) if index not in found]
-    for block in reported(_asked(paths, missing, find), len(missing), what):
-        found.update(block)
-    fresh: dict[Path, dict[str, Any]] = {}
-    for index in filter(lambda index: _settled(marks[index]), missing):
-        path = paths[index]
-        fresh.setdefault(places[path.parent], {})[path.name] = [*marks[index], *found[index]]
-    for place, new in fresh.items():
-        content = json.dumps(known[place] | new)
-        _write(place, functools.partial(Path.write_text, data=content))
-    return [found[index] for index in range(len(paths))]
+    return found
 
 
 def remembered_arrays(
@@ -102,17 +121,29 @@ def remembered_arrays(
 ) -> dict[str, np.ndarray]:
     """The arrays that `find` makes of one file; it is asked again only where the file changed."""
     place = _place(kind, path, "npz")
-    if place.exists():
-        try:
-            kept = read_arrays(place)
-            if kept.pop("signature").tolist() == mark:
-                return kept
-        except (Damaged, KeyError) as error:
-            logger.warning("cache %s is damaged and will be made again: %s", place, error)
-    arrays = find()
-    if _settled(mark):
-        _write(place, lambda partial: _save(partial, {"signature": np.array(mark), **arrays}))
+    seen, kept = version(place), _kept(place, mark)
+    if kept is not None:
+        return kept
+    with turn(place, f"reading {path.name}"):
+        kept = _kept(place, mark) if version(place) != seen else None
+        if kept is not None:
+            return kept
+        arrays = find()
+        if _settled(mark):
+            _write(place, lambda partial: _save(partial, {"signature": np.array(mark), **arrays}))
     return arrays
+
+
+def _kept(place: Path, mark: Signature) -> dict[str, np.ndarray] | None:
+    """The arrays that are remembered, if they are of the file as it is."""
+    if not place.exists():
+        return None
+    try:
+        kept = read_arrays(place)
+        return kept if kept.pop("signature").tolist() == mark else None
+    except (Damaged, KeyError) as error:
+        logger.warning("cache %s is damaged and will be made again: %s", place, error)
+        return None
 
 
 def reported(blocks: Iterable[T], total: int, what: str) -> Iterator[T]:

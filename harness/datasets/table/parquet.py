@@ -74,6 +74,10 @@ class ImageCells:
         self._lock = threading.Lock()
         self._groups: dict[tuple[Path, int], Any] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process nothing is in memory yet, and the lock is its own."""
+        return ImageCells, (self._root, self._cells)
+
     def marks(self) -> list[facts.Signature]:
         files = {cell.file for cell in self._cells}
         signatures = {file: facts.signature(require_inside(self._root, file)) for file in files}

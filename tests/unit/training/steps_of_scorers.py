@@ -122,7 +122,7 @@ def steps(case: Mapping[str, Any], micro_batch: int | None = None, ranks: Ranks 
             rows = 5 * number + 7 * np.arange(size)
             if size > 2:
                 rows[-1] = rows[0] + 1  # another caption of the first image
-            losses = loop.run_step(loop.reader.read(rows), torch.Generator().manual_seed(0))
+            losses = loop.run_step(loop.reader.read(rows, 0), torch.Generator().manual_seed(0))
             found |= {f"loss {number} {name}": value for name, value in losses.items()}
     return found | {f"weight {name}": value.detach().clone() for name, value in scorer.named_parameters()}
 

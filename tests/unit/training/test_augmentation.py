@@ -2,13 +2,11 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.backbones.words.tokenizers import WordTokenizer
 from harness.backbones.words.vocabulary import Vocabulary
-from harness.errors import InvalidSpec
 from harness.fragments import Fragments, Tokens
 from harness.training import augmentation
 
@@ -132,72 +130,6 @@ class TestMaskWords:
         tokenizer = WordTokenizer(Vocabulary.from_captions(["a red dog runs"]), 20)
         out = augmentation.mask_words(tokenizer(["a red dog runs", "a dog"]), 0.9, tokenizer, generator())
         assert int(out.ids.max()) < tokenizer.vocabulary_size
-
-
-def pictures(items=4, size=32):
-    """Smooth pictures, so that interpolation has one right answer."""
-    noise = torch.randn(items, 3, 5, 5, generator=generator(3))
-    smooth = F.interpolate(noise, (size, size), mode="bicubic", align_corners=False)
-    return ((smooth - smooth.min()) / (smooth.max() - smooth.min()) * 255).round().to(torch.uint8)
-
-
-class TestPixels:
-    def test_flip_mirrors_half_of_the_images(self):
-        batch = torch.arange(3 * 4 * 4, dtype=torch.uint8).view(1, 3, 4, 4).expand(2000, -1, -1, -1)
-        out = augmentation.augment_pixels(batch, "flip", generator())
-        mirrored = (out == batch.flip(-1)).flatten(1).all(dim=1)
-        same = (out == batch).flatten(1).all(dim=1)
-        assert (mirrored ^ same).all()
-        assert mirrored.float().mean() == pytest.approx(0.5, abs=0.05)
-
-    def test_the_whole_image_as_a_crop_is_the_image(self):
-        batch = pictures()
-        whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(4, 4)
-        mirrored = torch.tensor([False, True, False, True])
-        out = augmentation.view(batch, whole, mirrored)
-        assert torch.equal(out, torch.where(mirrored[:, None, None, None], batch.flip(-1), batch))
-
-    def test_a_crop_equals_cutting_and_enlarging(self):
-        batch = pictures()
-        box = torch.tensor([[4 / 32, 8 / 32, 16 / 32, 16 / 32]]).expand(4, 4)  # left, top, width, height
-        out = augmentation.view(batch, box, torch.zeros(4, dtype=torch.bool)).float()
-        cut = batch[:, :, 8:24, 4:20].float()
-        expected = F.interpolate(cut, (32, 32), mode="bicubic", align_corners=False).round().clamp(0, 255)
-        inner = (
-            slice(None),
-            slice(None),
-            slice(5, 27),
-            slice(5, 27),
-        )  # the cut does not know what lies beyond its border
-        assert (out[inner] - expected[inner]).abs().max() <= 1
-
-    def test_crops_lie_in_the_image_with_the_area_and_ratio_of_laps(self):
-        left, top, width, height = augmentation.random_boxes(5000, generator()).unbind(1)
-        assert (left >= 0).all()
-        assert (top >= 0).all()
-        assert (left + width <= 1 + 1e-6).all()
-        assert (top + height <= 1 + 1e-6).all()
-        assert (width * height).max() <= 1
-        # a crop wider than the image is cut at its border, which may take it below 60 % and its ratio towards 1
-        assert (width * height).min() >= 0.6 * (3 / 4) ** 0.5
-        assert ((width / height >= 3 / 4 - 1e-6) & (width / height <= 4 / 3 + 1e-6)).all()
-        assert left.std() > 0.02
-
-    def test_crops_differ_between_images_and_follow_the_seed(self):
-        batch = pictures(1).expand(6, -1, -1, -1)
-        first, again = (augmentation.augment_pixels(batch, "crop_flip", generator(5)) for _ in range(2))
-        assert torch.equal(first, again)
-        assert len({tuple(image.flatten().tolist()) for image in first}) == 6
-        assert first.dtype == torch.uint8
-        assert first.shape == batch.shape
-
-    def test_none_gives_the_batch_itself(self):
-        batch = pictures()
-        assert augmentation.augment_pixels(batch, "none", generator()) is batch
-
-    def test_another_kind_is_refused(self):
-        with pytest.raises(InvalidSpec, match="valid: none, flip, crop_flip"):
-            augmentation.augment_pixels(pictures(), "rotate", generator())
 
 
 def test_leading_fragments_that_are_no_places_are_never_dropped():

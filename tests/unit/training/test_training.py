@@ -81,7 +81,7 @@ def test_row_b_of_the_images_belongs_to_row_b_of_the_captions(cell, pairs):
     scorer.losses = losses
     captions = next(pair_batches(split, loop.spec, np.random.default_rng(0)))
     each = [scorer.encode_images(split.images.regions([split.caption_image[c]])).features[0] for c in captions]
-    loop.run_step(loop.reader.read(captions), torch.Generator())
+    loop.run_step(loop.reader.read(captions, 0), torch.Generator())
     assert seen["ids"].tolist() == split.caption_image[captions].tolist()
     for row, alone in zip(seen["images"].features, each, strict=True):
         torch.testing.assert_close(row[: len(alone)], alone.detach(), atol=1e-5, rtol=1e-5)
