@@ -68,6 +68,10 @@ class StorageUnavailable(ItmError):
     """The storage of a sweep's study cannot be reached or written."""
 
 
+class ClusterUnavailable(ItmError):
+    """A cluster that cannot be reached, or that has no room for the work."""
+
+
 class UnequalTuning(ItmError):
     """Methods that were tuned at different budgets are asked to be compared."""
 

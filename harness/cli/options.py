@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from harness.cli.terminal import complain
 
@@ -76,8 +77,19 @@ device_option = click.option(
 executor_option = click.option(
     "--executor",
     default="local",
-    type=click.Choice(["local"]),
-    help="Where the runs are trained: processes of this machine (docs/executors.md).",
+    type=click.Choice(["local", "ray", "slurm"]),
+    help="Where the runs are trained: processes of this machine, tasks of Ray, jobs of SLURM.",
+)
+ray_option = click.option(
+    "--ray-address",
+    default="local",
+    envvar="RAY_ADDRESS",
+    show_envvar=True,
+    metavar="ADDRESS",
+    help="Ray cluster: HOST:PORT; auto = that of this machine; local = one that is started for the command.",
+)
+slurm_option = repeatable(
+    "--slurm", "slurm", "KEY=VALUE", "Option of sbatch for each worker's job, e.g. partition=gpu or time=4:00:00."
 )
 workers_option = click.option(
     "--workers",
@@ -107,6 +119,7 @@ class Setup:
     mlflow: bool
     executor: str = "local"
     workers: int | None = None
+    executor_options: Mapping[str, Any] = field(default_factory=dict)
 
     def experiment(self, name: str) -> Experiment:
         """EXP with its overrides, after the plug-ins that it may name are registered."""
@@ -155,7 +168,7 @@ class Setup:
         from harness.executors.choice import Placement
 
         plugins = tuple(str(plugin.resolve()) for plugin in self.plugins)
-        return Placement(self.executor, self.workers, self.device_name, plugins)
+        return Placement(self.executor, self.workers, self.device_name, plugins, self.executor_options)
 
 
 def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -171,10 +184,13 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
         no_feature_store: bool,
         executor: str,
         workers: int | None,
+        ray_address: str,
+        slurm: tuple[str, ...],
         **own: Any,
     ) -> Any:
         overrides += ("features.store=false",) if no_feature_store else ()
-        return command(Setup(overrides, results, plugins, device, not no_mlflow, executor, workers), **own)
+        options = executor_options(executor, ray_address, slurm)
+        return command(Setup(overrides, results, plugins, device, not no_mlflow, executor, workers, options), **own)
 
     no_mlflow = click.option("--no-mlflow", is_flag=True, help="No mirror of the records in MLflow.")
     no_store = click.option(
@@ -183,6 +199,8 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         no_mlflow,
         no_store,
+        slurm_option,
+        ray_option,
         workers_option,
         executor_option,
         device_option,
@@ -192,6 +210,16 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         with_setup = option(with_setup)
     return with_setup
+
+
+def executor_options(executor: str, ray_address: str, slurm: tuple[str, ...]) -> dict[str, Any]:
+    """The options of the executor that was chosen; those of another one are refused where they were typed."""
+    named = click.get_current_context().get_parameter_source("ray_address") is ParameterSource.COMMANDLINE
+    for given, flag, of in ((named, "--ray-address", "ray"), (bool(slurm), "--slurm", "slurm")):
+        if given and executor != of:
+            raise click.UsageError(f"{flag} is an option of --executor {of}; --executor is {executor}.")
+    options: dict[str, dict[str, Any]] = {"ray": {"address": ray_address}, "slurm": {"options": slurm}}
+    return options.get(executor, {})
 
 
 def ended(outcome: Outcome) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from harness.errors import UnknownName
 from harness.executors.base import Context, Executor
@@ -14,7 +15,11 @@ from harness.records.store import RunStore
 from harness.similarity import settings as engine
 
 #: Name -> module and class, imported when asked for.
-EXECUTORS = {"local": "harness.executors.local:LocalExecutor"}
+EXECUTORS = {
+    "local": "harness.executors.local:LocalExecutor",
+    "ray": "harness.executors.ray_cluster:RayExecutor",
+    "slurm": "harness.executors.slurm:SlurmExecutor",
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Placement:
     workers: int | None = None
     device: str = "auto"
     plugins: tuple[str, ...] = ()
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def create(self, store: RunStore) -> Executor:
         """The executor, to be entered.

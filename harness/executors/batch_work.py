@@ -1,0 +1,35 @@
+"""What a SLURM job runs."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from typing import Any, NoReturn
+
+from harness.errors import ItmError
+from harness.executors.base import Job, Seat
+from harness.executors.entry import work
+from harness.executors.reach import Arriving, Place
+
+logger = logging.getLogger(__name__)
+
+
+def in_job(place: Place, job: Job, seat: Seat) -> int:
+    """Do a job in a process that submitit started."""
+    # The signal with which submitit has SLURM announce the end of a job. Its own handler raises an error into whatever
+    # runs, which would be taken for a failure of the training.
+    signal.signal(signal.SIGUSR2, _interrupt)
+    return work(Arriving(place, job), seat, place.context)
+
+
+def here(place: Place, job: Job, seat: Seat) -> int:
+    """Do a job in the command's own process, whose signals, log and plug-ins are in place."""
+    try:
+        return job(seat)
+    except ItmError as error:
+        logger.error("%s stopped: %s", seat.name, error)
+        return error.exit_code
+
+
+def _interrupt(*_: Any) -> NoReturn:
+    raise KeyboardInterrupt
