@@ -93,6 +93,11 @@ def add_plugin(path: str | Path) -> str:
     return path.stem
 
 
+def plugins() -> tuple[str, ...]:
+    """The plug-in files that are registered, for another process."""
+    return tuple(map(str, _plugins.values()))
+
+
 def source_sha256(name: str) -> str:
     """SHA-256 of the source that defines a scorer: its file, and what that imports beside it, however deep.
 

@@ -57,7 +57,7 @@ class LocalExecutor(Executor):
         process = multiprocessing.get_context("spawn").Process(
             target=_run, args=(job, seat, self.context), name=f"itm-{seat.number}"
         )
-        with _own_interrupts():
+        with own_interrupts():
             process.start()
         return LocalWorker(seat, process)
 
@@ -93,7 +93,7 @@ def stop(processes: Sequence[BaseProcess], patience: float = PATIENCE_SECONDS) -
 
 
 @contextmanager
-def _own_interrupts() -> Iterator[None]:
+def own_interrupts() -> Iterator[None]:
     """Processes that are started in this block never see a Ctrl-C of the terminal, which goes to all: their command
     does, and asks them to stop."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows

@@ -83,6 +83,17 @@ class Epoch(Part):
     seconds: float | None = None
 
 
+class Devices(Part):
+    """The devices of a training in several processes, one each."""
+
+    count: int = 0
+    names: tuple[str, ...] = ()
+    backend: str = Field("", description="by which they exchange tensors: gloo or nccl")
+    first_process_memory: dict[str, float] = Field(
+        default_factory=dict, description="peaks of the first process, MiB, see `harness.measure.system.peak_memory`"
+    )
+
+
 class Training(Part):
     """How a run was trained."""
 
@@ -90,6 +101,7 @@ class Training(Part):
     steps: int | None = None
     seconds: float | None = None
     history: tuple[Epoch, ...] = ()
+    devices: Devices | None = Field(None, description="of a training in several processes")
 
 
 class Budget(Spec):

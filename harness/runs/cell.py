@@ -9,6 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from harness.records.scores import SCORES, write_scores
 from harness.records.store import CHECKPOINT, RunStore
 from harness.runs.building import TEST_SPLIT, build_scorer, open_dataset, splits_for
 from harness.runs.computing import computing
+from harness.runs.devices import Together, train_together
 from harness.runs.diagnostics import Diagnosed, diagnose, diagnose_safely
 from harness.runs.evaluation import Results, Scored, evaluate, score_split
 from harness.runs.progress import ProgressWriter
@@ -136,6 +138,8 @@ def _run(spec: RunSpec, store: RunStore, device: torch.device, listener: Listene
         scorer.eval()
         scored = score_split(scorer, splits[TEST_SPLIT], spec.evaluation.batch_size)
         results = evaluate(scored.similarity, test, spec.protocols, spec.evaluation, dataset)
+    for key, size in trained.devices.get("first_process_memory", {}).items():
+        memory[key] = max(size, memory.get(key, 0.0))  # of the largest process
     cost = {**cost_of(scorer, scored, test, spec, device), **trained.step_ms, **memory}
     inside = _diagnosed(scorer, scored, test, spec, dataset)
     store.write_ranks(spec.run_id, results.ranks)
@@ -165,18 +169,31 @@ def _trained(
     """The course of the cell's training; a cell without one needs no split to learn from."""
     if not spec.training.epochs:
         return TrainingResult()
-    return fit(
+    together = _together(scorer, spec, folder, listener) if spec.devices > 1 else None
+    result = fit(
         scorer,
         splits["train"],
         splits["val"],
         spec.training,
         seed=spec.seed,
-        checkpoint=folder / CHECKPOINT,
-        on_epoch=listener.on_epoch,
-        on_resume=listener.on_resume,
+        checkpoint=folder / CHECKPOINT,  # of several devices: it is complete, and only read
+        on_epoch=None if together else listener.on_epoch,
+        on_resume=None if together else listener.on_resume,
         batch_size_eval=spec.evaluation.batch_size,
         feeding=spec.feeding,
     )
+    return result if together is None else replace(result, step_ms=together.step_ms, devices=together.described)
+
+
+def _together(scorer: Scorer, spec: RunSpec, folder: Path, listener: Listener) -> Together:
+    """Train in other processes; meanwhile this one leaves the first device's memory to them."""
+    device = scorer.device
+    scorer.to("cpu")
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    together = train_together(spec, device, folder / CHECKPOINT, listener.on_epoch, listener.on_resume)
+    scorer.to(device)
+    return together
 
 
 def cost_of(scorer: Scorer, scored: Scored, split: Split, spec: RunSpec, device: torch.device) -> dict[str, float]:
@@ -217,6 +234,7 @@ def _finished(
             "steps": trained.steps,
             "seconds": trained.seconds,
             "history": [epoch.model_dump() for epoch in trained.history],
+            **({"devices": trained.devices} if trained.devices else {}),
         },
         environment=environment.describe(device).model_copy(update={"products": products.chosen()}),
         code=environment.code_revision().model_copy(update={"engine_sha256": registry.engine_sha256()}),

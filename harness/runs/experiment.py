@@ -16,6 +16,7 @@ from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.runs import completion, sharing, workers
 from harness.runs.cell import run_cell
+from harness.runs.devices import check_devices
 from harness.runs.planning import distinct, plan
 from harness.runs.telling import Outcome, Teller
 from harness.spec import Experiment, RunSpec
@@ -74,6 +75,8 @@ def run_cells(
 ) -> Outcome:
     """Run the given cells that have no finished record yet; as `run_experiment`."""
     specs, device = distinct(specs), torch.device(device)
+    if placement is None or placement.executor == "local":
+        check_devices(specs, device)
     tracker, observer = tracker or Tracker(), observer or Observer()
     before = {spec.run_id: sharing.state_of(store, spec.run_id) for spec in specs}
     missing = [spec for spec in specs if before[spec.run_id][0] != "finished"]

@@ -182,6 +182,7 @@ def _settings(experiment: Experiment, entry: ScorerEntry) -> dict[str, Any]:
         "text": text,
         "training": training,
         "features": _features(experiment.features, image, text, training),
+        "devices": experiment.devices if training.epochs else 1,
         "files_sha256": {
             f"{part}.{key}": sha256_path(place)
             for part, options in (("config", plain(config)), ("image", image.plain), ("text", text.plain))

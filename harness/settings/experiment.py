@@ -194,6 +194,9 @@ class Experiment(Spec):
     threads: int = Field(
         1, ge=1, le=1024, description="compute threads of a run on a CPU; part of what decides its bits"
     )
+    devices: int = Field(
+        1, ge=1, le=1024, description="GPUs (on a CPU: processes) that train one run together and share each batch"
+    )
     scorers: tuple[ScorerEntry, ...]
     sweep: SweepSettings = Field(SweepSettings(), description="how `itm sweep` tunes; no run depends on it")
 

@@ -48,7 +48,8 @@ class RunSpec(Labelled, Spec):
         description="how the outputs of frozen towers are had: from the store, in this type, or computed in every step; "
         "null = no tower is frozen",
     )
-    threads: int = Field(1, ge=1, description="compute threads on a CPU")
+    threads: int = Field(1, ge=1, description="compute threads on a CPU, of each process")
+    devices: int = Field(1, ge=1, description="processes that train together, each on a device of its own")
     feeding: FeedingSpec = Field(FeedingSpec(), description="how batches are read; not part of the run's identity")
     source_sha256: str = Field("", description="of the scorer's source and of what it imports beside it")
     files_sha256: dict[str, str] = Field(
@@ -72,9 +73,10 @@ class RunSpec(Labelled, Spec):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Runs without a frozen tower are written, and so identified, as before there was a feature store; `feeding` is
-        written where something is set there."""
+        """Runs without a frozen tower, or on one device, are written, and so identified, as before there was a choice;
+        `feeding` is written where something is set there."""
         unused = {"features"} if self.features is None else set()
+        unused |= {"devices"} if self.devices == 1 else set()
         unused |= {"feeding"} if self.feeding == FeedingSpec() else set()
         return {key: value for key, value in serialise(self).items() if key not in unused}
 

@@ -113,6 +113,11 @@ def draft_study(
     entry = planning.entry_of(experiment, scorer)
     if entry.weights:
         raise InvalidSpec(f"scorer '{entry.key}' has given weights ({entry.weights}), so there is nothing to tune")
+    if experiment.devices > 1:
+        raise InvalidSpec(
+            f"a sweep trains each trial on one device, and devices is {experiment.devices}; set devices=1, and "
+            "training.micro_batch if a batch does not fit into memory; --workers runs several trials at once"
+        )
     settings = _sweep_settings(experiment)
     drafts = planning.check(experiment)
     base = drafts.get(entry.key) or planning.draft(experiment, entry, next(iter(drafts.values())).dataset)

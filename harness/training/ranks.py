@@ -6,9 +6,11 @@ negatives of the whole batch, and the gradients of the encoders are added up by 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -67,6 +69,15 @@ class Ranks:
         """Until all ranks are here."""
 
 
+#: By the name that this version of torch has for it.
+_BUFFERS_APART: dict[str, Any] = {
+    name: False
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in inspect.signature(DistributedDataParallel).parameters
+}
+if len(_BUFFERS_APART) > 1:  # the second is the older one
+    del _BUFFERS_APART["broadcast_buffers"]
+
 #: A process that trains alone.
 ALONE = Ranks()
 
@@ -86,7 +97,7 @@ class Group(Ranks):
     def wrapped(self, towers: nn.Module) -> nn.Module:
         # Unused parameters: a scorer's own may serve the scores alone, and a last chunk may have captions only.
         # Buffers are left alone: statistics of a batch normalisation are averaged once per epoch.
-        reducing = DistributedDataParallel(towers, broadcast_buffers=False, find_unused_parameters=True)
+        reducing = DistributedDataParallel(towers, find_unused_parameters=True, **_BUFFERS_APART)
         reducing.register_comm_hook(None, _summed)  # the loss is that of the whole batch on every rank: a sum, no mean
         return reducing
 
@@ -145,7 +156,7 @@ class Group(Ranks):
         dist.all_reduce(torch.zeros(1, device=self.device))
 
 
-def _summed(_: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def _summed(_, bucket):  # no annotations: torch compares them with its types, and here they would be texts
     future = dist.all_reduce(bucket.buffer(), async_op=True).get_future()
     return future.then(lambda done: done.value()[0])
 

@@ -56,12 +56,14 @@ class TrainingResult:
         best_epoch: the epoch whose weights the scorer now holds; -1 if it was not trained.
         steps: optimiser steps done.
         step_ms: latency figures of a step, by name.
+        devices: of a training on several, for the record: how many, which, and the memory of the first process.
     """
 
     history: list[Epoch] = field(default_factory=list)
     best_epoch: int = -1
     steps: int = 0
     step_ms: dict[str, float] = field(default_factory=dict)
+    devices: dict[str, Any] = field(default_factory=dict)
 
     @property
     def best(self) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from harness.runs.building import build_scorer, open_dataset
 from harness.runs.planning import plan
 from harness.spec import load_experiment
 from harness.training import loop as training
-from harness.training.ranks import ALONE, Ranks
+from harness.training.ranks import ALONE, Ranks, joined
 
 REGIONS = {"name": "regions", "width": 16}
 GRU = {"name": "bigru", "width": 16}
@@ -47,9 +48,13 @@ CASES: dict[str, dict[str, Any]] = {
     "grm": {"scorers": ["grm"], "image": VIT, "text": BERT},
     "grm, noise per pair": {"scorers": ["grm.per_pair_noise"], "image": VIT},
     "scan, small batches": {"scorers": ["scan"], "batch": 2, "training": {"objective": "infonce"}},
+    "one image": {"scorers": ["scan"], "images": 1},  # nothing is left for the second of two ranks
     "frozen towers": {"scorers": ["scan"], "image": VIT, "text": BERT, "frozen": True},
 }
-STEPS = 3
+STEPS = 2
+#: What two processes train: every scorer in chunks, and some in one piece each.
+TOGETHER = [(name, 2) for name in CASES if "," not in name]
+TOGETHER += [(name, None) for name in ("scan", "grm", "scan, small batches", "one image")]
 
 
 @contextmanager
@@ -73,7 +78,7 @@ def steps(case: Mapping[str, Any], micro_batch: int | None = None, ranks: Ranks 
 
     The batches hold 9 pairs (or as the case says) of 8 images, the first of which has captions at both ends of the batch.
     """
-    settings = {key: value for key, value in case.items() if key not in ("batch", "frozen")}
+    settings = {key: value for key, value in case.items() if key in ("scorers", "image", "text", "training")}
     experiment = {
         "name": "tiny",
         "dataset": {"name": "scenes", "train_images": 20, "val_images": 8, "test_images": 8, "image_size": 32},
@@ -116,15 +121,33 @@ def steps(case: Mapping[str, Any], micro_batch: int | None = None, ranks: Ranks 
         update(total)
 
     loop.update = keep
-    size = case.get("batch", 9)
+    if case.get("images") == 1:  # without negatives the usual losses are zero
+        scorer.losses = lambda images, texts, _: {"sum": scorer.score(images, texts).square().sum()}
     with no_chance():
         for number in range(STEPS):
-            rows = 5 * number + 7 * np.arange(size)
-            if size > 2:
-                rows[-1] = rows[0] + 1  # another caption of the first image
+            rows = _captions(number, case)
             losses = loop.run_step(loop.reader.read(rows, 0), torch.Generator().manual_seed(0))
             found |= {f"loss {number} {name}": value for name, value in losses.items()}
     return found | {f"weight {name}": value.detach().clone() for name, value in scorer.named_parameters()}
+
+
+def _captions(number: int, case: Mapping[str, Any]) -> np.ndarray:
+    """The captions of a batch; an image has five in a row."""
+    if case.get("images") == 1:
+        return 5 * number + np.arange(3)
+    size = case.get("batch", 9)
+    rows = 5 * number + 7 * np.arange(size)
+    if size > 2:
+        rows[-1] = rows[0] + 1  # another caption of the first image
+    return rows
+
+
+def rank(number: int, count: int, folder: Path) -> None:
+    """A process that trains every case together with others, in one piece and in chunks, and leaves what it found."""
+    torch.set_num_threads(1)
+    with joined(number, count, torch.device("cpu"), str(folder / "meeting")) as group:
+        for name, micro_batch in TOGETHER:
+            torch.save(steps(CASES[name], micro_batch, group), folder / f"{name}-{micro_batch}-{number}.pt")
 
 
 def distances(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, float]:
