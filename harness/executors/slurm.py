@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib
 import io
 import logging
+import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -23,6 +25,7 @@ from harness.executors.batch_options import GPU_OPTIONS, BatchOptions, parse
 from harness.executors.batch_work import here, in_job
 from harness.executors.deaths import OUT_OF_MEMORY
 from harness.executors.entry import STOPPED
+from harness.executors.local import own_interrupts
 from harness.executors.reach import mark
 from harness.executors.squeue import Queue
 
@@ -78,7 +81,10 @@ class SlurmWorker(Worker):
         """Ask it to stop, or take it out of the queue."""
         self._asked_to_stop = True
         with suppress(OSError, subprocess.SubprocessError):
-            self._job.cancel(check=False)
+            if self._queue:
+                self._job.cancel(check=False)
+            elif not self._job.done():  # submitit would interrupt the job's parent, which shows where it was at
+                os.kill(int(self._job.job_id), signal.SIGTERM)
 
     def _is_over(self) -> bool:
         if self._queue is None:
@@ -170,7 +176,8 @@ class SlurmExecutor(Executor):
         folder.mkdir(mode=0o700, exist_ok=True)  # what lies there is executed
         run = here if self._options.cluster == "debug" else in_job
         try:
-            with redirect_stderr(io.StringIO()):  # what sbatch says is in the error, too
+            # What sbatch says is in the error, too. A Ctrl-C of the terminal is the command's affair.
+            with redirect_stderr(io.StringIO()), own_interrupts():
                 submitted = self._create(folder, seat).submit(run, place, job, seat)
         except Exception as error:  # submitit's own, and of the commands that it calls
             raise ClusterUnavailable(f"SLURM refused the job of {seat.name}: {_reason(error)}") from None

@@ -25,8 +25,8 @@ def test_every_option_says_what_it_takes(name):
 
 @pytest.mark.parametrize("name", ON_EXPERIMENTS)
 def test_commands_on_an_experiment_share_their_options(name):
-    shared = [option.opts[-1] for option in cli.get_command(CONTEXT, name).params][-8:]
-    placed = ["--device", "--executor", "--workers"]
+    shared = [option.opts[-1] for option in cli.get_command(CONTEXT, name).params][-10:]
+    placed = ["--device", "--executor", "--workers", "--ray-address", "--slurm"]
     assert shared == ["--set", "--results", "--plugin", *placed, "--no-feature-store", "--no-mlflow"]
 
 
