@@ -75,8 +75,9 @@ class ConsoleObserver(Observer):
     def stepped(self, piece: str, step: Step) -> None:
         row = self.rows.setdefault(piece, Row(piece, "", step.steps, since=self.clock()))
         row.step(step, self.clock())
-        self._tell_left(step.all_left)
-        if not self.live:
+        if step.all_left is not None:
+            self._tell_left(step.all_left)
+        if not self.live and step.text:
             run = f"run {duration(step.left)}" if step.left else ""
             left = self._left(run, step.all_left)
             self.noted(f"{piece}: epoch {step.number}/{step.steps}: {step.text} ({duration(step.seconds)}){left}")

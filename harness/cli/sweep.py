@@ -97,12 +97,14 @@ def sweep(
 
     from harness.cli.progress import ConsoleObserver
     from harness.sweeps.plan import draft_study, with_data
+    from harness.sweeps.processes import check_reachable
     from harness.sweeps.run import run_study
     from harness.sweeps.study import check_study
 
     setup.store()
     files = tuple(str(plugin.resolve()) for plugin in setup.plugins)
     draft = draft_study(spec, scorer, setup.results, storage=storage, name=study, plugins=files)
+    check_reachable(draft.storage, setup.executor, setup.results)
     check_study(draft)
     trials = _affordable(draft, trials)
     device, tracker = setup.device(), setup.tracker()
@@ -112,7 +114,7 @@ def sweep(
             plan,
             setup.results,
             trials,
-            workers=setup.workers or 1,
+            placement=setup.placement(),
             device=device,
             grace=grace,
             tracker=tracker,

@@ -46,7 +46,7 @@ class CellJob:
     command: str
 
     def __call__(self, seat: Seat) -> int:
-        store, device = RunStore(self.results), _device(seat.device)
+        store, device = RunStore(self.results), seat_device(seat.device)
 
         def run(spec: RunSpec) -> tuple[RunRecord, int]:
             if reason := verdict(deaths_of(store.folder(spec.run_id))):
@@ -251,7 +251,8 @@ def _give_up(spec: RunSpec, store: RunStore, reason: str) -> RunRecord:
     return record
 
 
-def _device(name: str) -> torch.device:
+def seat_device(name: str) -> torch.device:
+    """The device of a seat: what it names, or the first of where the worker finds itself."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)

@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.study import Study
@@ -38,15 +38,37 @@ GRACE_SECONDS, PULSES_PER_GRACE = 60.0, 4
 MOST_DEATHS = 3
 
 
+class Keeper(NamedTuple):
+    """Who started a worker and sees how it dies.
+
+    Args:
+        command: name of the command; "" = nobody watches the worker.
+        seat: the worker's place among those of the command; 0 = the command's own process.
+        process: the command's, see `this_process`.
+    """
+
+    command: str = ""
+    seat: int = 0
+    process: dict[str, Any] | None = None
+
+
+#: Nobody sees how the worker dies.
+ALONE = Keeper()
+
+
 class TakenOver(Exception):
     """This worker was asleep for so long that another one has its trial now."""
 
 
-def worker_name(parent: int | None = None) -> dict[str, Any]:
-    """What a worker writes into a trial that it begins; `parent` is the process that watches it, if any."""
-    pid = os.getpid()
-    name = {"machine": this_machine(), "pid": pid, "born": _born(pid), "token": uuid.uuid4().hex[:12]}
-    return name if parent is None else {**name, "parent": {"pid": parent, "born": _born(parent)}}
+def this_process() -> dict[str, Any]:
+    """This process, for whoever wants to know whether it lives."""
+    return {"machine": this_machine(), "pid": os.getpid(), "born": _born(os.getpid())}
+
+
+def worker_name(keeper: Keeper = ALONE) -> dict[str, Any]:
+    """What a worker writes into a trial that it begins."""
+    name = {**this_process(), "token": uuid.uuid4().hex[:12], "command": keeper.command, "seat": keeper.seat}
+    return name if keeper.process is None else {**name, "parent": keeper.process}
 
 
 def stored(study: Study, number: int) -> FrozenTrial:
@@ -104,7 +126,9 @@ class Watcher:
         if not worker:
             return True  # its worker was killed while it began the trial: it would hold the lock otherwise
         # A parent that lives sees how its worker died, and decides what becomes of the trial.
-        if worker.get("machine") == this_machine() and not _runs(worker) and not _runs(worker.get("parent")):
+        parent = worker.get("parent") or {}
+        seen = {worker.get("machine"), parent.get("machine", worker.get("machine"))} == {this_machine()}
+        if seen and not _runs(worker) and not _runs(parent):
             return True
         sign, now = (trial.user_attrs.get(PULSE), worker), self._clock()
         before = self._seen.get(trial.number)
@@ -123,25 +147,32 @@ def requeue(study: Study, trial: FrozenTrial) -> None:
         _set(study, trial, {WORKER: None}, TrialState.WAITING)
 
 
-def bury(study: Study, pid: int, cause: str) -> bool:
-    """Requeue or give up the trial of a dead child process; False if it held none. To be used under the study's lock.
-
-    `cause` says how the child died, if the trial caused it; it is empty if the child was stopped from outside.
-    """
+def held_by(study: Study, command: str, seat: int) -> FrozenTrial | None:
+    """The running trial of a worker of a command; None if it holds none."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         worker = trial.user_attrs.get(WORKER) or {}
-        if (worker.get("machine"), worker.get("pid")) != (this_machine(), pid):
-            continue
-        deaths = [*trial.user_attrs.get(DEATHS, []), *([cause] if cause else [])]
-        if len(deaths) < MOST_DEATHS:
-            _set(study, trial, {DEATHS: deaths, WORKER: None}, TrialState.WAITING)
-        else:
-            how = deaths[0] if len(set(deaths)) == 1 else "; ".join(deaths)
-            error = f"these settings ended their worker {len(deaths)} times: {how}"
-            # Not `study.tell`, which has the sampler of this process look at a trial that another one drew.
-            _set(study, trial, {DEATHS: deaths, ERROR: error}, TrialState.FAIL)
-        return True
-    return False
+        if (worker.get("command"), worker.get("seat")) == (command, seat):
+            return trial
+    return None
+
+
+def bury(study: Study, command: str, seat: int, cause: str) -> bool:
+    """Requeue or give up the trial of a dead worker; False if it held none. To be used under the study's lock.
+
+    `cause` says how the worker died, if the trial caused it; it is empty if the worker was stopped from outside.
+    """
+    trial = held_by(study, command, seat)
+    if trial is None:
+        return False
+    deaths = [*trial.user_attrs.get(DEATHS, []), *([cause] if cause else [])]
+    if len(deaths) < MOST_DEATHS:
+        _set(study, trial, {DEATHS: deaths, WORKER: None}, TrialState.WAITING)
+    else:
+        how = deaths[0] if len(set(deaths)) == 1 else "; ".join(deaths)
+        error = f"these settings ended their worker {len(deaths)} times: {how}"
+        # Not `study.tell`, which has the sampler of this process look at a trial that another one drew.
+        _set(study, trial, {DEATHS: deaths, ERROR: error}, TrialState.FAIL)
+    return True
 
 
 def _set(study: Study, trial: FrozenTrial, attributes: dict[str, Any], state: TrialState) -> None:
@@ -150,11 +181,9 @@ def _set(study: Study, trial: FrozenTrial, attributes: dict[str, Any], state: Tr
     study._storage.set_trial_state_values(trial._trial_id, state=state)
 
 
-def _runs(process: dict[str, Any] | None) -> bool:
+def _runs(process: dict[str, Any]) -> bool:
     """Whether a process of this machine runs that has the same beginning: ids are used again."""
-    return (
-        process is not None and is_alive(int(process["pid"])) and process.get("born") in (None, _born(process["pid"]))
-    )
+    return "pid" in process and is_alive(int(process["pid"])) and process.get("born") in (None, _born(process["pid"]))
 
 
 def _born(pid: int) -> str | None:

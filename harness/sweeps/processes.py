@@ -1,147 +1,154 @@
-"""Several workers on this machine: started, watched, replaced when a trial ends its process, and stopped with us.
+"""A study in worker processes, here or elsewhere: each runs trials, and the command sees how its workers die.
 
-Only this process can tell a crash that the trial caused from a kill: it survives the worker and sees how it died. Crashes
-of a single worker, and of workers on other machines, are not counted.
+Only the command can tell a crash that the trial caused from a kill: it survives the worker. Crashes of a single worker
+that is the command itself are not counted.
 """
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from optuna.study import Study
+from optuna.trial import FrozenTrial
 
-from harness import registry
-from harness.errors import ItmError, RunFailed
-from harness.executors.deaths import cause_of_death, kernel_kills
-from harness.similarity import settings as engine
+from harness.errors import RunFailed, StorageUnavailable
+from harness.executors.base import Executor, Seat, Worker
+from harness.executors.choice import Placement
+from harness.executors.crew import run_crew
+from harness.executors.local import LocalExecutor
+from harness.records.store import RunStore
+from harness.runs.workers import seat_device
+from harness.sweeps import liveness
 from harness.sweeps.folders import TrialFolders
-from harness.sweeps.liveness import bury
 from harness.sweeps.plan import StudyPlan
 from harness.sweeps.splits import open_tuning_splits
-from harness.sweeps.storage import StudyLock, storage_errors, study_lock
+from harness.sweeps.storage import JOURNAL, storage_errors, storage_file, study_lock
 from harness.sweeps.study import open_study
 from harness.sweeps.trial import TrialRunner
-from harness.sweeps.worker import POLL_SECONDS, census, work
+from harness.sweeps.worker import census, work
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 10.0
-
 
 @dataclass(frozen=True)
-class Task:
-    """What a worker process needs to know."""
+class TrialJob:
+    """What a worker does: it runs trials until the study has as many as it shall have.
+
+    Args:
+        plan: of the study.
+        trials: the total of the study.
+        grace: seconds without a sign of life until a trial is taken over.
+        folders: where trials keep their checkpoints.
+        command: see `harness.executors.base.Context`.
+        process: of the command, see `harness.sweeps.liveness.this_process`.
+    """
 
     plan: StudyPlan
-    trials: int  #: the total of the study
-    device: str
-    grace: float  #: seconds without a sign of life until a trial is taken over
-    folders: TrialFolders  #: where trials keep their checkpoints
-    engine: engine.Settings  #: of the command
+    trials: int
+    grace: float
+    folders: TrialFolders
+    command: str
+    process: dict[str, object]
+
+    def __call__(self, seat: Seat) -> int:
+        plan, study = self.plan, open_study(self.plan)
+        device = seat_device(seat.device)
+        run_trial = TrialRunner(plan, open_tuning_splits(plan.base.dataset), device, self.folders)
+        keeper = liveness.Keeper(self.command, seat.number, self.process)
+        lock = study_lock(plan.storage, plan.name)
+        with storage_errors(plan.storage):
+            work(study, run_trial, self.trials, lock, grace=self.grace, keeper=keeper, after_trial=self.folders.remove)
+        return 0
 
 
-def work_in_processes(study: Study, task: Task, workers: int, tell: Callable[[], None]) -> None:
-    """Run a study in worker processes; `tell` is called now and then, to tell of the trials that have ended.
+def executor_for(plan: StudyPlan, results: Path, trials: int, placement: Placement) -> Executor | None:
+    """What runs the trials that are left in workers; None = this process does, one after the other.
+
+    Args:
+        plan: of the study.
+        results: the results folder.
+        trials: that are left.
+        placement: where the user wants them.
+
+    Raises:
+        StorageUnavailable: workers elsewhere could not use the storage.
+    """
+    check_reachable(plan.storage, placement.executor, results)
+    if trials < 1:
+        return None
+    executor = placement.create(RunStore(results))
+    if not isinstance(executor, LocalExecutor):
+        return executor
+    seats = executor.seats(placement.workers, placement.device, plan.base.threads)
+    return executor if min(trials, len(seats)) > 1 else None
+
+
+def check_reachable(storage: str, executor: str, results: Path) -> None:
+    """Refuse a storage that workers on other machines cannot use.
+
+    Raises:
+        StorageUnavailable: it is an SQLite file.
+    """
+    path = storage_file(storage)
+    if executor == LocalExecutor.name or path is None or storage.startswith(JOURNAL):
+        return
+    raise StorageUnavailable(
+        f"--executor {executor} may start workers on other machines, which cannot share the SQLite file {path}; name a "
+        f"storage that they reach, for example --storage {JOURNAL}{results / 'sweeps' / 'optuna.log'}"
+    )
+
+
+def work_in_processes(
+    study: Study, job: TrialJob, executor: Executor, placement: Placement, tell: Callable[[], None]
+) -> None:
+    """Run a study in workers; `tell` is called now and then, to tell of the trials that have ended.
 
     Raises:
         RunFailed: all workers ended before the study did.
+        ItmError: there is nothing to run on.
     """
-    lock = study_lock(task.plan.storage, task.plan.name)
-    crew = [_Hand(task) for _ in range(workers)]
-    codes = []
-    try:
-        while crew:
-            time.sleep(POLL_SECONDS)
-            tell()
-            for hand in [hand for hand in crew if not hand.process.is_alive()]:
-                crew.remove(hand)
-                codes.append(hand.process.exitcode)
-                if _settle(study, lock, hand):
-                    crew.append(_Hand(task))
-    finally:
-        stop([hand.process for hand in crew])
+    plan = job.plan
+    lock, done = study_lock(plan.storage, plan.name), dict[int, int]()
+
+    def died(worker: Worker, cause: str) -> bool:
+        number, before = worker.seat.number, done.get(worker.seat.number, 0)
+        with lock():
+            done[number] = _steps_of(study, job.command, number)
+            held = liveness.bury(study, job.command, number, cause)
+        if cause and held:
+            logger.warning("a trial ended its worker: %s", cause)
+        return (bool(cause) and held) or done[number] > before
+
+    with executor:
+        left = max(1, job.trials - census(study).ended)
+        seats = executor.seats(placement.workers, placement.device, plan.base.threads)[:left]
+        elsewhere = replace(job, plan=replace(plan, storage=_absolute(plan.storage)))
+        crew = run_crew(executor, elsewhere, seats, poll=tell, died=died)
     ended = census(study).ended
-    if ended < task.trials:
+    if ended < job.trials:
+        codes = ", ".join("unknown" if code is None else str(code) for code in crew.codes)
         raise RunFailed(
-            f"all workers of study '{task.plan.name}' ended early (exit codes {', '.join(map(str, codes))}) with {ended} of "
-            f"{task.trials} trials done; those are kept, and the same command continues"
+            f"all workers of study '{plan.name}' ended early (exit codes {codes}) with {ended} of {job.trials} trials "
+            "done; those are kept, and the same command continues"
         )
 
 
-def stop(processes: Sequence[BaseProcess], patience: float = PATIENCE_SECONDS) -> None:
-    """Ask workers to give their trials back and end; kill those that do not in time."""
-    for process in processes:
-        process.terminate()
-    deadline = time.monotonic() + patience
-    for process in processes:
-        process.join(max(0.0, deadline - time.monotonic()))
-        if process.is_alive():
-            process.kill()
-            process.join()
+def _steps_of(study: Study, command: str, seat: int) -> int:
+    """How far the trials have come that the workers of a seat ended or hold."""
+
+    def is_theirs(trial: FrozenTrial) -> bool:
+        worker = trial.user_attrs.get(liveness.WORKER) or {}
+        return (worker.get("command"), worker.get("seat")) == (command, seat)
+
+    theirs = filter(is_theirs, study.get_trials(deepcopy=False))
+    return sum(len(trial.intermediate_values) + trial.state.is_finished() for trial in theirs)
 
 
-class _Hand:
-    """A worker process, and how many the kernel had killed when it began."""
-
-    def __init__(self, task: Task):
-        self.kills = kernel_kills()
-        # A fork would share the parent's threads' locks and the GPU.
-        self.process = multiprocessing.get_context("spawn").Process(target=_worker, args=(task,), name="itm-sweep")
-        self.process.start()
-
-
-def _settle(study: Study, lock: StudyLock, hand: _Hand) -> bool:
-    """Decide what becomes of a dead worker's trial; True if a trial ended the worker, so that another one is needed."""
-    now = kernel_kills()
-    cause = cause_of_death(hand.process.exitcode, now is not None and hand.kills is not None and now > hand.kills)
-    assert hand.process.pid is not None
-    with lock():
-        held = bury(study, hand.process.pid, cause)
-    if cause and held:
-        logger.warning("a trial ended its worker: %s", cause)
-    return bool(cause) and held
-
-
-def _worker(task: Task) -> None:
-    """What a worker process does."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    engine.use(task.engine)
-    plan = task.plan
-    try:
-        for plugin in plan.plugins:
-            registry.add_plugin(plugin)
-        study = open_study(plan)
-        run_trial = TrialRunner(plan, open_tuning_splits(plan.base.dataset), task.device, task.folders)
-        lock = study_lock(plan.storage, plan.name)
-        with storage_errors(plan.storage):
-            done = task.folders.remove
-            work(study, run_trial, task.trials, lock, grace=task.grace, parent=parent.pid, after_trial=done)
-    except ItmError as error:
-        logger.error("a worker stopped: %s", error)
-        raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-
-
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
-
-
-def _end_with(parent: BaseProcess) -> None:
-    """End with the command that started us, so that nothing works on in the background; the trials resume next time."""
-    parent.join()
-    os._exit(1)
+def _absolute(storage: str) -> str:
+    """The storage for a worker whose current folder may be another one; SQLite is for those that are started here."""
+    if not storage.startswith(JOURNAL):
+        return storage
+    return f"{JOURNAL}{Path(storage.removeprefix(JOURNAL)).resolve()}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import optuna
@@ -68,13 +68,19 @@ class TrialRunner:
         splits: the train and validation split; no other data can be reached from here.
         device: where to compute.
         folders: where trials keep their checkpoints; default nowhere.
+        tell: called when a trial has begun and after each of its epochs.
     """
 
     def __init__(
-        self, plan: StudyPlan, splits: TuningSplits, device: torch.device | str, folders: TrialFolders | None = None
+        self,
+        plan: StudyPlan,
+        splits: TuningSplits,
+        device: torch.device | str,
+        folders: TrialFolders | None = None,
+        tell: Callable[[], None] | None = None,
     ):
         self._plan, self._device = plan, torch.device(device)
-        self._splits, self._folders = splits, folders or TrialFolders(None)
+        self._splits, self._folders, self._tell = splits, folders or TrialFolders(None), tell or (lambda: None)
         self._train, self._validation = splits.split("train"), splits.split(VALIDATION_SPLIT)
 
     def __call__(self, trial: optuna.Trial) -> float | tuple[float, ...]:
@@ -89,7 +95,9 @@ class TrialRunner:
         # As the run that a leaderboard makes of these settings.
         with computing(self._plan.base.threads, self._device):
             values = self._plan.space.suggest(trial)
-            sitting = _Sitting(trial, self._folders.of(trial.number), prunes=len(settings.objectives) == 1)
+            folder, prunes = self._folders.of(trial.number), len(settings.objectives) == 1
+            sitting = _Sitting(trial, folder, prunes, self._tell)
+            self._tell()
             try:
                 self._run(self._plan.candidate(values), sitting)
             except TakenOver:
@@ -153,8 +161,8 @@ class TrialRunner:
 class _Sitting:
     """One worker's time with a trial: tells Optuna of its epochs, those of earlier sittings too, and keeps its course."""
 
-    def __init__(self, trial: optuna.Trial, folder: TrialFolder, prunes: bool):
-        self.trial, self.folder, self.prunes = trial, folder, prunes
+    def __init__(self, trial: optuna.Trial, folder: TrialFolder, prunes: bool, tell: Callable[[], None]):
+        self.trial, self.folder, self.prunes, self.tell = trial, folder, prunes, tell
         self.course = Course()
         earlier = folder.read()
         self.memory = earlier.memory
@@ -182,6 +190,7 @@ class _Sitting:
         self._trained_here += 1
         self._add(epoch)
         self._write()
+        self.tell()
         self._prune(self._first + epoch.epoch)
 
     def lacks_memory(self, result: TrainingResult) -> bool:

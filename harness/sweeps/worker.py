@@ -52,7 +52,7 @@ def work(
     lock: StudyLock,
     *,
     grace: float = liveness.GRACE_SECONDS,
-    parent: int | None = None,
+    keeper: liveness.Keeper = liveness.ALONE,
     after_trial: Callable[[int], None] | None = None,
 ) -> None:
     """Run trials until `trials` of them have ended, whoever ran them.
@@ -63,7 +63,7 @@ def work(
         trials: the total, earlier calls included.
         lock: of the study.
         grace: seconds without a sign of life until another worker's trial is taken over.
-        parent: process that watches this one.
+        keeper: who started this worker.
         after_trial: gets the number of every trial of this worker that has ended.
 
     Raises:
@@ -76,17 +76,17 @@ def work(
             count = census(study)
             if count.ended >= trials:
                 return
-            trial = begin(study, parent) if count.ended + count.running < trials else None
+            trial = begin(study, keeper) if count.ended + count.running < trials else None
         if trial is None:
             time.sleep(POLL_SECONDS)  # the others hold the last trials; one of them may yet be lost
         elif _run(study, trial, run_trial, lock, grace) and after_trial is not None:
             after_trial(trial.number)
 
 
-def begin(study: Study, parent: int | None = None) -> optuna.Trial:
+def begin(study: Study, keeper: liveness.Keeper = liveness.ALONE) -> optuna.Trial:
     """The next trial, with the name of its worker. Under the lock: what is running and has no name was killed here."""
     trial = study.ask()
-    trial.set_user_attr(liveness.WORKER, liveness.worker_name(parent))
+    trial.set_user_attr(liveness.WORKER, liveness.worker_name(keeper))
     return trial
 
 

@@ -12,7 +12,7 @@ class Step:
     Args:
         number: its 1-based number among the steps of the piece.
         steps: of the piece.
-        text: what it brought, in full.
+        text: what it brought, in full; "" = nothing that is worth a line of a log.
         short: the same in a word or two.
         seconds: that it took.
         left: seconds until the piece ends; None = not known yet.

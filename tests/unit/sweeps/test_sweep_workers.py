@@ -16,9 +16,11 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
 from harness.errors import ResultsNotWritable, StorageUnavailable
+from harness.executors import local
+from harness.executors.base import Seat
 from harness.executors.deaths import OUT_OF_MEMORY, cause_of_death
+from harness.executors.local import LocalWorker
 from harness.files.owners import this_machine
-from harness.sweeps import processes
 from harness.sweeps.liveness import (
     DEATHS,
     MOST_DEATHS,
@@ -30,6 +32,7 @@ from harness.sweeps.liveness import (
     pulse,
     requeue,
     require_hold,
+    this_process,
     worker_name,
 )
 from harness.sweeps.storage import open_storage, study_lock
@@ -37,6 +40,8 @@ from harness.sweeps.worker import Census, census, has_ended, work
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 SEGMENTATION = "invalid memory access (SIGSEGV)"
+#: What a worker of a command that lives says of it.
+KEPT = {"command": "command-a", "seat": 2, "parent": this_process()}
 
 
 @pytest.fixture(params=["sqlite", "journal"])
@@ -206,10 +211,20 @@ def test_a_lost_trial_resumes_under_its_number_with_its_settings(storage, lock, 
     assert DEATHS not in trials[0].user_attrs
 
 
-def test_a_child_of_a_living_parent_is_left_to_it(storage, dead):
+@pytest.mark.parametrize(
+    "parent",
+    [{"pid": os.getpid()}, this_process(), {"machine": "elsewhere", "pid": 1}],
+    ids=["0.2", "here", "elsewhere"],
+)
+def test_a_child_of_a_living_parent_is_left_to_it(storage, dead, parent):
+    """One that is elsewhere may live, so the grace period decides."""
     study = study_at(storage, create=True)
-    begun(study, pid=dead, parent={"pid": os.getpid()})
-    assert Watcher().requeue_lost(study) == []
+    begun(study, pid=dead, parent=parent)
+    now = [100.0]
+    watcher = Watcher(grace=10, clock=lambda: now[0])
+    assert watcher.requeue_lost(study) == []
+    now[0] += 11
+    assert watcher.requeue_lost(study) == [0]
 
 
 def test_a_worker_elsewhere_is_given_the_grace_period_after_each_sign_of_life(storage):
@@ -324,16 +339,17 @@ def test_only_what_a_process_causes_itself_counts(code, kernel_killed, cause):
     assert cause_of_death(code, kernel_killed) == cause
 
 
-@pytest.mark.parametrize(("before", "after", "held"), [(3, 4, True), (3, 3, False), (None, 4, False), (3, None, False)])
-def test_a_sigkill_is_the_kernels_when_it_counted_one(storage, lock, dead, monkeypatch, before, after, held):
+@pytest.mark.parametrize(("before", "after", "ours"), [(3, 4, True), (3, 3, False), (None, 4, False), (3, None, False)])
+def test_a_sigkill_is_the_kernels_when_it_counted_one(storage, lock, dead, monkeypatch, before, after, ours):
     study = study_at(storage, create=True)
-    begun(study, pid=dead, parent={"pid": os.getpid()})
-    monkeypatch.setattr(processes, "kernel_kills", lambda: after)
-    hand = SimpleNamespace(kills=before, process=SimpleNamespace(exitcode=-signal.SIGKILL, pid=dead))
-    assert processes._settle(study, lock, hand) is held  # whether another worker is hired
+    begun(study, pid=dead, **KEPT)
+    monkeypatch.setattr(local, "kernel_kills", lambda: before)
+    worker = LocalWorker(Seat(2), SimpleNamespace(exitcode=-signal.SIGKILL, pid=dead))
+    monkeypatch.setattr(local, "kernel_kills", lambda: after)
+    assert bury(study, "command-a", 2, worker.cause_of_death())
     (trial,) = study.get_trials()
     assert trial.state == TrialState.WAITING
-    assert trial.user_attrs[DEATHS] == ([OUT_OF_MEMORY] if held else [])
+    assert trial.user_attrs[DEATHS] == ([OUT_OF_MEMORY] if ours else [])
 
 
 @pytest.mark.parametrize(
@@ -352,9 +368,11 @@ def test_a_sigkill_is_the_kernels_when_it_counted_one(storage, lock, dead, monke
 def test_settings_that_end_their_worker_are_given_up_and_kills_never_count(storage, lock, dead, causes, message):
     study = study_at(storage, create=True)
     for cause in causes:
-        trial = begun(study, pid=dead, parent={"pid": os.getpid()})
-        assert bury(study, dead, cause)
-    assert not bury(study, dead, SEGMENTATION)  # it holds none any more
+        trial = begun(study, pid=dead, **KEPT)
+        assert not bury(study, "command-a", 1, SEGMENTATION)  # its neighbour's
+        assert not bury(study, "command-b", 2, SEGMENTATION)  # another command's
+        assert bury(study, "command-a", 2, cause)
+    assert not bury(study, "command-a", 2, SEGMENTATION)  # it holds none any more
     (only,) = study.get_trials()
     assert only.user_attrs.get("error") == message
     assert census(study) == Census(ended=int(message is not None), running=0, waiting=int(message is None))
