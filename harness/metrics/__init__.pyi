@@ -1,4 +1,15 @@
-from .counting import RankCounts, caption_owners, count_positives, count_ranks
+from .counting import (
+    BestRanks,
+    EveryPositive,
+    PairScores,
+    Question,
+    RankCounts,
+    Similarity,
+    caption_owners,
+    count,
+    count_positives,
+    count_ranks,
+)
 from .positives import PositiveCounts, Positives
 from .retrieval import (
     metrics_from_positives,
@@ -7,12 +18,22 @@ from .retrieval import (
     relevance_metrics,
     retrieval_metrics,
 )
+from .sources import MatrixScores, ScoreSource, Tile, source_of
 
 __all__ = [
+    "BestRanks",
+    "EveryPositive",
+    "MatrixScores",
+    "PairScores",
     "PositiveCounts",
     "Positives",
+    "Question",
     "RankCounts",
+    "ScoreSource",
+    "Similarity",
+    "Tile",
     "caption_owners",
+    "count",
     "count_positives",
     "count_ranks",
     "metrics_from_positives",
@@ -20,4 +41,5 @@ __all__ = [
     "ranks",
     "relevance_metrics",
     "retrieval_metrics",
+    "source_of",
 ]

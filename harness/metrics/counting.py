@@ -1,15 +1,18 @@
 """The counting engine: how many gallery items lie above the positives of a query, and how many tie with them.
 
-Everything that ranks is counted, not ordered: each tie rule then follows from the counts exactly, and blocks of a matrix
-add up. `count_ranks` looks at the best positive of each query, `count_positives` at every one.
+Everything that ranks is counted, not ordered: each tie rule then follows from the counts exactly, and tiles of a matrix
+add up. What is to be counted is a question; `count` answers any number of them in one pass over the scores, whether
+these are a matrix or come tile by tile. `BestRanks` looks at the best positive of each query, `EveryPositive` at all.
 
 Shape letters: I images, T captions, Q queries, N gallery items, P positives of all queries together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +20,12 @@ from torch import Tensor
 
 from harness.errors import InvalidSimilarity
 from harness.metrics.positives import Direction, PositiveCounts, Positives
-from harness.records.scores import comparable
+from harness.metrics.sources import ScoreSource, source_of
+from harness.metrics.tallies import Folds, Tally
 from harness.records.ties import TiedRanks, Ties
 
-#: Scores that are compared at once: the masks stay in the cache.
-COMPARED_ELEMENTS = 2_000_000
-#: Scores that are sorted at once.
-SORTED_ELEMENTS = 8_000_000
+#: What ranks are counted from.
+Similarity = Tensor | np.ndarray | ScoreSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,71 +53,188 @@ class RankCounts:
         return self.i2t.ranks(ties), self.t2i.ranks(ties)
 
 
-def count_ranks(similarity: Tensor | np.ndarray, caption_image: Sequence[int] | np.ndarray | Tensor) -> RankCounts:
+class Question(ABC):
+    """Something to be counted in scores of I images with T captions."""
+
+    @abstractmethod
+    def pairs(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Image rows and caption columns, (n,) int64 each, of the pairs whose scores must be known first.
+
+        Raises:
+            InvalidSimilarity: the question does not fit the shape (I, T).
+        """
+
+    def tallies(self, shape: tuple[int, int], scores: np.ndarray) -> list[Tally]:
+        """What is counted over the tiles, given the (n,) float64 scores of `pairs`; nothing by default."""
+        return []
+
+    @abstractmethod
+    def answer(self, scores: np.ndarray, tallies: Sequence[Tally]) -> Any:
+        """What was asked for, from the same scores and the finished tallies."""
+
+
+@dataclass(frozen=True, eq=False)
+class PairScores(Question):
+    """The scores of some pairs, (n,) float64.
+
+    Args:
+        images, captions: (n,) int64 rows and columns.
+    """
+
+    images: np.ndarray
+    captions: np.ndarray
+
+    def pairs(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        return self.images, self.captions
+
+    def answer(self, scores: np.ndarray, tallies: Sequence[Tally]) -> np.ndarray:
+        return scores
+
+
+@dataclass(frozen=True, eq=False)
+class BestRanks(Question):
+    """`RankCounts` of the dataset's own pairs.
+
+    Args:
+        caption_image: (T,) the image row of each caption; images may differ in their number of captions.
+        image_fold: (I,) int64, the fold of each image; a query then ranks the items of its fold only. None = all.
+    """
+
+    caption_image: Sequence[int] | np.ndarray | Tensor
+    image_fold: np.ndarray | None = None
+
+    @property
+    def owner(self) -> np.ndarray:
+        """(T,) int64."""
+        return np.asarray(self.caption_image).astype(np.int64)
+
+    def pairs(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        owner = caption_owners(self.caption_image, *shape).numpy()
+        return owner, np.arange(len(owner))
+
+    def tallies(self, shape: tuple[int, int], scores: np.ndarray) -> list[Tally]:
+        owner, fold = self.owner, self.image_fold
+        folds = Folds(fold, fold[owner]) if fold is not None else None
+        best = np.full(shape[0], -np.inf)
+        np.maximum.at(best, owner, scores)
+        sides: tuple[tuple[Direction, np.ndarray], ...] = (("i2t", best), ("t2i", scores))
+        return [
+            Tally(name, np.arange(len(each)), np.arange(len(each) + 1), each, len(each), folds) for name, each in sides
+        ]
+
+    def answer(self, scores: np.ndarray, tallies: Sequence[Tally]) -> RankCounts:
+        (i2t, t2i), owner = tallies, self.owner
+        is_best = scores == i2t.thresholds.cpu().numpy()[owner]
+        images = len(i2t.above)
+        shared = np.bincount(owner[is_best], minlength=images)
+        first = np.full(images, len(owner))
+        np.minimum.at(first, owner[is_best], np.flatnonzero(is_best))
+        alone = np.ones_like(owner)
+        return RankCounts(
+            TiedRanks(i2t.above, i2t.equal - shared, shared), TiedRanks(t2i.above, t2i.equal - alone, alone), first
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class EveryPositive(Question):
+    """`PositiveCounts` of one direction.
+
+    Args:
+        positives: Q queries of that direction.
+        direction: `i2t`: rows are queries, all T captions the gallery; `t2i`: columns, all I images.
+    """
+
+    positives: Positives
+    direction: Direction
+
+    def pairs(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        if not len(self.positives.queries):
+            raise InvalidSimilarity(f"no {self.direction} query has a correct item")
+        asked = np.repeat(self.positives.queries, self.positives.sizes)
+        return (asked, self.positives.items) if self.direction == "i2t" else (self.positives.items, asked)
+
+    def tallies(self, shape: tuple[int, int], scores: np.ndarray) -> list[Tally]:
+        count = shape[0 if self.direction == "i2t" else 1]
+        ordered = scores[self._falling(scores)]
+        return [Tally(self.direction, self.positives.queries, self.positives.starts, ordered, count)]
+
+    def answer(self, scores: np.ndarray, tallies: Sequence[Tally]) -> PositiveCounts:
+        (tally,), found = tallies, self.positives
+        falling = self._falling(scores)
+        values, place = scores[falling], np.arange(len(scores)) - np.repeat(found.starts[:-1], found.sizes)
+        new = (place == 0) | np.append(True, values[1:] != values[:-1])  # where a run of equal scores begins
+        run = np.cumsum(new) - 1
+        return PositiveCounts(
+            found.starts,
+            found.sizes + found.absent,
+            tally.above,
+            tally.equal,
+            correct_above=place[new][run],
+            correct_equal=np.bincount(run)[run],
+            best=found.items[falling[found.starts[:-1]]],
+        )
+
+    def _falling(self, scores: np.ndarray) -> np.ndarray:
+        """(P,) the order of the positives by query and, within one, from the highest score down; ties as they came."""
+        return np.lexsort((-scores, np.repeat(np.arange(len(self.positives.queries)), self.positives.sizes)))
+
+
+def count(similarity: Similarity, questions: Sequence[Question]) -> list[Any]:
+    """Answer all questions in one pass over the scores.
+
+    The scores of positives are looked up first; then each tile is compared with them and let go. Only counters are kept.
+
+    >>> best, every = count(np.eye(3), [BestRanks([0, 1, 2]), PairScores(np.array([0]), np.array([2]))])
+    >>> best.ranks()[0].tolist(), every.tolist()
+    ([0, 0, 0], [0.0])
+
+    Args:
+        similarity: (I, T), higher is better; a tensor, an array, a memory map, or a source of tiles.
+        questions: what to count.
+
+    Returns:
+        The answer of each question, see there.
+
+    Raises:
+        InvalidSimilarity: wrong shape, values not finite, or a question that does not fit.
+    """
+    source = source_of(similarity)
+    wanted = [question.pairs(source.shape) for question in questions]
+    scores = _scores_of_pairs(source, wanted)
+    tallies = [question.tallies(source.shape, own) for question, own in zip(questions, scores, strict=True)]
+    if any(tallies):
+        for tile in source.tiles():
+            for tally in (tally for some in tallies for tally in some):
+                tally.add(tile)
+    return [question.answer(own, some) for question, own, some in zip(questions, scores, tallies, strict=True)]
+
+
+def count_ranks(similarity: Similarity, caption_image: Sequence[int] | np.ndarray | Tensor) -> RankCounts:
     """Count, for every query, the negatives above its best positive and those tied with it.
 
     Args:
-        similarity: (I, T), higher is better; a tensor, an array or a memory map, read in blocks of rows.
+        similarity: see `count`.
         caption_image: (T,) the image row of each caption; images may differ in their number of captions.
 
     Raises:
         InvalidSimilarity: wrong shape, values not finite, a caption of no image, or an image without captions.
     """
-    if similarity.ndim != 2 or 0 in similarity.shape:
-        raise InvalidSimilarity(f"similarity must be a non-empty (I, T) matrix, got shape {tuple(similarity.shape)}")
-    matrix = _rankable(similarity)
-    images, texts = matrix.shape
-    device = matrix.device if isinstance(matrix, Tensor) else torch.device("cpu")
-    owner = caption_owners(caption_image, images, texts).to(device)
-
-    own = torch.empty(texts, dtype=torch.float64, device=device)  # of each caption with its image
-    for rows, block in _row_blocks(matrix):
-        mine = ((owner >= rows.start) & (owner < rows.stop)).nonzero().squeeze(1)
-        own[mine] = block[owner[mine] - rows.start, mine].double()
-    best = torch.full((images,), -torch.inf, dtype=torch.float64, device=device)
-    best.scatter_reduce_(0, owner, own, reduce="amax")
-
-    i2t, t2i = (torch.zeros(2, count, dtype=torch.int64, device=device) for count in (images, texts))
-    for rows, block in _row_blocks(matrix):
-        i2t[:, rows] += _above_and_equal(block, best[rows])
-        t2i += _above_and_equal(block.T, own)
-
-    is_best = own == best[owner]
-    shared = torch.zeros(images, dtype=torch.int64, device=device).index_add_(0, owner, is_best.long())
-    first = torch.full((images,), texts, dtype=torch.int64, device=device)
-    first.scatter_reduce_(0, owner[is_best], is_best.nonzero().squeeze(1), reduce="amin")
-    return RankCounts(_tied_ranks(i2t, shared), _tied_ranks(t2i, torch.ones_like(owner)), first.cpu().numpy())
+    (found,) = count(similarity, [BestRanks(caption_image)])
+    return found
 
 
-def count_positives(similarity: Tensor | np.ndarray, positives: Positives, direction: Direction) -> PositiveCounts:
+def count_positives(similarity: Similarity, positives: Positives, direction: Direction) -> PositiveCounts:
     """Count, for every positive of every query, what lies above it and what ties with it.
 
     Args:
-        similarity: (I, T), higher is better; a tensor, an array or a memory map, read in blocks of queries.
-        positives: Q queries of that direction.
-        direction: `i2t`: rows are queries, all T captions the gallery; `t2i`: columns, all I images.
+        similarity: see `count`.
+        positives, direction: see `EveryPositive`.
 
     Raises:
         InvalidSimilarity: no query, or a value that is not finite.
     """
-    if not len(positives.queries):
-        raise InvalidSimilarity(f"no {direction} query has a correct item")
-    matrix = _rankable(similarity)
-    step = max(1, SORTED_ELEMENTS // matrix.shape[1 if direction == "i2t" else 0])
-    above, equal, correct_above, correct_equal = (np.empty(len(positives.items), dtype=np.int64) for _ in range(4))
-    best = np.empty(len(positives.queries), dtype=np.int64)
-    for start in range(0, len(best), step):
-        block = _query_block(matrix, positives.queries[start : start + step], direction)
-        ordered = np.sort(block, axis=1)
-        for query, row in enumerate(block, start):
-            part = slice(positives.starts[query], positives.starts[query + 1])
-            items = positives.items[part]
-            best[query] = items[np.argmax(row[items])]
-            correct = np.sort(row[items])
-            above[part], equal[part] = _above_and_equal_sorted(ordered[query - start], correct[::-1])
-            correct_above[part], correct_equal[part] = _above_and_equal_sorted(correct, correct[::-1])
-    relevant = positives.sizes + positives.absent
-    return PositiveCounts(positives.starts, relevant, above, equal, correct_above, correct_equal, best)
+    (found,) = count(similarity, [EveryPositive(positives, direction)])
+    return found
 
 
 def caption_owners(caption_image: Sequence[int] | np.ndarray | Tensor, images: int, texts: int) -> Tensor:
@@ -147,66 +266,10 @@ def caption_owners(caption_image: Sequence[int] | np.ndarray | Tensor, images: i
     return owner
 
 
-def _above_and_equal(block: Tensor, threshold: Tensor) -> Tensor:
-    """(Q, N) scores and a threshold (Q,) per query -> (2, Q): how many scores are above it, and how many equal it."""
-    threshold = threshold[:, None].to(block.dtype)
-    return torch.stack([(block > threshold).sum(1), (block == threshold).sum(1)])
-
-
-def _above_and_equal_sorted(rising: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same for many thresholds of one query, whose scores are sorted."""
-    right = rising.searchsorted(thresholds, side="right")
-    return len(rising) - right, right - rising.searchsorted(thresholds, side="left")
-
-
-def _tied_ranks(counts: Tensor, correct: Tensor) -> TiedRanks:
-    """From the counts of `_above_and_equal`, and how many of the equal ones are correct."""
-    above, equal = counts
-    return TiedRanks(above.cpu().numpy(), (equal - correct).cpu().numpy(), correct.cpu().numpy())
-
-
-def _rankable(similarity: Tensor | np.ndarray) -> Tensor | np.ndarray:
-    """The matrix in a type that can be compared exactly; floating-point tensors stay where they are."""
-    if not isinstance(similarity, Tensor):
-        return comparable(similarity)
-    if similarity.is_floating_point():
-        return similarity
-    return torch.from_numpy(comparable(similarity.cpu().numpy()).astype(np.float64)).to(similarity.device)
-
-
-def _row_blocks(matrix: Tensor | np.ndarray) -> Iterator[tuple[slice, Tensor]]:
-    """All rows, some at a time, checked for finite values."""
-    images, texts = matrix.shape
-    step = max(1, COMPARED_ELEMENTS // texts)
-    for start in range(0, images, step):
-        rows = slice(start, min(start + step, images))
-        block = matrix[rows]
-        if not isinstance(block, Tensor):
-            block = torch.from_numpy(np.array(block, dtype=None if block.dtype.kind == "f" else np.float64))
-        if not bool(torch.isfinite(block).all()):
-            row, column = (~torch.isfinite(block)).nonzero()[0].tolist()
-            raise _not_finite(float(block[row, column]), start + row, column)
-        yield rows, block
-
-
-def _query_block(matrix: Tensor | np.ndarray, queries: np.ndarray, direction: Direction) -> np.ndarray:
-    """(len(queries), N) the scores of some queries, checked for finite values."""
-    whole_range = queries[-1] - queries[0] + 1 == len(queries)  # a slice is read without an index of every element
-    chosen = slice(int(queries[0]), int(queries[-1]) + 1) if whole_range else queries
-    block = matrix[chosen] if direction == "i2t" else matrix[:, chosen].T
-    if isinstance(block, Tensor):
-        block = block.to(torch.float64 if block.dtype == torch.float64 else torch.float32).cpu().numpy()
-    # Half precision sorts and searches slowly; every value of it is a float32.
-    kind = np.float64 if block.dtype.kind != "f" or block.dtype.itemsize > 4 else np.float32
-    block = np.ascontiguousarray(block, dtype=kind)
-    if not np.isfinite(block).all():
-        query, item = np.argwhere(~np.isfinite(block))[0].tolist()
-        image, caption = (queries[query], item) if direction == "i2t" else (item, queries[query])
-        raise _not_finite(float(block[query, item]), image, caption)
-    return block
-
-
-def _not_finite(value: float, image: int, caption: int) -> InvalidSimilarity:
-    return InvalidSimilarity(
-        f"similarity holds {value} at image {image}, caption {caption}; every score must be finite, or ranks are undefined"
-    )
+def _scores_of_pairs(source: ScoreSource, wanted: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+    """The scores of several lists of pairs, each distinct pair looked up once."""
+    texts = source.shape[1]
+    keys = [np.asarray(images, np.int64) * texts + captions for images, captions in wanted]
+    distinct, place = np.unique(np.concatenate(keys), return_inverse=True)
+    scores = source.of_pairs(*np.divmod(distinct, texts))
+    return np.split(scores[place], np.cumsum([len(key) for key in keys])[:-1])

@@ -17,18 +17,18 @@ import numpy as np
 from torch import Tensor
 
 from harness.errors import InvalidSimilarity
-from harness.metrics.counting import count_positives, count_ranks
-from harness.metrics.positives import PositiveCounts, Positives
+from harness.metrics.counting import EveryPositive, Similarity, count, count_ranks
+from harness.metrics.positives import Direction, PositiveCounts, Positives
 from harness.records.ties import KS, RECALLS, TiedRanks, Ties
 
 
 def ranks(
-    similarity: Tensor | np.ndarray, caption_image: Sequence[int] | np.ndarray | Tensor, ties: Ties = "pessimistic"
+    similarity: Similarity, caption_image: Sequence[int] | np.ndarray | Tensor, ties: Ties = "pessimistic"
 ) -> tuple[np.ndarray, np.ndarray]:
     """0-based rank of the best positive of every query.
 
     Args:
-        similarity: (I, T), higher is better; a tensor, an array or a memory map.
+        similarity: (I, T), higher is better; a tensor, an array, a memory map, or a source of tiles (`ScoreSource`).
         caption_image: (T,) the image row of each caption; images may differ in their number of captions.
         ties: see `RankCounts.ranks`.
 
@@ -46,7 +46,7 @@ def ranks(
 
 
 def retrieval_metrics(
-    similarity: Tensor | np.ndarray, caption_image: Sequence[int] | np.ndarray | Tensor, ties: Ties = "pessimistic"
+    similarity: Similarity, caption_image: Sequence[int] | np.ndarray | Tensor, ties: Ties = "pessimistic"
 ) -> dict[str, float]:
     """Recalls, ranks and rSum of both directions.
 
@@ -71,9 +71,7 @@ def retrieval_metrics(
     return metrics_from_ties(counts.i2t, counts.t2i, ties)
 
 
-def relevance_metrics(
-    similarity: Tensor | np.ndarray, relevance: np.ndarray, ties: Ties = "pessimistic"
-) -> dict[str, float]:
+def relevance_metrics(similarity: Similarity, relevance: np.ndarray, ties: Ties = "pessimistic") -> dict[str, float]:
     """The metrics of `retrieval_metrics` against many-to-many relevance, and those that look at every correct item.
 
     Args:
@@ -95,8 +93,8 @@ def relevance_metrics(
             f"relevance must be bool of the similarity's shape {tuple(similarity.shape)}, "
             f"got {relevance.dtype} of shape {relevance.shape}"
         )
-    i2t = count_positives(similarity, Positives.from_relevance(relevance, "i2t"), "i2t")
-    t2i = count_positives(similarity, Positives.from_relevance(relevance, "t2i"), "t2i")
+    directions: tuple[Direction, ...] = ("i2t", "t2i")
+    i2t, t2i = count(similarity, [EveryPositive(Positives.from_relevance(relevance, way), way) for way in directions])
     return metrics_from_positives(i2t, t2i, ties)
 
 

@@ -4,16 +4,18 @@
 `eccv_caption`, `pmrp`, `human`, `human_crowd` and `scenes_relevance` know more correct pairs than the dataset's own.
 """
 
-from harness.protocols.base import Evaluation, Protocol, Subject
-from harness.protocols.catalogue import PROTOCOLS, SAME_NUMBERS, evaluate, fitting, get, report, summary
+from harness.protocols.base import Asked, Evaluation, Protocol, Subject
+from harness.protocols.catalogue import PROTOCOLS, SAME_NUMBERS, evaluate, evaluate_all, fitting, get, report, summary
 
 __all__ = [
     "PROTOCOLS",
     "SAME_NUMBERS",
+    "Asked",
     "Evaluation",
     "Protocol",
     "Subject",
     "evaluate",
+    "evaluate_all",
     "fitting",
     "get",
     "report",

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.errors import InvalidProtocol, InvalidSimilarity
+from harness.errors import InvalidProtocol
 from harness.records.ranks import RankTable
 from harness.records.ties import TiedRanks, Ties
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from harness.metrics import Question, Similarity
 
 #: Titles whose meaning is known: a protocol of one of them refuses the others. Any other title may be a user's copy.
 _TITLES = frozenset(("flickr8k", "flickr30k", "mscoco", "scenes"))
@@ -89,9 +89,24 @@ class Evaluation:
     info: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a protocol has to know of the scores of a subject, and what it makes of it.
+
+    All questions of several protocols are answered in one pass over the scores, so no protocol needs the whole matrix.
+
+    Args:
+        questions: see `harness.metrics.count`.
+        evaluation: the result, from the answers in the order of the questions, under a tie rule.
+    """
+
+    questions: tuple[Question, ...]
+    evaluation: Callable[[Sequence[Any], Ties], Evaluation]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Protocol(ABC):
-    """A rule that makes numbers of a scored matrix. The texts are what `itm ls protocols` shows.
+    """A rule that makes numbers of the scores of all pairs. The texts are what `itm ls protocols` shows.
 
     Args:
         name: as written in an experiment.
@@ -154,28 +169,28 @@ class Protocol(ABC):
         """What a user should know of how the protocol's files fit a test set, as one line; "" = nothing."""
         return ""
 
-    def evaluate(self, similarity: Tensor | np.ndarray, subject: Subject, ties: Ties = "pessimistic") -> Evaluation:
-        """The numbers of a scored matrix.
+    def evaluate(self, similarity: Similarity, subject: Subject, ties: Ties = "pessimistic") -> Evaluation:
+        """The numbers of scores; of several protocols at once see `harness.protocols.evaluate_all`.
 
         Args:
-            similarity: (I, T).
+            similarity: (I, T); a matrix, or a source that gives it tile by tile.
             subject: what was scored.
             ties: see `harness.metrics.RankCounts.ranks`.
 
         Raises:
             InvalidProtocol: the protocol does not fit the subject.
-            InvalidSimilarity: the matrix does not.
+            InvalidSimilarity: the scores do not.
         """
-        if similarity.ndim != 2 or 0 in similarity.shape:
-            raise InvalidSimilarity(
-                f"similarity must be a non-empty (I, T) matrix, got shape {tuple(similarity.shape)}"
-            )
+        from harness.metrics import count, source_of  # here, not above: the list of protocols needs no torch
+
+        source = source_of(similarity)
         self.check(subject)
-        return self.measure(similarity, subject, ties)
+        asked = self.ask(subject)
+        return asked.evaluation(count(source, asked.questions), ties)
 
     @abstractmethod
-    def measure(self, similarity: Tensor | np.ndarray, subject: Subject, ties: Ties) -> Evaluation:
-        """`evaluate` after the checks."""
+    def ask(self, subject: Subject) -> Asked:
+        """What has to be counted for a subject that has been checked."""
 
     def summary(self, metrics: dict[str, float]) -> str:
         """Those of the headline metrics that are there, on one line; records outlive versions."""

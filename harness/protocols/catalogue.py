@@ -1,4 +1,4 @@
-"""Protocols by name. One scored matrix gives the numbers of all that fit it."""
+"""Protocols by name. One pass over the scores gives the numbers of all that fit them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.records.ties import Ties
 from harness.settings.components import Catalogue
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from harness.metrics import Similarity
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def report(names: Iterable[str], subject: Subject) -> None:
 
 def evaluate(
     name: str,
-    similarity: Tensor | np.ndarray,
+    similarity: Similarity,
     caption_image: np.ndarray,
     image_ids: Sequence[str],
     caption_ids: Sequence[str],
@@ -106,6 +106,36 @@ def evaluate(
         root=root,
     )
     return get(name).evaluate(similarity, subject, ties)
+
+
+def evaluate_all(
+    names: Iterable[str], similarity: Similarity, subject: Subject, ties: Sequence[Ties] = ("pessimistic",)
+) -> dict[str, dict[Ties, Evaluation]]:
+    """Several protocols under several tie rules, from one pass over the scores.
+
+    Args:
+        names: of the protocols.
+        similarity: (I, T); a matrix, or a source that gives it tile by tile.
+        subject: what was scored.
+        ties: the rules.
+
+    Raises:
+        UnknownName, InvalidProtocol, InvalidSimilarity: as `evaluate`.
+
+    >>> subject = Subject(image_ids=["a", "b"], caption_ids=["x", "y"], caption_image=np.arange(2))
+    >>> evaluate_all(["full"], np.eye(2), subject)["full"]["pessimistic"].metrics["rsum"]
+    600.0
+    """
+    from harness.metrics import count, source_of  # here, not above: the list of protocols needs no torch
+
+    found = {name: get(name) for name in names}
+    source = source_of(similarity)
+    for protocol in found.values():
+        protocol.check(subject)
+    asked = {name: protocol.ask(subject) for name, protocol in found.items()}
+    answers = iter(count(source, [question for one in asked.values() for question in one.questions]))
+    own = {name: [next(answers) for _ in one.questions] for name, one in asked.items()}
+    return {name: {rule: one.evaluation(own[name], rule) for rule in ties} for name, one in asked.items()}
 
 
 def fitting(subject: Subject) -> tuple[list[str], dict[str, str]]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from torch import Tensor
 
-from harness.metrics.counting import count_ranks
+from harness.metrics.counting import BestRanks, RankCounts
 from harness.metrics.retrieval import metrics_from_ties
-from harness.protocols.base import Evaluation, Protocol, Subject
+from harness.protocols.base import Asked, Evaluation, Protocol, Subject
 from harness.records.ranks import RankTable
 from harness.records.ties import Ties
 
@@ -28,9 +27,16 @@ class FoldProtocol(Protocol):
         """(count,) int64, the fold of each image."""
         return np.arange(count, dtype=np.int64) * self.folds // count
 
-    def measure(self, similarity: Tensor | np.ndarray, subject: Subject, ties: Ties) -> Evaluation:
+    def ask(self, subject: Subject) -> Asked:
         """Metrics as `harness.metrics.retrieval_metrics`, averaged over the folds, and one rank table over all."""
-        parts = [self._fold(fold, similarity, subject, ties) for fold in range(self.folds)]
+        image_fold = self.image_fold(subject.images) if self.folds > 1 else None
+        return Asked(
+            (BestRanks(subject.caption_image, image_fold),),
+            lambda answers, ties: self._evaluation(answers[0], subject, ties),
+        )
+
+    def _evaluation(self, counts: RankCounts, subject: Subject, ties: Ties) -> Evaluation:
+        parts = [self._fold(fold, counts, subject, ties) for fold in range(self.folds)]
         metrics = {key: float(np.mean([part.metrics[key] for part in parts])) for key in parts[0].metrics}
         columns = {
             column.name: np.concatenate([getattr(part.ranks, column.name) for part in parts])
@@ -38,19 +44,14 @@ class FoldProtocol(Protocol):
         }
         return Evaluation(metrics, RankTable(**columns))
 
-    def _fold(self, fold: int, similarity: Tensor | np.ndarray, subject: Subject, ties: Ties) -> Evaluation:
-        image_fold = self.image_fold(similarity.shape[0])
-        owner = np.asarray(subject.caption_image)
-        if self.folds == 1:  # no second copy of the matrix, and counts that disagree are refused by the metrics
-            images, captions, part = np.arange(len(image_fold)), np.arange(len(owner)), similarity
-        else:
-            images = np.flatnonzero(image_fold == fold)
-            captions = np.flatnonzero(image_fold[owner] == fold)
-            part = similarity[images[0] : images[-1] + 1][:, captions]
-        counts = count_ranks(part, owner[captions] - images[0])
-        table = subject.rank_table(images, captions, counts.i2t, counts.t2i, captions[counts.i2t_best], ties)
+    def _fold(self, fold: int, counts: RankCounts, subject: Subject, ties: Ties) -> Evaluation:
+        image_fold = self.image_fold(subject.images)
+        images = np.flatnonzero(image_fold == fold)
+        captions = np.flatnonzero(image_fold[np.asarray(subject.caption_image)] == fold)
+        i2t, t2i = counts.i2t.of(images), counts.t2i.of(captions)
+        table = subject.rank_table(images, captions, i2t, t2i, counts.i2t_best[images], ties)
         table = replace(table, i2t_fold=table.i2t_fold + fold, t2i_fold=table.t2i_fold + fold)
-        return Evaluation(metrics_from_ties(counts.i2t, counts.t2i, ties), table)
+        return Evaluation(metrics_from_ties(i2t, t2i, ties), table)
 
 
 FULL = FoldProtocol(

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
-from torch import Tensor
 
 from harness.errors import InvalidProtocol
+from harness.metrics.counting import PairScores
 from harness.metrics.positives import Positives
-from harness.protocols.base import Evaluation, Protocol, Subject
+from harness.protocols.base import Asked, Evaluation, Protocol, Subject
 from harness.protocols.judged import Judged, JudgedProtocol, of_queries, own_pairs
 from harness.records.ties import Ties
 
@@ -99,16 +99,23 @@ class HumanJudgements(JudgedProtocol):
             },
         )
 
-    def measure(self, similarity: Tensor | np.ndarray, subject: Subject, ties: Ties) -> Evaluation:
+    def ask(self, subject: Subject) -> Asked:
         """The metrics of relevance sets, and rank correlations of scores with grades (-1..1, not percent).
 
         `kendall` (tau-b) and `spearman` over all judged pairs; `kendall_other` without the own pairs; `kendall_c`, of
         experts only, tau-c against each single grade, without the own pairs. Constant scores have none.
         """
-        base = super().measure(similarity, subject, ties)
-        found = self._judgements(subject)
+        base, found = super().ask(subject), self._judgements(subject)
+
+        def evaluation(answers: Sequence[Any], ties: Ties) -> Evaluation:
+            result = base.evaluation(answers[:-1], ties)
+            return replace(result, metrics=result.metrics | self._correlations(answers[-1], found, subject))
+
+        return Asked((*base.questions, PairScores(found.image, found.caption)), evaluation)
+
+    def _correlations(self, scores: np.ndarray, found: Judgements, subject: Subject) -> dict[str, float]:
+        """Those that are defined, of the judged pairs' scores (J,)."""
         other = np.asarray(subject.caption_image)[found.caption] != found.image
-        scores = np.array([float(similarity[i, c]) for i, c in zip(found.image, found.caption, strict=True)])
         metrics = {
             "kendall": _correlation("kendall", scores, found.grade),
             "spearman": _correlation("spearman", scores, found.grade),
@@ -117,8 +124,7 @@ class HumanJudgements(JudgedProtocol):
         if self.judges == "expert":  # as the captioning literature prints it: own pairs out, each vote on its own
             votes = found.votes[other]
             metrics["kendall_c"] = _correlation("kendall_c", np.repeat(scores[other], votes.shape[1]), votes.ravel())
-        defined = {f"human_{self.judges}_{key}": value for key, value in metrics.items() if value is not None}
-        return Evaluation({**base.metrics, **defined}, base.ranks, base.info)
+        return {f"human_{self.judges}_{key}": value for key, value in metrics.items() if value is not None}
 
     def files(self, subject: Subject) -> dict[str, str]:
         """See `Protocol.files`: the judgement file."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from harness.metrics.counting import count_positives
-from harness.metrics.positives import PositiveCounts, Positives
+from harness.metrics.counting import EveryPositive
+from harness.metrics.positives import Direction, PositiveCounts, Positives
 from harness.metrics.retrieval import metrics_from_positives
-from harness.protocols.base import Evaluation, Protocol, Subject
+from harness.protocols.base import Asked, Evaluation, Protocol, Subject
 from harness.records.ties import Ties
 
 TRUE_TOP1 = "top1_outside_pair_correct"
@@ -59,13 +59,21 @@ class JudgedProtocol(Protocol):
         """Refuse a subject without relevance."""
         self.judged(subject)
 
-    def measure(self, similarity: Tensor | np.ndarray, subject: Subject, ties: Ties) -> Evaluation:
+    def ask(self, subject: Subject) -> Asked:
         """Metrics as `harness.metrics.relevance_metrics`; ranks are those of the best positive."""
         judged = self.judged(subject)
-        i2t, t2i = count_positives(similarity, judged.i2t, "i2t"), count_positives(similarity, judged.t2i, "t2i")
+        questions = [EveryPositive(judged.i2t, "i2t"), EveryPositive(judged.t2i, "t2i")]
+        if self.pairs_hold:
+            questions += _own(subject, judged)
+        return Asked(tuple(questions), lambda answers, ties: self._evaluation(answers, subject, judged, ties))
+
+    def _evaluation(
+        self, answers: Sequence[PositiveCounts], subject: Subject, judged: Judged, ties: Ties
+    ) -> Evaluation:
+        i2t, t2i = answers[:2]
         metrics = metrics_from_positives(i2t, t2i, ties)
         if self.pairs_hold:
-            metrics |= _true_top1(similarity, subject, judged, i2t, t2i, ties)
+            metrics |= _true_top1(answers[:2], answers[2:], ties)
         info = {
             "queries": {"i2t": len(judged.i2t.queries), "t2i": len(judged.t2i.queries)},
             "positives": {"i2t": len(judged.i2t.items), "t2i": len(judged.t2i.items)},
@@ -88,22 +96,25 @@ def of_queries(positives: Positives, queries: np.ndarray) -> Positives:
     return Positives.from_pairs(asked[chosen], positives.items[chosen])
 
 
-def _true_top1(
-    similarity: Tensor | np.ndarray, subject: Subject, judged: Judged, i2t: PositiveCounts, t2i: PositiveCounts, ties: Ties
-) -> dict[str, float]:  # fmt: skip
+def _own(subject: Subject, judged: Judged) -> list[EveryPositive]:
+    """The own pairs of the queries of both directions."""
+    images, captions = own_pairs(subject)
+    directions: tuple[tuple[Direction, Positives, Positives], ...] = (
+        ("i2t", judged.i2t, Positives.from_pairs(images, captions)),
+        ("t2i", judged.t2i, Positives.from_pairs(captions, images)),
+    )
+    return [EveryPositive(of_queries(pairs, asked.queries), direction) for direction, asked, pairs in directions]
+
+
+def _true_top1(counts: Sequence[PositiveCounts], own: Sequence[PositiveCounts], ties: Ties) -> dict[str, float]:
     """Percentage of the queries whose first item is not of the own pair where it is correct all the same.
 
     A direction without such a query has no number.
     """
-    images, captions = own_pairs(subject)
     metrics = {}
-    for direction, asked, counts, pairs in (
-        ("i2t", judged.i2t, i2t, Positives.from_pairs(images, captions)),
-        ("t2i", judged.t2i, t2i, Positives.from_pairs(captions, images)),
-    ):
-        own = count_positives(similarity, of_queries(pairs, asked.queries), direction)  # type: ignore[arg-type]
+    for direction, judged, pair in zip(("i2t", "t2i"), counts, own, strict=True):
         # The own pair is correct, so the first item is correct at least as often as it is of the pair.
-        of_pair, correct = own.first.hits(1, ties), counts.first.hits(1, ties)
+        of_pair, correct = pair.first.hits(1, ties), judged.first.hits(1, ties)
         metrics[f"{direction}_r1_own_pair"] = 100.0 * float(np.mean(of_pair))
         missed = float(np.sum(1 - of_pair))
         if missed > 0:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from harness.errors import InvalidSimilarity
-from harness.metrics import count_ranks, counting, ranks, retrieval_metrics
+from harness.metrics import count_ranks, ranks, retrieval_metrics, sources
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "retrieval.npz"
 
@@ -87,7 +87,7 @@ def test_blocks_do_not_matter(monkeypatch, block):
     similarity = torch.randn(13, 40, generator=torch.Generator().manual_seed(1)).round(decimals=1)
     owner = np.sort(np.r_[np.arange(13), np.random.default_rng(0).integers(0, 13, 27)])
     expected = naive_ranks(similarity.numpy(), owner, "pessimistic")
-    monkeypatch.setattr(counting, "COMPARED_ELEMENTS", block)
+    monkeypatch.setattr(sources, "TILE_ELEMENTS", block)
     for ours, naive in zip(ranks(similarity, owner), expected, strict=True):
         np.testing.assert_array_equal(ours, naive)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from harness.errors import InvalidSimilarity
-from harness.metrics import Positives, count_positives, counting, relevance_metrics, retrieval_metrics
+from harness.metrics import Positives, count_positives, relevance_metrics, retrieval_metrics, sources
 
 
 def of_order(correct: list[bool], relevant: int) -> tuple[float, float, float]:
@@ -89,7 +89,7 @@ def test_blocks_and_dtypes_do_not_matter(monkeypatch, block):
     scores = torch.randn(9, 20, generator=torch.Generator().manual_seed(1)).to(torch.bfloat16)
     relevance = np.random.default_rng(0).random((9, 20)) < 0.2
     expected = relevance_metrics(scores.double().numpy(), relevance)
-    monkeypatch.setattr(counting, "SORTED_ELEMENTS", block)
+    monkeypatch.setattr(sources, "TILE_ELEMENTS", block)
     assert relevance_metrics(scores, relevance) == expected
 
 

@@ -1,0 +1,132 @@
+"""Where scores come from when ranks are counted: a whole matrix, or anything that gives it tile by tile.
+
+Shape letters: I images, T captions, n pairs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import InvalidSimilarity
+from harness.records.scores import comparable
+
+#: Scores of one tile of a matrix: masks of that size stay in the cache.
+TILE_ELEMENTS = 8_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """Scores of some images with some captions.
+
+    Args:
+        images: (i,) int64 image rows, each once.
+        captions: (t,) int64 caption columns, each once.
+        scores: (i, t), finite, of a floating-point type that compares exactly; on the same device.
+    """
+
+    images: Tensor
+    captions: Tensor
+    scores: Tensor
+
+
+class ScoreSource(ABC):
+    """Scores of I images with T captions, higher is better, that need not be held at once."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """(I, T)."""
+
+    @abstractmethod
+    def of_pairs(self, images: np.ndarray, captions: np.ndarray) -> np.ndarray:
+        """(n,) float64 scores of n pairs, each named once.
+
+        `tiles` gives these pairs the very same scores, to the last bit, when it is called afterwards.
+        """
+
+    @abstractmethod
+    def tiles(self) -> Iterator[Tile]:
+        """Tiles that cover every pair once.
+
+        Raises:
+            InvalidSimilarity: a score that is not finite.
+        """
+
+
+class MatrixScores(ScoreSource):
+    """A matrix (I, T): a tensor, an array or a memory map, read in blocks of rows.
+
+    Raises:
+        InvalidSimilarity: not a matrix, empty, or values that cannot be ranked.
+    """
+
+    def __init__(self, similarity: Tensor | np.ndarray):
+        if similarity.ndim != 2 or 0 in similarity.shape:
+            raise InvalidSimilarity(
+                f"similarity must be a non-empty (I, T) matrix, got shape {tuple(similarity.shape)}"
+            )
+        self.matrix = _rankable(similarity)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.matrix.shape[0], self.matrix.shape[1]
+
+    def of_pairs(self, images: np.ndarray, captions: np.ndarray) -> np.ndarray:
+        if isinstance(self.matrix, Tensor):
+            rows, columns = (torch.from_numpy(side).to(self.matrix.device) for side in (images, captions))
+            return self.matrix[rows, columns].double().cpu().numpy()
+        return np.asarray(self.matrix[images, captions], dtype=np.float64)
+
+    def tiles(self) -> Iterator[Tile]:
+        images, texts = self.shape
+        step = max(1, TILE_ELEMENTS // texts)
+        captions: Tensor | None = None
+        for start in range(0, images, step):
+            block = self.matrix[start : start + step]
+            if not isinstance(block, Tensor):
+                block = torch.from_numpy(np.array(block, dtype=None if block.dtype.kind == "f" else np.float64))
+            if captions is None:
+                captions = torch.arange(texts, device=block.device)
+            tile = Tile(torch.arange(start, start + len(block), device=block.device), captions, block)
+            require_finite(tile)
+            yield tile
+
+
+def source_of(similarity: Tensor | np.ndarray | ScoreSource) -> ScoreSource:
+    """A matrix as a source; a source as it is.
+
+    >>> source_of(np.eye(2)).of_pairs(np.array([0, 1]), np.array([0, 0])).tolist()
+    [1.0, 0.0]
+    """
+    return similarity if isinstance(similarity, ScoreSource) else MatrixScores(similarity)
+
+
+def require_finite(tile: Tile) -> None:
+    """Refuse a tile with a score that cannot be ranked.
+
+    Raises:
+        InvalidSimilarity: naming the first such score.
+    """
+    finite = torch.isfinite(tile.scores)
+    if bool(finite.all()):
+        return
+    row, column = (~finite).nonzero()[0].tolist()
+    raise InvalidSimilarity(
+        f"similarity holds {float(tile.scores[row, column])} at image {int(tile.images[row])}, caption "
+        f"{int(tile.captions[column])}; every score must be finite, or ranks are undefined"
+    )
+
+
+def _rankable(similarity: Tensor | np.ndarray) -> Tensor | np.ndarray:
+    """The matrix in a type that can be compared exactly; floating-point tensors stay where they are."""
+    if not isinstance(similarity, Tensor):
+        return comparable(similarity)
+    if similarity.is_floating_point():
+        return similarity.detach()
+    return torch.from_numpy(comparable(similarity.cpu().numpy()).astype(np.float64)).to(similarity.device)
