@@ -202,9 +202,10 @@ def count(similarity: Similarity, questions: Sequence[Question]) -> list[Any]:
     wanted = [question.pairs(source.shape) for question in questions]
     scores = _scores_of_pairs(source, wanted)
     tallies = [question.tallies(source.shape, own) for question, own in zip(questions, scores, strict=True)]
-    if any(tallies):
-        for tile in source.tiles():
-            for tally in (tally for some in tallies for tally in some):
+    every = [tally for some in tallies for tally in some]
+    if every:
+        for tile in source.tiles(searched=any(tally.searches for tally in every)):
+            for tally in every:
                 tally.add(tile)
     return [question.answer(own, some) for question, own, some in zip(questions, scores, tallies, strict=True)]
 

@@ -16,8 +16,9 @@ from torch import Tensor
 from harness.errors import InvalidSimilarity
 from harness.records.scores import comparable
 
-#: Scores of one tile of a matrix: masks of that size stay in the cache.
-TILE_ELEMENTS = 8_000_000
+#: Scores of one tile of a matrix where each is compared, so that masks stay in the cache, and where rows are sorted, so
+#: that few pieces of them are searched.
+TILE_ELEMENTS, SORTED_ELEMENTS = 2_000_000, 16_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +52,11 @@ class ScoreSource(ABC):
         """
 
     @abstractmethod
-    def tiles(self) -> Iterator[Tile]:
+    def tiles(self, searched: bool = False) -> Iterator[Tile]:
         """Tiles that cover every pair once.
+
+        Args:
+            searched: whether tiles will be sorted and searched, which is faster in large ones.
 
         Raises:
             InvalidSimilarity: a score that is not finite.
@@ -83,9 +87,9 @@ class MatrixScores(ScoreSource):
             return self.matrix[rows, columns].double().cpu().numpy()
         return np.asarray(self.matrix[images, captions], dtype=np.float64)
 
-    def tiles(self) -> Iterator[Tile]:
+    def tiles(self, searched: bool = False) -> Iterator[Tile]:
         images, texts = self.shape
-        step = max(1, TILE_ELEMENTS // texts)
+        step = max(1, (SORTED_ELEMENTS if searched else TILE_ELEMENTS) // texts)
         captions: Tensor | None = None
         for start in range(0, images, step):
             block = self.matrix[start : start + step]

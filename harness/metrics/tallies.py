@@ -62,6 +62,11 @@ class Tally:
         )
 
     @property
+    def searches(self) -> bool:
+        """Whether any query has so many thresholds that its scores are sorted."""
+        return int(self.sizes.max()) >= WORTH_SORTING
+
+    @property
     def above(self) -> np.ndarray:
         return self._above.cpu().numpy()
 

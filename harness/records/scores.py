@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +85,24 @@ def write_scores(path: Path, scores: np.ndarray) -> None:
     """
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, scores, allow_pickle=False)
+
+
+@contextmanager
+def scores_file(path: Path, images: int, texts: int) -> Iterator[np.memmap]:
+    """A float32 matrix (I, T) in a `.npy` file, mapped into memory to be filled; whole or not at all.
+
+    The disk is asked for the room first: a write to a mapped file on a full disk would end the process.
+
+    Raises:
+        ResultsNotWritable: the folder cannot be written, or its disk has no room.
+    """
+    with atomic_path(path) as temporary:
+        scores = np.lib.format.open_memmap(temporary, "w+", np.float32, (images, texts))
+        if hasattr(os, "posix_fallocate"):
+            with temporary.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+        yield scores
+        scores.flush()
 
 
 def require_array_file(path: Path) -> None:

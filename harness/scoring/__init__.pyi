@@ -1,15 +1,19 @@
 from .blocks import ScoreBlock, evaluating
-from .inputs import encode_split, image_batch
+from .inputs import encode_sides, encode_split, image_batch
 from .matrix import product_backends, score_blocks, similarity_matrix
 from .packed import packed_form
+from .streaming import StreamedScores, scores_of
 
 __all__ = [
     "ScoreBlock",
+    "StreamedScores",
+    "encode_sides",
     "encode_split",
     "evaluating",
     "image_batch",
     "packed_form",
     "product_backends",
     "score_blocks",
+    "scores_of",
     "similarity_matrix",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ class Distinct:
     """The distinct items of a side.
 
     Args:
-        first: (U,) int64 rising, the first of each set of equal items.
+        first: (U,) int64, the first of each set of equal items.
         copy_of: (N,) int64, the position in `first` of each item.
     """
 
@@ -35,6 +36,11 @@ class Distinct:
     def repeats(self) -> bool:
         """Whether any item occurs twice."""
         return len(self.first) < len(self.copy_of)
+
+    @cached_property
+    def as_given(self) -> bool:
+        """Whether the distinct items are all items, in their own order."""
+        return not self.repeats and torch.equal(self.copy_of, torch.arange(len(self.copy_of)))
 
     def copies(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """All items that equal some of the distinct ones.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from harness.machine.turnstile import pass_by
 from harness.scorer import Scorer
 from harness.scoring.blocks import evaluating, slices
 from harness.scoring.distinct import digest
+from harness.scoring.spilled import Keeping, SideInFile
 
 
 def image_batch(split: Split, encoder: ImageEncoder, rows: Sequence[int] | np.ndarray) -> Tensor | Fragments:
@@ -53,7 +55,22 @@ def require_input(split: Split, encoder: ImageEncoder) -> None:
 
 
 def encode_split(scorer: Scorer, split: Split, batch_size: int = 256) -> tuple[Fragments, Fragments]:
-    """Fragments of all images and all captions of a split, on the scorer's device.
+    """Fragments of all images and all captions of a split, in memory on the scorer's device.
+
+    Args, Raises: as `encode_sides`.
+
+    Returns:
+        Images (I, R, D) and captions (T, W, D).
+    """
+    images, texts = encode_sides(scorer, split, batch_size, limit=sys.maxsize)
+    assert isinstance(images, Fragments) and isinstance(texts, Fragments)  # noqa: PT018 - no limit
+    return images, texts
+
+
+def encode_sides(
+    scorer: Scorer, split: Split, batch_size: int = 256, *, limit: int | None = None
+) -> tuple[Fragments | SideInFile, Fragments | SideInFile]:
+    """All images and all captions of a split, encoded once; a side that does not fit in memory is spilled to a file.
 
     The scorer is put in evaluation mode meanwhile. Captions of equal tokens, and images of equal pixels or regions, are
     encoded once and copied: in two batches they would differ in the last bits.
@@ -62,24 +79,28 @@ def encode_split(scorer: Scorer, split: Split, batch_size: int = 256) -> tuple[F
         scorer: with both encoders.
         split: I images, T captions.
         batch_size: items encoded at once.
+        limit: bytes that each side may take in memory; None = see `Keeping`.
 
     Returns:
-        Images (I, R, D) and captions (T, W, D).
+        Images (I, R, D) and captions (T, W, D): fragments on the scorer's device (or in main memory where that device has
+        no room), or sides in a file.
 
     Raises:
         CannotEncode: the scorer has no encoders.
         InvalidFragments: an encoder returned features that are not finite.
+        ItmError: a side fits neither in memory nor on the disk of temporary files.
     """
     image_encoder, text_encoder = scorer.encoders
     with evaluating(scorer):
-        images = _encoded_images(scorer, split, image_encoder, batch_size)
+        images = _encoded_images(scorer, split, image_encoder, batch_size, Keeping("images", limit))
         texts = _distinct_texts(split, text_encoder)
         # Captions of one length beside each other: less padding to run through the encoder.
         order = torch.argsort(texts.lengths, stable=True)
-        parts = [
-            scorer.encode_texts(texts.batch(order[part]).to(scorer.device)) for part in _parts(len(order), batch_size)
-        ]
-        return images, Fragments.cat(parts)[torch.argsort(order)[texts.copy_of].to(scorer.device)]
+        encoded, keeping = texts.lengths[order].cumsum(0), Keeping("captions", limit)
+        for part in _parts(len(order), batch_size):
+            share = float(encoded[part.stop - 1] / encoded[-1])
+            keeping.add(scorer.encode_texts(texts.batch(order[part]).to(scorer.device)), share)
+        return images, keeping.finish(torch.argsort(order)[texts.copy_of])
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,16 +125,18 @@ def _distinct_texts(split: Split, encoder: TextEncoder) -> _Texts:
     return _Texts(distinct.lengths, lambda some: distinct[some], torch.tensor(copies))
 
 
-def _encoded_images(scorer: Scorer, split: Split, encoder: ImageEncoder, batch_size: int) -> Fragments:
+def _encoded_images(
+    scorer: Scorer, split: Split, encoder: ImageEncoder, batch_size: int, keeping: Keeping
+) -> Fragments | SideInFile:
     """Each batch holds images that no earlier one held; no more than one batch is read at a time."""
     stored = split.stored_images
     if stored is not None:
         distinct, copies = np.unique(stored.rows, return_inverse=True)
-        read = (stored.read(distinct[part]).to(scorer.device) for part in _parts(len(distinct), batch_size))
-        images = Fragments.cat([scorer.encode_images(batch) for batch in read])
-        return images if len(distinct) == len(copies) else images[torch.from_numpy(copies).to(scorer.device)]
+        for part in _parts(len(distinct), batch_size):
+            batch = stored.read(distinct[part]).to(scorer.device)
+            keeping.add(scorer.encode_images(batch), part.stop / len(distinct))
+        return keeping.finish(torch.from_numpy(copies))
     places: dict[bytes, int] = {}
-    parts: list[Fragments] = []
     copy_of: list[int] = []
     for part in _parts(len(split.images), batch_size):
         batch = image_batch(split, encoder, np.arange(part.start, part.stop))
@@ -124,9 +147,9 @@ def _encoded_images(scorer: Scorer, split: Split, encoder: ImageEncoder, batch_s
                 new.append(row)
             copy_of.append(places[key])
         if new:
-            parts.append(scorer.encode_images((batch if len(new) == len(batch) else batch[new]).to(scorer.device)))
-    images = Fragments.cat(parts)
-    return images if len(images) == len(copy_of) else images[copy_of]
+            some = batch if len(new) == len(batch) else batch[new]
+            keeping.add(scorer.encode_images(some.to(scorer.device)), part.stop / len(split.images))
+    return keeping.finish(torch.tensor(copy_of))
 
 
 def _parts(count: int, size: int) -> Iterator[slice]:

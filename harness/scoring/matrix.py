@@ -9,6 +9,7 @@ Shape letters: I images, T captions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from harness.scoring import packed, plain
 from harness.scoring.blocks import ScoreBlock, device_of, evaluating
 from harness.scoring.distinct import Distinct, distinct
 from harness.scoring.memory import default_budget, empty_matrix
+from harness.scoring.sides import Side
 from harness.similarity.packed import products
 
 #: Called with the number of finished pairs and the number of all pairs.
@@ -115,28 +117,55 @@ def score_blocks(
         scorer, images, texts, memory_budget, image_block, text_block, dtype: as there.
         largest_block: images and captions that a block has at most where its size follows from the budget.
     """
-    _check_sides(images, texts)
+    check_sides(images, texts)
     _check_positive(memory_budget=memory_budget, image_block=image_block, text_block=text_block)
-    device = device_of(scorer, images)
-    budget = memory_budget or default_budget(device)
-    form = packed.packed_form(scorer)
     left, right = distinct(images), distinct(texts)
-    some_images, some_texts = _first_of(left, images), _first_of(right, texts)
+    limits = Limits(memory_budget or default_budget(device_of(scorer, images)), image_block, text_block, largest_block)
     with evaluating(scorer):
-        if form is None:
-            sizes = plain.block_sizes(some_images, some_texts, budget)
-            rows, columns = image_block or sizes[0], text_block or sizes[1]
-            blocks = plain.plain_blocks(scorer, some_images, some_texts, rows, columns)
-        else:
-            sizes = packed.block_sizes(some_images, some_texts, budget, largest_block)
-            rows, columns = image_block or sizes[0], text_block or sizes[1]
-            plan = packed.plan_for(form, some_images, some_texts, budget, dtype, device)
-            blocks = packed.packed_blocks(plan, some_images, some_texts, rows, columns, device)
-        for block in blocks:
-            pass_by()
-            for copy in _copied(block, left, right, rows, columns):
-                _check_finite(scorer, copy)
+        for block, rows, columns in distinct_blocks(
+            scorer, _first_of(left, images), _first_of(right, texts), limits, dtype
+        ):
+            for copy in copied(block, left, right, rows, columns):
+                check_finite(scorer, copy)
                 yield copy
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds a block.
+
+    Args:
+        budget: bytes of its intermediate results.
+        images, texts: items per block; None = from the budget.
+        largest: images and captions that a block has at most where its size follows from the budget.
+    """
+
+    budget: int
+    images: int | None = None
+    texts: int | None = None
+    largest: tuple[int, int] = packed.LARGEST_BLOCK
+
+
+def distinct_blocks(
+    scorer: Scorer, images: Fragments, texts: Fragments, limits: Limits, dtype: torch.dtype | None
+) -> Iterator[tuple[ScoreBlock, int, int]]:
+    """All pairs of items that are distinct already, unchecked, and the images and captions that a block may have.
+
+    The scorer is in evaluation mode.
+    """
+    device, form = device_of(scorer, images), packed.packed_form(scorer)
+    if form is None:
+        sizes = plain.block_sizes(images, texts, limits.budget)
+        rows, columns = limits.images or sizes[0], limits.texts or sizes[1]
+        blocks = plain.plain_blocks(scorer, images, texts, rows, columns)
+    else:
+        sizes = packed.block_sizes(images, texts, limits.budget, limits.largest)
+        rows, columns = limits.images or sizes[0], limits.texts or sizes[1]
+        plan = packed.plan_for(form, images, texts, limits.budget, dtype, device)
+        blocks = packed.packed_blocks(plan, images, texts, rows, columns, device)
+    for block in blocks:
+        pass_by()
+        yield block, rows, columns
 
 
 def product_backends() -> dict[str, dict[str, Any]]:
@@ -148,9 +177,9 @@ def _first_of(found: Distinct, side: Fragments) -> Fragments:
     return side[found.first.to(side.device)] if found.repeats else side
 
 
-def _copied(block: ScoreBlock, left: Distinct, right: Distinct, rows: int, columns: int) -> Iterator[ScoreBlock]:
+def copied(block: ScoreBlock, left: Distinct, right: Distinct, rows: int, columns: int) -> Iterator[ScoreBlock]:
     """A block of distinct items as blocks of all items that equal them, no larger than asked for."""
-    if not (left.repeats or right.repeats):
+    if left.as_given and right.as_given:
         yield block
         return
     images, row = left.copies(block.images)
@@ -161,14 +190,21 @@ def _copied(block: ScoreBlock, left: Distinct, right: Distinct, rows: int, colum
             yield ScoreBlock(some_images, some_texts, block.scores[at])
 
 
-def _check_sides(images: Fragments, texts: Fragments) -> None:
+def check_sides(images: Fragments | Side, texts: Fragments | Side) -> Fragments:
+    """Refuse sides that cannot be scored; gives the first image.
+
+    Raises:
+        InvalidFragments: a side is empty, or the sides differ in width.
+    """
     for what, side in (("images", images), ("captions", texts)):
         if not len(side):
             raise InvalidFragments(f"there are no {what} to score; at least one is needed")
-    if images.width != texts.width:
+    first, other = ((side[:1] if isinstance(side, Fragments) else side.read(slice(0, 1))) for side in (images, texts))
+    if first.width != other.width:
         raise InvalidFragments(
-            f"images have width {images.width} and captions {texts.width}; both sides must have one width D"
+            f"images have width {first.width} and captions {other.width}; both sides must have one width D"
         )
+    return first
 
 
 def _check_positive(**limits: int | None) -> None:
@@ -177,7 +213,12 @@ def _check_positive(**limits: int | None) -> None:
             raise ValueError(f"{name} must be at least 1, got {value}; leave it out for the default")
 
 
-def _check_finite(scorer: Scorer, block: ScoreBlock) -> None:
+def check_finite(scorer: Scorer, block: ScoreBlock) -> None:
+    """Refuse a block with a score that cannot be ranked.
+
+    Raises:
+        InvalidSimilarity: naming the first such score.
+    """
     finite = torch.isfinite(block.scores)
     if bool(finite.all()):
         return

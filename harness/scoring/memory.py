@@ -27,6 +27,16 @@ def default_budget(device: torch.device) -> int:
     return min(LARGEST_DEFAULT, free_memory() // SHARE)
 
 
+def fits(rows: int, columns: int) -> bool:
+    """Whether a float32 matrix may stay in main memory: it is small, or takes at most half of what is free.
+
+    >>> fits(1000, 5000)
+    True
+    """
+    size = 4 * rows * columns
+    return size <= SMALL_MATRIX or size <= free_memory() // SHARE_OF_MATRIX
+
+
 def empty_matrix(rows: int, columns: int, device: torch.device) -> Tensor:
     """A float32 matrix (rows, columns) without content, in memory or, where that is too small, in a file.
 
@@ -38,7 +48,7 @@ def empty_matrix(rows: int, columns: int, device: torch.device) -> Tensor:
         ItmError: neither memory nor the folder has room.
     """
     size = 4 * rows * columns
-    if device.type != "cpu" or size <= SMALL_MATRIX or size <= free_memory() // SHARE_OF_MATRIX:
+    if device.type != "cpu" or fits(rows, columns):
         return torch.empty(rows, columns, device=device)
     try:
         with tempfile.TemporaryFile(prefix="itm-scores-") as file:

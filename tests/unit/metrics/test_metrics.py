@@ -88,6 +88,7 @@ def test_blocks_do_not_matter(monkeypatch, block):
     owner = np.sort(np.r_[np.arange(13), np.random.default_rng(0).integers(0, 13, 27)])
     expected = naive_ranks(similarity.numpy(), owner, "pessimistic")
     monkeypatch.setattr(sources, "TILE_ELEMENTS", block)
+    monkeypatch.setattr(sources, "SORTED_ELEMENTS", block)
     for ours, naive in zip(ranks(similarity, owner), expected, strict=True):
         np.testing.assert_array_equal(ours, naive)
 

@@ -90,6 +90,7 @@ def test_blocks_and_dtypes_do_not_matter(monkeypatch, block):
     relevance = np.random.default_rng(0).random((9, 20)) < 0.2
     expected = relevance_metrics(scores.double().numpy(), relevance)
     monkeypatch.setattr(sources, "TILE_ELEMENTS", block)
+    monkeypatch.setattr(sources, "SORTED_ELEMENTS", block)
     assert relevance_metrics(scores, relevance) == expected
 
 
