@@ -20,7 +20,7 @@ from torch import Tensor
 
 from harness.errors import InvalidSimilarity
 from harness.metrics.positives import Direction, PositiveCounts, Positives
-from harness.metrics.sources import ScoreSource, source_of
+from harness.metrics.sources import ScoreSource, not_finite, source_of
 from harness.metrics.tallies import Folds, Tally
 from harness.records.ties import TiedRanks, Ties
 
@@ -273,4 +273,7 @@ def _scores_of_pairs(source: ScoreSource, wanted: Sequence[tuple[np.ndarray, np.
     keys = [np.asarray(images, np.int64) * texts + captions for images, captions in wanted]
     distinct, place = np.unique(np.concatenate(keys), return_inverse=True)
     scores = source.of_pairs(*np.divmod(distinct, texts))
+    if not np.isfinite(scores).all():  # before a long pass begins
+        at = int(np.argmin(np.isfinite(scores)))
+        raise not_finite(float(scores[at]), *divmod(int(distinct[at]), texts))
     return np.split(scores[place], np.cumsum([len(key) for key in keys])[:-1])

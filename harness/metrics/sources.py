@@ -121,9 +121,13 @@ def require_finite(tile: Tile) -> None:
     if bool(finite.all()):
         return
     row, column = (~finite).nonzero()[0].tolist()
-    raise InvalidSimilarity(
-        f"similarity holds {float(tile.scores[row, column])} at image {int(tile.images[row])}, caption "
-        f"{int(tile.captions[column])}; every score must be finite, or ranks are undefined"
+    raise not_finite(float(tile.scores[row, column]), int(tile.images[row]), int(tile.captions[column]))
+
+
+def not_finite(value: float, image: int, caption: int) -> InvalidSimilarity:
+    """The error of a score that cannot be ranked."""
+    return InvalidSimilarity(
+        f"similarity holds {value} at image {image}, caption {caption}; every score must be finite, or ranks are undefined"
     )
 
 

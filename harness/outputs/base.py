@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,9 @@ class Output(ABC):
     def refusal(self, protocol: Protocol) -> str:
         """Why these results have no number under a protocol that fits the split; "" = they have."""
         return ""
+
+    def look(self, protocols: Sequence[Protocol], subject: Subject) -> None:  # noqa: B027
+        """Told of the protocols that will be measured and fit the subject, before the first is; nothing by default."""
 
     @abstractmethod
     def measure(self, protocol: Protocol, subject: Subject, ties: Ties) -> Measured:

@@ -18,7 +18,7 @@ from harness.fragments import Fragments
 from harness.outputs.contents import Contents
 from harness.outputs.matrices import Matrix
 from harness.scorer import Scorer
-from harness.scoring import similarity_matrix
+from harness.scoring import scores_of
 
 Measure = Literal["cosine", "dot"]
 #: Rows of one image may differ by rounding where it was encoded several times, in units of the largest value.
@@ -41,7 +41,7 @@ def embedded(
     count: int,
     measure: Measure,
 ) -> Matrix:
-    """The scores of embeddings, computed in float32 and in blocks.
+    """The scores of embeddings, computed in float32 and in blocks; tile by tile where they do not fit in memory.
 
     Args:
         images: file and name of an array (I, D), or (T, D) with each image's row once per caption, as VSE++ saves them.
@@ -67,8 +67,9 @@ def embedded(
             f"image vectors have width {left.shape[1]:,} and caption vectors {right.shape[1]:,}; both must have one width"
         )
     prepare = MEASURES[measure]
-    scores = similarity_matrix(InnerProduct(), _fragments(prepare(left)), _fragments(prepare(right)))
-    return Matrix(scores.numpy(), f"embeddings of width {left.shape[1]:,}, compared by {measure}")
+    scores = scores_of(InnerProduct(), _fragments(prepare(left)), _fragments(prepare(right)))
+    title = f"embeddings of width {left.shape[1]:,}, compared by {measure}"
+    return Matrix(scores.numpy() if isinstance(scores, Tensor) else scores, title)
 
 
 def _vectors(contents: Contents, name: str) -> np.ndarray:

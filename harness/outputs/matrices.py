@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from harness.errors import InvalidProtocol, InvalidSimilarity
+from harness.metrics import ScoreSource
 from harness.outputs.base import Measured, Output
 from harness.outputs.contents import UNNAMED, Contents
-from harness.protocols import Protocol, Subject
+from harness.protocols import Evaluation, Protocol, Subject
+from harness.protocols.catalogue import counted
 from harness.protocols.folds import FoldProtocol
 from harness.records.scores import checked_scores, mean_scores, require_exact_mean
 from harness.records.ties import Ties
@@ -29,17 +31,24 @@ class Matrix(Output):
     """Scores of all images with all captions.
 
     Args:
-        scores: (I, T), finite, comparable, higher is better.
+        scores: (I, T), finite, comparable, higher is better; or a source that gives them tile by tile.
         title, precision: see `Output`.
     """
 
-    def __init__(self, scores: np.ndarray, title: str, precision: str = ""):
+    def __init__(self, scores: np.ndarray | ScoreSource, title: str, precision: str = ""):
         self.scores, self.title = scores, title
-        self.precision = precision or ("float16" if scores.dtype == np.float16 else "")
+        half = isinstance(scores, np.ndarray) and scores.dtype == np.float16
+        self.precision = precision or ("float16" if half else "")
+        self._counted: dict[Protocol, Callable[[Ties], Evaluation]] = {}
+
+    def look(self, protocols: Sequence[Protocol], subject: Subject) -> None:
+        """Count for all of them in one pass over the scores."""
+        self._counted = dict(zip(protocols, counted(protocols, self.scores, subject), strict=True))
 
     def measure(self, protocol: Protocol, subject: Subject, ties: Ties) -> Measured:
         """Every protocol; see `Output.measure`."""
-        found = protocol.evaluate(self.scores, subject, ties)
+        known = self._counted.get(protocol)
+        found = known(ties) if known else protocol.evaluate(self.scores, subject, ties)
         return Measured(found.metrics, found.info)
 
 
@@ -90,14 +99,15 @@ def matrix_of(contents: Contents, name: str, images: int, texts: int, rows: Rows
     Raises:
         InvalidSimilarity: another shape, a square one that may be either way round, or scores that cannot be ranked.
     """
-    scores = contents.arrays[name]
     what = f"`{name}`, " if name != UNNAMED else ""
-    precision = contents.precision
-    turned = oriented(scores, contents.path, images, texts, rows)
+    title = f"a score matrix ({what}{contents.arrays[name].dtype})"
+    return Matrix(_scores(contents, name, images, texts, rows), title, contents.precision)
+
+
+def _scores(contents: Contents, name: str, images: int, texts: int, rows: Rows | None) -> np.ndarray:
+    turned = oriented(contents.arrays[name], contents.path, images, texts, rows)
     _check_npts(contents, turned.shape)
-    return Matrix(
-        checked_scores(turned, contents.path, images, texts), f"a score matrix ({what}{scores.dtype})", precision
-    )
+    return checked_scores(turned, contents.path, images, texts)
 
 
 def oriented(scores: np.ndarray, path: Path, images: int, texts: int, rows: Rows | None) -> np.ndarray:
@@ -130,7 +140,7 @@ def mean_of(members: Sequence[tuple[Contents, str]], images: int, texts: int, ro
     matrices = []
     for contents, name in members:
         require_exact_mean(contents.arrays[name], contents.path)
-        matrices.append(matrix_of(contents, name, images, texts, rows).scores)
+        matrices.append(_scores(contents, name, images, texts, rows))
     return Matrix(mean_scores(matrices), f"the mean of {len(matrices)} score matrices")
 
 

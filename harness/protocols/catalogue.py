@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,16 +127,27 @@ def evaluate_all(
     >>> evaluate_all(["full"], np.eye(2), subject)["full"]["pessimistic"].metrics["rsum"]
     600.0
     """
+    found = {name: get(name) for name in names}
+    of_rule = counted(tuple(found.values()), similarity, subject)
+    return {name: {rule: one(rule) for rule in ties} for name, one in zip(found, of_rule, strict=True)}
+
+
+def counted(
+    protocols: Sequence[Protocol], similarity: Similarity, subject: Subject
+) -> list[Callable[[Ties], Evaluation]]:
+    """What each protocol makes of one pass over the scores, as a function of the tie rule.
+
+    Raises:
+        InvalidProtocol, InvalidSimilarity: as `evaluate`.
+    """
     from harness.metrics import count, source_of  # here, not above: the list of protocols needs no torch
 
-    found = {name: get(name) for name in names}
     source = source_of(similarity)
-    for protocol in found.values():
+    for protocol in protocols:
         protocol.check(subject)
-    asked = {name: protocol.ask(subject) for name, protocol in found.items()}
-    answers = iter(count(source, [question for one in asked.values() for question in one.questions]))
-    own = {name: [next(answers) for _ in one.questions] for name, one in asked.items()}
-    return {name: {rule: one.evaluation(own[name], rule) for rule in ties} for name, one in asked.items()}
+    asked = [protocol.ask(subject) for protocol in protocols]
+    answers = iter(count(source, [question for one in asked for question in one.questions]))
+    return [partial(one.evaluation, [next(answers) for _ in one.questions]) for one in asked]
 
 
 def fitting(subject: Subject) -> tuple[list[str], dict[str, str]]:

@@ -25,7 +25,7 @@ from harness.measure.system import peak_memory
 from harness.records import environment
 from harness.records.parts import Tuning
 from harness.records.run import RunRecord
-from harness.records.scores import SCORES, write_scores
+from harness.records.scores import SCORES
 from harness.records.store import CHECKPOINT, RunStore
 from harness.runs.building import TEST_SPLIT, build_scorer, open_dataset, splits_for
 from harness.runs.computing import computing
@@ -36,6 +36,7 @@ from harness.runs.progress import ProgressWriter
 from harness.runs.saved_models import describe_model, save_model
 from harness.scorer import Scorer
 from harness.scoring.inputs import image_batch
+from harness.scoring.spilled import in_memory
 from harness.similarity.packed import products
 from harness.spec import RunSpec
 from harness.training.loop import fit
@@ -136,7 +137,8 @@ def _run(spec: RunSpec, store: RunStore, device: torch.device, listener: Listene
         splits, features = splits_for(scorer, spec, dataset, (*learning, TEST_SPLIT))
         trained = _trained(scorer, spec, splits, folder, listener)
         scorer.eval()
-        scored = score_split(scorer, splits[TEST_SPLIT], spec.evaluation.batch_size)
+        kept = folder / SCORES if spec.evaluation.save_scores else None
+        scored = score_split(scorer, splits[TEST_SPLIT], spec.evaluation, kept)
         results = evaluate(scored.similarity, test, spec.protocols, spec.evaluation, dataset)
     for key, size in trained.devices.get("first_process_memory", {}).items():
         memory[key] = max(size, memory.get(key, 0.0))  # of the largest process
@@ -146,8 +148,8 @@ def _run(spec: RunSpec, store: RunStore, device: torch.device, listener: Listene
     if inside.ranks:
         store.write_level_ranks(spec.run_id, inside.ranks)
     save_model(scorer, folder / "model.safetensors", spec)
-    if spec.evaluation.save_scores:
-        write_scores(folder / SCORES, scored.similarity.cpu().numpy())
+    if kept is not None:
+        scored.save(kept)
     record = _finished(spec, dataset, results, trained, cost, device, started)
     record = record.model_copy(update={"diagnostics": inside.record, "features": features})
     store.write(record)
@@ -197,15 +199,17 @@ def _together(scorer: Scorer, spec: RunSpec, folder: Path, listener: Listener) -
 
 
 def cost_of(scorer: Scorer, scored: Scored, split: Split, spec: RunSpec, device: torch.device) -> dict[str, float]:
-    """What a trained scorer costs on a split that it has scored, see `harness.measure.cost.measure_cost`."""
+    """What a trained scorer costs on a split that it has scored, see `harness.measure.cost.measure_cost`.
+
+    Of a side that does not fit in memory its first items are taken; `gallery_images` says how many.
+    """
     size = spec.evaluation.batch_size
     image_encoder, text_encoder = scorer.encoders
     return measure_cost(
         scorer,
         image_batch(split, image_encoder, range(min(len(split.images), size))).to(device),
         text_encoder.tokenizer(split.captions[:size]).to(device),
-        scored.images,
-        scored.texts,
+        *(in_memory(side) for side in (scored.images, scored.texts)),
         repeats=spec.evaluation.cost_repeats,
         device=device,
     )

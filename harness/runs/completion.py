@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from harness import datasets, protocols
 from harness.errors import InvalidRecord
 from harness.records.run import RunRecord, read_record
-from harness.records.scores import SCORES, write_scores
+from harness.records.scores import SCORES
 from harness.records.store import RunStore
 from harness.runs.agreement import check_data
 from harness.runs.building import TEST_SPLIT, open_dataset, splits_for
@@ -79,7 +79,7 @@ def complete_diagnostics(store: RunStore, run_id: str, device: torch.device, opt
         scorer = load_model(store.folder(run_id) / "model.safetensors").to(device)
         if not (scorer.readings or scorer.score_levels()):
             return False
-        found = diagnose(scorer, score_split(scorer, test), test, known, evaluation, dataset)
+        found = diagnose(scorer, score_split(scorer, test, evaluation), test, known, evaluation, dataset)
     with store.claim(run_id):  # a rescoring may have changed the record meanwhile
         if found.ranks:
             store.write_level_ranks(run_id, found.ranks)
@@ -94,7 +94,7 @@ def _complete_scores(record: RunRecord, spec: RunSpec, folder: Path, device: tor
     with computing(spec.threads, device):
         scorer = load_model(folder / "model.safetensors").to(device)
         splits, _ = splits_for(scorer, spec, dataset, (TEST_SPLIT,))
-        scored = score_split(scorer, splits[TEST_SPLIT], spec.evaluation.batch_size)
+        scored = score_split(scorer, splits[TEST_SPLIT], spec.evaluation)
         metrics = evaluate(scored.similarity, test, spec.protocols, spec.evaluation, dataset).metrics
     apart = _largest_difference(record, metrics)
     if apart > LARGEST_DIFFERENCE:
@@ -102,7 +102,7 @@ def _complete_scores(record: RunRecord, spec: RunSpec, folder: Path, device: tor
             f"run {spec.run_id}: its weights give recalls up to {apart:.2f} points from the recorded ones, so {SCORES} "
             f"was not written; delete {folder} to run it again"
         )
-    write_scores(folder / SCORES, scored.similarity.cpu().numpy())
+    scored.save(folder / SCORES)
     exact = "" if not apart else f"; recalls differ from the recorded ones by up to {apart:.2f} points on this device"
     logger.info("run %s (%s): %s made from its weights, without training%s", spec.run_id, spec.label, SCORES, exact)
 

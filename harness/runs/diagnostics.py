@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,8 +22,9 @@ from harness.records.parts import Diagnostics, Distribution, LevelAlone, WordMea
 from harness.records.ranks import RankTable
 from harness.runs.evaluation import Scored, evaluate
 from harness.scorer import Reading, Scorer
-from harness.scoring import evaluating, similarity_matrix
+from harness.scoring import evaluating, scores_of
 from harness.scoring.blocks import slices
+from harness.scoring.spilled import SideInFile
 from harness.spec import EvaluationSpec
 
 #: Words that are listed at each end of a reading, and the occurrences that a listed word has at least.
@@ -46,7 +48,8 @@ def diagnose(
 ) -> Diagnosed:
     """What a scorer offers of itself; nothing where it offers nothing.
 
-    The levels are scored one after the other, each in blocks, so one matrix (I, T) is held beside `scored`.
+    The levels are scored one after the other, so at most one matrix (I, T) is held beside `scored`; tiles where it would
+    not fit.
 
     Args:
         scorer: trained.
@@ -59,7 +62,7 @@ def diagnose(
     levels: dict[str, LevelAlone] = {}
     ranks: dict[str, RankTable] = {}
     for name, level in scorer.score_levels().items():
-        similarity = similarity_matrix(level.scorer, scored.images, scored.texts)
+        similarity = scores_of(level.scorer, scored.images, scored.texts, spec.streaming)
         found = evaluate(similarity, split, names, spec, dataset)
         levels[name] = LevelAlone(weight=level.weight, metrics=found.metrics)
         ranks |= {f"{name}/{protocol}": table for protocol, table in found.ranks.items()}
@@ -89,10 +92,23 @@ def _readings(scorer: Scorer, scored: Scored, split: Split) -> dict[str, Distrib
     return {name: found for name, found in described.items() if found is not None}
 
 
-def _of_side(read: Callable[[Fragments], Mapping[str, Tensor]], side: Fragments) -> dict[str, NDArray[np.float32]]:
-    """The readings of all items, computed in batches, on the CPU."""
-    parts = [read(side[part]) for part in slices(len(side), BATCH)]
-    return {name: torch.cat([part[name] for part in parts]).float().cpu().numpy() for name in parts[0]}
+def _of_side(
+    read: Callable[[Fragments], Mapping[str, Tensor]], side: Fragments | SideInFile
+) -> dict[str, NDArray[np.float32]]:
+    """The readings of all items, computed in batches, on the CPU; what an item lacks is NaN."""
+    take = side.__getitem__ if isinstance(side, Fragments) else side.items
+    parts = [
+        {name: values.float().cpu() for name, values in read(take(part)).items()} for part in slices(len(side), BATCH)
+    ]
+    return {name: _joined([part[name] for part in parts]).numpy() for name in parts[0]}
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Batches of a spilled side are padded to their own longest item."""
+    if parts[0].ndim == 1:
+        return torch.cat(list(parts))
+    longest = max(part.shape[1] for part in parts)
+    return torch.cat([F.pad(part, (0, longest - part.shape[1]), value=torch.nan) for part in parts])
 
 
 def _described(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,26 +15,42 @@ from harness.datasets.base import Dataset, Split
 from harness.datasets.repeats import duplicate_captions, report_captions
 from harness.errors import InvalidProtocol, InvalidSimilarity
 from harness.fragments import Fragments
+from harness.metrics import Similarity
 from harness.outputs.base import Measured
 from harness.outputs.checks import report_chance, report_rounding
 from harness.outputs.opening import Reading, open_output
 from harness.records.ranks import RankTable
+from harness.records.scores import write_scores
 from harness.records.ties import Ties
 from harness.scorer import Scorer
-from harness.scoring import similarity_matrix
-from harness.scoring.inputs import encode_split
+from harness.scoring import StreamedScores, encode_sides, scores_of
+from harness.scoring.spilled import SideInFile
 from harness.spec import EvaluationSpec
 
+USUAL = EvaluationSpec()
 ALL_TIES: tuple[Ties, ...] = get_args(Ties)
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A split scored once: fragments of the I images and T captions, similarity (I, T) float32."""
+    """A split encoded and scored.
 
-    images: Fragments
-    texts: Fragments
-    similarity: Tensor
+    Args:
+        images, texts: I images and T captions: fragments, or in a file what does not fit in memory.
+        similarity: (I, T) float32: the matrix, one mapped from `scores.npy`, or tiles that are scored when they are asked
+            for.
+    """
+
+    images: Fragments | SideInFile
+    texts: Fragments | SideInFile
+    similarity: Similarity
+
+    def save(self, path: Path) -> None:
+        """Write the scores as `path`, unless they are mapped from there."""
+        if isinstance(self.similarity, Tensor):
+            write_scores(path, self.similarity.cpu().numpy())
+        elif isinstance(self.similarity, StreamedScores):
+            self.similarity.saved(path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +88,26 @@ class FileResults:
 
 
 @torch.no_grad()
-def score_split(scorer: Scorer, split: Split, batch_size: int = 256) -> Scored:
-    """Encode a split and score all its pairs.
+def score_split(scorer: Scorer, split: Split, spec: EvaluationSpec = USUAL, scores: Path | None = None) -> Scored:
+    """Encode a split and score all its pairs; tile by tile where they do not fit in memory.
+
+    Args:
+        scorer: with both encoders.
+        split: I images, T captions.
+        spec: items encoded at once, and whether scores come tile by tile.
+        scores: file that the scores are kept in, if they are kept: what does not fit in memory is written there first and
+            read from there, so that nothing is scored twice.
 
     Raises:
         InvalidFragments: an encoder returned features that are not finite.
         InvalidSimilarity: the scorer returned the wrong shape or values that are not finite.
+        ItmError: what does not fit in memory does not fit on the disk either.
     """
-    images, texts = encode_split(scorer, split, batch_size)
-    return Scored(images, texts, similarity_matrix(scorer, images, texts))
+    images, texts = encode_sides(scorer, split, spec.batch_size)
+    found = scores_of(scorer, images, texts, spec.streaming)
+    if scores is not None and isinstance(found, StreamedScores):
+        return Scored(images, texts, found.saved(scores))
+    return Scored(images, texts, found)
 
 
 def subject_of(split: Split, dataset: Dataset | None = None) -> protocols.Subject:
@@ -98,16 +124,16 @@ def subject_of(split: Split, dataset: Dataset | None = None) -> protocols.Subjec
 
 
 def evaluate(
-    similarity: Tensor | np.ndarray,
+    similarity: Similarity,
     split: Split,
     names: Sequence[str],
     spec: EvaluationSpec,
     dataset: Dataset | None = None,
 ) -> Results:
-    """All protocols from one scored matrix.
+    """All protocols from one pass over the scores.
 
     Args:
-        similarity: (I, T).
+        similarity: (I, T); a matrix, or a source that gives it tile by tile.
         split: what was scored.
         names: protocols.
         spec: tie rule.
@@ -119,7 +145,8 @@ def evaluate(
         InvalidSimilarity: as `harness.metrics.ranks`.
     """
     subject = subject_of(split, dataset)
-    results = {name: protocols.get(name).evaluate(similarity, subject, spec.ties) for name in names}
+    every = protocols.evaluate_all(names, similarity, subject, (spec.ties,))
+    results = {name: rules[spec.ties] for name, rules in every.items()}
     return Results(
         {name: result.metrics for name, result in results.items()},
         {name: result.ranks for name, result in results.items()},
@@ -160,6 +187,7 @@ def evaluate_files(
     fit, refused = (list(names), dict[str, str]()) if names else protocols.fitting(subject)
     protocols.report(fit, subject)
     repeated = report_captions(split.captions, split.caption_image, f"{dataset.title} {split_name}")
+    output.look(tuple(protocols.get(name) for name in fit), subject)
     done: dict[str, dict[Ties, Measured]] = {}
     for name in fit:
         try:

@@ -133,8 +133,8 @@ def _encoded_images(
     if stored is not None:
         distinct, copies = np.unique(stored.rows, return_inverse=True)
         for part in _parts(len(distinct), batch_size):
-            batch = stored.read(distinct[part]).to(scorer.device)
-            keeping.add(scorer.encode_images(batch), part.stop / len(distinct))
+            outputs = stored.read(distinct[part]).to(scorer.device)
+            keeping.add(scorer.encode_images(outputs), part.stop / len(distinct))
         return keeping.finish(torch.from_numpy(copies))
     places: dict[bytes, int] = {}
     copy_of: list[int] = []

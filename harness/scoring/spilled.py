@@ -8,6 +8,7 @@ Shape letters: N items, U distinct ones, F fragments, D width.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from torch import Tensor
 from harness.errors import ItmError
 from harness.fragments import Fragments
 from harness.scoring.distinct import Distinct
-from harness.scoring.memory import free_memory
+from harness.scoring.memory import default_budget, free_memory
 from harness.scoring.sides import SMALLEST_PART, Side, bytes_of
 
 #: Each side may take this part of the free memory of its device, and the same while its batches are joined.
@@ -29,6 +30,8 @@ SHARE_OF_SIDE = 4
 #: Tensors begin at multiples of this many bytes of the file.
 ALIGNED = 64
 _EXTRA = "extra "
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,9 +125,20 @@ class SideInFile(Side):
     def item_bytes(self) -> int:
         return max(batch.item_bytes for batch in self._batches)
 
-    def head(self, budget: int) -> Fragments:
-        """As many of the first items, in the order of the N, as take at most `budget` bytes; at least one."""
-        return self.take(self.found.copy_of[: max(1, budget // self.item_bytes)])
+    def items(self, part: slice) -> Fragments:
+        """Some of the N items, in their own order."""
+        return self.take(self.found.copy_of[part])
+
+
+def in_memory(side: Fragments | SideInFile) -> Fragments:
+    """Fragments as they are; of a side in a file as many of its first items as `default_budget` holds, with a line."""
+    if isinstance(side, Fragments):
+        return side
+    count = max(1, min(len(side), default_budget(torch.device("cpu")) // side.item_bytes))
+    logger.info(
+        "costs are measured on the first %s of %s items of a side that does not fit in memory", f"{count:,}", f"{len(side):,}"
+    )  # fmt: skip
+    return side.items(slice(0, count))
 
 
 class Keeping:

@@ -92,10 +92,19 @@ class EvaluationSpec(Spec):
     batch_size: int = Field(256, ge=1, description="items encoded at once")
     cost_repeats: int = Field(30, ge=3, description="timed repetitions of each latency figure, after a warm-up")
     save_scores: bool = Field(False, description="keep the whole similarity matrix as scores.npy")
+    streaming: bool | Literal["auto"] = Field(
+        "auto",
+        description="count ranks tile by tile, with the same numbers; auto: where the scores do not fit in memory",
+    )
     diagnostics: bool = Field(
         True,
         description="record what each level of a score ranks alone and what gates and regions do, where it has any",
     )
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Where nothing is asked for, written as before there was streaming."""
+        return {key: value for key, value in serialise(self).items() if key != "streaming" or value != "auto"}
 
 
 class FeatureSpec(Spec):

@@ -99,7 +99,8 @@ class RunSpec(Labelled, Spec):
         """What decides the numbers, and nothing else.
 
         Left out are labels (the variant: its settings count), where data and files lie (their hashes count), and what
-        is only measured or stored (`cost_repeats`, `save_scores`, `diagnostics`), and how batches are read.
+        is only measured or stored (`cost_repeats`, `save_scores`, `diagnostics`), how batches are read, and whether scores
+        come tile by tile (`streaming`).
         """
         identity = self.model_dump(mode="json", exclude={"variant", "weights", "feeding"})
         identity["training"] = self.training.identity
@@ -108,8 +109,8 @@ class RunSpec(Labelled, Spec):
         identity["text"].pop("embeddings", None)
         if not self.protocol_files:
             identity.pop("protocol_files")
-        for stored in ("save_scores", "cost_repeats", "diagnostics"):
-            identity["evaluation"].pop(stored)
+        for stored in ("save_scores", "cost_repeats", "diagnostics", "streaming"):
+            identity["evaluation"].pop(stored, None)
         for key in self.files_sha256:
             part, _, name = key.partition(".")
             identity[part].pop(name, None)

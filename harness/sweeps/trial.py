@@ -153,7 +153,7 @@ class TrialRunner:
             sitting.end_seed(memory)
         course.cost = sitting.trial.user_attrs.get(COSTS, {})
         if not course.cost:  # a trial that was killed at its very end has measured its cost already
-            scored = score_split(scorer.eval(), validation, spec.evaluation.batch_size)
+            scored = score_split(scorer.eval(), validation, spec.evaluation)
             cost = cost_of(scorer, scored, self._validation, spec, self._device)
             course.cost = {**cost, **result.step_ms, **sitting.memory}
 

@@ -23,8 +23,7 @@ from harness.measure.system import other_load
 from harness.measure.timing import StepTimer
 from harness.metrics import retrieval_metrics
 from harness.scorer import Scorer
-from harness.scoring import similarity_matrix
-from harness.scoring.inputs import encode_split
+from harness.scoring import encode_sides, scores_of
 from harness.spec import FeedingSpec, TrainingSpec, canonical_json
 from harness.training import augmentation
 from harness.training.feeding.batches import Batch, Reader, on_device
@@ -126,8 +125,8 @@ def fit(
 
 def validate(scorer: Scorer, split: Split, batch_size: int = 256) -> dict[str, float]:
     """Retrieval metrics of a split, encoded and scored now."""
-    images, texts = encode_split(scorer, split, batch_size)
-    return retrieval_metrics(similarity_matrix(scorer, images, texts), split.caption_image)
+    images, texts = encode_sides(scorer, split, batch_size)
+    return retrieval_metrics(scores_of(scorer, images, texts), split.caption_image)
 
 
 def training_step(scorer: Scorer, train: Split, spec: TrainingSpec, seed: int = 0) -> Callable[[int], object]:
