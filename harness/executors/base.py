@@ -87,6 +87,10 @@ class Worker(ABC):
     def exit_code(self) -> int | None:
         """What its job returned, or minus the signal that ended it; None while it lives, and where nobody knows."""
 
+    def waits(self) -> bool:
+        """Whether it waits to be started: for room on a cluster."""
+        return False
+
     def cause_of_death(self) -> str:
         """How its job ended it, if it did (a crash, memory); "" where it ended well or was stopped from outside."""
         return ""

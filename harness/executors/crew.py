@@ -81,6 +81,10 @@ def run_crew(
                         crew.append(executor.start(job, worker.seat))
                     else:
                         ended.codes.append(worker.exit_code)
+                if 0 in ended.codes:  # nothing is left that nobody does, so nobody has to wait for a cluster's room
+                    spare = [worker for worker in crew if worker.waits()]
+                    executor.stop(spare)
+                    crew = [worker for worker in crew if worker not in spare]
                 teller.tell()
                 poll()
         finally:

@@ -21,7 +21,7 @@ from harness.errors import ClusterUnavailable, InvalidSpec, RunFailed, counted
 from harness.executors import ray_driver
 from harness.executors.base import Context, Executor, Job, Seat, Worker
 from harness.executors.ray_driver import Fate, Node
-from harness.executors.reach import mark
+from harness.executors.reach import has_arrived, mark
 from harness.files.locks import claim
 from harness.records.environment import usable_cpus
 
@@ -49,6 +49,9 @@ class RayWorker(Worker):
 
     def is_alive(self) -> bool:
         return self._executor.fate(self.number) is None
+
+    def waits(self) -> bool:
+        return self.is_alive() and not has_arrived(self._executor.context, self.seat)
 
     @property
     def exit_code(self) -> int | None:
@@ -117,7 +120,7 @@ class RayExecutor(Executor):
         return [Seat(number + 1, device, threads) for number in range(workers or room)]
 
     def start(self, job: Job, seat: Seat) -> RayWorker:
-        place = mark(self.context)
+        place = mark(self.context, seat)
         number = next(self._numbers)
         cpus = min(seat.threads, max(node.cpus for node in self._nodes))
         payload = pickle.dumps((place, job, seat))

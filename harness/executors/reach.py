@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,11 +70,13 @@ class Arriving:
         """
         if problem := self.place.problem():
             raise ClusterUnavailable(f"node {os.uname().nodename}: {problem}")
+        with suppress(OSError):
+            _arrival(self.place.context, seat).touch()
         return self.job(seat)
 
 
-def mark(context: Context) -> Place:
-    """Leave the mark by which workers know the results folder.
+def mark(context: Context, seat: Seat | None = None) -> Place:
+    """Leave the mark by which workers know the results folder, and forget who had a seat before.
 
     Raises:
         ResultsNotWritable: it cannot be written.
@@ -81,7 +84,14 @@ def mark(context: Context) -> Place:
     if not (context.folder / MARK).is_file():
         with atomic_path(context.folder / MARK) as path:
             path.write_text(f"{os.uname().nodename}\n", encoding="utf-8")
+    if seat is not None:
+        _arrival(context, seat).unlink(missing_ok=True)
     return Place(context, code_sha256())
+
+
+def has_arrived(context: Context, seat: Seat) -> bool:
+    """Whether the worker that was started last in a seat has begun."""
+    return _arrival(context, seat).is_file()
 
 
 def code_sha256() -> str:
@@ -92,6 +102,10 @@ def code_sha256() -> str:
         found = (Path(folder) / name for name in names if name.endswith(".py"))
         files.update({path.relative_to(root).as_posix(): path for path in found})
     return source_code.sha256(files)
+
+
+def _arrival(context: Context, seat: Seat) -> Path:
+    return context.folder / f"{seat.number}.arrived"
 
 
 def _appears(path: Path, patience: float) -> bool:

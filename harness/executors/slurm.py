@@ -26,7 +26,7 @@ from harness.executors.batch_work import here, in_job
 from harness.executors.deaths import OUT_OF_MEMORY
 from harness.executors.entry import STOPPED
 from harness.executors.local import own_interrupts
-from harness.executors.reach import mark
+from harness.executors.reach import has_arrived, mark
 from harness.executors.squeue import Queue
 
 logger = logging.getLogger(__name__)
@@ -50,12 +50,12 @@ class SlurmWorker(Worker):
         seat: see `Worker`.
         job: submitit's.
         queue: SLURM's; None = the job is a process of this machine, or runs in this one when it is looked at.
-        logs: where its log is kept if it ends unasked.
+        context: of its command.
     """
 
-    def __init__(self, seat: Seat, job: Any, queue: Queue | None, logs: Path):
+    def __init__(self, seat: Seat, job: Any, queue: Queue | None, context: Context):
         super().__init__(seat)
-        self._job, self._queue, self._logs = job, queue, logs
+        self._job, self._queue, self._context = job, queue, context
         self._asked_to_stop = False
         self._over_since: float | None = None
         self._ended = False
@@ -65,10 +65,13 @@ class SlurmWorker(Worker):
         if not self._ended and self._is_over():
             self._over_since = self._over_since or time.monotonic()
             # Its result may reach us later than the news of its end.
-            patience = RESULT_SECONDS if self._queue else 0.0
+            patience = RESULT_SECONDS if self._queue and not self._asked_to_stop else 0.0
             if self._has_result() or time.monotonic() - self._over_since >= patience:
                 self._settle()
         return not self._ended
+
+    def waits(self) -> bool:
+        return self.is_alive() and not has_arrived(self._context, self.seat)
 
     @property
     def exit_code(self) -> int | None:
@@ -105,24 +108,25 @@ class SlurmWorker(Worker):
         except Exception as error:  # that of its process, as submitit tells it
             self._code = 1
             logger.error("%s failed: %s", self.seat.name, _reason(error))
-        if self._asked_to_stop:
+        if self._asked_to_stop or self._code == 0:
             return
-        if self._code == STOPPED:  # it was preempted, or reached its time limit
+        if self._code == STOPPED:
             self._code = None
-        if self._code != 0:
+            logger.warning(
+                "%s has to give way (its time limit, or preemption); another job takes its seat", self.seat.name
+            )
+        else:
             self._keep_log()
-            if self._queue:  # SLURM may have put it back into its queue, where another one takes its place
-                self.cancel()
+        if self._queue:  # SLURM may have put it back into its queue, and another one takes its place
+            self.cancel()
 
     def _keep_log(self) -> None:
-        state, name = self._state(), f"{self._job.job_id}.err"
+        kept = self._context.results / LOGS / f"{self._job.job_id}.err"
         with suppress(OSError):
-            self._logs.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self._job.paths.stderr, self._logs / name)
-            said = f" ({state})" if state else ""
-            logger.warning(
-                "job %s of %s ended early%s; its log: %s", self._job.job_id, self.seat.name, said, self._logs / name
-            )
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self._job.paths.stderr, kept)
+        said = f" ({state})" if (state := self._state()) else ""
+        logger.warning("job %s of %s ended early%s; its log: %s", self._job.job_id, self.seat.name, said, kept)
 
 
 class SlurmExecutor(Executor):
@@ -171,7 +175,7 @@ class SlurmExecutor(Executor):
         return [Seat(number + 1, device, threads) for number in range(workers)]
 
     def start(self, job: Job, seat: Seat) -> SlurmWorker:
-        place = mark(self.context)
+        place = mark(self.context, seat)
         folder = self.context.folder / "jobs"
         folder.mkdir(mode=0o700, exist_ok=True)  # what lies there is executed
         run = here if self._options.cluster == "debug" else in_job
@@ -181,7 +185,7 @@ class SlurmExecutor(Executor):
                 submitted = self._create(folder, seat).submit(run, place, job, seat)
         except Exception as error:  # submitit's own, and of the commands that it calls
             raise ClusterUnavailable(f"SLURM refused the job of {seat.name}: {_reason(error)}") from None
-        return SlurmWorker(seat, submitted, self._queue, self.context.results / LOGS)
+        return SlurmWorker(seat, submitted, self._queue, self.context)
 
     def stop(self, workers: Sequence[Worker]) -> None:
         left = [worker for worker in workers if isinstance(worker, SlurmWorker)]
@@ -189,6 +193,8 @@ class SlurmExecutor(Executor):
             return
         for worker in left:
             worker.cancel()
+        if self._queue:
+            self._queue.refresh()
         deadline = time.monotonic() + PATIENCE_SECONDS
         while (left := [worker for worker in left if worker.is_alive()]) and time.monotonic() < deadline:
             time.sleep(0.2)

@@ -48,10 +48,11 @@ class Queue:
         """A job's state; "" while it is not known."""
         first = self._first.setdefault(job_id, time.monotonic())
         if time.monotonic() - self._read > FRESH_SECONDS:
-            self._refresh()
+            self.refresh()
         return self._table.get(job_id, self.FORGOTTEN) if self._read > first else ""
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Ask now."""
         started = time.monotonic()
         try:
             done = subprocess.run(COMMAND, capture_output=True, text=True, timeout=CALL_SECONDS, check=True)
@@ -59,7 +60,6 @@ class Queue:
             if not self._failed:
                 logger.warning("squeue fails (%s): jobs that end are noticed when it answers again", one_line(error))
             self._failed = True
-            self._read = max(self._read, float("-inf"))
             return
         self._failed = False
         self._table = dict(words for line in done.stdout.splitlines() if len(words := line.split()) == 2)

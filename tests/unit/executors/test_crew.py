@@ -151,3 +151,29 @@ def test_log_lines_of_a_killed_command_are_removed_and_those_of_a_living_one_sta
     with claim(tmp_path, "command-2", wait=0):
         run({})
         assert [path.name for path in (tmp_path / ".workers").iterdir()] == ["command-2"]
+
+
+class Queued(Scripted):
+    """A worker that a cluster has no room for."""
+
+    def is_alive(self) -> bool:
+        return True
+
+    def waits(self) -> bool:
+        return True
+
+
+class Full(Script):
+    """A cluster with room for the first worker only."""
+
+    def start(self, job: Job, seat: Seat) -> Worker:
+        return super().start(job, seat) if seat.number == 1 else Queued(seat, None, "")
+
+
+def test_nobody_waits_for_room_when_nothing_is_left_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(crew, "POLL_SECONDS", 0)
+    cluster = Full(Context(tmp_path, "command-1"), {1: [(-9, ""), (None, ""), (0, "")]})
+    ended = run_crew(cluster, lambda seat: 0, SEATS, poll=lambda: None, died=lambda worker, cause: True)
+    assert cluster.started == [1, 1, 1], "as long as there is work, a worker that waits is kept"
+    assert cluster.stopped == [2]
+    assert ended.codes == [0]

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from harness.executors import slurm
-from harness.executors.base import Seat
+from harness.executors.base import Context, Seat
 from harness.executors.entry import STOPPED
+from harness.executors.reach import Arriving, mark
 from harness.executors.slurm import SlurmWorker
 from harness.executors.squeue import Queue
 
@@ -59,7 +60,7 @@ def queue():
 
 @pytest.fixture
 def worker(job, queue, tmp_path):
-    return SlurmWorker(Seat(1), job, queue, tmp_path / "logs")
+    return SlurmWorker(Seat(1), job, queue, Context(tmp_path, "command-1"))
 
 
 @pytest.mark.parametrize("code", [0, 2])
@@ -69,7 +70,7 @@ def test_a_job_returns_its_code(worker, job, tmp_path, code):
     job.end(code)
     assert not worker.is_alive()
     assert worker.exit_code == code
-    assert (tmp_path / "logs").exists() == bool(code)
+    assert (tmp_path / slurm.LOGS).exists() == bool(code)
 
 
 def test_a_job_that_stops_though_nobody_asked_it_to_has_died(worker, job, tmp_path):
@@ -77,7 +78,19 @@ def test_a_job_that_stops_though_nobody_asked_it_to_has_died(worker, job, tmp_pa
     assert not worker.is_alive()
     assert worker.exit_code is None
     assert job.cancelled == 1, "SLURM may have put it back into its queue"
-    assert (tmp_path / "logs" / "7.err").read_text() == "what the job wrote\n"
+    assert not (tmp_path / slurm.LOGS).exists()
+
+
+def test_a_job_waits_until_it_has_begun(worker, job, tmp_path):
+    context = Context(tmp_path, "command-1")
+    place = mark(context, worker.seat)
+    assert worker.waits()
+    Arriving(place, lambda seat: 0)(worker.seat)
+    assert not worker.waits()
+    mark(context, worker.seat)  # for the one that replaces it
+    assert worker.waits()
+    job.end(0)
+    assert not worker.waits()
 
 
 def test_a_job_that_was_asked_to_stop(worker, job, tmp_path):
@@ -86,14 +99,14 @@ def test_a_job_that_was_asked_to_stop(worker, job, tmp_path):
     assert not worker.is_alive()
     assert worker.exit_code == STOPPED
     assert job.cancelled == 1
-    assert not (tmp_path / "logs").exists()
+    assert not (tmp_path / slurm.LOGS).exists()
 
 
 @pytest.mark.parametrize(
     ("state", "cause"),
     [("OUT_OF_MEMORY", slurm.OUT_OF_MEMORY), ("TIMEOUT", ""), ("NODE_FAIL", ""), (Queue.FORGOTTEN, "")],
 )
-def test_a_job_that_slurm_ended(worker, queue, monkeypatch, caplog, state, cause):
+def test_a_job_that_slurm_ended(worker, queue, tmp_path, monkeypatch, caplog, state, cause):
     queue.says = state
     assert worker.is_alive(), "its result may come later than the news"
     monkeypatch.setattr(slurm, "RESULT_SECONDS", 0.0)
@@ -102,6 +115,7 @@ def test_a_job_that_slurm_ended(worker, queue, monkeypatch, caplog, state, cause
     assert worker.exit_code is None
     assert worker.cause_of_death() == cause
     assert f"({state})" in caplog.text
+    assert (tmp_path / slurm.LOGS / "7.err").read_text() == "what the job wrote\n"
 
 
 def test_a_result_that_is_late(worker, job, queue):
