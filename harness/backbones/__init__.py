@@ -8,6 +8,18 @@ from harness.backbones.build import (
     build_text,
     component_of,
     pinned,
+    require_recomputing,
+    require_tower,
 )
 
-__all__ = ["BACKBONES", "IMAGE_BACKBONES", "TEXT_BACKBONES", "build_image", "build_text", "component_of", "pinned"]
+__all__ = [
+    "BACKBONES",
+    "IMAGE_BACKBONES",
+    "TEXT_BACKBONES",
+    "build_image",
+    "build_text",
+    "component_of",
+    "pinned",
+    "require_recomputing",
+    "require_tower",
+]

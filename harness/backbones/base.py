@@ -60,6 +60,21 @@ class Encoder(nn.Module):
         """The module whose parameters are the tower's; None where there is no tower."""
         return None
 
+    def core_module(self) -> nn.Module | None:
+        """The module whose call does the tower's work, for `torch.compile`; by default the tower."""
+        return self.tower_module()
+
+    @classmethod
+    def has_tower(cls) -> bool:
+        """Whether encoders of this class have one."""
+        return cls.tower_module is not Encoder.tower_module
+
+    @classmethod
+    def recomputes(cls, config: Any) -> bool:
+        """Whether the tower of an encoder of this config can compute its layers again in the backward pass, see
+        `harness.backbones.recomputing`. To find out, it may be built with random weights."""
+        return False
+
     def tower_definition(self) -> dict[str, Any]:
         """What decides the tower's outputs beside its tensors, as JSON values: architecture, preparation, libraries."""
         return {}

@@ -106,6 +106,49 @@ def pinned(backbones: Parts[Any], component: Component | Mapping[str, Any] | str
     return Component(name=Component.model_validate(component).name, options=backbone.pinned(config))
 
 
+def require_tower(image: Component, text: Component, setting: str) -> None:
+    """Refuse a setting that is about towers where neither backbone has one.
+
+    Raises:
+        InvalidSpec: names the setting and the backbones.
+    """
+    backbones = [BACKBONES[side].get(component.name) for side, component in (("image", image), ("text", text))]
+    if not any(backbone.has_tower() for backbone in backbones):
+        raise InvalidSpec(
+            f"{setting} is for towers (a ViT, a BERT), and neither '{image.name}' nor '{text.name}' has one; set it to false"
+        )
+
+
+def require_recomputing(image: Component, text: Component, keeps_trained: bool) -> None:
+    """Refuse `training.gradient_checkpointing` for backbones that cannot.
+
+    Args:
+        image, text: resolved.
+        keeps_trained: whether towers that come trained are frozen, so that nothing is kept of them anyway.
+
+    Raises:
+        InvalidSpec: a tower that is trained cannot compute its layers again, or no tower is trained.
+    """
+    require_tower(image, text, "training.gradient_checkpointing")
+    can = False
+    for side, component in (("image", image), ("text", text)):
+        backbone, config = BACKBONES[side].part_and_config(component)
+        if not backbone.has_tower() or (keeps_trained and backbone.comes_trained(config)):
+            continue
+        can = backbone.recomputes(config)
+        if not can:
+            named = config.architecture if hasattr(config, "architecture") else getattr(config, "model", "")
+            raise InvalidSpec(
+                f"training.gradient_checkpointing: {side} backbone '{component.name}' with '{named}' cannot compute its "
+                "layers again; set it to false, or choose a transformer"
+            )
+    if not can:
+        raise InvalidSpec(
+            f"training.gradient_checkpointing: the towers of '{image.name}' and '{text.name}' are frozen, and nothing is kept "
+            "of a frozen tower; set it to false"
+        )
+
+
 def component_of(encoder: ImageEncoder | TextEncoder) -> Component:
     """Name and options that an encoder was built from.
 

@@ -15,6 +15,7 @@ from torch import nn
 from harness.backbones import hub
 from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, TextEncoder, projection
 from harness.backbones.bigru import checked_lengths
+from harness.backbones.recomputing import can_recompute
 from harness.backbones.words.tokenizers import Losses, Tokenizer, pad_rows, restore_tokenizer
 from harness.backbones.words.vocabulary import Vocabulary
 from harness.errors import InvalidCheckpoint, InvalidSpec, reported_as
@@ -154,6 +155,12 @@ class TransformerEncoder(TextEncoder):
 
     def tower_module(self) -> nn.Module:
         return cast(nn.Module, self.model)
+
+    @classmethod
+    def recomputes(cls, config: TransformerConfig) -> bool:
+        what = _what(config.model)
+        values = SMALL_CONFIG if config.model == SMALL else hub.load_config(config.model, what, _REMEDY)
+        return can_recompute(hub.from_config(values, what))
 
     def tower_definition(self) -> dict[str, Any]:
         import transformers

@@ -24,6 +24,7 @@ from harness.tracking.base import Tracker
 from harness.tracking.mirror import mirror_record
 from harness.tracking.observer import Observer
 from harness.training.state import Epoch
+from harness.training.towers import require_compiler
 
 
 def run_experiment(
@@ -75,11 +76,13 @@ def run_cells(
 ) -> Outcome:
     """Run the given cells that have no finished record yet; as `run_experiment`."""
     specs, device = distinct(specs), torch.device(device)
-    if placement is None or placement.executor == "local":
-        check_devices(specs, device)
     tracker, observer = tracker or Tracker(), observer or Observer()
     before = {spec.run_id: sharing.state_of(store, spec.run_id) for spec in specs}
     missing = [spec for spec in specs if before[spec.run_id][0] != "finished"]
+    if placement is None or placement.executor == "local":
+        check_devices(missing, device)
+        if any(spec.training.epochs and spec.training.compile for spec in missing):
+            require_compiler()
     recorded = ((spec, record) for spec in specs if (record := before[spec.run_id][1]) and spec not in missing)
     teller = Teller(specs, missing, recorded, store, tracker, observer)
 

@@ -174,6 +174,7 @@ def _settings(experiment: Experiment, entry: ScorerEntry) -> dict[str, Any]:
     text = backbones.pinned(backbones.TEXT_BACKBONES, entry.text or cls.default_text or experiment.text)
     given = {**registry.recipe(entry.name), **experiment.training, **entry.training}
     training = build(TrainingSpec, given, f"training of scorer '{entry.key}'")
+    _check_computing(image, text, training)
     return {
         "scorer": scorer,
         "variant": variant,
@@ -191,6 +192,14 @@ def _settings(experiment: Experiment, entry: ScorerEntry) -> dict[str, Any]:
         },
         "tuning": entry.tuning,
     }
+
+
+def _check_computing(image: Component, text: Component, training: TrainingSpec) -> None:
+    """Refuse ways to compute a step that the backbones do not offer."""
+    if training.epochs and training.gradient_checkpointing:
+        backbones.require_recomputing(image, text, keeps_trained=not training.backbone_learning_rate_scale)
+    if training.epochs and training.compile:
+        backbones.require_tower(image, text, "training.compile")
 
 
 def _features(

@@ -20,7 +20,7 @@ VIEWS = 2
 
 
 #: Settings of a training that say how a step is computed, not what it computes.
-COMPUTING = ("micro_batch",)
+COMPUTING = ("micro_batch", "gradient_checkpointing", "compile")
 
 #: In place of a dataset's name: its folder says which layout it has.
 INFERRED = "auto"
@@ -72,6 +72,10 @@ class TrainingSpec(Spec):
         ge=1,
         description="most images and captions encoded at once; the loss still sees the whole batch; null = the batch",
     )
+    gradient_checkpointing: bool = Field(
+        False, description="towers compute their layers again in the backward pass, instead of keeping them in memory"
+    )
+    compile: bool = Field(False, description="towers are compiled by torch.compile while they are trained")
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -7,7 +7,7 @@ epoch's number, so a run that is resumed from its checkpoint ends in the same we
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ from harness.training.schedule import (
     steps_per_epoch,
 )
 from harness.training.state import Epoch, Expected, TrainingResult, read_state
+from harness.training.towers import training_towers
 from harness.training.whole_batch import gradients_of
 
 AUTOMATIC = FeedingSpec()
@@ -90,7 +91,12 @@ def fit(
     if result.history and on_resume is not None:
         on_resume(result.history)
     helped = lambda: loop.feed.cpu_seconds  # noqa: E731
-    with working(loop.device, ranks.leads), other_load(helped) as load, closing(loop.feed):
+    with (
+        training_towers(scorer, spec),
+        working(loop.device, ranks.leads),
+        other_load(helped) as load,
+        closing(loop.feed),
+    ):
         for number in range(len(result.history), spec.epochs):
             started = working_time()
             losses = loop.run_epoch(number)
@@ -145,11 +151,17 @@ def training_step(scorer: Scorer, train: Split, spec: TrainingSpec, seed: int = 
         CannotEncode: the scorer has no encoders.
     """
     loop = _Loop(scorer, train, spec, seed)
+    held = ExitStack()
+    held.enter_context(training_towers(scorer, spec))  # as long as there is the function that is returned
     scorer.train()
     scorer.objective = objective_of_epoch(spec.epochs, spec)
     batches = list(pair_batches(train, spec, np.random.default_rng(seed)))
     noise = torch.Generator().manual_seed(seed)
-    return lambda number: loop.run_step(loop.reader.read(batches[number % len(batches)], 0), noise)
+
+    def step(number: int, held: ExitStack = held) -> object:
+        return loop.run_step(loop.reader.read(batches[number % len(batches)], 0), noise)
+
+    return step
 
 
 class _Loop:

@@ -21,6 +21,7 @@ from harness.backbones.open_clip.settings import ClipConfig, ClipImageConfig, Cl
 from harness.backbones.open_clip.small import SMALL
 from harness.backbones.open_clip.tokens import PaddedTokenizer, PieceTokenizer
 from harness.backbones.pixels import PixelNormalizer
+from harness.backbones.recomputing import can_recompute
 from harness.backbones.words.tokenizers import Tokenizer, restore_tokenizer
 from harness.backbones.words.vocabulary import Vocabulary
 from harness.errors import InvalidCheckpoint
@@ -95,6 +96,10 @@ class ClipImageEncoder(ImageEncoder):
 
     def tower_module(self) -> nn.Module:
         return self.visual
+
+    @classmethod
+    def recomputes(cls, config: ClipImageConfig) -> bool:
+        return can_recompute(cls(config, load_pretrained=False).visual)
 
     def tower_definition(self) -> dict[str, Any]:
         settings = {"image_size": self.image_size, "class_tokens": self.class_tokens, **self._preparation}
@@ -175,6 +180,18 @@ class ClipTextEncoder(TextEncoder):
 
     def tower_module(self) -> nn.Module:
         return self.text
+
+    def core_module(self) -> nn.Module:
+        # A causal tower is run on the real tokens, past its own `forward`.
+        return (
+            cast(nn.Module, getattr(self.text, "transformer", self.text)) if self.read_out.past_forward else self.text
+        )
+
+    @classmethod
+    def recomputes(cls, config: ClipTextConfig) -> bool:
+        from harness.backbones.open_clip.models import build_tower
+
+        return can_recompute(build_tower("text", config.model, config.pretrained, load_pretrained=False).module)
 
     def tower_definition(self) -> dict[str, Any]:
         return _definition(self.text, self.config)

@@ -43,6 +43,8 @@ class _ImageTokens:
 class _CausalText:
     """A causal transformer, run on the real tokens only: what follows the end cannot change what comes before it."""
 
+    past_forward = True
+
     def states(self, text: Any, tokens: Tokens) -> Tensor:
         """Projected states (N, W, D)."""
         longest = tokens.ids.shape[1]
@@ -72,6 +74,8 @@ class _CausalGlobal(_CausalText):
 
 class _WholeContext:
     """Any other text tower, run on its full context, since padding may enter its pooling."""
+
+    past_forward = False
 
     def __init__(self, padding_id: int, context: int):
         self.padding_id = padding_id

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, ImageEncoder, layers_sha256, projection
 from harness.backbones.pixels import PixelNormalizer
+from harness.backbones.recomputing import can_recompute
 from harness.datasets.base import Resize
 from harness.fragments import Fragments
 
@@ -142,6 +143,10 @@ class PatchEncoder(ImageEncoder):
 
     def tower_module(self) -> nn.Module:
         return self.tower
+
+    @classmethod
+    def recomputes(cls, config: PatchConfig) -> bool:
+        return can_recompute(cls(config, load_pretrained=False).tower)
 
     def tower_definition(self) -> dict[str, Any]:
         config = self.config

@@ -16,6 +16,7 @@ from harness.runs.planning import plan
 from harness.spec import load_experiment
 from harness.training import loop as training
 from harness.training.ranks import ALONE, Ranks, joined
+from harness.training.towers import training_towers
 
 REGIONS = {"name": "regions", "width": 16}
 GRU = {"name": "bigru", "width": 16}
@@ -49,6 +50,12 @@ CASES: dict[str, dict[str, Any]] = {
     "grm, noise per pair": {"scorers": ["grm.per_pair_noise"], "image": VIT},
     "scan, small batches": {"scorers": ["scan"], "batch": 2, "training": {"objective": "infonce"}},
     "one image": {"scorers": ["scan"], "images": 1},  # nothing is left for the second of two ranks
+    "layers computed again": {
+        "scorers": ["late_interaction"],
+        "image": VIT,
+        "text": BERT,
+        "training": {"gradient_checkpointing": True},
+    },
     "frozen towers": {"scorers": ["scan"], "image": VIT, "text": BERT, "frozen": True},
 }
 STEPS = 2
@@ -123,7 +130,7 @@ def steps(case: Mapping[str, Any], micro_batch: int | None = None, ranks: Ranks 
     loop.update = keep
     if case.get("images") == 1:  # without negatives the usual losses are zero
         scorer.losses = lambda images, texts, _: {"sum": scorer.score(images, texts).square().sum()}
-    with no_chance():
+    with training_towers(scorer, cell.training), no_chance():
         for number in range(STEPS):
             rows = _captions(number, case)
             losses = loop.run_step(loop.reader.read(rows, 0), torch.Generator().manual_seed(0))
