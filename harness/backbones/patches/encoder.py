@@ -13,6 +13,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from torch import Tensor, nn
 
 from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, ImageEncoder, layers_sha256, projection
+from harness.backbones.patches.towers import ConvStem, Tower, small_vit
 from harness.backbones.pixels import PixelNormalizer
 from harness.backbones.recomputing import can_recompute
 from harness.datasets.base import Resize
@@ -86,22 +87,7 @@ class PatchEncoder(ImageEncoder):
 
     def __init__(self, config: PatchConfig, region_width: int = 0, *, load_pretrained: bool = True):
         super().__init__(config)
-        from harness.backbones.patches import timm_models, towers  # timm is slow to import, and a listing needs none
-        from harness.backbones.patches.huggingface import hub_tower, is_hub_model
-
-        builders = {
-            "conv_stem": lambda: towers.ConvStem(config.image_size, config.patch_size, config.channels),
-            "small_vit": lambda: towers.small_vit(
-                config.image_size, config.patch_size, config.channels, config.depth, config.heads
-            ),
-        }
-        pretrained = config.pretrained if load_pretrained else False
-        name, size = timm_models.timm_name(config.architecture), config.image_size
-        self.tower: towers.Tower
-        if is_hub_model(name):
-            self.tower = hub_tower(name, pretrained, size, config.architecture_config)
-        else:
-            self.tower = builders.get(name, lambda: timm_models.timm_tower(name, pretrained, size))()
+        self.tower = _tower(config, config.pretrained if load_pretrained else False)
         self.image_size = config.image_size
         self.resize = config.resize or "plain"
         self.width = config.width
@@ -160,3 +146,19 @@ class PatchEncoder(ImageEncoder):
             "layers": layers_sha256(self.tower),
             self.tower.library: version(self.tower.library),
         }
+
+
+def _tower(config: PatchConfig, pretrained: bool | str) -> Tower:
+    size = config.image_size
+    if config.architecture == "conv_stem":
+        return ConvStem(size, config.patch_size, config.channels)
+    if config.architecture == "small_vit":
+        return small_vit(size, config.patch_size, config.channels, config.depth, config.heads)
+    # Here, not above: timm and transformers are slow to import, and neither a small tower nor a listing needs them.
+    from harness.backbones.patches.huggingface import hub_tower, is_hub_model
+    from harness.backbones.patches.timm_models import timm_name, timm_tower
+
+    name = timm_name(config.architecture)
+    if is_hub_model(name):
+        return hub_tower(name, pretrained, size, config.architecture_config)
+    return timm_tower(name, pretrained, size)

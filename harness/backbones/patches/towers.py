@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from harness.errors import InvalidSpec
@@ -101,6 +100,8 @@ class TimmTower(Tower):
 
 def small_vit(image_size: int, patch_size: int, channels: int, depth: int, heads: int) -> TimmTower:
     """A vision transformer with a class token, small enough to train from scratch."""
+    from timm.models.vision_transformer import VisionTransformer  # here, not above: it takes two seconds
+
     model = VisionTransformer(
         img_size=image_size,
         patch_size=patch_size,
