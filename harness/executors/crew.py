@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import rmtree
 
@@ -59,6 +59,7 @@ def run_crew(
             cause; returns whether it got anything done.
     """
     context, ended = executor.context, Ended()
+    seats = [replace(seat, workers=len(seats)) for seat in seats]
     _remove_left_behind(context.results)
     teller = Teller(context.folder)
     with claim(context.results, context.command, wait=0):

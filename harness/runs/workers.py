@@ -112,8 +112,7 @@ def _seats(executor: Executor, placement: Placement, specs: Sequence[RunSpec]) -
         seats = executor.seats(workers, placement.device, threads)
         groups = seats[: len(seats) // width * width : width] or seats[:1]
         seats = [replace(seat, number=number + 1) for number, seat in enumerate(groups)]
-    seats = seats[: len(specs)]
-    return [replace(seat, workers=len(seats)) for seat in seats]
+    return seats[: len(specs)]
 
 
 class Watch:
