@@ -12,6 +12,7 @@ from harness.cli.terminal import console, say
 
 if TYPE_CHECKING:
     from harness.estimates.plan import Timing
+    from harness.estimates.workers import Room
     from harness.records.plan import PlanDocument
     from harness.spec import Experiment
 
@@ -45,7 +46,18 @@ def document_of(setup: Setup, spec: Experiment, timing: Timing | None = None, ru
     from harness.records.store import RunStore
 
     store = RunStore(setup.results) if Path(setup.results).is_dir() else None
-    return plan_document(spec, store, timing, runs)
+    return plan_document(spec, store, timing, runs, _room(setup, spec) if timing else None)
+
+
+def _room(setup: Setup, spec: Experiment) -> Room | None:
+    """Where the runs would be trained on this machine; None elsewhere, of which nothing is known here."""
+    from harness.estimates.workers import room_of
+    from harness.records.store import RunStore
+
+    if setup.executor != "local":
+        return None
+    seats = setup.placement().create(RunStore(setup.results)).seats(setup.workers, setup.device_name, spec.threads)
+    return room_of(seats, asked=setup.workers is not None)
 
 
 def show(document: PlanDocument, *, as_json: bool = False, markdown: bool = False) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import FiniteRange, Setup, experiment_options, repeatable
+from harness.cli.options import FiniteRange, Setup, dry_run_option, experiment_options, repeatable
 from harness.cli.terminal import complain, say, show_page
 from harness.errors import InvalidSpec
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.records.study import StudySummary
+    from harness.spec import Experiment
     from harness.sweeps.plan import StudyPlan
 
 
@@ -62,6 +63,7 @@ def _limits(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) 
     type=FiniteRange(min=1, max=86_400),
     help="Seconds without a sign of life after which the trial of a worker elsewhere is repeated.",
 )
+@dry_run_option
 @experiment_options
 def sweep(
     setup: Setup,
@@ -71,6 +73,7 @@ def sweep(
     storage: str | None,
     study: str | None,
     grace: float,
+    dry_run: bool,
     objectives: tuple[str, ...],
     at_most: dict[str, float],
     **sought: Any,
@@ -101,12 +104,15 @@ def sweep(
     from harness.sweeps.run import run_study
     from harness.sweeps.study import check_study
 
-    setup.store()
     files = tuple(str(plugin.resolve()) for plugin in setup.plugins)
     draft = draft_study(spec, scorer, setup.results, storage=storage, name=study, plugins=files)
-    check_reachable(draft.storage, setup.executor, setup.results)
-    check_study(draft)
     trials = _affordable(draft, trials)
+    if dry_run:
+        _show_plan(spec, draft, trials)
+        return 0
+    setup.store()
+    check_reachable(draft.storage, setup.placement(), setup.results)
+    check_study(draft)
     device, tracker = setup.device(), setup.tracker()
     plan = with_data(draft)
     with ConsoleObserver() as observer:
@@ -126,6 +132,14 @@ def sweep(
         complain(f"no trial of study '{summary.study}' can be recommended; the last reason given: {why}")
         return 1
     return 0
+
+
+def _show_plan(spec: Experiment, draft: StudyPlan, trials: int) -> None:
+    """What a whole study would train and need, at the settings before tuning."""
+    from harness.cli.plan import show
+    from harness.estimates.plan import plan_document
+
+    show(plan_document(spec.model_copy(update={"scorers": (draft.entry,), "seeds": draft.seeds}), None, None, trials))
 
 
 def _affordable(plan: StudyPlan, trials: int) -> int:

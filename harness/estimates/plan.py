@@ -21,6 +21,7 @@ from harness.estimates.models import untrained
 from harness.estimates.needs import needed_files
 from harness.estimates.standin import first_pairs, random_pairs, random_vocabulary
 from harness.estimates.stores import with_stores
+from harness.estimates.workers import Room, side_by_side
 from harness.measure.cost import parameters
 from harness.measure.quiet import alone
 from harness.records import environment
@@ -53,7 +54,13 @@ class Timing:
     bench: Callable[..., Bench] = ModelBench
 
 
-def plan_document(experiment: Experiment, store: RunStore | None, timing: Timing | None, runs: int = 1) -> PlanDocument:
+def plan_document(
+    experiment: Experiment,
+    store: RunStore | None,
+    timing: Timing | None,
+    runs: int = 1,
+    room: Room | None = None,
+) -> PlanDocument:
     """The plan of an experiment.
 
     Args:
@@ -61,6 +68,7 @@ def plan_document(experiment: Experiment, store: RunStore | None, timing: Timing
         store: recorded runs; None = none.
         timing: how to measure; None = not at all.
         runs: how often each cell is run: the trials of a sweep.
+        room: where workers would run the cells; None = one after the other.
 
     Raises:
         UnknownName, InvalidSpec: as `harness.runs.planning.check`.
@@ -77,7 +85,10 @@ def plan_document(experiment: Experiment, store: RunStore | None, timing: Timing
         runs=runs,
         notes=tuple(notes),
     )
-    return document if timing is None else _measured(document, data, timing)
+    if timing is None:
+        return document
+    measured = _measured(document, data, timing)
+    return measured if room is None else measured.model_copy(update={"side_by_side": side_by_side(measured, room)})
 
 
 def _entry(experiment: Experiment, key: str, draft: RunSpec, data: Data) -> PlannedEntry:

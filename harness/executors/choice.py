@@ -40,6 +40,19 @@ class Placement:
     plugins: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def stays_here(self) -> bool:
+        """Whether every worker is a process of this machine.
+
+        >>> Placement("ray", options={"address": "local"}).stays_here, Placement("slurm").stays_here
+        (True, False)
+        """
+        if self.executor == "ray":
+            return self.options.get("address", "local") == "local"
+        if self.executor == "slurm":
+            return bool({"cluster=local", "cluster=debug"}.intersection(self.options.get("options", ())))
+        return self.executor == "local"
+
     def create(self, store: RunStore) -> Executor:
         """The executor, to be entered.
 

@@ -191,12 +191,36 @@ class PlannedEntry(Spec):
     estimate: Estimate | None = None
 
 
+class SideBySide(Spec):
+    """The runs to do in several workers of this machine.
+
+    Args:
+        workers: side by side; no more than there are runs.
+        asked: whether the user said how many.
+        devices: among which they are shared out.
+        seconds: until all runs have ended, the stores first.
+        bytes: of memory on each device (the machine, or a GPU) while its largest runs are side by side; None = not known.
+        free_bytes: of memory there now; None = not known.
+        fitting: workers whose memory fits, all devices together; None = not known.
+    """
+
+    workers: int
+    asked: bool = False
+    devices: int = 1
+    seconds: float
+    bytes: int | None = None
+    free_bytes: int | None = None
+    fitting: int | None = None
+
+
 class PlanDocument(Spec):
     """The plan of an experiment.
 
     Args:
         runs: how often each missing cell is run: 1, or the trials of a sweep.
         device: what was measured on; empty = nothing was.
+        side_by_side: how long the runs take in the workers that the command would start here; None = one after the other,
+            or not known.
     """
 
     schema_version: int = PLAN_SCHEMA_VERSION
@@ -210,6 +234,7 @@ class PlanDocument(Spec):
     device: str = ""
     device_is_gpu: bool = False
     notes: tuple[str, ...] = ()
+    side_by_side: SideBySide | None = None
 
     def counted(self, *states: CellState, entry: str = "") -> int:
         """Number of cells in these states, of one entry or of all."""
@@ -243,13 +268,14 @@ class PlanDocument(Spec):
         return runs + sum(store.seconds for store in self.stores)
 
     def bytes_left(self) -> int | None:
-        """Disk that the runs to do will keep, the stores once, and the largest checkpoint meanwhile."""
+        """Disk that the runs to do will keep, the stores once, and the largest checkpoints of the workers meanwhile."""
         if self.unmeasured:
             return None
         parts = [(self.to_run(entry.key), entry.estimate) for entry in self.entries if entry.estimate]
         kept = sum(count * estimate.kept_bytes for count, estimate in parts)
-        working = max((estimate.working_bytes for count, estimate in parts if count), default=0)
-        return kept + working + sum(store.bytes for store in self.stores)
+        working = sorted((estimate.working_bytes for count, estimate in parts for _ in range(count)), reverse=True)
+        workers = self.side_by_side.workers if self.side_by_side else 1
+        return kept + sum(working[:workers]) + sum(store.bytes for store in self.stores)
 
     def peak_bytes(self) -> int | None:
         """Largest memory of any entry with runs to do; None where none is known."""

@@ -76,7 +76,7 @@ def executor_for(plan: StudyPlan, results: Path, trials: int, placement: Placeme
     Raises:
         StorageUnavailable: workers elsewhere could not use the storage.
     """
-    check_reachable(plan.storage, placement.executor, results)
+    check_reachable(plan.storage, placement, results)
     if trials < 1:
         return None
     executor = placement.create(RunStore(results))
@@ -86,17 +86,17 @@ def executor_for(plan: StudyPlan, results: Path, trials: int, placement: Placeme
     return executor if min(trials, len(seats)) > 1 else None
 
 
-def check_reachable(storage: str, executor: str, results: Path) -> None:
+def check_reachable(storage: str, placement: Placement, results: Path) -> None:
     """Refuse a storage that workers on other machines cannot use.
 
     Raises:
         StorageUnavailable: it is an SQLite file.
     """
     path = storage_file(storage)
-    if executor == LocalExecutor.name or path is None or storage.startswith(JOURNAL):
+    if placement.stays_here or path is None or storage.startswith(JOURNAL):
         return
     raise StorageUnavailable(
-        f"--executor {executor} may start workers on other machines, which cannot share the SQLite file {path}; name a "
+        f"--executor {placement.executor} may start workers on other machines, which cannot share the SQLite file {path}; name a "
         f"storage that they reach, for example --storage {JOURNAL}{results / 'sweeps' / 'optuna.log'}"
     )
 

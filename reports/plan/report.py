@@ -20,14 +20,14 @@ def build(document: PlanDocument) -> Report:
     """
     files, costs, sources = files_table(document), costs_table(document), sources_table(document)
     counts, opening, reading = counts_table(document), [_first(document), _data(document)], how_measured(document)
-    total = _total(document)
+    total, memory = _total(document), _memory(document)
     needs = files_in_brief(document)
     brief: list[Table | str] = [
         *opening,
         *(["Files that the runs need:", *needs] if needs else []),
         *backbones_in_brief(document),
         costs_table(document, brief=True) or counts_table(document, brief=True),
-        *([total] if total else []),
+        *filter(None, (total, memory)),
         *reading,
         *document.notes,
     ]
@@ -36,7 +36,9 @@ def build(document: PlanDocument) -> Report:
         Section(title="Runs", tables=[counts, *([sources] if sources else [])]),
     ]
     if costs:
-        sections.append(Section(title="Cost", tables=[costs], sentences=[total] if total else [], reading=reading))
+        sections.append(
+            Section(title="Cost", tables=[costs], sentences=[*filter(None, (total, memory))], reading=reading)
+        )
     sections.append(Section(title="Every run", tables=[cells_table(document)]))
     return Report(
         title=f"Plan: {document.experiment}",
@@ -73,6 +75,16 @@ def _data(document: PlanDocument) -> str:
     return f"Data: {data.title}, layout {data.name}, not here{sizes}. {data.problem}."
 
 
+def _memory(document: PlanDocument) -> str:
+    """Whether the memory of the workers fits; "" where it does, and where that is not known."""
+    beside = document.side_by_side
+    if beside is None or beside.fitting is None or beside.fitting >= beside.workers:
+        return ""
+    needed, free = size(beside.bytes or 0), size(beside.free_bytes or 0)
+    advice = f"--workers {beside.fitting} fits" if beside.fitting else "not even one worker fits: a smaller batch may"
+    return f"Memory: {beside.workers} workers side by side need about {needed}, and {free} are free; {advice}."
+
+
 def _total(document: PlanDocument) -> str:
     """Hours and gigabytes of all that is to be run."""
     if not document.device or not document.to_run():
@@ -81,7 +93,15 @@ def _total(document: PlanDocument) -> str:
     if seconds is None or disk is None:
         return f"No total: {', '.join(document.unmeasured)} could not be measured."
     parts = [f"about {duration(seconds)} on {document.device}, one run after the other"]
-    parts += [f"{size(memory)} of memory"] if memory else []
+    beside = document.side_by_side
+    if beside is not None:
+        parts = [
+            f"about {duration(beside.seconds)} on {document.device} with {beside.workers} workers side by side, "
+            f"{duration(seconds)} with one"
+        ]
+        memory = beside.bytes or memory
+    where = " on each GPU" if beside is not None and beside.devices > 1 else ""
+    parts += [f"{size(memory)} of memory{where}"] if memory else []
     parts.append(f"{size(disk)} of disk for the runs")
     parts[-1] += (
         f", {size(sum(store.bytes for store in document.stores))} of it stored features" if document.stores else ""

@@ -117,3 +117,38 @@ def test_bad_input_is_one_line(arguments, line):
     else:
         assert result.exit_code == 2
         assert line in result.output
+
+
+def test_a_sweep_is_planned_without_a_trial(tmp_path):
+    """Trials times training runs per trial, of one entry; nothing is written, and bad settings are refused as ever."""
+    options = [
+        "--trials",
+        "12",
+        "--seeds",
+        "2",
+        "--dry-run",
+        "--results",
+        str(tmp_path / "none"),
+        *GENERATED["quickstart"],
+    ]
+    out = run("sweep", "quickstart", "--scorer", "chan", *options).output
+    assert "1 model x 2 seeds x 12 trials = 24 runs, 24 to run" in out
+    assert "scan" not in out
+    assert not (tmp_path / "none").exists()
+    refused = CliRunner().invoke(cli, ["sweep", "quickstart", "--scorer", "chan", *options, "--sampler", "TPE"])
+    assert "unknown sampler of Optuna 'TPE'" in str(refused.exception)
+
+
+def test_the_workers_of_a_plan_are_those_that_the_command_would_start(tmp_path, monkeypatch):
+    from harness.estimates import plan as estimates
+    from harness.records.plan import Measurement
+
+    measured = Measurement(steps={128: 1.0}, saved_bytes={128: 1}, parameters=1, trainable=1, data="random data")
+    monkeypatch.setattr(estimates, "_measurement", lambda *_: measured)
+    monkeypatch.setattr("harness.estimates.workers.usable_cpus", lambda: 8)
+    arguments = ["plan", "quickstart", "--json", "--results", str(tmp_path), *GENERATED["quickstart"]]
+    one, four = (json.loads(run(*arguments, "--workers", workers).stdout) for workers in ("1", "4"))
+    assert one["side_by_side"] is None
+    assert four["seconds_left"] == one["seconds_left"]
+    assert four["side_by_side"]["workers"] == 4
+    assert math.isclose(four["side_by_side"]["seconds"], one["seconds_left"] / 4)  # 12 equal runs

@@ -151,12 +151,16 @@ def test_one_trial_at_a_time_needs_no_other_process(plan, tmp_path, workers, tri
     [("sqlite:///a.db", False), ("journal:a.log", True), ("postgresql+psycopg://me@db/optuna", True)],
 )
 def test_workers_on_other_machines_need_a_storage_that_they_reach(tmp_path, storage, fits):
-    check_reachable(storage, "local", tmp_path)
+    check_reachable(storage, Placement(), tmp_path)
+    for options in ({"executor": "ray"}, {"executor": "slurm", "options": {"options": ("cluster=local",)}}):
+        check_reachable(storage, Placement(**options), tmp_path)
     if fits:
-        check_reachable(storage, "slurm", tmp_path)
+        check_reachable(storage, Placement("slurm"), tmp_path)
         return
+    with pytest.raises(StorageUnavailable, match="--executor ray may start"):
+        check_reachable(storage, Placement("ray", options={"address": "head:6379"}), tmp_path)
     with pytest.raises(StorageUnavailable) as error:
-        check_reachable(storage, "slurm", tmp_path)
+        check_reachable(storage, Placement("slurm"), tmp_path)
     assert str(error.value) == (
         "--executor slurm may start workers on other machines, which cannot share the SQLite file a.db; name a storage "
         f"that they reach, for example --storage journal:{tmp_path}/sweeps/optuna.log"
@@ -165,7 +169,7 @@ def test_workers_on_other_machines_need_a_storage_that_they_reach(tmp_path, stor
 
 def test_an_executor_elsewhere_is_asked_for_a_single_trial_too(plan, tmp_path, monkeypatch):
     monkeypatch.setitem(choice.EXECUTORS, "script", f"{__name__}:Elsewhere")
-    found = executor_for(plan, tmp_path, 1, Placement("script", workers=1))
+    found = executor_for(plan, tmp_path, 1, Placement("script", workers=1))  # its storage is a journal
     assert isinstance(found, Elsewhere)
     assert found.context.results == RunStore(tmp_path).results.resolve()
 
