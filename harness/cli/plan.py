@@ -50,11 +50,11 @@ def document_of(setup: Setup, spec: Experiment, timing: Timing | None = None, ru
 
 
 def _room(setup: Setup, spec: Experiment) -> Room | None:
-    """Where the runs would be trained on this machine; None elsewhere, of which nothing is known here."""
+    """Where the runs would be trained on this machine; None elsewhere, and where each run takes several devices."""
     from harness.estimates.workers import room_of
     from harness.records.store import RunStore
 
-    if setup.executor != "local":
+    if setup.executor != "local" or spec.devices > 1:
         return None
     seats = setup.placement().create(RunStore(setup.results)).seats(setup.workers, setup.device_name, spec.threads)
     return room_of(seats, asked=setup.workers is not None)

@@ -37,7 +37,7 @@ class ConsoleObserver(Observer):
         now: Callable[[], datetime] = datetime.now,
     ):
         self.console = console or terminal_console(stderr=True)
-        self.live = self.console.is_terminal
+        self.live = self.console.is_terminal and not self.console.is_dumb_terminal
         self.clock, self.now = clock, now
         self.total = self.done = self.before = 0
         self.since = self.clock()

@@ -162,3 +162,12 @@ def test_names_do_not_act_on_the_terminal():
 
 def test_nothing_is_drawn_before_the_job_begins():
     assert Screen().lines() == []
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_the_lines_of_a_log(monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    screen = Screen()
+    with screen.observer:
+        shown(screen, ["scan seed 0"])
+    lines = screen.printed().splitlines()
+    assert lines[1].startswith("scan seed 0: epoch 1/10: loss a 0.4 (60 min); left: run 29 h 0 min")

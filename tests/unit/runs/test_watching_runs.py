@@ -8,6 +8,7 @@ import pytest
 
 from harness.executors.base import Seat, Worker
 from harness.records.store import RunStore
+from harness.runs import experiment
 from harness.runs.cell import failed
 from harness.runs.planning import check
 from harness.runs.progress import ProgressWriter
@@ -118,3 +119,39 @@ def test_a_run_goes_on_in_the_worker_that_takes_the_seat_of_a_dead_one(cells, he
         ("stepped", "scan seed 0", 2),
         ("ended", "scan seed 0"),
     ]
+
+
+def test_a_command_without_workers_shows_what_others_run_beside_it(cells, heard, tmp_path, monkeypatch):
+    """Between two of its epochs, and once each: the run of another command starts, moves on, and ends."""
+    store = RunStore(tmp_path)
+    ours, theirs = cells
+    other = ProgressWriter(store.folder(theirs.run_id), 4, "command-theirs", 1)
+    claims = ExitStack()
+
+    def run_cell(spec, store, device, on_epoch):
+        assert spec == ours
+        other.begin()
+        on_epoch(epoch(1))
+        other.epoch(epoch(1))
+        on_epoch(epoch(2))
+        store.write(failed(theirs, "out of memory", "2026-01-01T00:00:00+00:00"))
+        claims.close()
+        record = failed(ours, "out of luck", "2026-01-01T00:00:00+00:00")
+        store.write(record)
+        return record, 1
+
+    monkeypatch.setattr(experiment, "run_cell", run_cell)
+    with claims:
+        claims.enter_context(store.claim(theirs.run_id))
+        outcome = experiment.run_cells(cells, store, observer=heard)
+    assert [news[:2] if news[0] == "ended" else news for news in heard.news] == [
+        ("started", "scan seed 0", ""),
+        ("started", "vsepp seed 0", "another command"),
+        ("stepped", "scan seed 0", 1),
+        ("stepped", "vsepp seed 0", 1),
+        ("stepped", "scan seed 0", 2),
+        ("ended", "scan seed 0"),
+        ("ended", "vsepp seed 0"),
+    ]
+    assert [failure.error for failure in outcome.failures] == ["out of luck", "out of memory"]
+    assert outcome.exit_code == 1
