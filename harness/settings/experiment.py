@@ -132,7 +132,7 @@ class FeedingSpec(Spec):
     def _a_number_or_auto(cls, value: Any) -> Any:
         is_number = isinstance(value, int) and not isinstance(value, bool)
         if value != "auto" and not (is_number and 0 <= value <= MOST_LOADERS):
-            raise ValueError(f"a number of processes from 0 to {MOST_LOADERS}, or auto, got {value!r:.80}")
+            raise ValueError(f"a number of processes from 0 to {MOST_LOADERS}, or auto")
         return value
 
 
