@@ -51,9 +51,13 @@ def test_a_leaderboard_and_its_second_call(itm, experiment, tmp_path):
     }
     for record in records:
         assert 0 <= record.metrics["full"]["rsum"] <= 600
-        assert {"encode_image_ms_p50", "pairs_per_second", "params_millions", "train_step_ms_p50"} <= set(
-            record.cost.figures
-        )
+        assert {
+            "encode_image_ms_p50",
+            "pairs_per_second",
+            "params_millions",
+            "train_step_ms_p50",
+            "train_waiting_percent",
+        } <= set(record.cost.figures)
         files = {path.name for path in store.folder(record.run_id).iterdir()}
         assert {"record.json", "ranks.npz", "config.yaml", "model.safetensors"} <= files
         assert "checkpoint.pt" not in files

@@ -53,7 +53,7 @@ class FeatureRows:
     def regions(self, indices: Sequence[int] | np.ndarray) -> Fragments:
         """Region features (n, R, region_width), float32; all regions are real."""
         rows = self._rows[np.asarray(indices, dtype=np.int64)]
-        features = torch.from_numpy(self._features[rows].astype(np.float32))
+        features = torch.from_numpy(np.asarray(self._features[rows]).astype(np.float32, copy=False))
         return Fragments(features, torch.ones(features.shape[:2], dtype=torch.bool))
 
 

@@ -36,7 +36,7 @@ def record(seed=0, **changes) -> RunRecord:
         "seed": seed,
         "metrics": {"full": {"rsum": 300.0 + seed, "i2t_r1": 40.0}, "coco_1k": {"rsum": 333.0}},
         "validation": {"rsum": 310.0, "epoch": 2},
-        "cost": {"query_ms_p50": 1.5, "peak_memory_mib": 700.0},
+        "cost": {"query_ms_p50": 1.5, "peak_memory_mib": 700.0, "train_waiting_percent": 4.0},
         "training": {
             "epochs": 2,
             "seconds": 20.0,
@@ -158,6 +158,7 @@ def test_a_record_is_mirrored_whole(results, folder, caplog):
         "validation/epoch": 2.0,
         "cost/query_ms_p50": 1.5,
         "cost/peak_memory_mib": 700.0,
+        "cost/train_waiting_percent": 4.0,
         "training/epochs": 2.0,
         "training/seconds": 20.0,
         "epoch/losses/matching": 5.0,

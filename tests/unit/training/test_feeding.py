@@ -21,13 +21,14 @@ from photograph_folder import experiment, photographs
 from harness.datasets.store.mapped import send_by_name
 from harness.errors import FeedingFailed, InvalidDataset, InvalidSpec
 from harness.files.owners import is_alive
+from harness.fragments import Fragments
 from harness.machine.cpus import Share
 from harness.runs.building import build_scorer, open_dataset
 from harness.runs.planning import plan
 from harness.settings.experiment import TrainingSpec
 from harness.spec import FeedingSpec, RunSpec, load_experiment
 from harness.training.feeding import processes, waiting
-from harness.training.feeding.batches import Reader
+from harness.training.feeding.batches import WHOLE, Batch, Reader, size_of
 from harness.training.feeding.feed import Course, Feed
 from harness.training.feeding.waiting import Waiting, told_waiting
 from harness.training.loop import fit
@@ -124,6 +125,28 @@ def test_views_differ_from_epoch_to_epoch_and_are_the_same_in_every_training(roo
     assert batch.places.tolist() == [1, 0, 1]
 
 
+def test_a_batch_in_page_locked_memory_is_the_same_batch(root, monkeypatch):
+    """There is no GPU here to lock pages for: which tensors are asked to is what can be seen."""
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor.clone())
+    images, texts = (Fragments(torch.rand(2, 3, 4), torch.ones(2, 3, dtype=torch.bool), {"gate": torch.rand(2)}),
+                     Fragments(torch.rand(2, 1, 4), torch.ones(2, 1, dtype=torch.bool)))  # fmt: skip
+    rows = np.array([0, 1])
+    batch = Batch(rows, rows, rows, 2, WHOLE, images, texts)
+    copy = batch.pin_memory()
+    assert len(pinned) == 5
+    assert torch.equal(copy.images.features, images.features)
+    assert torch.equal(copy.images.extras["gate"], images.extras["gate"])
+    assert torch.equal(copy.texts.mask, texts.mask)
+    assert size_of(batch) == 4 * (24 + 2 + 8) + 6 + 2
+    pixels = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    pinned.clear()
+    alone = Batch(rows, rows, rows, 2, WHOLE, pixels, None)
+    assert alone.pin_memory().texts is None
+    assert pinned == [pixels]
+    assert size_of(alone) == 2 * 3 * 64
+
+
 class Images:
     """Images of which one does harm where it is read."""
 
@@ -139,8 +162,6 @@ class Images:
     def regions(self, rows):
         if 3 in rows:
             self.harm()
-        from harness.fragments import Fragments
-
         return Fragments(torch.ones(len(rows), 1, 2), torch.ones(len(rows), 1, dtype=torch.bool))
 
 
