@@ -1,11 +1,13 @@
-"""From a few timed steps to a whole run. Pure arithmetic; `docs/plan.md` says it in words."""
+"""From a few timed steps to a whole run, and to an evaluation of any size. Pure arithmetic."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.records.plan import Estimate, Measurement, Split, StoreCost, StoredTower
+from harness.records.plan import Estimate, EvaluationCost, Measurement, Split, StoreCost, StoredTower
+from harness.scoring.memory import LARGEST_DEFAULT, SHARE, SHARE_OF_MATRIX, SMALL_MATRIX
+from harness.scoring.spilled import SHARE_OF_SIDE
 from harness.spec import TrainingSpec
 
 FLOAT_BYTES = 4
@@ -21,6 +23,7 @@ class Work:
         validation, test: splits that are encoded and scored, after each epoch and at the end.
         saves_scores: whether the matrix of the test split is kept.
         train: the split that it learns from; None = nothing.
+        free: bytes of main memory that are free; what does not fit is streamed. None = without a limit.
     """
 
     training: TrainingSpec
@@ -29,6 +32,7 @@ class Work:
     test: Split
     saves_scores: bool = False
     train: Split | None = None
+    free: int | None = None
 
 
 def steps_of(train: Split, training: TrainingSpec) -> int:
@@ -85,14 +89,14 @@ def estimate(measured: Measurement, work: Work) -> Estimate:
     """
     training, parameters = work.training, measured.parameters or 0
     step = full_batch(measured.steps, measured.pairwise, training.batch_size) if training.epochs else None
-    validation = _evaluation(work.validation, measured) if work.validation else 0.0
+    validation = evaluation_at(measured, work.validation).seconds if work.validation else 0.0
     scores = work.test.images * work.test.captions * FLOAT_BYTES if work.saves_scores else 0
     return Estimate(
         step_seconds=step,
         measured_batch=max(measured.steps, default=None),
         training_seconds=training.epochs * work.steps_per_epoch * (step or 0.0),
         validation_seconds=training.epochs * validation,
-        test_seconds=_evaluation(work.test, measured),
+        test_seconds=evaluation_at(measured, work.test).seconds,
         stores=tuple(_store(tower, work) for tower in measured.towers),
         memory_bytes=_memory(measured, work),
         kept_bytes=FLOAT_BYTES * parameters + scores,
@@ -109,26 +113,51 @@ def _store(tower: StoredTower, work: Work) -> StoreCost:
     return StoreCost(tower=tower.tower, seconds=seconds, bytes=round(items * tower.item_bytes))
 
 
-def _evaluation(split: Split, measured: Measurement) -> float:
-    """Seconds to encode and score a split; what equal images and captions save is left out."""
+def evaluation_at(measured: Measurement, split: Split, free: int | None = None) -> EvaluationCost:
+    """What one evaluation costs at any size, by the rules of `harness.scoring`.
+
+    Args:
+        measured: of the model, without a problem.
+        split: how many images and captions; what equal ones save is left out.
+        free: bytes of main memory that are free; None = without a limit.
+
+    >>> measured = Measurement(images_per_second=10, pairs_per_second=1e6, image_bytes=10**5, caption_bytes=10**4)
+    >>> cost = evaluation_at(measured, Split(images=100_000, captions=10**6), free=16 * 2**30)
+    >>> cost.streamed, cost.encoding_seconds, cost.scoring_seconds, cost.disk_bytes
+    (True, 10000.0, 100000.0, 20000000000)
+    """
     items = ((split.images, measured.images_per_second), (split.captions, measured.captions_per_second))
-    encoding = sum(count / rate for count, rate in items if rate)
-    pairs = split.images * split.captions
-    return encoding + (pairs / measured.pairs_per_second if measured.pairs_per_second else 0.0)
+    sizes = (split.images * measured.image_bytes, split.captions * measured.caption_bytes)
+    matrix, left, held, spilled = FLOAT_BYTES * split.images * split.captions, free, 0, 0
+    for size in sizes:
+        if left is not None and size > left // SHARE_OF_SIDE:
+            spilled += size
+        else:
+            held, left = held + size, None if left is None else left - size
+    streamed = spilled > 0 or (left is not None and matrix > max(SMALL_MATRIX, left // SHARE_OF_MATRIX))
+    tiles = 2 * min(LARGEST_DEFAULT, (left or 0) // SHARE)
+    return EvaluationCost(
+        encoding_seconds=sum(count / rate for count, rate in items if rate),
+        scoring_seconds=split.images * split.captions / measured.pairs_per_second if measured.pairs_per_second else 0.0,
+        streamed=streamed,
+        memory_bytes=measured.base_bytes
+        + FLOAT_BYTES * (measured.parameters or 0)
+        + held
+        + (tiles if streamed else matrix),
+        disk_bytes=spilled,
+        matrix_bytes=matrix,
+    )
 
 
 def _memory(measured: Measurement, work: Work) -> int:
     """Peak of a run: the process, the model, and the larger of a training step and of the test split in its fragments."""
     training, parameters, trainable = work.training, measured.parameters or 0, measured.trainable or 0
-    test = work.test
-    fragments = test.images * measured.image_bytes + test.captions * measured.caption_bytes
-    evaluation = fragments + FLOAT_BYTES * test.images * test.captions
-    model = FLOAT_BYTES * parameters
+    evaluating, model = evaluation_at(measured, work.test, work.free).memory_bytes, FLOAT_BYTES * parameters
     if not training.epochs:
-        return measured.base_bytes + model + evaluation
+        return evaluating
     # Gradients and two moments of what is trained, and a copy of the best weights.
     kept = 3 * FLOAT_BYTES * trainable + FLOAT_BYTES * parameters
-    return measured.base_bytes + model + kept + max(_saved(measured, training.batch_size), evaluation)
+    return kept + max(measured.base_bytes + model + _saved(measured, training.batch_size), evaluating)
 
 
 def _saved(measured: Measurement, batch: int) -> int:

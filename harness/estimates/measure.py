@@ -15,7 +15,7 @@ SMALLEST_BATCH = 2
 #: Shares of the budget for training steps, the loss alone, and evaluation.
 STEPS, LOSS, EVALUATION = 0.6, 0.2, 0.2
 #: Scoring is timed on at most this many images and captions.
-LARGEST_BLOCK = (128, 640)
+LARGEST_BLOCK = (512, 2560)
 REPEATS = 3
 
 

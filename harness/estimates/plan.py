@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -15,7 +16,7 @@ from harness.errors import ItmError, one_line
 from harness.estimates.bench import Bench, ModelBench, process_bytes
 from harness.estimates.cells import planned_cells
 from harness.estimates.data import Data, look_at
-from harness.estimates.extrapolate import Work, estimate, steps_of
+from harness.estimates.extrapolate import Work, estimate, evaluation_at, steps_of
 from harness.estimates.measure import Clock, measure
 from harness.estimates.models import untrained
 from harness.estimates.needs import needed_files
@@ -25,10 +26,11 @@ from harness.estimates.workers import Room, side_by_side
 from harness.measure.cost import parameters
 from harness.measure.quiet import alone
 from harness.records import environment
-from harness.records.plan import Estimate, Measurement, PlanDocument, PlannedEntry
+from harness.records.plan import Estimate, Measurement, PlanDocument, PlannedEntry, Split
 from harness.records.store import RunStore
 from harness.runs.computing import computing
 from harness.scorer import Scorer
+from harness.scoring.memory import free_memory
 from harness.spec import Experiment, RunSpec
 
 logger = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ def plan_document(
     timing: Timing | None,
     runs: int = 1,
     room: Room | None = None,
+    gallery: Split | None = None,
 ) -> PlanDocument:
     """The plan of an experiment.
 
@@ -69,6 +72,7 @@ def plan_document(
         timing: how to measure; None = not at all.
         runs: how often each cell is run: the trials of a sweep.
         room: where workers would run the cells; None = one after the other.
+        gallery: images and captions of an evaluation whose cost is asked for besides, for which all entries are measured.
 
     Raises:
         UnknownName, InvalidSpec: as `harness.runs.planning.check`.
@@ -84,6 +88,7 @@ def plan_document(
         threads=experiment.threads,
         runs=runs,
         notes=tuple(notes),
+        gallery=gallery,
     )
     if timing is None:
         return document
@@ -119,7 +124,8 @@ def tower_name(name: str, options: Mapping[str, object]) -> str:
 def _measured(document: PlanDocument, data: Data, timing: Timing) -> PlanDocument:
     """The document with what every entry costs that has runs to do."""
     entries, known = [], dict[str, Measurement]()
-    wanted = [entry.key for entry in document.entries if document.to_run(entry.key)]
+    gallery, free = document.gallery, free_memory() if timing.device.type == "cpu" else None
+    wanted = [entry.key for entry in document.entries if gallery or document.to_run(entry.key)]
     base = process_bytes(timing.device)
     for entry in document.entries:
         draft = data.drafts[entry.key]
@@ -128,9 +134,11 @@ def _measured(document: PlanDocument, data: Data, timing: Timing) -> PlanDocumen
             if kind not in known:
                 logger.info("measuring %s (%d of %d)", entry.key, wanted.index(entry.key) + 1, len(wanted))
                 known[kind] = _measurement(draft, data, timing).model_copy(update={"base_bytes": base})
-            entry = entry.model_copy(
-                update={"measurement": known[kind], "estimate": _estimate(entry, draft, data, known[kind])}
-            )
+            found = known[kind]
+            update: dict[str, Any] = {"measurement": found, "estimate": _estimate(entry, draft, data, found, free)}
+            if gallery and not found.problem:
+                update["evaluation"] = evaluation_at(found, gallery, free)
+            entry = entry.model_copy(update=update)
         entries.append(entry)
     machine = environment.describe(timing.device).model_copy(update={"threads": document.threads})
     told = {"device": machine.computed_on, "device_is_gpu": timing.device.type == "cuda"}
@@ -183,7 +191,9 @@ def _sizes(scorer: Scorer) -> dict[str, int]:
     return {name: round(1e6 * found[key]) for name, key in names.items()}
 
 
-def _estimate(entry: PlannedEntry, draft: RunSpec, data: Data, measured: Measurement) -> Estimate | None:
+def _estimate(
+    entry: PlannedEntry, draft: RunSpec, data: Data, measured: Measurement, free: int | None
+) -> Estimate | None:
     splits = data.plan.splits
     if measured.problem or "test" not in splits or (entry.epochs and entry.steps_per_epoch is None):
         return None
@@ -194,5 +204,6 @@ def _estimate(entry: PlannedEntry, draft: RunSpec, data: Data, measured: Measure
         test=splits["test"],
         saves_scores=draft.evaluation.save_scores,
         train=splits.get("train") if entry.epochs else None,
+        free=free,
     )
     return estimate(measured, work)

@@ -175,6 +175,31 @@ class Estimate(Spec):
         return self.training_seconds + self.validation_seconds + self.test_seconds
 
 
+class EvaluationCost(Spec):
+    """What one evaluation of an entry costs at a size that was asked for, extrapolated from what was measured.
+
+    Args:
+        encoding_seconds: of all images and captions, once.
+        scoring_seconds: of all pairs.
+        streamed: whether scores are counted tile by tile, since they do not fit in the memory that is free here.
+        memory_bytes: of the process, its model, the fragments in memory, and the matrix or the tiles.
+        disk_bytes: of the temporary files of fragments that do not fit in memory.
+        matrix_bytes: of the whole matrix, which is written if scores are saved.
+    """
+
+    encoding_seconds: float
+    scoring_seconds: float
+    streamed: bool
+    memory_bytes: int
+    disk_bytes: int
+    matrix_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """Of all of it."""
+        return self.encoding_seconds + self.scoring_seconds
+
+
 class PlannedEntry(Spec):
     """An entry of the experiment: its model and what its runs cost."""
 
@@ -189,6 +214,7 @@ class PlannedEntry(Spec):
     differs: str = ""
     measurement: Measurement | None = None
     estimate: Estimate | None = None
+    evaluation: EvaluationCost | None = None
 
 
 class SideBySide(Spec):
@@ -221,6 +247,7 @@ class PlanDocument(Spec):
         device: what was measured on; empty = nothing was.
         side_by_side: how long the runs take in the workers that the command would start here; None = one after the other,
             or not known.
+        gallery: the size of the entries' `evaluation`, where one was asked for.
     """
 
     schema_version: int = PLAN_SCHEMA_VERSION
@@ -235,6 +262,7 @@ class PlanDocument(Spec):
     device_is_gpu: bool = False
     notes: tuple[str, ...] = ()
     side_by_side: SideBySide | None = None
+    gallery: Split | None = None
 
     def counted(self, *states: CellState, entry: str = "") -> int:
         """Number of cells in these states, of one entry or of all."""

@@ -15,7 +15,7 @@ from harness.fragments import Fragments
 from harness.scoring.distinct import Distinct, distinct
 
 #: Items of a part at least: of fewer, matrix libraries add in another order, see `harness.scoring.plain.SMALLEST_CALL`.
-SMALLEST_PART = 32
+SMALLEST_PART = 16
 
 
 class Side(ABC):

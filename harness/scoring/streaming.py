@@ -154,8 +154,8 @@ class StreamedScores(ScoreSource):
 def _with_others(places: np.ndarray, count: int) -> np.ndarray:
     """The distinct places, rising, with neighbours where they are fewer than a product should have; of `count` in all.
 
-    >>> _with_others(np.array([5, 5]), 6)
-    array([0, 1, 2, 3, 4, 5])
+    >>> _with_others(np.array([5, 5]), 6).tolist()
+    [0, 1, 2, 3, 4, 5]
     """
     first = max(0, min(int(places.min()), count - SMALLEST_PART))
     neighbours = np.arange(first, min(count, first + SMALLEST_PART))

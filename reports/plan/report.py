@@ -6,7 +6,15 @@ from harness.errors import counted
 from harness.records.plan import PlanDocument
 from harness.reports.document.model import Report, Section, Table
 from harness.reports.document.text import duration, size
-from harness.reports.plan.tables import cells_table, costs_table, counts_table, files_table, flat_cells, sources_table
+from harness.reports.plan.tables import (
+    cells_table,
+    costs_table,
+    counts_table,
+    evaluation_table,
+    files_table,
+    flat_cells,
+    sources_table,
+)
 from harness.reports.plan.text import backbones_in_brief, files_in_brief, how_measured
 
 STEM = "plan"
@@ -21,13 +29,13 @@ def build(document: PlanDocument) -> Report:
     files, costs, sources = files_table(document), costs_table(document), sources_table(document)
     counts, opening, reading = counts_table(document), [_first(document), _data(document)], how_measured(document)
     total, memory = _total(document), _memory(document)
-    needs = files_in_brief(document)
+    needs, evaluation = files_in_brief(document), evaluation_table(document)
     brief: list[Table | str] = [
         *opening,
         *(["Files that the runs need:", *needs] if needs else []),
         *backbones_in_brief(document),
         costs_table(document, brief=True) or counts_table(document, brief=True),
-        *filter(None, (total, memory)),
+        *filter(None, (evaluation, total, memory)),
         *reading,
         *document.notes,
     ]
@@ -36,8 +44,9 @@ def build(document: PlanDocument) -> Report:
         Section(title="Runs", tables=[counts, *([sources] if sources else [])]),
     ]
     if costs:
+        tables = [costs, *([evaluation] if evaluation else [])]
         sections.append(
-            Section(title="Cost", tables=[costs], sentences=[*filter(None, (total, memory))], reading=reading)
+            Section(title="Cost", tables=tables, sentences=[*filter(None, (total, memory))], reading=reading)
         )
     sections.append(Section(title="Every run", tables=[cells_table(document)]))
     return Report(

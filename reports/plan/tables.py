@@ -99,6 +99,41 @@ def costs_table(document: PlanDocument, *, brief: bool = False) -> Table | None:
     return Table(pd.DataFrame(rows), columns, "What the runs to do cost, about", "cost", for_paper=False)
 
 
+def evaluation_table(document: PlanDocument) -> Table | None:
+    """What one evaluation costs at the size that was asked for; None where none was."""
+    if document.gallery is None:
+        return None
+    rows = []
+    for entry in document.entries:
+        cost, row = entry.evaluation, _named(entry)
+        if cost is None:
+            problem = entry.measurement.problem if entry.measurement else ""
+            rows.append(row | dict.fromkeys(("encoding", "scoring", "all", "memory", "disk"), "") | {"how": problem})
+            continue
+        rows.append(
+            row
+            | {
+                "encoding": duration(cost.encoding_seconds),
+                "scoring": duration(cost.scoring_seconds),
+                "all": duration(cost.seconds),
+                "memory": size(cost.memory_bytes),
+                "disk": size(cost.disk_bytes) if cost.disk_bytes else "none",
+                "how": "tile by tile" if cost.streamed else "whole matrix",
+            }
+        )
+    columns = [
+        Column("entry", "Entry", pinned=True),
+        Column("encoding", "Encoding"),
+        Column("scoring", "Scoring"),
+        Column("all", "All"),
+        Column("memory", "Memory"),
+        Column("disk", "Disk", help="temporary files of fragments that do not fit in memory"),
+        Column("how", "Scores"),
+    ]
+    title = f"One evaluation of {document.gallery.images:,} images x {document.gallery.captions:,} captions, about"
+    return Table(pd.DataFrame(rows), columns, title, "evaluation", for_paper=False)
+
+
 def sources_table(document: PlanDocument) -> Table | None:
     """Where the settings of the entries come from; None where no entry says so."""
     rows = [_named(entry) | {"source": entry.source, "differs": entry.differs} for entry in document.entries]

@@ -32,6 +32,13 @@ def how_measured(document: PlanDocument) -> list[str]:
         f"Stored once for all runs: {store.tower}, {duration(store.seconds)} and {size(store.bytes)}, unless it is there."
         for store in document.stores
     ]
+    if document.gallery is not None and any(entry.evaluation for entry in document.entries):
+        matrix = next(entry.evaluation.matrix_bytes for entry in document.entries if entry.evaluation)
+        notes.append(
+            f"The evaluation of {document.gallery.images:,} x {document.gallery.captions:,} is extrapolated from small blocks: "
+            "encoding grows with the items, scoring with the pairs; memory and disk are those of this machine's free memory. "
+            f"Saved scores would take {size(matrix)} of disk more. It uses one device and begins anew when it is killed."
+        )
     notes.append(
         "A run is its epochs with their validation, and one evaluation on the test split. Not included: reading and "
         "checking the data, timing a model's cost in use, reports."

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from harness.cli.main import cli
+from harness.errors import InvalidSpec
 from harness.records.plan import PlanDocument
 from harness.spec import builtin_experiments, load_experiment
 
@@ -152,3 +153,17 @@ def test_the_workers_of_a_plan_are_those_that_the_command_would_start(tmp_path, 
     assert four["seconds_left"] == one["seconds_left"]
     assert four["side_by_side"]["workers"] == 4
     assert math.isclose(four["side_by_side"]["seconds"], one["seconds_left"] / 4)  # 12 equal runs
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--images", "5"], "--images needs --captions"),
+        (["--captions", "5"], "--captions needs --images"),
+        (["--images", "5", "--captions", "5", "--no-measure"], "leave out --no-measure"),
+    ],
+)
+def test_a_size_that_cannot_be_estimated_is_refused(options, message):
+    result = CliRunner().invoke(cli, ["plan", "quickstart", *options])
+    assert isinstance(result.exception, InvalidSpec)
+    assert message in str(result.exception)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.estimates.extrapolate import Work, estimate, full_batch, steps_of
+from harness.estimates.extrapolate import Work, estimate, evaluation_at, full_batch, steps_of
 from harness.estimates.measure import measure
 from harness.records.plan import Split
 from harness.spec import TrainingSpec
@@ -124,6 +124,25 @@ def test_a_model_that_is_only_evaluated_costs_its_evaluation():
     assert (found.training_seconds, found.validation_seconds, found.working_bytes) == (0.0, 0.0, 0)
     assert found.seconds == found.test_seconds > 0
     assert found.memory_bytes == 4 * MB + 40 * 1000 + 200 * 100 + 4 * 40 * 200
+
+
+def test_an_evaluation_of_any_size_is_extrapolated_by_the_rules_of_the_engine():
+    """Sides of a quarter of the free memory stay there, and so does a matrix of half of what is then left."""
+    measured, _ = planned(
+        FormulaBench(), 8, 10.0, epochs=0
+    )  # 4 and 40 items, 1,000 pairs a second; 1,000 and 100 bytes
+    gallery = Split(images=1_000_000, captions=10_000_000)  # 1 GB of fragments each, 40 TB of scores
+    roomy = evaluation_at(measured, gallery)
+    assert (roomy.encoding_seconds, roomy.scoring_seconds) == pytest.approx((500_000, 1e10))
+    assert (roomy.streamed, roomy.disk_bytes) == (False, 0)
+    assert roomy.memory_bytes == 2 * 10**9 + 4 * 10**13
+    narrow = evaluation_at(measured, gallery, free=10**9)
+    assert (narrow.streamed, narrow.disk_bytes, narrow.seconds) == (True, 2 * 10**9, roomy.seconds)
+    assert narrow.memory_bytes == 2 * 10**9 // 4
+    between = evaluation_at(measured, gallery, free=8 * 10**9)
+    assert (between.streamed, between.disk_bytes) == (True, 0)
+    assert between.memory_bytes == 2 * 10**9 + 2 * (6 * 10**9 // 4)
+    assert not evaluation_at(measured, Split(images=1000, captions=1000), free=8 * 10**6).streamed  # small: stays
 
 
 def test_saved_scores_take_disk():

@@ -15,8 +15,11 @@ from harness.estimates.needs import needed_files
 from harness.estimates.plan import Timing, plan_document
 from harness.estimates.standin import first_pairs, random_captions, random_pairs, random_vocabulary
 from harness.estimates.weights import needed_weights
+from harness.records.plan import Split
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
+from harness.reports.document.render import render
+from harness.reports.plan import report
 from harness.runs.building import build_scorer
 from harness.runs.experiment import run_experiment
 from harness.runs.planning import check
@@ -313,3 +316,20 @@ def test_the_store_of_a_frozen_tower_is_paid_once(tiny, augmentation, images):
     assert head.trainable < head.parameters / 100
     live = load_experiment({**values, "features": {"store": False}})
     assert not plan_document(live, None, Timing(torch.device("cpu"), 0.1)).stores
+
+
+def test_an_evaluation_of_another_size_is_estimated_on_request(tiny):
+    """For every entry, also of runs that are recorded; the page says what it costs and how scores are counted."""
+    experiment = load_experiment({**tiny, "training": {"epochs": 0}, "scorers": ["vsepp"]})
+    gallery = Split(images=100_000, captions=1_000_000)
+    document = plan_document(experiment, None, Timing(torch.device("cpu"), 0.1), gallery=gallery)
+    (entry,) = document.entries
+    assert entry.evaluation is not None
+    assert entry.measurement is not None
+    assert entry.evaluation.scoring_seconds == pytest.approx(1e11 / entry.measurement.pairs_per_second)
+    assert (entry.evaluation.streamed, entry.evaluation.matrix_bytes) == (True, 4 * 10**11)
+    page = render(report.build(document), "md")
+    assert "One evaluation of 100,000 images x 1,000,000 captions" in page
+    assert "tile by tile" in page
+    assert "400 GB of disk" in page
+    assert plan_document(experiment, None, None).gallery is None

@@ -9,6 +9,7 @@ from outputs_cases import IMAGES, OWNER, PER_IMAGE, TEXTS
 from safetensors.torch import save_file
 
 from harness.metrics import retrieval_metrics
+from harness.scoring import StreamedScores, streaming
 
 WIDTH = 8
 
@@ -67,6 +68,21 @@ SHAPES = {
     "safetensors": safe,
     "torch": torch_file,
 }
+
+
+def test_embeddings_whose_scores_do_not_fit_are_streamed_once_for_all_numbers(evaluate, tmp_path, monkeypatch):
+    expected = evaluate(*npy(tmp_path), "--ties", "all")
+    passes = []
+    tiles = StreamedScores.tiles
+    monkeypatch.setattr(
+        StreamedScores, "tiles", lambda self, *args, **given: passes.append(1) or tiles(self, *args, **given)
+    )
+    monkeypatch.setattr(streaming, "fits", lambda *_: False)
+    found = evaluate(*npy(tmp_path), "--ties", "all")
+    assert found.content["metrics"] == expected.content["metrics"]
+    assert found.content["shape"] == expected.content["shape"]
+    assert "counted tile by tile, since the matrix does not fit in memory" in found.err + found.out
+    assert len(passes) == 1
 
 
 @pytest.mark.parametrize("name", SHAPES)
