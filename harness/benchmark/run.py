@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -138,7 +138,8 @@ def rank_rows(say: Say, seconds: float = math.inf, images: int = 1000) -> Iterat
     share = measured["ranks: ours"].timing.p50 / measured["scoring"].timing.p50
     yield _goal("ranks", size, "ranks / scoring", share, "<= 0.01 and equal to sorting", share <= 0.01 and equal)
     ratio = measured[TILES].timing.p50 / measured[MATRIX].timing.p50
-    same = np.array_equal(np.concatenate(found[TILES]), np.concatenate(found[MATRIX]))  # type: ignore[arg-type]
+    streamed, whole = (np.concatenate(cast(tuple[np.ndarray, ...], found[name])) for name in (TILES, MATRIX))
+    same = np.array_equal(streamed, whole)
     goal = f"<= {STREAMED:g} and the same ranks"
     yield _goal("ranks", size, f"{TILES} / {MATRIX}", ratio, goal, ratio <= STREAMED and same)
 

@@ -35,7 +35,8 @@ def build(document: PlanDocument) -> Report:
         *(["Files that the runs need:", *needs] if needs else []),
         *backbones_in_brief(document),
         costs_table(document, brief=True) or counts_table(document, brief=True),
-        *filter(None, (evaluation, total, memory)),
+        *([evaluation] if evaluation else []),
+        *filter(None, (total, memory)),
         *reading,
         *document.notes,
     ]

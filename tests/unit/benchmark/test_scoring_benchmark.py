@@ -41,6 +41,13 @@ def test_sorting_gives_the_ranks_that_counting_gives():
         assert by_sort.tolist() == counted.tolist()
 
 
+def test_counting_tile_by_tile_is_compared_with_the_matrix():
+    rows = {row["form"]: row for row in run.rank_rows(lambda _: None, 0.1, images=6)}
+    goal = rows["tile by tile / by the matrix"]
+    assert goal["ratio"] == rows["tile by tile"]["median_ms"] / rows["by the matrix"]["median_ms"]
+    assert goal["goal"] == "<= 1.05 and the same ranks"
+
+
 def test_captions_have_the_stated_lengths():
     _, texts = make(Size(1, 4000, 2, 2))
     assert float(texts.lengths.float().mean()) == pytest.approx(11.7, abs=0.3)
