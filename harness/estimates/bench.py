@@ -68,7 +68,9 @@ class ModelBench:
     """
 
     def __init__(self, scorer: Scorer, split: Split, training: TrainingSpec, evaluated: Split | None = None):
-        self.scorer, self.split, self.training, self.evaluated = scorer, split, training, evaluated or split
+        self.scorer, self.split, self.evaluated = scorer, split, evaluated or split
+        # Every batch size would be compiled anew, which takes longer than all that is timed.
+        self.training = training.model_copy(update={"compile": False})
         self.device = scorer.device
         self._step_of: dict[int, Callable[[int], object]] = {}
         self._fragments: tuple[Fragments, Fragments] | None = None
