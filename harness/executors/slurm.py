@@ -97,6 +97,10 @@ class SlurmWorker(Worker):
     def _has_result(self) -> bool:
         return self._job.paths.result_pickle.exists()
 
+    def _ran_here(self) -> bool:
+        """Whether it was a job of submitit's debug executor, which leaves no file."""
+        return self._queue is None and self._job.state == "DONE"
+
     def _state(self) -> str:
         return self._queue.state(self._job.job_id) if self._queue else ""
 
@@ -104,7 +108,7 @@ class SlurmWorker(Worker):
         """Find out how it ended."""
         self._ended = True
         try:
-            self._code = int(self._job.result()) if self._has_result() or self._job.state == "DONE" else None
+            self._code = int(self._job.result()) if self._has_result() or self._ran_here() else None
         except Exception as error:  # that of its process, as submitit tells it
             self._code = 1
             logger.error("%s failed: %s", self.seat.name, _reason(error))
