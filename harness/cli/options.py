@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from harness.runs.telling import Outcome
     from harness.spec import Experiment, RunSpec
     from harness.tracking.base import Tracker
+
+logger = logging.getLogger(__name__)
 
 
 class FiniteRange(click.FloatRange):
@@ -129,8 +132,19 @@ class Setup:
         return load_experiment(name, self.overrides)
 
     def device(self) -> torch.device:
-        """The device of `--device`; to be asked for before data are opened, which may take minutes."""
-        return torch_device(self.device_name)
+        """The device of `--device` for what the command itself computes, which is little where runs have workers elsewhere.
+
+        To be asked for before data are opened, which may take minutes.
+        """
+        from harness.errors import InvalidSpec
+
+        try:
+            return torch_device(self.device_name)
+        except InvalidSpec:
+            if self.executor == "local" or self.device_name != "cuda":
+                raise
+            logger.info("no GPU on this machine: what the command itself computes, it computes on the CPU")
+            return torch_device("cpu")
 
     def store(self) -> RunStore:
         """The runs of `--results`, in a folder that can be written."""

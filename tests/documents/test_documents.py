@@ -54,6 +54,14 @@ STANDS_FOR: dict[str, Callable[[RunStore], str]] = {
     "itm diagnose RUN": lambda store: f"itm diagnose {_run(store, 'grm', 'flickr8k')}",
     "RUN": lambda store: _run(store, "scan", "flickr8k"),
     "eccv_caption": lambda store: "human",  # eccv_caption is about COCO's 5,000 test images
+    # No cluster here: these runs are recorded by then.
+    "--executor slurm --workers 8 --slurm partition=gpu --slurm time=4:00:00 --device cuda": lambda store: (
+        "--executor slurm --slurm cluster=debug"
+    ),
+    "--executor slurm --workers 20 --slurm partition=gpu --slurm time=4:00:00 --device cuda": lambda store: (
+        "--executor slurm --slurm cluster=debug"
+    ),
+    "scan, chan, clip, vsepp, vse_infinity, late_interaction, laps, grm": lambda store: "scan, laps",
     "--ann": lambda store: "",  # needs the optional package faiss
 }
 

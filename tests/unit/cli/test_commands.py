@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
 
 from harness.cli.main import COMMANDS, cli
+from harness.cli.options import Setup
+from harness.errors import InvalidSpec
 
 CONTEXT = click.Context(cli)
 ON_EXPERIMENTS = ("leaderboard", "ablate", "sweep", "profile")
@@ -39,3 +42,13 @@ def test_a_device_that_is_not_there_is_refused_before_data_are_opened(command, t
     result = CliRunner().invoke(cli, [name, "quickstart", *options])
     assert "device 'tpu9' cannot be used here" in str(result.exception)
     assert result.output == ""  # opening the data would say what was generated
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_login_node_without_a_gpu_may_ask_for_workers_with_one(tmp_path, caplog):
+    elsewhere = Setup((), tmp_path, (), "cuda", mlflow=False, executor="slurm")
+    with caplog.at_level("INFO", "harness"):
+        assert elsewhere.device() == torch.device("cpu")
+    assert "no GPU on this machine" in caplog.text
+    with pytest.raises(InvalidSpec, match="cuda"):
+        Setup((), tmp_path, (), "cuda", mlflow=False).device()
