@@ -101,7 +101,8 @@ class Feed:
 
     def _start(self, first: int) -> None:
         rows = next(iter(self._course.order(first)))
-        self.workers = processes.count(self._spec, self.reader, rows, self.device)
+        left = (self._course.epochs - first) * self._course.steps
+        self.workers = processes.count(self._spec, self.reader, rows, self.device, left)
         options: dict[str, Any] = {}
         if self.workers:
             options = {"prefetch_factor": self._spec.prefetch, **processes.start_options()}

@@ -27,10 +27,12 @@ logger = logging.getLogger(__name__)
 
 #: Loader processes that `auto` starts at most, by the device that computes: a GPU takes many more images per second.
 MOST = {"cpu": 2, "cuda": 8}
+#: Pairs of a training for which `auto` starts none: seconds of decoding, which is what the start of the processes takes.
+FEW_PAIRS = 5000
 _SHARED_MEMORY = Path("/dev/shm")
 
 
-def count(spec: FeedingSpec, reader: Reader, captions: np.ndarray, device: torch.device) -> int:
+def count(spec: FeedingSpec, reader: Reader, captions: np.ndarray, device: torch.device, batches: int) -> int:
     """How many loader processes a training gets.
 
     Args:
@@ -38,8 +40,12 @@ def count(spec: FeedingSpec, reader: Reader, captions: np.ndarray, device: torch
         reader: of the batches.
         captions: of the first batch.
         device: that computes.
+        batches: that are left of the training.
     """
-    wanted = automatic(reader.work != "copies", device) if spec.workers == "auto" else spec.workers
+    if spec.workers != "auto":
+        wanted = spec.workers
+    else:
+        wanted = automatic(reader.work != "copies", device) if batches * len(captions) > FEW_PAIRS else 0
     if not wanted:
         return 0
     if wanted > usable_cpus():

@@ -58,6 +58,8 @@ def advice(feed: Feed) -> str:
     if spare > 0:
         more = feed.workers + min(spare, 4)
         steps.append(f"set feeding.workers={more} (now {feed.workers})")
+    else:
+        steps.append("compute threads and loader processes take all cores: give the run more of them")
     if work == "squares":
         steps.append(
             f"give the cache room for the decoded images: ITM_CACHE_GIB={int(reader.needed_gib) + 1} (now "
@@ -65,6 +67,4 @@ def advice(feed: Feed) -> str:
         )
     if work == "originals":
         steps.append("training.image_augmentation=flip reads images that are decoded once, and is another recipe")
-    if spare <= 0:
-        steps.append("the cores are taken by compute threads and loader processes: give the run more of them")
     return "; or ".join(steps)

@@ -307,20 +307,30 @@ def test_loaders_that_shared_memory_does_not_hold_are_left_out(monkeypatch, capl
     monkeypatch.setattr(processes, "size_of", lambda _: 2**20)
     monkeypatch.setattr(processes, "usable_cpus", lambda: 8)
     reader = SimpleNamespace(work="originals", read=lambda *_: None)
-    assert processes.count(FeedingSpec(workers=4), reader, np.arange(2), CPU) == 2
+    assert processes.count(FeedingSpec(workers=4), reader, np.arange(2), CPU, 9) == 2
     assert "4 loader processes would hold 12 MiB of batches" in caplog.text
     assert "has 8 MiB free: 2 of them start" in caplog.text
     caplog.clear()
-    assert processes.count(FeedingSpec(workers=4, prefetch=1), reader, np.arange(2), CPU) == 3
+    assert processes.count(FeedingSpec(workers=4, prefetch=1), reader, np.arange(2), CPU, 9) == 3
     usage.free = 2**40
-    assert processes.count(FeedingSpec(workers=4), reader, np.arange(2), CPU) == 4
+    assert processes.count(FeedingSpec(workers=4), reader, np.arange(2), CPU, 9) == 4
+
+
+@pytest.mark.parametrize(("batches", "loaders"), [(50, 0), (51, 2)])
+def test_a_short_training_starts_none_by_itself(monkeypatch, batches, loaders):
+    monkeypatch.setattr(processes, "usable_cpus", lambda: 8)
+    monkeypatch.setattr(processes, "size_of", lambda _: 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    reader = SimpleNamespace(work="originals", read=lambda *_: None)
+    assert processes.count(FeedingSpec(), reader, np.arange(100), CPU, batches) == loaders
+    assert processes.count(FeedingSpec(workers=1), reader, np.arange(100), CPU, batches) == 1
 
 
 def test_more_loaders_than_cores_are_told(monkeypatch, caplog):
     monkeypatch.setattr(processes, "usable_cpus", lambda: 2)
     monkeypatch.setattr(processes, "size_of", lambda _: 1)
     reader = SimpleNamespace(work="originals", read=lambda *_: None)
-    assert processes.count(FeedingSpec(workers=3), reader, np.arange(2), CPU) == 3
+    assert processes.count(FeedingSpec(workers=3), reader, np.arange(2), CPU, 9) == 3
     assert "feeding.workers=3 on 2 cores: they take turns" in caplog.text
 
 
@@ -330,8 +340,8 @@ def test_more_loaders_than_cores_are_told(monkeypatch, caplog):
         ("originals", 0, 3, ["set feeding.workers=3 (now 0)", "image_augmentation=flip"], ["ITM_CACHE_GIB"]),
         ("squares", 1, 5, ["set feeding.workers=5 (now 1)", "ITM_CACHE_GIB=14 (now 8)"], ["flip"]),
         ("copies", 0, 1, ["set feeding.workers=1 (now 0)"], ["ITM_CACHE_GIB", "flip"]),
-        ("originals", 1, 1, ["the cores are taken", "image_augmentation=flip"], ["set feeding.workers"]),
-        ("copies", 0, 0, ["the cores are taken"], ["set feeding.workers"]),
+        ("originals", 1, 1, ["take all cores: give the run more", "image_augmentation=flip"], ["set feeding.workers"]),
+        ("copies", 0, 0, ["take all cores: give the run more"], ["set feeding.workers"]),
     ],
 )
 def test_the_advice_is_for_the_cause(monkeypatch, caplog, work, workers, spare, says, leaves_out):
