@@ -117,10 +117,13 @@ def work_in_processes(
         number, before = worker.seat.number, done.get(worker.seat.number, 0)
         with lock():
             done[number] = _steps_of(study, job.command, number)
-            held = liveness.bury(study, job.command, number, cause)
-        if cause and held:
+            trial = liveness.held_by(study, job.command, number)
+            liveness.bury(study, job.command, number, cause)
+        if trial is not None and cause:
             logger.warning("a trial ended its worker: %s", cause)
-        return (bool(cause) and held) or done[number] > before
+        elif trial is not None:
+            logger.warning("%s is gone; trial %d resumes from its last epoch", worker.seat.name, trial.number)
+        return (bool(cause) and trial is not None) or done[number] > before
 
     with executor:
         left = max(1, job.trials - census(study).ended)

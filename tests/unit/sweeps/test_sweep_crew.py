@@ -122,11 +122,12 @@ def test_a_trial_that_crashes_its_workers_is_given_up_and_the_others_run(run, ca
     assert caplog.messages.count(f"a trial ended its worker: {CRASH[1]}") == 3
 
 
-def test_a_trial_whose_worker_is_killed_resumes_in_the_next_with_its_settings(run):
+def test_a_trial_whose_worker_is_killed_resumes_in_the_next_with_its_settings(run, caplog):
     executor, trials = run([(*KILL, True), (*CRASH, True), (*KILL, True)])
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3
     assert len(executor.drawn) == 3
     assert all(trials[number].params["x"] == x for number, x in executor.drawn)
+    assert caplog.messages.count("worker 1 is gone; trial 0 resumes from its last epoch") == 2
     assert [cause for trial in trials for cause in trial.user_attrs.get(DEATHS, [])] == [CRASH[1]]  # kills do not count
 
 
