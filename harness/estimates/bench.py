@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import numpy as np
@@ -78,7 +79,12 @@ class ModelBench:
     def step(self, batch: int) -> None:
         if batch not in self._step_of:
             # The optimiser's moments are those of the training: one optimiser at a time.
-            spec = self.training.model_copy(update={"batch_size": batch})
+            micro = self.training.micro_batch
+            if (
+                micro is not None
+            ):  # the same number of chunks at any size, since each is encoded twice if there are several
+                micro = max(1, micro * batch // self.training.batch_size)
+            spec = self.training.model_copy(update={"batch_size": batch, "micro_batch": micro})
             self._step_of = {batch: training_step(self.scorer, self.split, spec)}
         self._step_of[batch](0)
         synchronize(self.device)
@@ -111,19 +117,10 @@ class ModelBench:
         synchronize(self.device)
 
     def saved(self, work: Callable[[], None]) -> int:
-        known = {parameter.untyped_storage().data_ptr() for parameter in self.scorer.parameters()}
-        sizes: dict[int, int] = {}
-
-        def keep(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            if storage.data_ptr() not in known:
-                sizes[storage.data_ptr()] = storage.nbytes()
-            return tensor
-
-        # A tensor that is kept lives until the backward pass, so no address is used twice before it.
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        kept = _Kept({parameter.untyped_storage().data_ptr() for parameter in self.scorer.parameters()})
+        with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda held: held.tensor):
             work()
-        return sum(sizes.values())
+        return kept.most
 
     def item_bytes(self) -> tuple[int, int]:
         images, texts = self._encoded()
@@ -149,6 +146,42 @@ class ModelBench:
     def _bfloat16(self) -> bool:
         precision = self.training.precision
         return precision == "bfloat16" or (precision == "auto" and self.device.type == "cuda")
+
+
+class _Kept:
+    """Counts the bytes that graphs keep, each storage once, and the most at any time: chunks keep theirs in turn.
+
+    Args:
+        known: addresses that do not count.
+    """
+
+    def __init__(self, known: Collection[int]):
+        self._known = known
+        self._holders: dict[int, int] = {}
+        self._now = self.most = 0
+
+    def pack(self, tensor: Tensor) -> _Held:
+        """Called with a tensor that a graph keeps."""
+        storage, held = tensor.untyped_storage(), _Held(tensor)
+        address, size = storage.data_ptr(), storage.nbytes()
+        if address not in self._known:
+            if address not in self._holders:
+                self._now += size
+                self.most = max(self.most, self._now)
+            self._holders[address] = self._holders.get(address, 0) + 1
+            weakref.finalize(held, self._free, address, size)
+        return held
+
+    def _free(self, address: int, size: int) -> None:
+        self._holders[address] -= 1
+        if not self._holders[address]:
+            del self._holders[address]
+            self._now -= size
+
+
+class _Held:
+    def __init__(self, tensor: Tensor):
+        self.tensor = tensor
 
 
 def process_bytes(device: torch.device) -> int:

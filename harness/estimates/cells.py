@@ -28,6 +28,13 @@ def planned_cells(
         store: recorded runs; None = none.
     """
     specs, notes = _specs(experiment, data)
+    if any(spec.devices > 1 for spec in specs.values()):
+        notes.append(
+            f"Times and memory are those of one device. A training takes {experiment.devices} at once, and on them at least "
+            f"1/{experiment.devices} of the time: validation, and the loss itself, do not get faster."
+        )
+    if any(spec.training.epochs and spec.training.compile for spec in specs.values()):
+        notes.append("Times are those of towers that are not compiled.")
     first: dict[str, str] = {}
     for key, spec in specs.items():
         other = first.setdefault(spec.run_id, key)

@@ -10,6 +10,8 @@ from harness.backbones import IMAGE_BACKBONES, TEXT_BACKBONES
 from harness.datasets import open_dataset
 from harness.errors import InvalidSpec
 from harness.estimates.bench import ModelBench
+from harness.estimates.cells import planned_cells
+from harness.estimates.data import look_at
 from harness.estimates.models import untrained
 from harness.estimates.needs import needed_files
 from harness.estimates.plan import Timing, plan_document
@@ -333,3 +335,13 @@ def test_an_evaluation_of_another_size_is_estimated_on_request(tiny):
     assert "tile by tile" in page
     assert "400 GB of disk" in page
     assert plan_document(experiment, None, None).gallery is None
+
+
+def test_a_plan_says_that_its_times_are_of_one_device_and_of_plain_towers(tiny):
+    towers = {"image": {"name": "patches", "architecture": "small_vit", "image_size": 32}}
+    experiment = load_experiment({**tiny, **towers, "devices": 2, "training": {"compile": True}})
+    notes = planned_cells(experiment, look_at(experiment), None)[1]
+    assert [note.partition(".")[0] for note in notes] == [
+        "Times and memory are those of one device",
+        "Times are those of towers that are not compiled",
+    ]

@@ -46,6 +46,14 @@ def test_less_is_kept_for_the_backward_pass(tiny):
     assert kept[1] < 0.5 * kept[0]
 
 
+def test_chunks_keep_their_layers_in_turn(tiny):
+    plain, chunks = (_bench(tiny, batch_size=16, micro_batch=size) for size in (None, 4))
+    kept = [bench.saved(lambda bench=bench: bench.step(16)) for bench in (plain, chunks)]
+    assert kept[1] < 0.4 * kept[0]
+    # A stopwatch that tries a smaller batch cuts it into as many chunks, so that its time grows as that of the whole.
+    assert chunks.saved(lambda: chunks.step(8)) < 0.7 * kept[1]
+
+
 @pytest.mark.parametrize(
     ("image", "text", "line"),
     [
