@@ -183,6 +183,7 @@ def _trained(
         on_resume=None if together else listener.on_resume,
         batch_size_eval=spec.evaluation.batch_size,
         feeding=spec.feeding,
+        title=spec.title,
     )
     return result if together is None else replace(result, step_ms=together.step_ms, devices=together.described)
 

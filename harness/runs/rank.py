@@ -108,6 +108,7 @@ def train(number: int, job: RankJob, tell: Tell) -> dict[str, Any]:
             batch_size_eval=spec.evaluation.batch_size,
             ranks=group,
             feeding=spec.feeding,
+            title=spec.title,
         )
     return {"step_ms": result.step_ms, "memory": memory}
 

@@ -145,6 +145,7 @@ class TrialRunner:
                     on_epoch=sitting.on_epoch,
                     batch_size_eval=spec.evaluation.batch_size,
                     feeding=spec.feeding,
+                    title=cell.title,
                 )
                 if sitting.lacks_memory(result):
                     _repeat_a_step(scorer, train, validation, spec)

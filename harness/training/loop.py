@@ -59,6 +59,7 @@ def fit(
     batch_size_eval: int = 256,
     ranks: Ranks = ALONE,
     feeding: FeedingSpec = AUTOMATIC,
+    title: str = "this training",
 ) -> TrainingResult:
     """Train a scorer in place and leave it with the weights of its best validation epoch.
 
@@ -74,6 +75,7 @@ def fit(
         batch_size_eval: items encoded at once for validation.
         ranks: the processes that train together, each of which calls this; the first one validates, writes and tells.
         feeding: how batches are read; no number depends on it.
+        title: what a log line calls it.
 
     Returns:
         The course of the training; of the first process only.
@@ -125,7 +127,7 @@ def fit(
     result.step_ms = loop.timer.summary()
     if result.step_ms:  # so that a step that was timed beside other processes can be told
         result.step_ms |= {f"train_{key}": value for key, value in load.items()}
-        result.step_ms |= told_waiting(Waiting(loop.wait_timer.samples, loop.timer.samples), loop.feed)
+        result.step_ms |= told_waiting(title, Waiting(loop.wait_timer.samples, loop.timer.samples), loop.feed)
     return result
 
 

@@ -39,14 +39,14 @@ class Waiting:
         return 100 * sum(self.waits) / total if self.waits and total else None
 
 
-def told_waiting(waiting: Waiting, feed: Feed) -> dict[str, float]:
+def told_waiting(title: str, waiting: Waiting, feed: Feed) -> dict[str, float]:
     """`train_waiting_percent`, absent where it was not measured; a line says what helps where it is high."""
     percent = waiting.percent
     if percent is None:
         return {}
     seconds = sum(waiting.waits) / 1000
     if percent > MOST_PERCENT and seconds >= LEAST_SECONDS:
-        logger.info("training waited for data %.0f %% of its time (%.0f s): %s", percent, seconds, advice(feed))
+        logger.info("%s waited for data %.0f %% of its time (%.0f s): %s", title, percent, seconds, advice(feed))
     return {"train_waiting_percent": percent}
 
 

@@ -349,10 +349,10 @@ def test_the_advice_is_for_the_cause(monkeypatch, caplog, work, workers, spare, 
     monkeypatch.delenv("ITM_CACHE_GIB", raising=False)
     monkeypatch.setattr(waiting, "spare_cores", lambda _: spare)
     fed = SimpleNamespace(reader=SimpleNamespace(work=work, needed_gib=13.2), workers=workers, device=CPU)
-    figures = told_waiting(Waiting([300.0] * 5, [1000.0] * 5), fed)
+    figures = told_waiting("scan seed 3", Waiting([300.0] * 5, [1000.0] * 5), fed)
     assert figures == {"train_waiting_percent": pytest.approx(30)}
     (line,) = caplog.messages
-    assert line.startswith("training waited for data 30 % of its time (2 s): ")
+    assert line.startswith("scan seed 3 waited for data 30 % of its time (2 s): ")
     assert all(text in line for text in says)
     assert not any(text in line for text in leaves_out)
 
@@ -368,7 +368,7 @@ def test_the_advice_is_for_the_cause(monkeypatch, caplog, work, workers, spare, 
 )
 def test_a_wait_that_costs_nobody_anything_is_not_told(caplog, waits, steps, percent):
     caplog.set_level("INFO")
-    figures = told_waiting(Waiting(waits, steps), SimpleNamespace())
+    figures = told_waiting("scan seed 3", Waiting(waits, steps), SimpleNamespace())
     assert figures == ({} if percent is None else {"train_waiting_percent": pytest.approx(percent)})
     assert not caplog.messages
 
