@@ -20,6 +20,7 @@ from typing import Any, Self
 from harness.errors import ClusterUnavailable, InvalidSpec, RunFailed, counted
 from harness.executors import ray_driver
 from harness.executors.base import Context, Executor, Job, Seat, Worker
+from harness.executors.entry import STOPPED
 from harness.executors.ray_driver import Fate, Node
 from harness.executors.reach import has_arrived, mark
 from harness.files.locks import claim
@@ -45,6 +46,7 @@ class RayWorker(Worker):
     def __init__(self, seat: Seat, number: int, executor: RayExecutor):
         super().__init__(seat)
         self.number = number
+        self.asked_to_stop = False
         self._executor = executor
 
     def is_alive(self) -> bool:
@@ -56,7 +58,9 @@ class RayWorker(Worker):
     @property
     def exit_code(self) -> int | None:
         fate = self._executor.fate(self.number)
-        return None if fate is None else fate.code
+        if fate is None or (fate.code == STOPPED and not self.asked_to_stop):  # its node gives way
+            return None
+        return fate.code
 
     def cause_of_death(self) -> str:
         fate = self._executor.fate(self.number)
@@ -132,6 +136,7 @@ class RayExecutor(Executor):
         with suppress(RunFailed):  # with the cluster, its workers are gone
             for force in (False, True):
                 for worker in left:
+                    worker.asked_to_stop = True
                     self._ask("cancel", worker.number, force)
                 deadline = time.monotonic() + PATIENCE_SECONDS
                 while (left := [worker for worker in left if worker.is_alive()]) and time.monotonic() < deadline:

@@ -152,7 +152,7 @@ class Driver:
             return Fate(STOPPED)
         except errors.OutOfMemoryError:
             return Fate(None, OUT_OF_MEMORY)
-        except (errors.WorkerCrashedError, errors.NodeDiedError):
+        except (errors.WorkerCrashedError, errors.NodeDiedError, errors.LocalRayletDiedError):
             return Fate(None)
         except errors.RayError as error:
             return Fate(1, reason=_last_line(error))

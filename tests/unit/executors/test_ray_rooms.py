@@ -10,9 +10,10 @@ import pytest
 
 from harness.errors import ClusterUnavailable, InvalidSpec
 from harness.executors import ray_cluster
-from harness.executors.base import Context
-from harness.executors.ray_cluster import RayExecutor
-from harness.executors.ray_driver import Node
+from harness.executors.base import Context, Seat
+from harness.executors.entry import STOPPED
+from harness.executors.ray_cluster import RayExecutor, RayWorker
+from harness.executors.ray_driver import Fate, Node
 
 
 def executor(*rooms: tuple[int, int]) -> RayExecutor:
@@ -46,6 +47,25 @@ def test_seats(caplog, rooms, workers, device, threads, expected, told):
 def test_devices_that_ray_cannot_hand_out(device, error):
     with pytest.raises(error, match="cpu"):
         executor((8, 0)).seats(None, device, 1)
+
+
+@pytest.mark.parametrize(
+    ("fate", "asked", "code", "cause"),
+    [
+        (Fate(0), False, 0, ""),
+        (Fate(2), False, 2, ""),
+        (Fate(None), False, None, ""),
+        (Fate(None, "out of memory"), False, None, "out of memory"),
+        (Fate(STOPPED), True, STOPPED, ""),
+        (Fate(STOPPED), False, None, ""),  # its node gives way: another worker takes its seat
+    ],
+)
+def test_how_a_worker_ended(fate, asked, code, cause):
+    worker = RayWorker(Seat(1), 7, executor((1, 0)))
+    worker.asked_to_stop = asked
+    worker._executor._fates[7] = fate
+    assert not worker.is_alive()
+    assert (worker.exit_code, worker.cause_of_death()) == (code, cause)
 
 
 @pytest.mark.parametrize("address", ["", "head", "head:", ":6379", "head:0x1", "head:70000", "http://head:6379"])
