@@ -98,11 +98,19 @@ class SideInFile(Side):
         self.found = Distinct(first, copy_of)
 
     def parts(self, budget: int) -> Iterator[slice]:
-        """As many equal parts as the largest item asks for, of `SMALLEST_PART` items at least."""
-        most = max(SMALLEST_PART, budget // self.item_bytes)
-        count = -(-self.kept // most)
-        for part in range(count):
-            yield slice(self.kept * part // count, self.kept * (part + 1) // count)
+        """Parts of `SMALLEST_PART` items at least, counted as padded to the largest batch that they touch."""
+        edges, widest = [0], 0
+        for batch, begin, end in zip(self._batches, self._starts, self._starts[1:], strict=False):
+            widest = max(widest, batch.item_bytes)
+            if begin - edges[-1] >= max(SMALLEST_PART, budget // widest):
+                edges.append(int(begin))
+                widest = batch.item_bytes
+            most = max(SMALLEST_PART, budget // widest)
+            edges += range(edges[-1] + most, int(end), most)
+        if self.kept - edges[-1] < SMALLEST_PART and len(edges) > 1:
+            edges.pop()
+        for first, last in zip(edges, [*edges[1:], self.kept], strict=True):
+            yield slice(first, last)
 
     def read(self, part: slice) -> Fragments:
         return self.take(torch.arange(part.start, part.stop))

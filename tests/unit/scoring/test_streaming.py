@@ -246,6 +246,24 @@ def test_a_side_in_a_file_gives_back_what_was_put_there():
     assert [kept.items(slice(5, 6)).extras["rows"].item(), len(kept.items(slice(3, 9)))] == [5, 6]
 
 
+@pytest.mark.parametrize("budget", [1, 3000, 20_000, 10**9])
+def test_parts_cover_all_items_within_the_budget(budget):
+    """Captions of rising length: parts of short ones hold more of them; none is so small that its size shows."""
+    keeping = Keeping("items", 0)
+    for length, count in [(1, 50), (2, 30), (5, 9), (9, 40)]:
+        keeping.add(Fragments(torch.zeros(count, length, 8), torch.ones(count, length, dtype=torch.bool)), 1.0)
+    side = keeping.finish(torch.arange(129))
+    parts = list(side.parts(budget))
+    assert [row for part in parts for row in range(part.start, part.stop)] == list(range(129))
+    sizes = [part.stop - part.start for part in parts]
+    assert min(sizes) >= 16
+    for part, size in zip(parts, sizes, strict=True):
+        read = side.read(part)
+        bytes_read = read.features.nbytes + read.mask.nbytes
+        assert bytes_read <= budget or size < 2 * 16
+    assert len(parts) == {1: 8, 3000: 5, 20_000: 2, 10**9: 1}[budget]
+
+
 def test_a_side_that_fits_nowhere_is_refused(monkeypatch):
     monkeypatch.setattr(spilled.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
     with pytest.raises(ItmError, match=r"the encoded items take about 0.0 GiB.*set TMPDIR to a folder on another disk"):
