@@ -130,7 +130,7 @@ class Group(Ranks):
         ]
 
     def _gathered_padded(self, values: Tensor, sizes: Sequence[tuple[int, ...]]) -> list[Tensor]:
-        padded = values.new_zeros(tuple(map(max, *sizes)))
+        padded = values.new_zeros([max(axis) for axis in zip(*sizes, strict=True)])
         padded[tuple(map(slice, values.shape))] = values
         found = [torch.empty_like(padded) for _ in range(self.count)]
         dist.all_gather(found, padded)
@@ -170,6 +170,9 @@ def joined(number: int, count: int, device: torch.device, meeting: str) -> Itera
         count: of all.
         device: to compute on.
         meeting: a file that does not exist yet, in a folder that all of them can write to.
+
+    Yields:
+        The group. It is left at the end of the block; after an error it ends with the process.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -181,7 +184,6 @@ def joined(number: int, count: int, device: torch.device, meeting: str) -> Itera
         timeout=PATIENCE,
         device_id=device if device.type == "cuda" else None,
     )
-    try:
-        yield Group(number, count, device)
-    finally:
-        dist.destroy_process_group()
+    yield Group(number, count, device)
+    # Not after an error: the others would lose this one before it has said why.
+    dist.destroy_process_group()

@@ -6,7 +6,12 @@ import multiprocessing
 
 import pytest
 import torch
+import torch.distributed as dist
 from steps_of_scorers import CASES, TOGETHER, distances, rank, steps
+
+from harness.errors import InvalidDataset
+from harness.fragments import Fragments
+from harness.training.ranks import joined
 
 COUNT = 2
 
@@ -23,6 +28,28 @@ def together(tmp_path_factory, _cache_of_their_own):
         process.join()
         assert process.exitcode == 0
     return folder
+
+
+def test_a_process_that_fails_says_why_before_the_others_lose_it(tmp_path):
+    with pytest.raises(InvalidDataset), joined(0, 1, torch.device("cpu"), str(tmp_path / "meeting")):
+        raise InvalidDataset("a broken photograph")
+    assert dist.is_initialized()
+    dist.destroy_process_group()
+
+
+def test_fragments_of_all_ranks_come_together_with_what_belongs_to_them(tmp_path):
+    side = Fragments(
+        torch.rand(2, 3, 4), torch.ones(2, 3).bool(), {"gates": torch.rand(2, 3), "count": torch.arange(2)}
+    )
+    with joined(0, 1, torch.device("cpu"), str(tmp_path / "meeting")) as group:
+        found = group.gathered(side)
+        assert group.averaged([torch.ones(2), torch.ones(1).double()])[1].dtype == torch.float64
+        assert group.agreed(3)
+    assert torch.equal(found.features, side.features)
+    assert torch.equal(found.mask, side.mask)
+    assert {name: extra.tolist() for name, extra in found.extras.items()} == {
+        name: extra.tolist() for name, extra in side.extras.items()
+    }
 
 
 @pytest.mark.parametrize(("name", "micro_batch"), TOGETHER)
