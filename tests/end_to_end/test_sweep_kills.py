@@ -27,9 +27,9 @@ TRIALS = 4
 POINTS = {
     "study begun, first trial queued": ("optuna.study.Study.enqueue_trial", 1, "after"),
     "trial begun, without a worker": ("optuna.study.Study.ask", 1, "after"),
-    "in the middle of an epoch": ("harness.training.loop._Loop.run_step", 3, "before"),
+    "in the middle of an epoch": ("harness.training.steps.Steps.run_step", 3, "before"),
     "half of a checkpoint written": ("torch.save", 1, "after"),
-    "epoch kept, not reported": ("harness.training.loop._Loop.save", 1, "after"),
+    "epoch kept, not reported": ("harness.training.checkpoint.Checkpoint.save", 1, "after"),
     "trial measured, not told": ("optuna.study.Study.tell", 1, "before"),
     "trial told, its files still there": ("optuna.study.Study.tell", 1, "after"),
     "between two settings": ("optuna.trial.Trial.suggest_categorical", 1, "before"),

@@ -21,8 +21,8 @@ from harness.fragments import Fragments, Tokens
 from harness.runs.saved_models import import_checkpoint
 from harness.scorer import Scorer
 from harness.spec import TrainingSpec
-from harness.training import loop as training
 from harness.training.schedule import objective_of_epoch
+from harness.training.steps import Steps
 
 HERE = Path(__file__).parent
 SCAN = {
@@ -128,7 +128,7 @@ def run(
 
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clip_and_note)
     features = data["features"].reshape(STEPS * BATCH, *data["features"].shape[2:])
-    loop = training._Loop(scorer, as_split(features), spec, seed=0)
+    loop = Steps(scorer, as_split(features), spec, seed=0)
     scorer.train()
     losses = []
     for step in range(STEPS):

@@ -27,6 +27,9 @@ from harness.sweeps.summary import trial_summary
 from harness.sweeps.trial import Course, TrialRunner
 from harness.sweeps.worker import work
 from harness.training import loop as training
+from harness.training.checkpoint import Checkpoint
+from harness.training.schedule import steps_per_epoch
+from harness.training.steps import Steps
 
 SPACE = {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
 
@@ -125,8 +128,8 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     ("owner", "name", "call", "epochs_left"),
     [
-        (training._Loop, "run_epoch", 2, 3),
-        (training._Loop, "save", 2, 2),
+        (Steps, "run_epoch", 2, 3),
+        (Checkpoint, "save", 2, 2),
         (optuna.Trial, "report", 3, 1),
         (optuna.Trial, "should_prune", 3, 1),
         (trial_module, "cost_of", 1, 0),
@@ -166,10 +169,8 @@ def test_a_trial_resumes_from_its_last_epoch_and_ends_the_same(
             TrialRunner(plan, splits, "cpu", TrialFolders(tmp_path / "killed"))(study.ask())
     requeue(study, study.get_trials()[0])
     epochs = []
-    run_epoch = training._Loop.run_epoch
-    monkeypatch.setattr(
-        training._Loop, "run_epoch", lambda loop, number: (epochs.append(number), run_epoch(loop, number))[1]
-    )
+    run_epoch = Steps.run_epoch
+    monkeypatch.setattr(Steps, "run_epoch", lambda loop, number: (epochs.append(number), run_epoch(loop, number))[1])
     resumed = run(study, study.ask(), tmp_path / "killed")
     assert len(epochs) == epochs_left  # of four
     assert (resumed.number, resumed.params, resumed.value) == (0, whole.params, whole.value)
@@ -190,7 +191,7 @@ def test_a_hopeless_trial_is_pruned_in_its_first_seed_and_says_why(plan_of):
     assert summary.state == "pruned"
     assert summary.reason.startswith("ThresholdPruner after 1 epoch: validation rSum")
     assert [len(curve) for curve in summary.curves] == [1]
-    assert summary.steps == training.steps_per_epoch(open_dataset(plan.base.dataset).split("train"), plan.base.training)
+    assert summary.steps == steps_per_epoch(open_dataset(plan.base.dataset).split("train"), plan.base.training)
 
 
 def test_the_last_epoch_is_never_pruned(plan_of):

@@ -16,6 +16,7 @@ from harness.runs.planning import plan
 from harness.spec import load_experiment
 from harness.training import loop as training
 from harness.training.ranks import ALONE, Ranks, joined
+from harness.training.steps import Steps
 from harness.training.towers import training_towers
 
 REGIONS = {"name": "regions", "width": 16}
@@ -114,7 +115,7 @@ def steps(case: Mapping[str, Any], micro_batch: int | None = None, ranks: Ranks 
             encoder.comes_trained = lambda config: True
             encoder.freeze()
     train = dataset.split("train")
-    loop = training._Loop(scorer, train, cell.training, 0, ranks)
+    loop = Steps(scorer, train, cell.training, 0, ranks)
     scorer.train()
     scorer.objective = training.objective_of_epoch(1, cell.training)
     found: dict[str, Tensor] = {}

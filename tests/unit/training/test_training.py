@@ -15,9 +15,12 @@ from harness.spec import RunSpec, TrainingSpec, load_experiment
 from harness.training import loop as training
 from harness.training import schedule
 from harness.training import state as training_state
+from harness.training import steps as training_steps
+from harness.training.checkpoint import Checkpoint
 from harness.training.loop import fit
 from harness.training.optimizer import parameter_groups
 from harness.training.schedule import learning_rate_factor, objective_of_epoch, pair_batches
+from harness.training.steps import Steps
 
 
 @pytest.fixture
@@ -71,7 +74,7 @@ def test_an_epoch_is_every_caption_once_or_one_an_image(cell):
 def test_row_b_of_the_images_belongs_to_row_b_of_the_captions(cell, pairs):
     split = open_dataset(cell.dataset).split("train")
     scorer = build_scorer(cell, open_dataset(cell.dataset))
-    loop = training._Loop(scorer, split, TrainingSpec(batch_size=8, pairs=pairs), seed=0)
+    loop = Steps(scorer, split, TrainingSpec(batch_size=8, pairs=pairs), seed=0)
     seen = {}
 
     def losses(images, texts, image_ids):
@@ -154,7 +157,9 @@ def stopped(tmp_path_factory, _cache_of_their_own):
     checkpoint, seen = tmp_path_factory.mktemp("stopped") / "checkpoint.pt", []
     dataset = open_dataset(cell.dataset)
     _, whole = _fit(cell, cell.training, checkpoint=checkpoint, on_epoch=lambda _: seen.append(checkpoint.read_bytes()))
-    expected = training._Loop(build_scorer(cell, dataset), dataset.split("train"), cell.training, cell.seed).expected
+    expected = Checkpoint(
+        None, Steps(build_scorer(cell, dataset), dataset.split("train"), cell.training, cell.seed)
+    ).expected
     return seen[1], expected, cell, whole
 
 
@@ -228,7 +233,9 @@ def test_a_training_whose_checkpoint_is_damaged_is_that_without_one(stopped, tmp
 
 
 def test_divergence_is_named(cell, monkeypatch):
-    monkeypatch.setattr(training, "objective_of_epoch", lambda *_: lambda similarity, _: similarity.sum() * torch.inf)
+    monkeypatch.setattr(
+        training_steps, "objective_of_epoch", lambda *_: lambda similarity, _: similarity.sum() * torch.inf
+    )
     with pytest.raises(TrainingDiverged, match=r"step 1 of the training has loss .*inf.*lower training\.learning_rate"):
         _fit(cell, cell.training)
 
@@ -282,7 +289,7 @@ def test_gradients_of_a_step_are_ramped(cell, monkeypatch):
     still = {"batch_size": 20, "learning_rate": 1e-12, "optimizer": "adam", "weight_decay": 0.0, "schedule": "constant"}
     for name, ramp in (("plain", 0), ("ramped", 1)):
         norms[name] = []
-        loop = training._Loop(
+        loop = Steps(
             build_scorer(cell, open_dataset(cell.dataset)), split, TrainingSpec(loss_ramp_epochs=ramp, **still), seed=0
         )
         loop.run_epoch(0)

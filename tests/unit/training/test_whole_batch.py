@@ -16,6 +16,7 @@ from harness.spec import TrainingSpec, load_experiment
 from harness.training import loop as training
 from harness.training.gradients import Inputs, OnePass
 from harness.training.ranks import ALONE
+from harness.training.steps import Steps
 from harness.training.whole_batch import WholeBatch, chunks, gradients_of
 
 
@@ -109,7 +110,7 @@ def test_a_batch_normalisation_is_warned_of_once(tiny, caplog):
     }
     for name, cell in cells.items():
         dataset = open_dataset(cell.dataset)
-        training._Loop(build_scorer(cell, dataset), dataset.split("train"), cell.training, 0)
+        Steps(build_scorer(cell, dataset), dataset.split("train"), cell.training, 0)
         lines = [record.getMessage() for record in caplog.records if "batch normalisation" in record.getMessage()]
         assert len(lines) == (name == "patches"), lines
 
