@@ -23,12 +23,14 @@ class Seat:
         device: what it computes on: `cpu`, `cuda:0`.
         threads: CPUs that it fills.
         workers: of the command, this one included.
+        gpus: that a run of it fills, from its device on.
     """
 
     number: int
     device: str = "cpu"
     threads: int = 1
     workers: int = 1
+    gpus: int = 1
 
     @property
     def name(self) -> str:
@@ -120,13 +122,14 @@ class Executor(ABC):
         """Give back what was taken."""
 
     @abstractmethod
-    def seats(self, workers: int | None, device: str, threads: int) -> list[Seat]:
+    def seats(self, workers: int | None, device: str, threads: int, gpus: int = 1) -> list[Seat]:
         """A seat for each worker.
 
         Args:
             workers: how many; None = as many as there is room for, and at least one.
             device: as the user named it, or `auto`.
             threads: compute threads of each.
+            gpus: of each, where it computes on GPUs.
 
         Raises:
             ItmError: there is no such device, or the number has to be given.

@@ -12,6 +12,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from harness.executors.base import FOLDER, Executor, Job, Seat, Worker
+from harness.executors.entry import STOPPED
 from harness.executors.lines import Teller
 from harness.files.locks import claim, is_claimed
 
@@ -99,12 +100,12 @@ def run_crew(
 
 
 def _is_death(exit_code: int | None) -> bool:
-    """Whether a worker ended without returning from its job: by a signal, or in an unknown way.
+    """Whether a worker ended without returning from its job: by a signal, even in order, or in an unknown way.
 
-    >>> [_is_death(code) for code in (0, 1, 2, -9, None)]
-    [False, False, False, True, True]
+    >>> [_is_death(code) for code in (0, 1, 2, STOPPED, -9, None)]
+    [False, False, False, True, True, True]
     """
-    return exit_code is None or exit_code < 0
+    return exit_code is None or exit_code < 0 or exit_code == STOPPED
 
 
 def _remove_left_behind(results: Path) -> None:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 import sys
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 
 from harness.executors.base import Context, Executor, Job, Seat, Worker
 from harness.executors.deaths import cause_of_death, kernel_kills
-from harness.executors.entry import leave, work
+from harness.executors.entry import ORPHANED, work
+from harness.machine.children import end_with_parent, own_interrupts, stop
 from harness.machine.cpus import usable_cpus
 from harness.scoring.memory import free_memory
 
-#: Seconds that a worker has to leave what it does.
-PATIENCE_SECONDS = 10.0
 #: Main memory that a worker is taken to need where nobody says how many there shall be: torch, a small model and its data.
 WORKER_BYTES = 2 * 2**30
 
@@ -48,10 +43,10 @@ class LocalExecutor(Executor):
 
     name = "local"
 
-    def seats(self, workers: int | None, device: str, threads: int) -> list[Seat]:
-        devices = _devices(device)
+    def seats(self, workers: int | None, device: str, threads: int, gpus: int = 1) -> list[Seat]:
+        devices = _devices(device, gpus)
         count = workers or _room(devices, threads)
-        return [Seat(number + 1, devices[number % len(devices)], threads) for number in range(count)]
+        return [Seat(number + 1, devices[number % len(devices)], threads, gpus=gpus) for number in range(count)]
 
     def start(self, job: Job, seat: Seat) -> LocalWorker:
         process = multiprocessing.get_context("spawn").Process(
@@ -65,12 +60,13 @@ class LocalExecutor(Executor):
         stop([worker.process for worker in workers if isinstance(worker, LocalWorker)])
 
 
-def _devices(device: str) -> list[str]:
-    """The devices that workers share out: every GPU where none is named."""
+def _devices(device: str, gpus: int) -> list[str]:
+    """The devices that workers share out, where none is named: every GPU, or the first one of each group of `gpus`."""
     import torch
 
-    gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0
-    return [f"cuda:{number}" for number in range(gpus)] or ["cpu" if device == "auto" else device]
+    there = torch.cuda.device_count() if device in ("auto", "cuda") else 0
+    firsts = range(0, max(1, there - gpus + 1), gpus) if there else ()
+    return [f"cuda:{number}" for number in firsts] or ["cpu" if device == "auto" else device]
 
 
 def _room(devices: Sequence[str], threads: int) -> int:
@@ -80,40 +76,7 @@ def _room(devices: Sequence[str], threads: int) -> int:
     return max(1, min(usable_cpus() // threads, free_memory() // WORKER_BYTES))
 
 
-def stop(processes: Sequence[BaseProcess], patience: float = PATIENCE_SECONDS) -> None:
-    """Ask processes to end; kill those that do not in time."""
-    for process in processes:
-        process.terminate()
-    deadline = time.monotonic() + patience
-    for process in processes:
-        process.join(max(0.0, deadline - time.monotonic()))
-        if process.is_alive():
-            process.kill()
-            process.join()
-
-
-@contextmanager
-def own_interrupts() -> Iterator[None]:
-    """Processes that are started in this block never see a Ctrl-C of the terminal, which goes to all: their command
-    does, and asks them to stop."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _run(job: Job, seat: Seat, context: Context) -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
     # Sooner than the watch over the command's claim sees it, and on a disk without locks too.
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with_parent(ORPHANED)
     sys.exit(work(job, seat, context))
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    leave()

@@ -111,24 +111,32 @@ class RayExecutor(Executor):
         assert self._driver is not None
         self._driver.close()
 
-    def seats(self, workers: int | None, device: str, threads: int) -> list[Seat]:
-        gpus = _gpus_per_worker(device, self._nodes)
+    def seats(self, workers: int | None, device: str, threads: int, gpus: int = 1) -> list[Seat]:
+        on_gpus = _on_gpus(device, self._nodes)
         most = max((node.cpus for node in self._nodes), default=0)
         if threads > most:
             self._tell(f"a run uses {threads} threads, but no node of Ray has more than {counted(most, 'CPU')}")
         cpus = min(threads, most)
-        room = sum(min(node.cpus // cpus, node.gpus if gpus else node.cpus) for node in self._nodes)
+        room = sum(min(node.cpus // cpus, node.gpus // gpus if on_gpus else node.cpus) for node in self._nodes)
+        if on_gpus and not room:
+            most_gpus = max(node.gpus for node in self._nodes)
+            raise ClusterUnavailable(
+                f"a run takes {counted(gpus, 'GPU')} of one node (devices), but no node of Ray has more than {most_gpus}; set "
+                f"devices={most_gpus}"
+            )
         if workers is not None and workers > room:
             self._tell(f"Ray has room for {counted(room, 'worker')} at once; the others wait for room")
-        device = "cuda:0" if gpus else "cpu"  # Ray shows a worker its own GPU only
-        return [Seat(number + 1, device, threads) for number in range(workers or room)]
+        device = "cuda:0" if on_gpus else "cpu"  # Ray shows a worker its own GPUs only
+        return [Seat(number + 1, device, threads, gpus=gpus) for number in range(workers or room)]
 
     def start(self, job: Job, seat: Seat) -> RayWorker:
         place = mark(self.context, seat)
         number = next(self._numbers)
         cpus = min(seat.threads, max(node.cpus for node in self._nodes))
         payload = pickle.dumps((place, job, seat))
-        self._ask("start", number, payload, cpus, int(seat.device.startswith("cuda")), f"itm {seat.name}")
+        self._ask(
+            "start", number, payload, cpus, seat.gpus if seat.device.startswith("cuda") else 0, f"itm {seat.name}"
+        )
         return RayWorker(seat, number, self)
 
     def stop(self, workers: Sequence[Worker]) -> None:
@@ -270,15 +278,15 @@ def _require_listener(address: str) -> None:
         ) from None
 
 
-def _gpus_per_worker(device: str, nodes: Sequence[Node]) -> int:
-    """1 where workers compute on GPUs."""
+def _on_gpus(device: str, nodes: Sequence[Node]) -> bool:
+    """Whether workers compute on GPUs."""
     has = any(node.gpus for node in nodes)
     if device == "auto":
-        return int(has)
+        return has
     if device not in ("cpu", "cuda"):
         raise InvalidSpec(
             f"device '{device}' cannot be asked for on Ray, which hands out the GPUs; use cpu, cuda or auto"
         )
     if device == "cuda" and not has:
         raise ClusterUnavailable("no node of the Ray cluster has a GPU; use --device cpu or auto")
-    return int(device == "cuda")
+    return device == "cuda"

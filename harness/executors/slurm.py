@@ -25,9 +25,9 @@ from harness.executors.batch_options import GPU_OPTIONS, BatchOptions, parse
 from harness.executors.batch_work import here, in_job
 from harness.executors.deaths import OUT_OF_MEMORY
 from harness.executors.entry import STOPPED
-from harness.executors.local import own_interrupts
 from harness.executors.reach import has_arrived, mark
 from harness.executors.squeue import Queue
+from harness.machine.children import own_interrupts
 
 logger = logging.getLogger(__name__)
 
@@ -165,18 +165,18 @@ class SlurmExecutor(Executor):
             )
         return self
 
-    def seats(self, workers: int | None, device: str, threads: int) -> list[Seat]:
+    def seats(self, workers: int | None, device: str, threads: int, gpus: int = 1) -> list[Seat]:
         if device not in ("auto", "cpu", "cuda"):
             raise InvalidSpec(
                 f"device '{device}' cannot be asked for on SLURM, which hands out the GPUs; use cpu, cuda or auto"
             )
         if self._options.cluster == "debug":
-            return [Seat(1, device, threads)]
+            return [Seat(1, device, threads, gpus=gpus)]
         if workers is None:
             raise InvalidSpec("--executor slurm needs --workers, the number of jobs: SLURM does not say how many fit")
         if device == "auto":
             device = "cuda" if any(key in self._options.sbatch for key in GPU_OPTIONS) else "cpu"
-        return [Seat(number + 1, device, threads) for number in range(workers)]
+        return [Seat(number + 1, device, threads, gpus=gpus) for number in range(workers)]
 
     def start(self, job: Job, seat: Seat) -> SlurmWorker:
         place = mark(self.context, seat)
@@ -213,7 +213,7 @@ class SlurmExecutor(Executor):
             executor.update_parameters(
                 timeout_min=options.minutes or FOREVER,
                 signal_delay_s=_notice(options),
-                gpus_per_node=int(seat.device == "cuda"),
+                gpus_per_node=seat.gpus if seat.device == "cuda" else 0,
                 setup=list(options.setup),
             )
             return executor
@@ -224,7 +224,8 @@ class SlurmExecutor(Executor):
 
 def sbatch_parameters(options: BatchOptions, seat: Seat) -> dict[str, Any]:
     """What submitit writes into the script of a worker's job."""
-    own = {"gpus-per-node": "1"} if seat.device == "cuda" and not set(GPU_OPTIONS) & set(options.sbatch) else {}
+    asked = seat.device == "cuda" and not set(GPU_OPTIONS) & set(options.sbatch)
+    own = {"gpus-per-node": str(seat.gpus)} if asked else {}
     return {
         "job_name": f"itm-{seat.number}",
         "time": None,  # that of the partition, unless the user says otherwise

@@ -24,7 +24,7 @@ import torch
 from harness import registry
 from harness.errors import InvalidSpec, RankFailed, counted
 from harness.executors.deaths import cause_of_death
-from harness.executors.local import own_interrupts
+from harness.machine.children import own_interrupts
 from harness.machine.cpus import share, usable_cpus
 from harness.measure.quiet import pass_by
 from harness.runs.rank import DONE, EPOCH, FAILED, LOG, RESUMED, RankJob, rank_process

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing import parent_process
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,8 @@ import torch
 
 from harness import registry
 from harness.errors import ItmError, one_line
-from harness.executors.entry import leave
+from harness.executors.entry import ORPHANED
+from harness.machine.children import end_with_parent
 from harness.machine.cpus import Share, use_share
 from harness.machine.threads import compute_threads
 from harness.measure.system import peak_memory
@@ -58,9 +56,7 @@ class RankJob:
 
 def rank_process(number: int, job: RankJob, connection: Connection) -> None:
     """The whole life of one process; it ends with the one that started it, and at once when asked to."""
-    parent = parent_process()
-    assert parent is not None
-    threading.Thread(target=_end_with, args=(parent,), name="itm-watch", daemon=True).start()
+    end_with_parent(ORPHANED)
     # What it has done since the last checkpoint is lost in any case, and a collective operation hears no exception.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -127,8 +123,3 @@ def _speak(tell: Tell) -> None:
     logger = logging.getLogger("harness")
     logger.handlers[:] = [_Speaker(tell)]
     logger.setLevel(logging.INFO)
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    leave()

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -104,15 +104,10 @@ def _work(executor: Executor, placement: Placement, watch: Watch) -> None:
 
 
 def _seats(executor: Executor, placement: Placement, specs: Sequence[RunSpec]) -> list[Seat]:
-    """No more than there are cells. A run on several GPUs takes those from its worker's on."""
+    """No more than there are cells."""
     threads = max(spec.threads * spec.devices for spec in specs)
-    seats = executor.seats(placement.workers, placement.device, threads)
-    if seats[0].device.startswith("cuda") and (width := max(spec.devices for spec in specs)) > 1:
-        workers = placement.workers * width if placement.workers else None
-        seats = executor.seats(workers, placement.device, threads)
-        groups = seats[: len(seats) // width * width : width] or seats[:1]
-        seats = [replace(seat, number=number + 1) for number, seat in enumerate(groups)]
-    return seats[: len(specs)]
+    gpus = max(spec.devices for spec in specs)
+    return executor.seats(placement.workers, placement.device, threads, gpus)[: len(specs)]
 
 
 class Watch:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import shutil
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ import torch
 
 from harness.datasets.store.mapped import send_by_name
 from harness.errors import FeedingFailed, InvalidSpec, counted, one_line
+from harness.machine.children import end_with_parent, own_interrupts
 from harness.machine.cpus import share, usable_cpus
 from harness.spec import FeedingSpec
 from harness.training.feeding.batches import Reader, size_of
@@ -111,10 +109,9 @@ def starting(workers: int) -> Iterator[None]:
         yield
         return
     send_by_name()
-    masks = hasattr(signal, "pthread_sigmask")
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masks else set()
     try:
-        yield
+        with own_interrupts():
+            yield
     except (AttributeError, TypeError) as error:  # of pickle
         raise InvalidSpec(
             f"the images of this dataset cannot be sent to loader processes ({one_line(error)}); set feeding.workers=0"
@@ -123,19 +120,9 @@ def starting(workers: int) -> Iterator[None]:
         raise FeedingFailed(
             f"{counted(workers, 'loader')} could not be started ({one_line(error)}); set feeding.workers=0"
         ) from None
-    finally:
-        if masks:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(_: int) -> None:
     """Of a loader process: it ends with the training's process, however that ends, and leaves Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(0)
+    end_with_parent(0)

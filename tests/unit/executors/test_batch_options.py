@@ -78,3 +78,8 @@ def test_the_script_of_a_job(tmp_path, pairs, device, lines, absent):
     assert "srun --unbuffered" in text
     assert "--cpus-per-task=3 work" in text
     assert all(f"\n{command}\n" in text for command in options.setup)
+
+
+def test_a_job_asks_for_the_gpus_of_its_runs():
+    asked = sbatch_parameters(parse([]), Seat(1, "cuda", gpus=4))["additional_parameters"]
+    assert asked == {"gpus-per-node": "4"}

@@ -11,6 +11,7 @@ import pytest
 from harness.executors import crew
 from harness.executors.base import Context, Executor, Job, Seat, Worker
 from harness.executors.crew import MOST_DEATHS, run_crew
+from harness.executors.entry import STOPPED
 from harness.executors.lines import Teller, written_to
 from harness.files.locks import is_claimed
 
@@ -45,7 +46,7 @@ class Script(Executor):
         self.ends, self.started, self.stopped = ends, [], []
         self.claimed = False
 
-    def seats(self, workers: int | None, device: str, threads: int) -> list[Seat]:
+    def seats(self, workers: int | None, device: str, threads: int, gpus: int = 1) -> list[Seat]:
         return SEATS
 
     def start(self, job: Job, seat: Seat) -> Worker:
@@ -81,7 +82,7 @@ def test_a_crew_ends_when_every_job_has_returned(run, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("code", [-signal.SIGKILL, None], ids=["killed", "gone"])
+@pytest.mark.parametrize("code", [-signal.SIGKILL, STOPPED, None], ids=["killed", "asked to stop", "gone"])
 def test_a_worker_that_dies_is_replaced_in_its_seat(run, code):
     seen = []
     executor, ended = run({2: [(code, "")]}, died=lambda worker, cause: seen.append((worker.seat.number, cause)))

@@ -43,6 +43,15 @@ def test_seats(caplog, rooms, workers, device, threads, expected, told):
     assert [record.getMessage() for record in caplog.records] == ([told] if told else [])
 
 
+def test_a_run_on_several_gpus_takes_them_of_one_node():
+    seats = executor((8, 5), (8, 1), (8, 2)).seats(None, "auto", 1, 2)
+    assert [(seat.device, seat.gpus) for seat in seats] == [("cuda:0", 2)] * 3
+    with pytest.raises(
+        ClusterUnavailable, match=r"takes 3 GPUs of one node \(devices\), but no node .* more than 2; set devices=2"
+    ):
+        executor((8, 2), (8, 2)).seats(None, "auto", 1, 3)
+
+
 @pytest.mark.parametrize(("device", "error"), [("cuda", ClusterUnavailable), ("cuda:1", InvalidSpec)])
 def test_devices_that_ray_cannot_hand_out(device, error):
     with pytest.raises(error, match="cpu"):

@@ -42,6 +42,23 @@ def test_seats(monkeypatch, gpus, cpus, memory, workers, device, threads, expect
     assert {seat.threads for seat in seats} == {threads}
 
 
+@pytest.mark.parametrize(
+    ("there", "gpus", "workers", "expected"),
+    [
+        (4, 2, None, ["cuda:0", "cuda:2"]),
+        (5, 2, None, ["cuda:0", "cuda:2"]),
+        (4, 2, 3, ["cuda:0", "cuda:2", "cuda:0"]),
+        (4, 4, None, ["cuda:0"]),
+        (2, 3, None, ["cuda:0"]),  # refused when the run is checked
+    ],
+)
+def test_workers_whose_runs_fill_several_gpus_share_none(monkeypatch, there, gpus, workers, expected):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: there)
+    seats = LocalExecutor(Context(Path(), "command-1")).seats(workers, "auto", 1, gpus)
+    assert [seat.device for seat in seats] == expected
+    assert {seat.gpus for seat in seats} == {gpus}
+
+
 def test_an_executor_that_does_not_exist_is_named_with_its_neighbours(tmp_path):
     with pytest.raises(UnknownName, match="unknown executor 'locl'; did you mean 'local'"):
         Placement("locl").create(RunStore(tmp_path))

@@ -64,7 +64,7 @@ class Script(Executor):
         self.study, self.deaths, self.started = study, deaths, 0
         self.drawn: list[tuple[int, float]] = []
 
-    def seats(self, workers: int | None, device: str, threads: int) -> list[Seat]:
+    def seats(self, workers: int | None, device: str, threads: int, gpus: int = 1) -> list[Seat]:
         return [Seat(number + 1) for number in range(workers or 4)]
 
     def start(self, job: Job, seat: Seat) -> Worker:
