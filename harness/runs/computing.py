@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
+from harness.machine.allocation import freed_memory_kept
 from harness.machine.threads import compute_threads
 from harness.measure.quiet import working
 
@@ -17,7 +18,9 @@ def computing(threads: int, device: torch.device | str) -> Iterator[None]:
 
     Args:
         threads: compute threads on a CPU, part of a run's settings.
-        device: what is computed on; measurements of other processes on it are waited for, see `harness.measure.quiet`.
+        device: what is computed on. On a CPU, memory that is freed is kept meanwhile; on each device, measurements of other
+            processes are waited for, see `harness.measure.quiet`.
     """
-    with compute_threads(threads), working(device):
+    keeps = freed_memory_kept() if torch.device(device).type == "cpu" else nullcontext()
+    with compute_threads(threads), working(device), keeps:
         yield

@@ -6,7 +6,9 @@ import resource
 import pytest
 import torch
 
+from harness.machine import allocation
 from harness.machine.allocation import freed_memory_kept
+from harness.runs.computing import computing
 
 BLOCK = 40 * 2**20  #: bytes; above what glibc keeps by itself
 PAGES = BLOCK // resource.getpagesize()
@@ -24,9 +26,24 @@ def new_pages(repeats: int) -> int:
 
 def test_a_freed_block_is_not_handed_out_anew():
     with freed_memory_kept():
-        torch.ones(BLOCK // 4)
+        new_pages(16)  # small blocks that fall between large ones have some more of these taken, until they fit
         inside = new_pages(16)
-    assert inside < 4 * PAGES  # instead of 16 times: a second block may be taken beside the first one
+    assert inside < 4 * PAGES  # instead of 16 times
+
+
+def test_a_block_within_a_block_leaves_memory_kept():
+    with freed_memory_kept():
+        with freed_memory_kept():
+            new_pages(16)
+        new_pages(16)
+        assert new_pages(16) < 4 * PAGES
+
+
+@pytest.mark.parametrize(("device", "kept"), [("cpu", True), ("meta", False)])
+def test_a_run_on_a_cpu_keeps_it(device, kept):
+    with computing(1, device):
+        assert bool(allocation._depth) is kept
+    assert not allocation._depth
 
 
 def test_an_error_passes_and_the_rest_is_as_before():
