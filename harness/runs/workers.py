@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from harness.errors import RunFailed, counted
+from harness.errors import ResultsNotWritable, RunFailed, counted
 from harness.executors.base import Executor, Seat, Worker
 from harness.executors.choice import Placement
 from harness.executors.crew import POLL_SECONDS, run_crew
@@ -46,12 +46,19 @@ class CellJob:
     command: str
 
     def __call__(self, seat: Seat) -> int:
+        """Run them.
+
+        Raises:
+            ResultsNotWritable: the end of a run cannot be recorded, as on a full disk.
+        """
         store, device = RunStore(self.results), seat_device(seat.device)
 
         def run(spec: RunSpec) -> tuple[RunRecord, int]:
             if reason := verdict(deaths_of(store.folder(spec.run_id))):
                 return _give_up(spec, store, reason), RunFailed.exit_code
-            return run_cell(spec, store, device, command=self.command, worker=seat.number)
+            record, code = run_cell(spec, store, device, command=self.command, worker=seat.number)
+            _require_recorded(record, store)
+            return record, code
 
         for _ in share(self.specs, self.before, store, run, waiting=None):
             pass
@@ -243,6 +250,15 @@ def _give_up(spec: RunSpec, store: RunStore, reason: str) -> RunRecord:
     (store.folder(spec.run_id) / DEATHS).unlink(missing_ok=True)
     store.write(record)
     return record
+
+
+def _require_recorded(record: RunRecord, store: RunStore) -> None:
+    """The record is all that a command sees of a run that failed: without one it would start the run again, for ever."""
+    if record.status != "failed":
+        return
+    found = state_of(store, record.run_id)[1]
+    if found is None or found.started != record.started:  # nothing, or the record of an earlier call
+        raise ResultsNotWritable(f"{record.scorer} seed {record.seed} failed, which cannot be recorded: {record.error}")
 
 
 def seat_device(name: str) -> torch.device:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from harness.errors import ResultsNotWritable
 from harness.executors.base import Seat
 from harness.records.environment import now
 from harness.records.run import RunRecord
@@ -198,6 +199,23 @@ def test_settings_that_end_their_workers_are_given_up_once(tiny, tmp_path):
     # The next call tries again.
     assert CellJob((scan,), {scan.run_id: ("failed", record)}, tmp_path, OURS)(Seat(1)) == 0
     assert store.read(scan.run_id).status == "finished"
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_worker_ends_where_the_end_of_a_run_cannot_be_recorded(tiny, tmp_path, monkeypatch, again):
+    """Else its command, which sees no end of the run, would start it for ever."""
+    (scan,) = plan(load_experiment(tiny))
+    store = RunStore(tmp_path)
+    if again:
+        store.write(failed(scan, "earlier", "2020-01-01T00:00:00+00:00"))
+    before = state_of(store, scan.run_id)
+
+    def full(self, record):
+        raise ResultsNotWritable("cannot write record.json: No space left on device")
+
+    monkeypatch.setattr(RunStore, "write", full)
+    with pytest.raises(ResultsNotWritable, match=r"scan seed 0 failed, .* recorded: .*No space left"):
+        CellJob((scan,), {scan.run_id: before}, tmp_path, OURS)(Seat(1))
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"epochs": "x"}', json.dumps({"epochs": 2, "history": [{}]})])
