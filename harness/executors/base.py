@@ -135,6 +135,10 @@ class Executor(ABC):
             ItmError: there is no such device, or the number has to be given.
         """
 
+    def remark(self, seats: Sequence[Seat]) -> str:
+        """What to warn of before workers are started in these seats; "" = nothing."""
+        return ""
+
     @abstractmethod
     def start(self, job: Job, seat: Seat) -> Worker:
         """Start a worker, which calls `harness.executors.entry.work(job, seat, self.context)`."""

@@ -62,6 +62,8 @@ def run_crew(
     context, ended = executor.context, Ended()
     seats = [replace(seat, workers=len(seats)) for seat in seats]
     _remove_left_behind(context.results)
+    if remark := executor.remark(seats):
+        logger.warning("%s", remark)
     teller = Teller(context.folder)
     with claim(context.results, context.command, wait=0):
         crew: list[Worker] = []

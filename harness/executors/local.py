@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 
+from harness.errors import counted
 from harness.executors.base import Context, Executor, Job, Seat, Worker
 from harness.executors.deaths import cause_of_death, kernel_kills
 from harness.executors.entry import ORPHANED, work
@@ -47,6 +48,12 @@ class LocalExecutor(Executor):
         devices = _devices(device, gpus)
         count = workers or _room(devices, threads)
         return [Seat(number + 1, devices[number % len(devices)], threads, gpus=gpus) for number in range(count)]
+
+    def remark(self, seats: Sequence[Seat]) -> str:
+        needed, there = sum(seat.threads for seat in seats if seat.device == "cpu"), usable_cpus()
+        if needed <= there:
+            return ""
+        return f"{counted(len(seats), 'worker')} fill {counted(needed, 'CPU')}, and there are {there}: they take turns"
 
     def start(self, job: Job, seat: Seat) -> LocalWorker:
         process = multiprocessing.get_context("spawn").Process(

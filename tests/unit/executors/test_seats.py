@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import UnknownName
 from harness.executors import local
-from harness.executors.base import Context
+from harness.executors.base import Context, Seat
 from harness.executors.choice import Placement
 from harness.executors.local import LocalExecutor
 from harness.records.store import RunStore
@@ -57,6 +57,19 @@ def test_workers_whose_runs_fill_several_gpus_share_none(monkeypatch, there, gpu
     seats = LocalExecutor(Context(Path(), "command-1")).seats(workers, "auto", 1, gpus)
     assert [seat.device for seat in seats] == expected
     assert {seat.gpus for seat in seats} == {gpus}
+
+
+@pytest.mark.parametrize(
+    ("seats", "remark"),
+    [
+        ([Seat(1, threads=2), Seat(2, threads=2)], ""),
+        ([Seat(1, threads=3), Seat(2, threads=3)], "2 workers fill 6 CPUs, and there are 4: they take turns"),
+        ([Seat(1, "cuda:0", threads=3), Seat(2, "cuda:1", threads=3)], ""),
+    ],
+)
+def test_more_workers_than_cpus_are_remarked(monkeypatch, seats, remark):
+    monkeypatch.setattr(local, "usable_cpus", lambda: 4)
+    assert LocalExecutor(Context(Path(), "command-1")).remark(seats) == remark
 
 
 def test_an_executor_that_does_not_exist_is_named_with_its_neighbours(tmp_path):
