@@ -111,7 +111,7 @@ def _run_here(
     missing: Sequence[RunSpec], before: dict[str, sharing.State], store: RunStore, device: torch.device, teller: Teller
 ) -> None:
     """Run cells in this process, one after the other, and wait for those of other commands."""
-    others = workers.Watch(missing, before, store, new_command(), teller)
+    others = workers.Watch(missing, before, store, new_command(), teller, unseen_are_ours=False)
 
     def run(spec: RunSpec) -> tuple[RunRecord, int]:
         def epoch(epoch: Epoch) -> None:

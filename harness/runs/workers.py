@@ -126,14 +126,24 @@ class Watch:
         store: where they lie.
         command: our name in their progress files.
         teller: is told.
+        unseen_are_ours: whether a run that began and ended between two looks counts as ours: workers of ours may have
+            had it. A command without workers knows what it ran.
     """
 
     def __init__(
-        self, missing: Sequence[RunSpec], before: Mapping[str, State], store: RunStore, command: str, teller: Teller
+        self,
+        missing: Sequence[RunSpec],
+        before: Mapping[str, State],
+        store: RunStore,
+        command: str,
+        teller: Teller,
+        *,
+        unseen_are_ours: bool = True,
     ):
         self.left = {spec.run_id: spec for spec in missing}
         self.before = before
         self._store, self._command, self._teller = store, command, teller
+        self._unseen_are_ours = unseen_are_ours
         self._seen: dict[tuple[str, str], tuple[int, int] | None] = {}  # what a file looked like, by run and name
         self._progress: dict[str, Progress] = {}
         self._epochs: dict[str, int] = {}  # told of each run
@@ -217,7 +227,8 @@ class Watch:
         code = (last.exit_code if last else None) or int(record.status == "failed")
         self._count(spec)
         del self.left[spec.run_id]
-        self._teller.ended(spec, record, code, ours=progress is None or progress.command == self._command)
+        ours = self._unseen_are_ours if progress is None else progress.command == self._command
+        self._teller.ended(spec, record, code, ours=ours)
 
     def _leave(self, run_id: str) -> None:
         """Nobody has a run any more."""

@@ -16,7 +16,7 @@ from harness.runs.planning import plan
 from harness.scorer import Scorer
 from harness.scoring.inputs import encode_split
 from harness.spec import load_experiment
-from harness.training import loop
+from harness.training import loop, steps
 from tests.unit.measure.test_cost import fragments
 
 pytestmark = pytest.mark.skipif(turnstile.fcntl is None, reason="this system has no flock")
@@ -122,8 +122,8 @@ def test_a_training_passes_by_before_each_step_outside_of_the_step_timer(trained
             super().__exit__(*exception)
             running.remove(self)
 
-    monkeypatch.setattr(loop, "StepTimer", Timer)
-    monkeypatch.setattr(loop, "pass_by", lambda: seen.append(len(running)))
+    monkeypatch.setattr(steps, "StepTimer", Timer)
+    monkeypatch.setattr(steps, "pass_by", lambda: seen.append(len(running)))
     result = loop.fit(scorer, dataset.split("train"), dataset.split("val"), cell.training, seed=0)
     assert seen == [0] * result.steps
 
@@ -146,7 +146,7 @@ def test_seconds_of_an_epoch_leave_the_wait_out(trained, monkeypatch):
         turnstile._waited += 1000.0
 
     monkeypatch.setattr(turnstile, "_waited", 0.0)
-    monkeypatch.setattr(loop, "pass_by", wait)
+    monkeypatch.setattr(steps, "pass_by", wait)
     result = loop.fit(scorer, dataset.split("train"), dataset.split("val"), cell.training, seed=0)
     spent = result.seconds + turnstile._waited
     assert 0 < spent < 1000.0  # real seconds, whatever was waited

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import re
@@ -137,11 +138,14 @@ def test_more_than_there_are_is_refused_in_one_line(tiny, monkeypatch, count, ba
 
 
 def test_more_processes_than_cpus_are_warned_of(tiny, monkeypatch, caplog):
+    def told() -> list[logging.LogRecord]:
+        return [record for record in caplog.records if record.name == "harness.runs.devices"]
+
     monkeypatch.setattr(devices, "usable_cpus", lambda: 3)
     check_devices(_cells(tiny, devices=3), CPU)
-    assert not caplog.records
+    assert not told()
     check_devices(_cells(tiny, devices=3, threads=2), CPU)
-    (record,) = caplog.records
+    (record,) = told()
     assert record.getMessage() == (
         "devices=3 with 2 threads each take more than the 3 CPUs here: the run has the same numbers, later"
     )

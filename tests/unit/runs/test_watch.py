@@ -127,6 +127,15 @@ def fail(store: RunStore, spec, code: int, command: str = OURS) -> RunRecord:
     return record
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_run_that_began_and_ended_between_two_looks(plant, ours):
+    specs, store, told, watch = plant
+    watch = Watch(specs, watch.before, store, OURS, told, unseen_are_ours=ours)
+    assert CellJob((specs[0],), watch.before, store.results, "command-9")(Seat(1)) == 0
+    watch.poll()
+    assert told.take() == [("finished", "scan", 0, "ours" if ours else "theirs")]
+
+
 @pytest.mark.parametrize("code", [1, 2])
 def test_a_run_that_fails_keeps_its_exit_code(plant, code):
     (scan, _), store, told, watch = plant
