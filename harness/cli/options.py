@@ -232,6 +232,10 @@ def executor_options(executor: str, ray_address: str, slurm: tuple[str, ...]) ->
     for given, flag, of in ((named, "--ray-address", "ray"), (bool(slurm), "--slurm", "slurm")):
         if given and executor != of:
             raise click.UsageError(f"{flag} is an option of --executor {of}; --executor is {executor}.")
+    if slurm:
+        from harness.executors.batch_options import parse
+
+        parse(slurm)  # before data are opened, which may take minutes
     options: dict[str, dict[str, Any]] = {"ray": {"address": ray_address}, "slurm": {"options": slurm}}
     return options.get(executor, {})
 

@@ -6,10 +6,10 @@ import logging
 import signal
 from typing import Any, NoReturn
 
-from harness.errors import ItmError
+from harness.errors import ClusterUnavailable, ItmError
 from harness.executors.base import Job, Seat
 from harness.executors.entry import work
-from harness.executors.reach import Arriving, Place
+from harness.executors.reach import Arriving, Place, missing_device
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,8 @@ def in_job(place: Place, job: Job, seat: Seat) -> int:
 def here(place: Place, job: Job, seat: Seat) -> int:
     """Do a job in the command's own process, whose signals, log and plug-ins are in place."""
     try:
+        if problem := missing_device(seat):
+            raise ClusterUnavailable(f"this machine: {problem}")
         return job(seat)
     except ItmError as error:
         logger.error("%s stopped: %s", seat.name, error)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import ClusterUnavailable
+from harness.errors import ClusterUnavailable, counted
 from harness.executors.base import Context, Job, Seat
 from harness.files import source_code
 from harness.files.writing import atomic_path
@@ -68,7 +68,7 @@ class Arriving:
         Raises:
             ClusterUnavailable: it cannot be done here.
         """
-        if problem := self.place.problem():
+        if problem := self.place.problem() or missing_device(seat):
             raise ClusterUnavailable(f"node {os.uname().nodename}: {problem}")
         with suppress(OSError):
             _arrival(self.place.context, seat).touch()
@@ -92,6 +92,18 @@ def mark(context: Context, seat: Seat | None = None) -> Place:
 def has_arrived(context: Context, seat: Seat) -> bool:
     """Whether the worker that was started last in a seat has begun."""
     return _arrival(context, seat).is_file()
+
+
+def missing_device(seat: Seat) -> str:
+    """What a seat lacks to compute on its device; "" if nothing: else every run would be recorded as failed."""
+    import torch
+
+    if seat.device.startswith("cuda") and (found := torch.cuda.device_count()) < seat.gpus:
+        return (
+            f"{counted(found, 'GPU')} that torch can use, where a run needs {seat.gpus}: ask for a node with GPUs, "
+            "for example --slurm partition=gpu, or use --device cpu"
+        )
+    return ""
 
 
 def code_sha256() -> str:

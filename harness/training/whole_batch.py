@@ -57,6 +57,13 @@ def gradients_of(scorer: Scorer, spec: TrainingSpec, seed: int, ranks: Ranks, au
     """The way to a batch's gradients: in one pass unless the batch is encoded in parts."""
     if ranks.count == 1 and spec.micro_batch is None:
         return OnePass(scorer, autocast)
+    if spec.micro_batch is not None and ranks.count == 1 and spec.micro_batch >= spec.batch_size:
+        logger.warning(
+            "training.micro_batch=%d is not smaller than training.batch_size=%d: each batch is one chunk, which is "
+            "encoded twice and saves no memory; leave micro_batch out",
+            spec.micro_batch,
+            spec.batch_size,
+        )
     return WholeBatch(scorer, ranks, spec.micro_batch, autocast, seed)
 
 

@@ -10,6 +10,7 @@ import sys
 from contextlib import closing
 
 import pytest
+import torch
 import yaml
 from outcomes import files, state
 
@@ -129,6 +130,23 @@ def test_what_cannot_work_is_refused_in_one_line(leaderboard, tmp_path, monkeypa
     assert code == 2
     assert expected.format(port=port) in err.splitlines()[-1]
     assert not list((tmp_path / "results").glob("runs/*/record.json"))
+
+
+def test_a_mistyped_option_of_slurm_is_told_before_data_are_read(leaderboard, tmp_path):
+    code, err = leaderboard(
+        tmp_path / "results", "--executor", "slurm", "--workers", "2", "--slurm", "partitoin=gpu", "--dry-run"
+    )
+    assert (code, len(err.splitlines())) == (2, 1), err
+    assert "did you mean 'partition'" in err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("executor", [LOCAL, DEBUG])
+def test_a_job_without_the_gpu_that_it_asked_for_fails_no_run(leaderboard, tmp_path, executor):
+    code, err = leaderboard(tmp_path / "results", *executor, "--workers", "1", "--device", "cuda")
+    assert code != 0
+    assert "0 GPUs that torch can use, where a run needs 1" in err
+    assert not list((tmp_path / "results").glob("runs/*/record.json")), "no run is recorded as failed"
 
 
 @pytest.mark.parametrize(("executor", "module", "extra"), [("ray", "ray", "ray"), ("slurm", "submitit", "slurm")])

@@ -41,6 +41,26 @@ def test_other_code(place, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("device", "gpus", "found", "said"),
+    [
+        ("cuda", 1, 0, "0 GPUs that torch can use, where a run needs 1"),
+        ("cuda", 2, 1, "1 GPU that torch can use, where a run needs 2"),
+        ("cuda", 2, 2, ""),
+        ("cpu", 1, 0, ""),
+        ("auto", 1, 0, ""),
+    ],
+)
+def test_a_node_without_the_gpus_of_a_run_refuses_before_a_run_fails(place, monkeypatch, device, gpus, found, said):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: found)
+    job = Arriving(place, lambda seat: 0)
+    if not said:
+        assert job(Seat(1, device, gpus=gpus)) == 0
+        return
+    with pytest.raises(ClusterUnavailable, match=said):
+        job(Seat(1, device, gpus=gpus))
+
+
 def test_the_code_is_that_of_the_methods_too(tmp_path, monkeypatch):
     root = tmp_path / "harness" / "files"
     root.mkdir(parents=True)

@@ -121,6 +121,13 @@ def test_a_step_in_one_piece_takes_one_pass():
     assert isinstance(gradients_of(*options), OnePass)
 
 
+@pytest.mark.parametrize(("micro_batch", "told"), [(7, False), (8, True), (100, True)])
+def test_chunks_as_large_as_the_batch_are_told_of(caplog, micro_batch, told):
+    training = TrainingSpec(batch_size=8, micro_batch=micro_batch)
+    gradients_of(Noisy().train(), training, 0, ALONE, lambda: torch.autocast("cpu", enabled=False))
+    assert (f"training.micro_batch={micro_batch} is not smaller than training.batch_size=8" in caplog.text) == told
+
+
 def test_the_smaller_side_runs_out_first():
     parts = chunks(torch.zeros(3, 1), torch.zeros(5, 1), 2)
     assert [(len(p.images) if p.images is not None else 0, len(p.texts)) for p in parts] == [(2, 2), (1, 2), (0, 1)]
