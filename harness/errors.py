@@ -104,6 +104,14 @@ class RunFailed(ItmError):
     exit_code = 1
 
 
+class WorkerStopped(ItmError):
+    """Workers that could not work where they were; the exit code is that of their reason."""
+
+    def __init__(self, reason: str, exit_code: int):
+        super().__init__(reason)
+        self.exit_code = exit_code
+
+
 def did_you_mean(name: str, known: Iterable[str], valid: str = "") -> str:
     """The tail of an error about an unknown name: the nearest valid names, then all of them.
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 from typing import Any, NoReturn
 
 from harness.errors import ClusterUnavailable, ItmError
 from harness.executors.base import Job, Seat
 from harness.executors.entry import work
+from harness.executors.lines import write_refusal
 from harness.executors.reach import Arriving, Place, missing_device
-
-logger = logging.getLogger(__name__)
 
 
 def in_job(place: Place, job: Job, seat: Seat) -> int:
@@ -29,7 +27,7 @@ def here(place: Place, job: Job, seat: Seat) -> int:
             raise ClusterUnavailable(f"this machine: {problem}")
         return job(seat)
     except ItmError as error:
-        logger.error("%s stopped: %s", seat.name, error)
+        write_refusal(place.context.folder / f"{seat.number}.jsonl", error)
         return error.exit_code
 
 

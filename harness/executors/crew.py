@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import rmtree
 
+from harness.errors import RunFailed, WorkerStopped
 from harness.executors.base import FOLDER, Executor, Job, Seat, Worker
 from harness.executors.entry import STOPPED
 from harness.executors.lines import Teller
@@ -30,10 +31,31 @@ class Ended:
     Args:
         codes: exit codes of the workers that were not replaced.
         deaths: how many died, replaced or not.
+        refusals: why workers did not work, each reason once.
     """
 
     codes: list[int | None] = field(default_factory=list)
     deaths: int = 0
+    refusals: list[WorkerStopped] = field(default_factory=list)
+
+    def require_done(self, left: str) -> None:
+        """Refuse an end at which something is `left` to do, in words; "" = nothing is, and refusals are only told.
+
+        Raises:
+            WorkerStopped: the first refusal.
+            RunFailed: workers ended early without one.
+        """
+        for refusal in self.refusals[bool(left) :]:
+            logger.error("a worker stopped: %s", refusal)
+        if not left:
+            return
+        if self.refusals:
+            raise self.refusals[0]
+        codes = ", ".join("unknown" if code is None else str(code) for code in self.codes)
+        raise RunFailed(
+            f"the workers ended early (exit codes {codes}) with {left}; what is recorded is kept, and the same command "
+            "continues"
+        )
 
 
 def new_command() -> str:
@@ -94,6 +116,7 @@ def run_crew(
         finally:
             executor.stop(crew)
             teller.tell()
+            ended.refusals = teller.refusals
             rmtree(context.folder, ignore_errors=True)
             with suppress(OSError):  # another command's workers have theirs there
                 context.folder.parent.rmdir()

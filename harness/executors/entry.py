@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from harness import registry
 from harness.errors import ItmError
 from harness.executors.base import Context, Job, Seat
-from harness.executors.lines import written_to
+from harness.executors.lines import write_refusal, written_to
 from harness.files.locks import is_claimed
 from harness.machine import turnstile
 from harness.machine.cpus import Share, use_share
@@ -31,12 +31,13 @@ def work(job: Job, seat: Seat, context: Context) -> int:
     """Do a job in this process, which is a worker's.
 
     Returns:
-        The job's exit code; that of an error of the user, told as a log line; `STOPPED` after a signal.
+        The job's exit code; that of an error of the user, whose reason the command tells; `STOPPED` after a signal.
     """
     try:
         _listen_to_signals()
         threading.Thread(target=_end_with, args=(context,), name="itm-watch", daemon=True).start()
-        with written_to(context.folder / f"{seat.number}.jsonl") as logger:
+        path = context.folder / f"{seat.number}.jsonl"
+        with written_to(path):
             try:
                 engine.use(context.engine)
                 turnstile.use(context.measure_alone)
@@ -45,7 +46,7 @@ def work(job: Job, seat: Seat, context: Context) -> int:
                     registry.add_plugin(plugin)
                 return job(seat)
             except ItmError as error:
-                logger.error("%s stopped: %s", seat.name, error)
+                write_refusal(path, error)
                 return error.exit_code
     except KeyboardInterrupt:
         return STOPPED

@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from harness.errors import ItmError, WorkerStopped
+
+#: In the place of a level: what follows is the exit code and the reason of a worker that does not work.
+REFUSED = "refused"
 #: The logger of the whole harness.
 ROOT = "harness"
 
@@ -45,14 +49,26 @@ def written_to(path: Path) -> Iterator[logging.Logger]:
         logger.setLevel(level)
 
 
+def write_refusal(path: Path, error: ItmError) -> None:
+    """Leave word of why a worker does not work."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps([REFUSED, error.exit_code, str(error)])}\n")
+
+
 class Teller:
     """Tells what workers wrote. A line that several of them write is told once.
 
     Args:
         folder: of the workers' files.
+
+    Attributes:
+        refusals: why workers did not work, each reason once; it is for their command to tell.
     """
 
     def __init__(self, folder: Path):
+        self.refusals: list[WorkerStopped] = []
         self._folder = folder
         self._read: dict[Path, int] = {}
         self._told: set[tuple[int, str]] = set()
@@ -71,9 +87,16 @@ class Teller:
     def _log(self, line: bytes) -> None:
         try:
             level, name, text = json.loads(line)
+            if level == REFUSED:
+                self._refuse(WorkerStopped(str(text), int(name)))
+                return
             level, name, text = int(level), str(name), str(text)
         except (ValueError, TypeError):  # a file that somebody else wrote
             return
         if (level, text) not in self._told:
             self._told.add((level, text))
             logging.getLogger(name if name.split(".")[0] == ROOT else ROOT).log(level, "%s", text)
+
+    def _refuse(self, refusal: WorkerStopped) -> None:
+        if str(refusal) not in map(str, self.refusals):
+            self.refusals.append(refusal)

@@ -19,7 +19,7 @@ from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from harness.errors import ClusterUnavailable, InvalidSpec, one_line
+from harness.errors import ClusterUnavailable, InvalidSpec, ItmError, one_line
 from harness.executors.base import Context, Executor, Job, Seat, Worker
 from harness.executors.batch_options import GPU_OPTIONS, BatchOptions, parse
 from harness.executors.batch_work import here, in_job
@@ -119,7 +119,7 @@ class SlurmWorker(Worker):
             logger.warning(
                 "%s has to give way (its time limit, or preemption); another job takes its seat", self.seat.name
             )
-        else:
+        elif self._code != ItmError.exit_code:  # else it told its reason
             self._keep_log()
         if self._queue:  # SLURM may have put it back into its queue, and another one takes its place
             self.cancel()

@@ -14,7 +14,7 @@ import torch
 from harness.errors import ResultsNotWritable, RunFailed, counted
 from harness.executors.base import Executor, Seat, Worker
 from harness.executors.choice import Placement
-from harness.executors.crew import POLL_SECONDS, run_crew
+from harness.executors.crew import MOST_DEATHS, POLL_SECONDS, run_crew
 from harness.executors.local import LocalExecutor
 from harness.files.locks import is_claimed
 from harness.records import environment
@@ -84,10 +84,18 @@ def run_in_workers(
     """
     executor = placement.create(store)
     watch = Watch(missing, before, store, executor.context.command, teller)
+    fruitless = 0
     with executor:
         while watch.left:
             if watch.unclaimed():
+                to_do = set(watch.left)
                 _work(executor, placement, watch)
+                fruitless = fruitless + 1 if set(watch.left) == to_do else 0
+                if fruitless >= MOST_DEATHS:
+                    left = counted(len(watch.left), "run")
+                    raise RunFailed(
+                        f"{left} of the plan cannot be worked on, and no reason is known; see `itm ls runs`"
+                    )
             else:
                 watch.wait()
                 time.sleep(POLL_SECONDS)
@@ -102,12 +110,8 @@ def _work(executor: Executor, placement: Placement, watch: Watch) -> None:
     job = CellJob(specs, {spec.run_id: watch.before[spec.run_id] for spec in specs}, context.results, context.command)
     ended = run_crew(executor, job, seats, poll=watch.poll, died=watch.died)
     left = watch.unclaimed()  # if all went well: what another command had when the workers looked, and gave up since
-    if left and any(code != 0 for code in ended.codes):
-        codes = ", ".join("unknown" if code is None else str(code) for code in ended.codes)
-        raise RunFailed(
-            f"the workers ended early (exit codes {codes}) with {counted(len(left), 'run')} to do; what is recorded is "
-            "kept, and the same command continues"
-        )
+    early = any(code != 0 for code in ended.codes)
+    ended.require_done(f"{counted(len(left), 'run')} to do" if left and early else "")
 
 
 def _seats(executor: Executor, placement: Placement, specs: Sequence[RunSpec]) -> list[Seat]:
@@ -156,6 +160,8 @@ class Watch:
             self._read_progress(spec)
             if self._changed(spec.run_id, "record.json"):
                 state, record = state_of(self._store, spec.run_id)
+                if state == "damaged":  # perhaps only at the moment: another command is changing its files
+                    self._seen.pop((spec.run_id, "record.json"))
                 failed_since = state == "failed" and (state, record) != self.before[spec.run_id]
                 if record is not None and (state == "finished" or failed_since):
                     self._end(spec, record)

@@ -105,6 +105,13 @@ class EvaluationSpec(Spec):
         description="record what each level of a score ranks alone and what gates and regions do, where it has any",
     )
 
+    @field_validator("streaming", mode="before")
+    @classmethod
+    def _yes_no_or_auto(cls, value: Any) -> Any:
+        if value != "auto" and not isinstance(value, bool):
+            raise ValueError("true, false or auto")
+        return value
+
     @model_serializer(mode="wrap")
     def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Where nothing is asked for, written as before there was streaming."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from harness.errors import RunFailed, StorageUnavailable
+from harness.errors import StorageUnavailable, counted
 from harness.executors.base import Executor, Seat, Worker
 from harness.executors.choice import Placement
 from harness.executors.crew import run_crew
@@ -131,12 +131,8 @@ def work_in_processes(
         elsewhere = replace(job, plan=replace(plan, storage=_absolute(plan.storage)))
         crew = run_crew(executor, elsewhere, seats, poll=tell, died=died)
     ended = census(study).ended
-    if ended < job.trials:
-        codes = ", ".join("unknown" if code is None else str(code) for code in crew.codes)
-        raise RunFailed(
-            f"all workers of study '{plan.name}' ended early (exit codes {codes}) with {ended} of {job.trials} trials "
-            "done; those are kept, and the same command continues"
-        )
+    reached = f"{ended} of {counted(job.trials, 'trial')} of study '{plan.name}' done"
+    crew.require_done(reached if ended < job.trials else "")
 
 
 def _steps_of(study: Study, command: str, seat: int) -> int:

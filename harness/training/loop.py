@@ -82,6 +82,7 @@ def fit(
         working(steps.device, ranks.leads),
         other_load(helped) as load,
         closing(steps.feed),
+        steps.feed.watched(),
     ):
         for number in range(len(result.history), spec.epochs):
             started = working_time()

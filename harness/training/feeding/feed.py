@@ -6,6 +6,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,11 +77,24 @@ class Feed:
 
         Raises:
             ItmError: what reading it met, with the images' own message.
-            FeedingFailed: a loader process died.
         """
         assert self._batches is not None, "begin comes first"
+        found = next(self._batches)
+        if isinstance(found, _Failure):
+            raise found.error
+        self._step += 1
+        self.cpu_seconds += found.cpu_seconds
+        return found
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Around a training: torch tells of a loader's death wherever the main process is, in a step or in a validation.
+
+        Raises:
+            FeedingFailed: a loader process died.
+        """
         try:
-            found = next(self._batches)
+            yield
         except RuntimeError as error:
             if not _DIED.search(str(error)):
                 raise
@@ -89,11 +103,6 @@ class Feed:
                 f"short set feeding.workers lower (now {self.workers}) or feeding.workers=0, which reads in the run's own "
                 "process; the run resumes from its last epoch"
             ) from None
-        if isinstance(found, _Failure):
-            raise found.error
-        self._step += 1
-        self.cpu_seconds += found.cpu_seconds
-        return found
 
     def close(self) -> None:
         """End the loader processes."""

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from harness.errors import ClusterUnavailable, RunFailed, WorkerStopped
 from harness.executors import crew
 from harness.executors.base import Context, Executor, Job, Seat, Worker
-from harness.executors.crew import MOST_DEATHS, run_crew
+from harness.executors.crew import MOST_DEATHS, Ended, run_crew
 from harness.executors.entry import STOPPED
-from harness.executors.lines import Teller, written_to
+from harness.executors.lines import Teller, write_refusal, written_to
 from harness.files.locks import is_claimed
 
 SEATS = [Seat(1), Seat(2)]
@@ -142,6 +143,24 @@ def test_lines_of_workers_are_told_whole_and_once(tmp_path, caplog):
         ("harness.runs", "half of a line"),
         ("harness", "ours"),
     ]
+
+
+def test_refusals_of_workers_are_told_once_by_their_command(run, tmp_path, caplog):
+    def refusing() -> None:
+        for number in (1, 2):
+            write_refusal(tmp_path / ".workers" / "command-1" / f"{number}.jsonl", ClusterUnavailable("no GPU here"))
+
+    _, ended = run({1: [(2, "")], 2: [(2, "")]}, poll=refusing)
+    assert [(str(refusal), refusal.exit_code) for refusal in ended.refusals] == [("no GPU here", 2)]
+    assert not caplog.records
+    ended.require_done("")  # others did the work
+    assert caplog.messages == ["a worker stopped: no GPU here"]
+    with pytest.raises(WorkerStopped, match=r"^no GPU here$"):
+        ended.require_done("3 runs to do")
+    with pytest.raises(
+        RunFailed, match=r"the workers ended early \(exit codes -9, unknown\) with 3 runs to do; what is recorded"
+    ):
+        Ended([-9, None]).require_done("3 runs to do")
 
 
 def test_log_lines_of_a_killed_command_are_removed_and_those_of_a_living_one_stay(run, tmp_path):

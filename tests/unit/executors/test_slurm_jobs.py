@@ -63,14 +63,14 @@ def worker(job, queue, tmp_path):
     return SlurmWorker(Seat(1), job, queue, Context(tmp_path, "command-1"))
 
 
-@pytest.mark.parametrize("code", [0, 2])
-def test_a_job_returns_its_code(worker, job, tmp_path, code):
+@pytest.mark.parametrize(("code", "kept"), [(0, False), (1, True), (2, False)])
+def test_a_job_returns_its_code_and_its_log_is_kept_where_it_told_no_reason(worker, job, tmp_path, code, kept):
     assert worker.is_alive()
     assert worker.exit_code is None
     job.end(code)
     assert not worker.is_alive()
     assert worker.exit_code == code
-    assert (tmp_path / slurm.LOGS).exists() == bool(code)
+    assert (tmp_path / slurm.LOGS).exists() == kept
 
 
 def test_a_job_that_stops_though_nobody_asked_it_to_has_died(worker, job, tmp_path):

@@ -134,7 +134,7 @@ def test_a_trial_whose_worker_is_killed_resumes_in_the_next_with_its_settings(ru
 @pytest.mark.parametrize("death", [KILL, CRASH], ids=["killed", "crashed"])
 def test_workers_that_die_before_they_get_to_a_trial_end_the_command(run, death):
     with pytest.raises(
-        RunFailed, match=r"all workers of study 'tiny.chan' ended early \(exit codes -\d+\) with 0 of 3"
+        RunFailed, match=r"the workers ended early \(exit codes -\d+\) with 0 of 3 trials of study 'tiny.chan' done"
     ):
         run([(*death, False)] * 99)
     assert census(run.study) == Census(ended=0, running=0, waiting=0)

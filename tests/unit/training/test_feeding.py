@@ -196,7 +196,8 @@ def test_an_image_that_is_lost_meanwhile_is_named_in_its_own_words(workers):
 def test_a_loader_that_dies_is_one_line():
     fed = feed(killed, 1)
     fed.begin(0)
-    with pytest.raises(FeedingFailed, match=r"died.*feeding\.workers=0.*resumes from its last epoch") as caught:
+    refused = pytest.raises(FeedingFailed, match=r"died.*feeding\.workers=0.*resumes from its last epoch")
+    with refused as caught, fed.watched():
         [fed.batch() for _ in range(2)]  # what it had read before is lost with it, or is not
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 1
