@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Sequence
 
 import pytest
+from ended_workers import Ended as EndedWorker
 
 from harness.errors import ClusterUnavailable, RunFailed, WorkerStopped
 from harness.executors import crew
@@ -17,24 +18,6 @@ from harness.executors.lines import Teller, write_refusal, written_to
 from harness.files.locks import is_claimed
 
 SEATS = [Seat(1), Seat(2)]
-
-
-class Scripted(Worker):
-    """A worker that has ended with a code when it is looked at."""
-
-    def __init__(self, seat: Seat, code: int | None, cause: str):
-        super().__init__(seat)
-        self._code, self._cause = code, cause
-
-    def is_alive(self) -> bool:
-        return False
-
-    @property
-    def exit_code(self) -> int | None:
-        return self._code
-
-    def cause_of_death(self) -> str:
-        return self._cause
 
 
 class Script(Executor):
@@ -54,7 +37,7 @@ class Script(Executor):
         self.claimed = is_claimed(self.context.results, self.context.command)
         self.started.append(seat.number)
         lines = self.ends.get(seat.number, [])
-        return Scripted(seat, *(lines.pop(0) if lines else (0, "")))
+        return EndedWorker(seat, *(lines.pop(0) if lines else (0, "")))
 
     def stop(self, workers: Sequence[Worker]) -> None:
         self.stopped += [worker.seat.number for worker in workers]
@@ -104,7 +87,7 @@ def test_a_seat_whose_workers_get_on_is_filled_again_and_again(run):
 
 
 def test_workers_are_stopped_where_the_command_is_interrupted(run, tmp_path):
-    class Living(Scripted):
+    class Living(EndedWorker):
         def is_alive(self) -> bool:
             return True
 
@@ -173,7 +156,7 @@ def test_log_lines_of_a_killed_command_are_removed_and_those_of_a_living_one_sta
         assert [path.name for path in (tmp_path / ".workers").iterdir()] == ["command-2"]
 
 
-class Queued(Scripted):
+class Queued(EndedWorker):
     """A worker that a cluster has no room for."""
 
     def is_alive(self) -> bool:

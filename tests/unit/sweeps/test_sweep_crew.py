@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import optuna
 import pytest
+from ended_workers import Ended
 from optuna.trial import TrialState
 
 from harness.errors import RunFailed, StorageUnavailable
@@ -29,24 +30,6 @@ from harness.tracking.observer import Observer, Step
 CRASH = (-signal.SIGSEGV, "invalid memory access (SIGSEGV)")
 KILL = (-signal.SIGKILL, "")
 OURS = "command-ours"
-
-
-class Ended(Worker):
-    """A worker that has ended when it is looked at."""
-
-    def __init__(self, seat: Seat, code: int | None, cause: str = ""):
-        super().__init__(seat)
-        self._code, self._cause = code, cause
-
-    def is_alive(self) -> bool:
-        return False
-
-    @property
-    def exit_code(self) -> int | None:
-        return self._code
-
-    def cause_of_death(self) -> str:
-        return self._cause
 
 
 class Script(Executor):
