@@ -58,7 +58,8 @@ class Queue:
             done = subprocess.run(COMMAND, capture_output=True, text=True, timeout=CALL_SECONDS, check=True)
         except (OSError, subprocess.SubprocessError) as error:  # a busy controller; the jobs run on
             if not self._failed:
-                logger.warning("squeue fails (%s): jobs that end are noticed when it answers again", one_line(error))
+                said = getattr(error, "stderr", None) or error  # its own words rather than Python's about them
+                logger.warning("squeue fails (%s): jobs that end are noticed when it answers again", one_line(said))
             self._failed = True
             return
         self._failed = False
