@@ -88,8 +88,10 @@ def label(text: str, limit: int = 48) -> str:
     return shortened(text, limit).replace("$", r"\$")
 
 
-def svg(figure: Figure) -> bytes:
-    """The figure as SVG, without a date and with reproducible ids."""
+def svg(figure: Figure | bytes) -> bytes:
+    """The figure as SVG, without a date and with reproducible ids; that of a stored report is one already."""
+    if isinstance(figure, bytes):
+        return figure
     buffer = io.BytesIO()
     with style():
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})

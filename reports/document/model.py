@@ -36,6 +36,7 @@ class Column:
     pinned: bool = False  # stays in sight while a wide table is scrolled sideways, for HTML
     prose: bool = False  # long text, which the LaTeX file leaves out
     wide: bool = False  # shown on a wide terminal only
+    link: str = ""  # column of the frame with the ids of the runs behind the value, separated by spaces, for the site
     noise: str = ""  # column of the frame that says whether the value is noisy; such a value is marked where it stands
 
     @property
@@ -100,7 +101,7 @@ class Table:
 class Figure:
     """A drawing with its caption."""
 
-    drawing: Drawing  # a matplotlib figure that pyplot does not know of
+    drawing: Drawing | bytes  # a matplotlib figure that pyplot does not know of; the SVG of a stored report's
     key: str  # its file is `<stem>-<key>.svg`
     caption: str
     alt: str  # what it shows, for those who cannot see it

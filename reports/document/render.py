@@ -22,14 +22,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from harness.errors import UnknownName
-from harness.files.names import safe_name
 from harness.files.writing import atomic_path
-from harness.reports.document import escaping, figures
+from harness.reports.document import escaping, figures, stored
+from harness.reports.document.file_names import figure_file, photograph_file
 from harness.reports.document.model import Cell, Figure, Gallery, Picture, Report
 from harness.reports.document.text import single_line
 
-JSON_SCHEMA_VERSION = 1
-_SECTION = ("title", "sentences", "tables", "figures", "reading", "footnotes")
 #: Braces are TeX's own.
 _TEX_MARKS: dict[str, Any] = {
     "block_start_string": "<%", "block_end_string": "%>", "variable_start_string": "<<", "variable_end_string": ">>",
@@ -70,10 +68,11 @@ def write(report: Report, folder: Path | str, formats: Sequence[str] | None = No
     folder = Path(folder)
     contents = {f"{report.stem}.{format}": render(report, format).encode() for format in formats or FORMATS}
     for figure in report.figures:
-        contents[f"{_stem(report, figure)}.svg"] = figures.svg(figure.drawing)
-        contents[f"{_stem(report, figure)}.png"] = figures.png(figure.drawing)
+        contents[figure_file(report.stem, figure.key, "svg")] = figures.svg(figure.drawing)
+        if not isinstance(figure.drawing, bytes):
+            contents[figure_file(report.stem, figure.key, "png")] = figures.png(figure.drawing)
     contents |= {
-        photograph_file(report, gallery, number): picture.content
+        photograph_file(report.stem, gallery.key, number): picture.content
         for gallery in report.galleries
         for number, picture in enumerate(_photographs(gallery))
     }
@@ -95,12 +94,14 @@ def _markdown(report: Report) -> str:
         return escaping.markdown(cell.main) if cell.text else cell.join()
 
     def file(figure: Figure) -> str:
-        return f"{_stem(report, figure)}.svg"
+        return figure_file(report.stem, figure.key, "svg")
 
     def files(gallery: Gallery) -> list[list[str]]:
         """The files of each tile's pictures."""
         numbers = itertools.count()
-        return [[photograph_file(report, gallery, next(numbers)) for _ in tile.pictures] for tile in gallery.tiles]
+        return [
+            [photograph_file(report.stem, gallery.key, next(numbers)) for _ in tile.pictures] for tile in gallery.tiles
+        ]
 
     filters = {"cell": cell, "file": file, "paragraph": escaping.paragraph, "alt": escaping.alternative}
     return _filled("report.md.j2", escaping.markdown, filters, report=report, files=files)
@@ -137,27 +138,7 @@ def _latex(report: Report) -> str:
 
 
 def _json(report: Report) -> str:
-    def section(part: Any) -> dict[str, Any]:
-        tables = [{"key": t.key, "caption": t.caption, "rows": t.frame.to_dict("records")} for t in part.tables]
-        drawn = [{"key": f.key, "caption": f.caption, "alt": f.alt} for f in part.figures]
-        more = {
-            "notices": [{"level": notice.level, "text": notice.text} for notice in part.notices],
-            "galleries": [
-                {"key": g.key, "caption": g.caption, "tiles": [{"title": t.title, "lines": t.lines} for t in g.tiles]}
-                for g in part.galleries
-            ],
-        }
-        shown = {key: value for key, value in more.items() if value}
-        return {key: getattr(part, key) for key in _SECTION} | {"tables": tables, "figures": drawn} | shown
-
-    content = {
-        "schema_version": JSON_SCHEMA_VERSION,
-        "title": report.title,
-        "sentences": report.sentences,
-        "sections": [section(part) for part in report.sections],
-        "data": report.data,
-    }
-    return json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(_plain(stored.content(report)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 _RENDERERS: dict[str, Callable[[Report], str]] = {
@@ -168,17 +149,6 @@ _RENDERERS: dict[str, Callable[[Report], str]] = {
     "tex": _latex,
 }
 FORMATS = tuple(_RENDERERS)
-
-
-def _stem(report: Report, figure: Figure) -> str:
-    """File name of a figure without ending; its key is reduced to letters that need no escaping anywhere."""
-    key = safe_name(figure.key).replace(".", "-").replace("_", "-").strip("-")
-    return f"{report.stem}-{key}"
-
-
-def photograph_file(report: Report, gallery: Gallery, number: int) -> str:
-    """The file of a gallery's picture, relative to the report's folder, with a forward slash."""
-    return f"{report.stem}-{safe_name(gallery.key)}/{number:02}.jpg"
 
 
 def _photographs(gallery: Gallery) -> list[Picture]:
