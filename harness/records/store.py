@@ -22,9 +22,13 @@ from harness.files.writing import leftovers, remove_leftovers, require_inside
 from harness.records.documents import write_json
 from harness.records.ranks import RankTable, check_table, read_ranks, write_ranks
 from harness.records.run import REMEDY, RunRecord, read_record
+from harness.records.tops import TopTable, read_tops, write_tops
 
 #: Per-query results of each level of a score alone.
 LEVEL_RANKS = "level_ranks.npz"
+#: The first items of every query.
+TOP = "top.npz"
+TOP_REMEDY = f"delete {TOP} to have it made again"
 #: What a run needs while it is not finished: its state, how far it is, and how its workers died.
 CHECKPOINT, PROGRESS, DEATHS = "checkpoint.pt", "progress.json", "deaths.json"
 
@@ -168,6 +172,19 @@ class RunStore:
         """
         path = self.folder(run_id) / LEVEL_RANKS
         return read_ranks(path, REMEDY) if os.path.lexists(path) else {}
+
+    def write_top(self, run_id: str, table: TopTable) -> None:
+        """Write the first items of every query of a run."""
+        write_tops(self.folder(run_id) / TOP, table)
+
+    def top(self, run_id: str) -> TopTable | None:
+        """The first items of every query; None where the run has none, as of an earlier version.
+
+        Raises:
+            InvalidRecord: damaged, or lists that cannot be.
+        """
+        path = self.folder(run_id) / TOP
+        return read_tops(path, TOP_REMEDY) if os.path.lexists(path) else None
 
     def ranks_of(self, record: RunRecord) -> dict[str, RankTable]:
         """The ranks of a finished run, which must have every protocol that the record has an rSum of.
