@@ -60,6 +60,10 @@ class InvalidRecord(ItmError):
     """A run's record that cannot be read or was written by an incompatible version."""
 
 
+class InvalidFigure(ItmError):
+    """A stored figure that is no SVG file, or one that no report can have written."""
+
+
 class ResultsNotWritable(ItmError):
     """The results folder cannot be created or written."""
 

@@ -16,13 +16,12 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
+from harness.reports.document.palette import COLOURS, FAINT, GREY, GRID, PAPER
 from harness.reports.document.text import shortened
 
-# Okabe and Ito's colours, ordered so that neighbours also differ in lightness; always paired with a marker.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+__all__ = ["COLOURS", "FAINT", "GREY", "canvas", "label", "mark", "plain_ticks", "png", "rows_down", "style", "svg"]
+
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-GREY = "#5f6670"
-FAINT = "#9aa1ab"
 _STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so every machine draws the same glyphs
@@ -32,12 +31,12 @@ _STYLE: dict[str, Any] = {
     "axes.edgecolor": GREY,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#e4e7eb",
+    "grid.color": GRID,
     "grid.linewidth": 0.8,
     "xtick.color": GREY,
     "ytick.color": GREY,
     "legend.frameon": False,
-    "figure.facecolor": "white",
+    "figure.facecolor": PAPER,
     "svg.hashsalt": "itm-harness",
     "svg.fonttype": "path",
 }
