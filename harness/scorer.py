@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from harness.alignment import Alignment
 from harness.errors import CannotEncode
 from harness.fragments import Fragments
 from harness.losses import TripletLoss
@@ -186,6 +187,24 @@ class Scorer(nn.Module):
     def text_readings(self, texts: Fragments) -> Mapping[str, Tensor]:
         """As `image_readings`, for T captions: (T,), or (T, W) for what is per word."""
         return {}
+
+    def align(self, images: Fragments, texts: Fragments) -> Alignment | None:
+        """Which words are matched with which fragments, as `score` reads them at evaluation.
+
+        The default says that nothing is: the method compares one vector per side. An implementation reads the same
+        quantities as `score`, so that what a card shows is what ranked the pair.
+
+        Args:
+            images: N images, features (N, R, D), prepared or not; R in the image encoder's order.
+            texts: N captions, features (N, W, D), prepared or not; caption n is aligned with image n.
+
+        Returns:
+            The alignment of the N pairs, or None. A pair's depends only on its own image and caption.
+
+        Raises:
+            InvalidFragments: the numbers of images and captions differ, or the widths.
+        """
+        return None
 
     @property
     def encoders(self) -> tuple[ImageEncoder, TextEncoder]:

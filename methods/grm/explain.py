@@ -11,7 +11,6 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.errors import InvalidFragments
 from harness.fragments import Fragments
 from harness.methods.grm.levels import Matching
 from harness.methods.grm.regions import Regions
@@ -36,21 +35,6 @@ class Explanation:
     word_mask: np.ndarray  #: (N, W) bool
     patch_mask: np.ndarray  #: (N, R) bool, True = takes part in the similarities
     region_mask: np.ndarray  #: (N, K) bool
-
-
-def paired(images: Fragments, texts: Fragments) -> tuple[Fragments, Fragments]:
-    """As many images as captions; one of either is repeated.
-
-    Raises:
-        InvalidFragments: the numbers differ and neither is 1.
-    """
-    count = max(len(images), len(texts))
-    if len(images) not in (1, count) or len(texts) not in (1, count):
-        raise InvalidFragments(
-            f"{len(images)} images and {len(texts)} captions do not pair up; give as many of both, or one of either"
-        )
-    images, texts = (side if len(side) == count else side[[0] * count] for side in (images, texts))
-    return images, texts
 
 
 def explanation(

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from harness.alignment import paired
 from harness.fragments import Fragments
 from harness.methods.grm.config import (
     PUBLISHED_ABLATION,
@@ -24,7 +25,7 @@ from harness.methods.grm.config import (
     VARIANTS,
     GrmConfig,
 )
-from harness.methods.grm.explain import Explanation, explanation, paired
+from harness.methods.grm.explain import Explanation, explanation
 from harness.methods.grm.gates import MEANS, ORDERS
 from harness.methods.grm.levels import Matching, image_side, pairwise_levels, text_side
 from harness.methods.grm.losses import RegionState, masked_mean, regularisers

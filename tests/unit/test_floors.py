@@ -25,7 +25,7 @@ FLOORS = (
     ("spec",),
     ("records",),
     ("reports", "fragments", "losses"),
-    ("metrics", "similarity"),
+    ("metrics", "similarity", "alignment"),
     ("datasets", "protocols"),
     ("backbones",),
     ("scorer", "features", "description"),
@@ -39,7 +39,7 @@ FLOORS = (
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 #: What a method's author meets at the front door; every other module lives in a room.
-LOOSE = {"__init__", "errors", "spec", "fragments", "scorer", "losses", "registry", "conformance"}
+LOOSE = {"__init__", "errors", "spec", "fragments", "scorer", "losses", "registry", "conformance", "alignment"}
 #: What reports may know of the harness: they read what lies on disk.
 READ_BY_REPORTS = {"errors", "files", "settings", "spec", "records", "reports"}
 
