@@ -26,6 +26,7 @@ def _cache_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["ITM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     os.environ["ITM_WORKERS"] = "1"  # tests of workers ask for them; a process takes longer to start than these runs do
+    os.environ["ITM_NO_SITE"] = "1"  # tests of the site ask for it
     # Tests run beside each other, and beside other work of whoever runs them.
     os.environ["ITM_MEASURE_ALONE"] = "0"
     turnstile.use(False)

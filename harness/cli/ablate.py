@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.options import Setup, dry_run_option, ended, experiment_options
+from harness.cli.refreshing import refreshes_site
 from harness.cli.terminal import show_page
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--variants", metavar="A,B,...", help="Variants to use  [default: the scorer's components]")
 @dry_run_option
 @experiment_options
+@refreshes_site
 def ablate(setup: Setup, experiment: str, scorer: str, kind: str, variants: str | None, dry_run: bool) -> int:
     """Ablate a scorer on the data, backbones, training and seeds of EXP; runs that are recorded are not repeated.
 

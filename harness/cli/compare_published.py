@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import FiniteRange, NamedPath
+from harness.cli.refreshing import refreshes_site
 from harness.cli.terminal import say, written
 
 
@@ -18,6 +19,7 @@ from harness.cli.terminal import say, written
     type=FiniteRange(min=0),
     help="Points of a recall by which two harnesses may differ on the same weights.",
 )
+@refreshes_site
 def compare_published(results: Path, tolerance: float) -> None:
     """Compare every finished run below RESULTS with the published rows of its method, backbone, dataset and protocol.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.options import NamedPath, repeatable
+from harness.cli.refreshing import refreshes_site
 from harness.cli.terminal import show_page
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ _SILENT = ("harness.datasets.store", "harness.datasets.catalogue", "harness.data
     envvar="ITM_RESULTS",
     help="Folder of runs and reports.",
 )
+@refreshes_site
 def describe(
     path: str,
     layout: str | None,

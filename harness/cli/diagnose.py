@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import add_plugins, device_option, plugin_option, results_option, torch_device
+from harness.cli.refreshing import refreshes_site
 from harness.cli.scored import dataset_options, dataset_set_option, find_run
 from harness.cli.terminal import console, say
 
@@ -17,6 +18,7 @@ from harness.cli.terminal import console, say
 @device_option
 @plugin_option
 @results_option
+@refreshes_site
 def diagnose(run: str, overrides: tuple[str, ...], device: str, plugins: tuple[Path, ...], results: Path) -> None:
     """Show what each level of the score of RUN (an id, its beginning, or the run's folder) ranks alone.
 

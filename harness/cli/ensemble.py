@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import repeatable, results_option
+from harness.cli.refreshing import refreshes_site
 from harness.cli.scored import find_run, print_numbers
 from harness.cli.terminal import say
 
@@ -15,6 +16,7 @@ from harness.cli.terminal import say
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
 @repeatable("--protocol", "names", "P", "Protocol to evaluate.", "those that all runs share")
 @results_option
+@refreshes_site
 def ensemble(runs: tuple[str, ...], names: tuple[str, ...], results: Path) -> None:
     """Average the saved scores of recorded runs and record the mean as a run, marked as an ensemble everywhere."""
     from harness.records.store import RunStore

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from harness.cli.options import Setup, dry_run_option, ended, experiment_options, published_option
+from harness.cli.refreshing import refreshes_site
 from harness.cli.terminal import show_page
 
 
@@ -15,6 +16,7 @@ from harness.cli.terminal import show_page
 @click.option("--allow-unequal-tuning", is_flag=True, help="With --tuned: scorers tuned at different budgets.")
 @dry_run_option
 @experiment_options
+@refreshes_site
 def leaderboard(
     setup: Setup, experiment: str, published: bool, tuned: bool, allow_unequal_tuning: bool, dry_run: bool
 ) -> int:

@@ -30,6 +30,7 @@ COMMANDS = {
     "profile": "Measure accuracy against throughput, latency and memory; find the Pareto front.",
     "features": "Compute the outputs of pretrained towers for a dataset once, ahead of the runs that read them.",
     "report": "Write the leaderboards of all runs in a results folder.",
+    "site": "Write the site of a results folder: all reports, runs and pictures, linked.",
     "evaluate": "Evaluate scores, embeddings, ranks or lists that any code made, on every protocol.",
     "diagnose": "Show what each level of a run's score ranks alone, and its gates and regions.",
     "rescore": "Evaluate further protocols or tie rules of a run, without its model.",

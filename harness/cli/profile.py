@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import FiniteRange, Setup, add_plugins, ended, experiment_options, repeatable
+from harness.cli.refreshing import follow, refreshes_site
 from harness.cli.terminal import show_page
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def _cascades(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
 @click.option("--mix-devices", is_flag=True, help="Common charts of the profiles of all devices, besides their own.")
 @click.option("--report-only", is_flag=True, help="Report of what is recorded, without measuring.")
 @experiment_options
+@refreshes_site
 def profile(
     setup: Setup,
     target: str,
@@ -102,6 +104,7 @@ def profile(
         if setup.overrides:
             raise click.UsageError("--set changes an experiment, not the runs of a results folder; leave it out")
         results = Path(target)
+        follow(results)
         jobs = _recorded(results)
     else:
         jobs, code = _trained(setup, target, report_only)

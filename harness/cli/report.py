@@ -7,12 +7,14 @@ from pathlib import Path
 import click
 
 from harness.cli.options import NamedPath, published_option
+from harness.cli.refreshing import refreshes_site
 from harness.cli.terminal import show_page
 
 
 @click.command()
 @click.argument("results", type=NamedPath())
 @published_option
+@refreshes_site
 def report(results: Path, published: bool) -> None:
     """Write one leaderboard per dataset from all finished runs below RESULTS, without running anything."""
     from harness.files.names import safe_name

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import repeatable, results_option
+from harness.cli.refreshing import refreshes_site
 from harness.cli.scored import dataset_options, dataset_set_option, find_run, print_numbers, tie_rules, ties_option
 from harness.cli.terminal import say
 
@@ -17,6 +18,7 @@ from harness.cli.terminal import say
 @ties_option
 @dataset_set_option
 @results_option
+@refreshes_site
 def rescore(run: str, names: tuple[str, ...], ties: str | None, overrides: tuple[str, ...], results: Path) -> None:
     """Evaluate further protocols or tie rules of RUN (an id, its beginning, or the run's folder), without its model.
 

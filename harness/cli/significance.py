@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import NamedPath, repeatable, results_option
+from harness.cli.refreshing import follow, refreshes_site
 from harness.cli.terminal import complain, show_page
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
 @click.option("--allow-unequal-seeds", is_flag=True, help="Comparison of methods with different numbers of seeds.")
 @click.option("--out", type=NamedPath(file_okay=False), help="Folder of the report  [default: RESULTS/significance]")
 @results_option
+@refreshes_site
 def significance(
     sources: tuple[str, ...],
     datasets: tuple[str, ...],
@@ -95,6 +97,7 @@ def significance(
         sources, results, datasets=datasets, protocols=protocols, depth=request.depth, ranks_from=origin
     )
     done, refused = examine_all(subjects, request)
+    follow(output_root(sources, results))
     root = out or output_root(sources, results) / "significance"
     _write(done, root, alone=out is not None and len(subjects) == 1)
     for title, error in refused.items():

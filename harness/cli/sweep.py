@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import FiniteRange, Setup, dry_run_option, experiment_options, repeatable
+from harness.cli.refreshing import refreshes_site
 from harness.cli.terminal import complain, say, show_page
 from harness.errors import InvalidSpec
 
@@ -65,6 +66,7 @@ def _limits(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) 
 )
 @dry_run_option
 @experiment_options
+@refreshes_site
 def sweep(
     setup: Setup,
     experiment: str,

@@ -196,6 +196,7 @@ class Cell:
     spread: str = ""
     interval: str = ""
     text: bool = False
+    runs: tuple[str, ...] = ()  # ids of the runs behind it, that the site links to
 
     def join(self, plus_minus: str = " ± ") -> str:
         """The cell on one line."""
@@ -212,15 +213,18 @@ def cell(column: Column, record: Mapping[Any, Any]) -> Cell:
     value = record.get(column.key)
     if is_missing(value):
         return Cell(MISSING)
+    behind = record.get(column.link)
+    runs = () if is_missing(behind) else tuple(str(behind).split())
     if column.kind == "text":
-        return Cell(single_line(str(value)), text=True)
+        return Cell(single_line(str(value)), text=True, runs=runs)
     noisy = record.get(column.noise)
     main = (MARK if not is_missing(noisy) and noisy else "") + column.shown(float(value))  # type: ignore[arg-type]
     if column.kind != "estimate":
-        return Cell(main)
+        return Cell(main, runs=runs)
     sd, low, high = (record.get(f"{column.key}_{part}") for part in ("sd", "low", "high"))
     bounded = not is_missing(low) and not is_missing(high)
-    return Cell(main, "" if is_missing(sd) else column.shown(sd), column.bounds(low, high) if bounded else "")  # type: ignore[arg-type]
+    spread = "" if is_missing(sd) else column.shown(sd)  # type: ignore[arg-type]
+    return Cell(main, spread, column.bounds(low, high) if bounded else "", runs=runs)  # type: ignore[arg-type]
 
 
 def is_missing(value: Any) -> bool:

@@ -7,25 +7,21 @@ prints is escaped for its medium, unless a filter has done so.
 from __future__ import annotations
 
 import base64
-import functools
 import itertools
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
 from harness.errors import UnknownName
 from harness.files.writing import atomic_path
 from harness.reports.document import escaping, figures, stored
 from harness.reports.document.file_names import figure_file, photograph_file
 from harness.reports.document.model import Cell, Figure, Gallery, Picture, Report
+from harness.reports.document.templating import TEMPLATES, environment, plain
 from harness.reports.document.text import single_line
 
 #: Braces are TeX's own.
@@ -138,7 +134,7 @@ def _latex(report: Report) -> str:
 
 
 def _json(report: Report) -> str:
-    return json.dumps(_plain(stored.content(report)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(plain(stored.content(report)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 _RENDERERS: dict[str, Callable[[Report], str]] = {
@@ -157,33 +153,5 @@ def _photographs(gallery: Gallery) -> list[Picture]:
 
 def _filled(name: str, escape: Callable[[str], str], filters: Mapping[str, Any], **context: Any) -> str:
     """A template filled in; what a filter returns is taken as it is, everything else goes through `escape`."""
-
-    def finalize(value: Any) -> Any:
-        return value if hasattr(value, "__html__") else Markup(escape(str(value)))
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=finalize,
-        **(_TEX_MARKS if name.endswith(".tex.j2") else {}),
-    )
-    for key, function in filters.items():
-        environment.filters[key] = functools.partial(lambda function, value: Markup(function(value)), function)
-    return environment.get_template(name).render(context)
-
-
-def _plain(value: Any) -> Any:
-    """JSON values only: numpy scalars as Python's, NaN and infinity as null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
-        return None
-    return value
+    marks = _TEX_MARKS if name.endswith(".tex.j2") else {}
+    return environment((TEMPLATES,), escape, filters, **marks).get_template(name).render(context)

@@ -1,0 +1,63 @@
+"""Templates of reports and of the site: whatever they print is escaped for its medium."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def environment(
+    folders: Sequence[Path], escape: Callable[[str], str], filters: Mapping[str, Callable[..., str]], **marks: str
+) -> jinja2.Environment:
+    """An environment whose templates escape every value, but for what a filter returns, which is taken as it is.
+
+    Args:
+        folders: of the templates; an earlier one goes before a later one.
+        escape: for the medium.
+        filters: by name; what they return is markup.
+        marks: of blocks, variables and comments, where the medium needs braces.
+    """
+
+    def finalize(value: Any) -> Any:
+        return value if hasattr(value, "__html__") else Markup(escape(str(value)))
+
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folders),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=finalize,
+        **marks,  # type: ignore[arg-type]
+    )
+    for key, function in filters.items():
+        made.filters[key] = functools.partial(lambda function, value: Markup(function(value)), function)
+    return made
+
+
+def plain(value: Any) -> Any:
+    """JSON values only: numpy scalars as Python's, NaN and infinity as null.
+
+    >>> plain({"x": (np.float64(1.5), float("nan"))})
+    {'x': [1.5, None]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value

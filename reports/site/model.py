@@ -1,0 +1,51 @@
+"""What a page of the site is, before it is rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Page:
+    """A page: its template fills the frame of all pages with the context.
+
+    Every text in `context`, `data` and the other fields may come from anybody: the environment of the templates escapes
+    it, nobody else has to.
+    """
+
+    path: str  #: below the site's folder, with forward slashes: "runs/0123456789abcdef.html"
+    title: str
+    kind: str  #: heading in the navigation and the search, of `KINDS`
+    template: str  #: file of `templates/`
+    context: Mapping[str, Any] = field(default_factory=dict)  #: what the template shows
+    data: Mapping[str, Any] = field(default_factory=dict)  #: what its scripts read: one JSON block of the id "data"
+    scripts: Sequence[str] = ()  #: files of `assets/`
+    summary: str = ""  #: one line for the overview and the search
+    words: str = ""  #: what else it is found by
+    listed: bool = True  #: in the navigation; the search finds every page
+
+
+#: Kinds of pages in the order of the navigation, with their titles. Reports of other commands come after them.
+KINDS = {
+    "leaderboards": "Leaderboards",
+    "significance": "Significance",
+    "ablations": "Ablations",
+    "sweeps": "Sweeps",
+    "profiles": "Profiles",
+    "galleries": "Galleries",
+    "alignments": "Alignments",
+    "runs": "Runs",
+    "describe": "Datasets",
+    "compare-published": "Published figures",
+}
+
+
+def kind_title(kind: str) -> str:
+    """The title of a kind, also of one that this version does not know.
+
+    >>> kind_title("runs"), kind_title("robustness")
+    ('Runs', 'Robustness')
+    """
+    return KINDS.get(kind, kind.replace("-", " ").capitalize())

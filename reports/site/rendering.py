@@ -1,0 +1,82 @@
+"""From a page to its HTML: the frame, links from where the page lies, and data for its scripts."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from harness.reports.document import escaping
+from harness.reports.document.templating import TEMPLATES, environment, plain
+from harness.reports.site.model import Page, kind_title
+
+ASSETS = Path(__file__).parent / "assets"
+#: What would end a script element, or a line of JavaScript, inside a JSON text.
+_UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+
+
+class Renderer:
+    """Renders the pages of one site.
+
+    Args:
+        name: of the results folder.
+        pages: all pages, for the navigation.
+        made: when and by what, for the foot of each page.
+    """
+
+    def __init__(self, name: str, pages: Sequence[Page], made: str):
+        self._environment = environment(
+            (Path(__file__).parent / "templates", TEMPLATES), escaping.html, {"embedded": embedded}
+        )
+        self._shared: Mapping[str, Any] = {
+            "site": name,
+            "navigation": navigation(pages),
+            "made": made,
+            "kind_title": kind_title,
+        }
+        self._run_pages = {posixpath.basename(page.path)[:-5]: page.path for page in pages if page.kind == "runs"}
+
+    def render(self, page: Page) -> str:
+        """The HTML of a page."""
+
+        def url(path: str) -> str:
+            return relative(path, page.path)
+
+        def run_link(run_id: str) -> str:
+            """The page of a run; empty if the site has none."""
+            return url(self._run_pages[run_id]) if run_id in self._run_pages else ""
+
+        local = {"page": page, "url": url, "run_link": run_link}
+        return self._environment.get_template(page.template).render({**self._shared, **local, **page.context})
+
+
+def navigation(pages: Sequence[Page]) -> dict[str, list[Page]]:
+    """The listed pages by kind, in the order in which they come."""
+    kinds: dict[str, list[Page]] = {}
+    for page in pages:
+        if page.listed:
+            kinds.setdefault(page.kind, []).append(page)
+    return kinds
+
+
+def relative(path: str, start: str) -> str:
+    """A link from one page to another file of the site; a hash stays.
+
+    >>> relative("runs/a b.html#cost", "leaderboards/quickstart.html")
+    '../runs/a%20b.html#cost'
+    """
+    target, mark, part = path.partition("#")
+    return quote(posixpath.relpath(target, posixpath.dirname(start) or ".")) + mark + part
+
+
+def embedded(value: Any) -> str:
+    """A value as JSON for a script element: no text in it can end the element.
+
+    >>> embedded({"caption": "</script>"})
+    '{"caption":"\\\\u003c/script\\\\u003e"}'
+    """
+    text = json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.translate(_UNSAFE)

@@ -1,0 +1,39 @@
+"""The pages of the reports that commands wrote, in the frame of the site."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from harness.reports.site.model import Page
+from harness.reports.site.results import Results, StoredPage
+
+
+def pages(results: Results) -> Iterator[Page]:
+    """One page per report, the latest of each kind first."""
+    for stored in results.reports:
+        yield Page(
+            path=stored.path,
+            title=stored.report.title,
+            kind=stored.kind,
+            template="report.html.j2",
+            context={
+                "report": stored.report,
+                "written": stored.written,
+                "files": files(stored, results.site),
+                "runs": [results.records[run_id] for run_id in stored.run_ids if run_id in results.records],
+            },
+            summary=next(iter(stored.report.sentences), ""),
+            words=" ".join([stored.name, *(section.title for section in stored.report.sections)]),
+        )
+
+
+def files(stored: StoredPage, site: Path) -> list[dict[str, Any]]:
+    """The files of a report: name, and link from its page, which lies one folder below the site's."""
+    folder = stored.file.parent
+    found = sorted(path for path in folder.iterdir() if path.is_file() and path.name.startswith(stored.file.stem))
+    start = (site / stored.path).parent
+    return [{"name": path.name, "url": quote(Path(os.path.relpath(path, start)).as_posix())} for path in found]
