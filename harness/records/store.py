@@ -19,6 +19,8 @@ from harness.files.locks import claim, remove_free
 from harness.files.names import is_safe_name
 from harness.files.reading import Damaged
 from harness.files.writing import leftovers, remove_leftovers, require_inside
+from harness.records.cards import FILE as ALIGNMENTS
+from harness.records.cards import Cards, read_cards, write_cards
 from harness.records.documents import write_json
 from harness.records.ranks import RankTable, check_table, read_ranks, write_ranks
 from harness.records.run import REMEDY, RunRecord, read_record
@@ -185,6 +187,18 @@ class RunStore:
         """
         path = self.folder(run_id) / TOP
         return read_tops(path, TOP_REMEDY) if os.path.lexists(path) else None
+
+    def write_alignments(self, cards: Cards) -> None:
+        """Write the alignment cards of a run."""
+        write_cards(self.folder(cards.run_id) / ALIGNMENTS, cards)
+
+    def alignments(self, run_id: str) -> Cards | None:
+        """The alignment cards of a run; None where none were made.
+
+        Raises:
+            InvalidRecord: damaged, of another run, or cards that cannot be.
+        """
+        return read_cards(self.folder(run_id) / ALIGNMENTS, run_id)
 
     def ranks_of(self, record: RunRecord) -> dict[str, RankTable]:
         """The ranks of a finished run, which must have every protocol that the record has an rSum of.
