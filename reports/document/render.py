@@ -20,6 +20,7 @@ from harness.errors import UnknownName
 from harness.files.writing import atomic_path
 from harness.reports.document import escaping, figures, stored
 from harness.reports.document.file_names import figure_file, photograph_file
+from harness.reports.document.grid import grid_rows
 from harness.reports.document.model import Cell, Figure, Gallery, Picture, Report
 from harness.reports.document.templating import TEMPLATES, environment, plain
 from harness.reports.document.text import single_line
@@ -104,14 +105,16 @@ def _markdown(report: Report) -> str:
 
 
 def _html(report: Report) -> str:
-    def picture(figure: Figure) -> str:
+    def drawing(figure: Figure) -> Markup:
         # Inside <img> an SVG can neither run scripts nor load anything, whatever a method is called.
-        return f"data:image/svg+xml;base64,{base64.b64encode(figures.svg(figure.drawing)).decode()}"
+        source = f"data:image/svg+xml;base64,{base64.b64encode(figures.svg(figure.drawing)).decode()}"
+        return Markup('<img src="{}" alt="{}">').format(source, single_line(figure.alt))
 
     def photograph(picture: Picture) -> str:
         return f"data:image/jpeg;base64,{base64.b64encode(picture.content).decode()}"
 
-    return _filled("report.html.j2", escaping.html, {"picture": picture, "photograph": photograph}, report=report)
+    context = {"report": report, "grid_rows": grid_rows, "drawing": drawing, "photograph": photograph}
+    return _filled("report.html.j2", escaping.html, {}, **context)
 
 
 def _latex(report: Report) -> str:
