@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from harness import __version__
 from harness.files.reading import Damaged, read_json
 from harness.files.writing import atomic_path, require_inside
+from harness.records.documents import write_json
 from harness.records.store import RunStore
 from harness.reports.site import index
 from harness.reports.site.model import Page
 from harness.reports.site.rendering import ASSETS, Renderer, embedded
 from harness.reports.site.results import Results
+from harness.spec import sha256_json
 
 #: In the order in which their pages stand in the navigation. The overview comes last: it knows all others.
 MAKERS: Sequence[Callable[[Results], Iterator[Page]]] = ()
-#: Files of the site, so that those of pages that are gone can be removed.
+#: Files of the site: those of pages that are gone are removed, those whose inputs did not change are kept.
 _MANIFEST = "manifest.json"
 
 
@@ -38,12 +39,19 @@ def write_site(store: RunStore) -> Path:
     pages = [page for maker in MAKERS for page in maker(results)]
     pages = [*index.pages(results, pages), *pages]
     renderer = Renderer(results.name, pages, f"itm-harness {__version__}")
-    contents = {page.path: renderer.render(page).encode() for page in pages}
+    before = _manifest(results.site)
+    keys = {page.path: sha256_json([renderer.frame, page.inputs]) if page.inputs else "" for page in pages}
+    kept = {path for path, key in keys.items() if key and before.get(path) == key and (results.site / path).is_file()}
+    contents = {page.path: renderer.render(page).encode() for page in pages if page.path not in kept}
     contents["assets/index.js"] = _search_index(pages)
     for asset in sorted(ASSETS.rglob("*")):
         if asset.is_file():
             contents[f"assets/{asset.relative_to(ASSETS).as_posix()}"] = asset.read_bytes()
-    _replace(results.site, contents)
+    for name, content in contents.items():
+        _write(results.site, name, content)
+    files = {name: keys.get(name, "") for name in sorted({*contents, *kept})}
+    _remove(results.site, before.keys() - files)
+    write_json(results.site / _MANIFEST, {"files": files})
     return results.site / "index.html"
 
 
@@ -56,21 +64,28 @@ def _search_index(pages: Sequence[Page]) -> bytes:
     return f"window.itmPages = {embedded(entries)};\n".encode()
 
 
-def _replace(folder: Path, contents: dict[str, bytes]) -> None:
-    """Write the files that differ, then remove those of the site before that are no part of this one."""
+def _manifest(folder: Path) -> dict[str, str]:
+    """The files of the site before by name, with the hash of what each page was made from."""
     try:
-        before = read_json(folder / _MANIFEST)["files"]
-    except (Damaged, KeyError, TypeError):
-        before = []
-    for name, content in contents.items():
+        files = read_json(folder / _MANIFEST)["files"]
+        return {str(name): str(key) for name, key in files.items()}
+    except (Damaged, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _write(folder: Path, name: str, content: bytes) -> None:
+    """Write a file unless it holds this content already."""
+    path = folder / name
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return
+    require_inside(path, folder)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    """Remove files of the site that are no part of it any more, and nothing outside it."""
+    for name in names:
         path = folder / name
-        if not (path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content):
-            require_inside(path, folder)
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(content)
-    for name in before if isinstance(before, list) else ():
-        path = folder / str(name)
-        if name not in contents and path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
             path.unlink()
-    with atomic_path(folder / _MANIFEST) as temporary:
-        temporary.write_text(json.dumps({"files": sorted(contents)}, indent=0))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+#: Values by name, or what makes them when they are needed.
+Values = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -19,12 +22,18 @@ class Page:
     title: str
     kind: str  #: heading in the navigation and the search, of `KINDS`
     template: str  #: file of `templates/`
-    context: Mapping[str, Any] = field(default_factory=dict)  #: what the template shows
-    data: Mapping[str, Any] = field(default_factory=dict)  #: what its scripts read: one JSON block of the id "data"
+    context: Values = field(default_factory=dict)  #: what the template shows
+    data: Values = field(default_factory=dict)  #: what its scripts read: one JSON block of the id "data"
+    inputs: str = ""  #: hash of all that it is made from: a page is not made again while it stays; empty = always
     scripts: Sequence[str] = ()  #: files of `assets/`
     summary: str = ""  #: one line for the overview and the search
     words: str = ""  #: what else it is found by
     listed: bool = True  #: in the navigation; the search finds every page
+
+
+def made(values: Values) -> Mapping[str, Any]:
+    """The values, made now if they are not yet."""
+    return values() if callable(values) else values
 
 
 #: Kinds of pages in the order of the navigation, with their titles. Reports of other commands come after them.

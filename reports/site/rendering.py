@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from harness.reports.document import escaping
 from harness.reports.document.templating import TEMPLATES, environment, plain
-from harness.reports.site.model import Page, kind_title
+from harness.reports.site.model import Page, kind_title, made
+from harness.spec import sha256_json
 
 ASSETS = Path(__file__).parent / "assets"
 #: What would end a script element, or a line of JavaScript, inside a JSON text.
@@ -24,20 +26,28 @@ class Renderer:
     Args:
         name: of the results folder.
         pages: all pages, for the navigation.
-        made: when and by what, for the foot of each page.
+        maker: by what, for the foot of each page.
     """
 
-    def __init__(self, name: str, pages: Sequence[Page], made: str):
+    def __init__(self, name: str, pages: Sequence[Page], maker: str):
         self._environment = environment(
             (Path(__file__).parent / "templates", TEMPLATES), escaping.html, {"embedded": embedded}
         )
         self._shared: Mapping[str, Any] = {
             "site": name,
             "navigation": navigation(pages),
-            "made": made,
+            "maker": maker,
             "kind_title": kind_title,
         }
         self._run_pages = {posixpath.basename(page.path)[:-5]: page.path for page in pages if page.kind == "runs"}
+
+    @cached_property
+    def frame(self) -> str:
+        """Hash of what all pages share: a page whose frame changed is made again."""
+        sources = sorted(path for path in (*Path(__file__).parent.glob("templates/*"), *TEMPLATES.iterdir()))
+        listed = {kind: [page.path for page in pages] for kind, pages in self._shared["navigation"].items()}
+        shown = [self._shared["site"], self._shared["maker"], listed, sorted(self._run_pages)]
+        return sha256_json([*shown, *(path.read_text(encoding="utf-8") for path in sources)])
 
     def render(self, page: Page) -> str:
         """The HTML of a page."""
@@ -49,8 +59,8 @@ class Renderer:
             """The page of a run; empty if the site has none."""
             return url(self._run_pages[run_id]) if run_id in self._run_pages else ""
 
-        local = {"page": page, "url": url, "run_link": run_link}
-        return self._environment.get_template(page.template).render({**self._shared, **local, **page.context})
+        local = {"page": page, "data": made(page.data), "url": url, "run_link": run_link}
+        return self._environment.get_template(page.template).render({**self._shared, **local, **made(page.context)})
 
 
 def navigation(pages: Sequence[Page]) -> dict[str, list[Page]]:
