@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from harness.errors import UnknownName
 from harness.files.writing import atomic_path
