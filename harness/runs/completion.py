@@ -10,19 +10,19 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from harness import datasets, protocols
+from harness import protocols
 from harness.errors import InvalidRecord
 from harness.records.run import RunRecord, read_record
 from harness.records.scores import SCORES
 from harness.records.store import RunStore
-from harness.runs.agreement import check_data
 from harness.runs.building import TEST_SPLIT, open_dataset, splits_for
 from harness.runs.cell import tuning_of
 from harness.runs.computing import computing
 from harness.runs.diagnostics import diagnose
 from harness.runs.evaluation import evaluate, score_split
+from harness.runs.reopening import dataset_of, scorer_of
 from harness.runs.saved_models import load_model
-from harness.spec import Component, EvaluationSpec, RunSpec
+from harness.spec import EvaluationSpec, RunSpec
 
 logger = logging.getLogger(__name__)
 
@@ -70,13 +70,11 @@ def complete_diagnostics(store: RunStore, run_id: str, device: torch.device, opt
     record = store.require(run_id)
     if record.diagnostics != type(record.diagnostics)():
         return False
-    component = Component.model_validate(record.spec.get("dataset") or {"name": record.dataset})
-    dataset = datasets.open_dataset(component.changed(options))
-    check_data(record, dataset, "name the right folder with --set root=FOLDER")
+    dataset = dataset_of(record, options)
     known = [name for name in record.protocols if name in protocols.PROTOCOLS]
     test, evaluation = dataset.split(record.split), EvaluationSpec(ties=record.ties)
     with computing(int(record.spec.get("threads", 1)), device):
-        scorer = load_model(store.folder(run_id) / "model.safetensors").to(device)
+        scorer = scorer_of(store, record, device)
         if not (scorer.readings or scorer.score_levels()):
             return False
         found = diagnose(scorer, score_split(scorer, test, evaluation), test, known, evaluation, dataset)
