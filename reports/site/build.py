@@ -10,14 +10,16 @@ from harness.files.reading import Damaged, read_json
 from harness.files.writing import atomic_path, require_inside
 from harness.records.documents import write_json
 from harness.records.store import RunStore
-from harness.reports.site import index
+from harness.reports.document.palette import dark_rules
+from harness.reports.document.templating import TEMPLATES
+from harness.reports.site import index, reports
 from harness.reports.site.model import Page
 from harness.reports.site.rendering import ASSETS, Renderer, embedded
 from harness.reports.site.results import Results
 from harness.spec import sha256_json
 
 #: In the order in which their pages stand in the navigation. The overview comes last: it knows all others.
-MAKERS: Sequence[Callable[[Results], Iterator[Page]]] = ()
+MAKERS: Sequence[Callable[[Results], Iterator[Page]]] = (reports.pages,)
 #: Files of the site: those of pages that are gone are removed, those whose inputs did not change are kept.
 _MANIFEST = "manifest.json"
 
@@ -44,6 +46,7 @@ def write_site(store: RunStore) -> Path:
     kept = {path for path, key in keys.items() if key and before.get(path) == key and (results.site / path).is_file()}
     contents = {page.path: renderer.render(page).encode() for page in pages if page.path not in kept}
     contents["assets/index.js"] = _search_index(pages)
+    contents["assets/parts.css"] = (TEMPLATES / "parts.css").read_bytes() + dark_rules(".chart").encode()
     for asset in sorted(ASSETS.rglob("*")):
         if asset.is_file():
             contents[f"assets/{asset.relative_to(ASSETS).as_posix()}"] = asset.read_bytes()

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from harness.reports.document import escaping
 from harness.reports.document.templating import TEMPLATES, environment, plain
 from harness.reports.site.model import Page, kind_title, made
+from harness.reports.site.parts import page_parts
 from harness.spec import sha256_json
 
 ASSETS = Path(__file__).parent / "assets"
@@ -59,7 +60,7 @@ class Renderer:
             """The page of a run; empty if the site has none."""
             return url(self._run_pages[run_id]) if run_id in self._run_pages else ""
 
-        local = {"page": page, "data": made(page.data), "url": url, "run_link": run_link}
+        local = {**page_parts(), "page": page, "data": made(page.data), "url": url, "run_link": run_link}
         return self._environment.get_template(page.template).render({**self._shared, **local, **made(page.context)})
 
 

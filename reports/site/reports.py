@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from harness.reports.site.model import Page
+from harness.reports.site.parts import figure_files, file_link
 from harness.reports.site.results import Results, StoredPage
 
 
@@ -24,6 +23,9 @@ def pages(results: Results) -> Iterator[Page]:
                 "report": stored.report,
                 "written": stored.written,
                 "files": files(stored, results.site),
+                "figure_files": figure_files(
+                    stored.file.parent, stored.report.stem, (results.site / stored.path).parent
+                ),
                 "runs": [results.records[run_id] for run_id in stored.run_ids if run_id in results.records],
             },
             summary=next(iter(stored.report.sentences), ""),
@@ -36,4 +38,4 @@ def files(stored: StoredPage, site: Path) -> list[dict[str, Any]]:
     folder = stored.file.parent
     found = sorted(path for path in folder.iterdir() if path.is_file() and path.name.startswith(stored.file.stem))
     start = (site / stored.path).parent
-    return [{"name": path.name, "url": quote(Path(os.path.relpath(path, start)).as_posix())} for path in found]
+    return [{"name": path.name, "url": file_link(path, start)} for path in found]

@@ -1,0 +1,67 @@
+"""What the parts of a report need in the frame of the site: figures inside the page, pictures, files beside the report."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from harness.errors import InvalidFigure
+from harness.reports.document import figures
+from harness.reports.document.file_names import figure_file
+from harness.reports.document.grid import grid_rows
+from harness.reports.document.inline import inline_svg
+from harness.reports.document.model import Figure, Picture
+
+logger = logging.getLogger(__name__)
+
+#: Of a figure's files, in the order in which they are offered.
+_FIGURE_FORMATS = ("svg", "png", "pdf")
+
+
+def page_parts() -> dict[str, Any]:
+    """What `parts.html.j2` takes from its context, for one page."""
+    numbers = itertools.count(1)
+
+    def drawing(figure: Figure) -> Markup:
+        """The figure inside the page, so that it follows the colours of the screen."""
+        try:
+            return inline_svg(figures.svg(figure.drawing), f"figure{next(numbers)}", figure.alt)
+        except InvalidFigure as error:
+            logger.warning("a figure is left out of the site: %s", error)
+            return Markup('<p class="gone">This figure cannot be shown: {}.</p>').format(str(error))
+
+    return {"grid_rows": grid_rows, "drawing": drawing, "photograph": photograph}
+
+
+def photograph(picture: Picture) -> str:
+    """The address of a picture of a report's gallery."""
+    return f"data:image/jpeg;base64,{base64.b64encode(picture.content).decode()}"
+
+
+def figure_files(folder: Path, stem: str, start: Path) -> Callable[[Figure], list[tuple[str, str]]]:
+    """What gives the files of a figure: their kinds and links.
+
+    Args:
+        folder: of the report.
+        stem: of its files.
+        start: folder of the page that links to them.
+    """
+
+    def files(figure: Figure) -> list[tuple[str, str]]:
+        found = [(format, folder / figure_file(stem, figure.key, format)) for format in _FIGURE_FORMATS]
+        return [(format.upper(), file_link(path, start)) for format, path in found if path.is_file()]
+
+    return files
+
+
+def file_link(path: Path, start: Path) -> str:
+    """A link to a file from a page that lies in the folder `start`."""
+    return quote(Path(os.path.relpath(path, start)).as_posix())
