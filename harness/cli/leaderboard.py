@@ -22,6 +22,8 @@ def leaderboard(
 ) -> int:
     """Train, evaluate and rank the scorers of EXP: a YAML file, or the name of a built-in experiment.
 
+    The config.yaml of a run makes that run again: itm leaderboard RESULTS/runs/RUN/config.yaml --results OTHER.
+
     Runs that are already recorded are not repeated. Writes leaderboard.md, .html, .csv, .json and .tex below
     RESULTS/leaderboards/, and mirrors the runs to MLflow (RESULTS/mlflow.db unless MLFLOW_TRACKING_URI is set).
     """

@@ -209,3 +209,6 @@ class Code(Part):
     revision: str = "unknown"
     dirty: bool | None = None
     engine_sha256: str = ""
+    plugin: str = Field(
+        "", description="plug-in file, or entry point of a package, that defines the scorer; empty = the harness does"
+    )

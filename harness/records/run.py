@@ -57,6 +57,9 @@ class RunRecord(Labelled, Spec):
     environment: Environment = Environment()
     code: Code = Code()
     spec: dict[str, Any] = Field(default_factory=dict, description="the resolved RunSpec")
+    overridden: dict[str, Any] | None = Field(
+        None, description="settings that are not the scorer's own, by dotted key, with the scorer's own; null = unknown"
+    )
     status: Literal["running", "finished", "failed"]
     error: str = ""
     started: str

@@ -27,6 +27,7 @@ from harness.records.parts import Tuning
 from harness.records.run import RunRecord
 from harness.records.scores import SCORES
 from harness.records.store import CHECKPOINT, RunStore
+from harness.runs import origins
 from harness.runs.building import TEST_SPLIT, build_scorer, open_dataset, splits_for
 from harness.runs.computing import computing
 from harness.runs.devices import Together, train_together
@@ -123,7 +124,7 @@ def tuning_of(spec: RunSpec) -> Tuning:
 def _run(spec: RunSpec, store: RunStore, device: torch.device, listener: Listener, started: str) -> RunRecord:
     folder = store.folder(spec.run_id)
     with atomic_path(folder / "config.yaml") as path:
-        path.write_text(strict_yaml.dump(spec.model_dump(mode="json")), encoding="utf-8")
+        path.write_text(strict_yaml.dump(spec.complete), encoding="utf-8")
     dataset = open_dataset(spec.dataset)
     if dataset.sha256 != spec.data_sha256:
         raise InvalidDataset(
@@ -242,7 +243,6 @@ def _finished(
             **({"devices": trained.devices} if trained.devices else {}),
         },
         environment=environment.describe(device).model_copy(update={"products": products.chosen()}),
-        code=environment.code_revision().model_copy(update={"engine_sha256": registry.engine_sha256()}),
     )
 
 
@@ -259,7 +259,9 @@ def _record(spec: RunSpec, dataset: str, started: str, **outcome: Any) -> RunRec
         seed=spec.seed,
         data_sha256=spec.data_sha256,
         tuning=tuning_of(spec),
+        code=origins.code_of(spec.scorer),
         spec=spec.model_dump(mode="json"),
+        overridden=origins.overridden(spec),
         started=started,
         finished=environment.now(),
         **outcome,

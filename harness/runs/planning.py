@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,13 +14,12 @@ from harness.datasets.repeats import report_captions, report_splits
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.files.hashing import sha256_file
 from harness.files.packages import is_reference, packaged_model, packaged_weights
+from harness.runs import remarks
 from harness.runs.building import TEST_SPLIT, open_checked, require_training_data
 from harness.runs.evaluation import subject_of
 from harness.runs.saved_models import describe_model
 from harness.settings.components import plain
 from harness.spec import Component, Experiment, FeatureSpec, RunSpec, ScorerEntry, TrainingSpec, build, sha256_json
-
-logger = logging.getLogger(__name__)
 
 
 def plan(experiment: Experiment) -> list[RunSpec]:
@@ -38,7 +36,7 @@ def plan(experiment: Experiment) -> list[RunSpec]:
     drafts = check(experiment)
     dataset = open_checked(next(iter(drafts.values())).dataset)
     test = dataset.split(TEST_SPLIT)
-    _report_other_data(experiment, dataset)
+    remarks.report_other_data(experiment, dataset)
     report_captions(test.captions, test.caption_image, f"{dataset.title} {TEST_SPLIT}")
     cells = on_data(experiment, drafts, dataset)
     protocols.report(experiment.protocols, subject_of(test, dataset))
@@ -47,7 +45,8 @@ def plan(experiment: Experiment) -> list[RunSpec]:
     report_splits(dataset)
     for text, weights in dict.fromkeys((cell.text, cell.weights) for cell in cells):
         coverage.report(text, dataset, weights, describe_model(weights)["tokenizer"] if weights else None)
-    _report_equal(experiment, cells)
+    remarks.report_equal(experiment, cells)
+    remarks.report_another_run(experiment, cells)
     return [cell.model_copy(update={"seed": seed}) for seed in experiment.seeds for cell in cells]
 
 
@@ -221,28 +220,6 @@ def _place(key: str, value: Any) -> Path | None:
         return None
     path = Path(value).expanduser()
     return path if path.exists() else None
-
-
-def _report_other_data(experiment: Experiment, dataset: Dataset) -> None:
-    """Warn of data that the experiment's settings were not published for."""
-    if experiment.expects and dataset.title != experiment.expects:
-        logger.warning(
-            "experiment '%s' has the published settings for %s, but the data are %s: nothing that is printed compares with it",
-            experiment.name,
-            experiment.expects,
-            dataset.title,
-        )
-
-
-def _report_equal(experiment: Experiment, cells: Sequence[RunSpec]) -> None:
-    """Say which entries are one run under several names."""
-    first: dict[str, str] = {}
-    for entry, cell in zip(experiment.scorers, cells, strict=True):
-        same = first.setdefault(cell.run_id, entry.key)
-        if same != entry.key:
-            logger.info(
-                "scorer '%s' has the settings of '%s': one run serves both, recorded as %s", entry.key, same, same
-            )
 
 
 def entry_of(experiment: Experiment, scorer: str) -> ScorerEntry:

@@ -219,6 +219,10 @@ class Experiment(Spec):
     )
     scorers: tuple[ScorerEntry, ...]
     sweep: SweepSettings = Field(SweepSettings(), description="how `itm sweep` tunes; no run depends on it")
+    # Left out of dumps, as no run and no page depends on it.
+    again: dict[str, Any] = Field(
+        default_factory=dict, exclude=True, description="settings of the run that this experiment makes again"
+    )
 
     @field_validator("dataset", mode="before")
     @classmethod

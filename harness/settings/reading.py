@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.errors import InvalidSpec, UnknownName
 from harness.files import strict_yaml
+from harness.settings.again import experiment_of, is_run
 from harness.settings.base import build
 from harness.settings.experiment import Experiment
 
@@ -22,7 +23,8 @@ def load_experiment(source: str | Path | Mapping[str, Any], overrides: Sequence[
     3
 
     Args:
-        source: path, name or mapping.
+        source: path, name or mapping. The settings of a run (the `config.yaml` in its folder) are an experiment of that
+            one run.
         overrides: texts such as `training.epochs=3`, whose values are YAML. `scorers.<key>.…` addresses an entry;
             `scorers=[chan, grm]` selects entries, which keep their settings.
 
@@ -31,6 +33,8 @@ def load_experiment(source: str | Path | Mapping[str, Any], overrides: Sequence[
         InvalidSpec: not YAML, an unknown key, or a value out of range.
     """
     values = dict(source) if isinstance(source, Mapping) else strict_yaml.read_file(find_experiment(source))
+    if is_run(values):
+        values = experiment_of(values, "settings of a run" if isinstance(source, Mapping) else str(source))
     where = f"experiment '{values.get('name', source)!s:.80}'"
     values["scorers"] = _entries_by_key(values.get("scorers"), where)
     if values["scorers"] is None:

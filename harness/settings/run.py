@@ -82,7 +82,12 @@ class RunSpec(Labelled, Spec):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process the parts are plain again: a plug-in's classes may not be known there yet."""
-        return RunSpec.model_validate, ({**self.model_dump(mode="json"), "tuning": self.tuning},)
+        return RunSpec.model_validate, (self.complete,)
+
+    @property
+    def complete(self) -> dict[str, Any]:
+        """The settings as JSON values, with how they were found: what makes the same run, and the same record of it."""
+        return self.model_dump(mode="json") | ({"tuning": self.tuning} if self.tuning else {})
 
     @property
     def backbone(self) -> str:
