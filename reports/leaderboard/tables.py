@@ -20,7 +20,7 @@ from harness.reports.published.rows import method_key
 _LONGEST_OPEN_TABLE = 20
 _LONGEST_PAPER_TABLE = 60
 _COST = {cost.key: cost for cost in COSTS}
-_NAMES = (Column("shown_scorer", "Scorer", pinned=True), Column("variant", "Variant"))
+_NAMES = (Column("shown_scorer", "Scorer", pinned=True, link="run_ids"), Column("variant", "Variant"))
 _BACKBONE = Column("backbone", "Backbone")
 
 
