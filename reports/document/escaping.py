@@ -7,7 +7,7 @@ from typing import Any
 
 import markupsafe
 
-from harness.reports.document.text import MISSING, single_line
+from harness.reports.document.text import MISSING, plain_lines, single_line
 
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _SPECIAL = re.compile(r"([\\`*\[|~$])")
@@ -32,6 +32,11 @@ def html(text: str) -> str:
     return markupsafe.escape(single_line(text))
 
 
+def html_lines(text: str) -> str:
+    """Text of several lines for an HTML element that keeps them."""
+    return markupsafe.escape(plain_lines(text))
+
+
 def markdown(text: str) -> str:
     r"""Text for GitHub's Markdown: no HTML, links, emphasis, cells or formulas come to life.
 
@@ -49,6 +54,17 @@ def alternative(text: str) -> str:
     'a\\](b)'
     """
     return markdown(text).replace("]", "\\]")
+
+
+def fenced(text: str) -> str:
+    r"""Text of several lines as a block of Markdown that is shown as it is, whatever ticks it holds.
+
+    >>> fenced("itm site results")
+    '```\nitm site results\n```'
+    """
+    longest = max((len(ticks) for ticks in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{plain_lines(text)}\n{fence}"
 
 
 def paragraph(text: str) -> str:

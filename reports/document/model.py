@@ -142,6 +142,15 @@ class Notice:
     text: str
 
 
+@dataclass(frozen=True)
+class Listing:
+    """Text that is shown as it is, line by line: a command to type, a file."""
+
+    text: str
+    title: str = ""
+    collapsed: bool = False  # show only the title until it is opened, where the format can
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Section:
     """A part of a report, shown in this order."""
@@ -149,6 +158,7 @@ class Section:
     title: str
     sentences: Sequence[str] = ()
     notices: Sequence[Notice] = ()
+    listings: Sequence[Listing] = ()
     tables: Sequence[Table] = ()
     galleries: Sequence[Gallery] = ()
     figures: Sequence[Figure] = ()
@@ -164,7 +174,7 @@ class Report:
     stem: str = "report"  # name of its files, without ending
     sentences: Sequence[str] = ()  # what a reader should know first
     sections: Sequence[Section] = ()
-    brief: Sequence[Table | str | Notice] = ()  # tables, sentences and notices for a terminal
+    brief: Sequence[Table | str | Notice | Listing] = ()  # what of it is for a terminal
     main: pd.DataFrame = field(default_factory=pd.DataFrame)  # the flat table behind everything: the CSV
     data: Mapping[str, Any] = field(default_factory=dict)  # machine-readable content of the JSON, at full precision
     attachments: Mapping[str, str] = field(default_factory=dict)  # content of further text files, by name

@@ -102,6 +102,7 @@ def _markdown(report: Report) -> str:
         ]
 
     filters = {"cell": cell, "file": file, "paragraph": escaping.paragraph, "alt": escaping.alternative}
+    filters["fenced"] = escaping.fenced
     return _filled("report.md.j2", escaping.markdown, filters, report=report, files=files)
 
 
@@ -115,7 +116,7 @@ def _html(report: Report) -> str:
         return f"data:image/jpeg;base64,{base64.b64encode(picture.content).decode()}"
 
     context = {"report": report, "grid_rows": grid_rows, "drawing": drawing, "photograph": photograph}
-    return _filled("report.html.j2", escaping.html, {}, **context)
+    return _filled("report.html.j2", escaping.html, {"lines": escaping.html_lines}, **context)
 
 
 def _latex(report: Report) -> str:

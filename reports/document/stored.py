@@ -23,6 +23,7 @@ from harness.reports.document.model import (
     Figure,
     Gallery,
     Kind,
+    Listing,
     Notice,
     Picture,
     Report,
@@ -100,10 +101,17 @@ class _Notice(_Part):
     text: str
 
 
+class _Listing(_Part):
+    text: str
+    title: str = ""
+    collapsed: bool = False
+
+
 class _Section(_Part):
     title: str
     sentences: tuple[str, ...] = ()
     notices: tuple[_Notice, ...] = ()
+    listings: tuple[_Listing, ...] = ()
     tables: tuple[_Table, ...] = ()
     galleries: tuple[_Gallery, ...] = ()
     figures: tuple[_Figure, ...] = ()
@@ -133,6 +141,7 @@ def content(report: Report) -> dict[str, Any]:
 def _section_content(section: Section) -> dict[str, Any]:
     more = {
         "notices": [{"level": notice.level, "text": notice.text} for notice in section.notices],
+        "listings": [vars(listing) for listing in section.listings],
         "galleries": [
             {"key": gallery.key, "caption": gallery.caption, "tiles": [_tile_content(tile) for tile in gallery.tiles]}
             for gallery in section.galleries
@@ -206,6 +215,7 @@ def _section(part: _Section, path: Path) -> Section:
         title=part.title,
         sentences=part.sentences,
         notices=[Notice(notice.level, notice.text) for notice in part.notices],
+        listings=[Listing(**listing.model_dump()) for listing in part.listings],
         tables=[_table(table) for table in part.tables],
         galleries=[_gallery(gallery, path) for gallery in part.galleries],
         figures=[Figure(drawing, figure.key, figure.caption, figure.alt) for figure, drawing in drawn if drawing],

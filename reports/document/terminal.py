@@ -11,8 +11,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as Grid
 from rich.text import Text
 
-from harness.reports.document.model import Notice
-from harness.reports.document.text import shortened, single_line
+from harness.reports.document.model import Listing, Notice
+from harness.reports.document.text import plain_lines, shortened, single_line
 
 if TYPE_CHECKING:
     from harness.reports.document.model import Cell, Report, Table
@@ -43,6 +43,8 @@ class Page:
                 yield Text(single_line(part))
             elif isinstance(part, Notice):
                 yield notice(part)
+            elif isinstance(part, Listing):
+                yield Text(plain_lines(part.text), overflow="fold")
             else:
                 yield table(part, narrow=options.max_width < _WIDE)
 

@@ -102,6 +102,16 @@ def single_line(text: str) -> str:
     return " ".join("".join(c for c in kept if unicodedata.category(c) not in ("Cc", "Cf", "Cs")).split())
 
 
+def plain_lines(text: str) -> str:
+    r"""Untrusted text of several lines, as it is but for control and direction-changing characters; tabs become spaces.
+
+    >>> plain_lines("key:\n\t- a\x1b[31m  b\n")
+    'key:\n    - a[31m  b'
+    """
+    lines = (line.expandtabs(4).rstrip() for line in text.splitlines())
+    return "\n".join("".join(c for c in line if unicodedata.category(c) not in ("Cc", "Cf", "Cs")) for line in lines)
+
+
 def shortened(text: str, limit: int) -> str:
     """Untrusted text on one line of at most `limit` characters, the last of which says that something is missing."""
     text = single_line(text)

@@ -32,7 +32,9 @@ class Renderer:
 
     def __init__(self, name: str, pages: Sequence[Page], maker: str):
         self._environment = environment(
-            (Path(__file__).parent / "templates", TEMPLATES), escaping.html, {"embedded": embedded}
+            (Path(__file__).parent / "templates", TEMPLATES),
+            escaping.html,
+            {"embedded": embedded, "lines": escaping.html_lines},
         )
         self._shared: Mapping[str, Any] = {
             "site": name,
