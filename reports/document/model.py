@@ -37,6 +37,7 @@ class Column:
     prose: bool = False  # long text, which the LaTeX file leaves out
     wide: bool = False  # shown on a wide terminal only
     link: str = ""  # column of the frame with the ids of the runs behind the value, separated by spaces, for the site
+    better: Literal["", "higher", "lower"] = ""  # which values are better, where any are: the best is set in bold
     noise: str = ""  # column of the frame that says whether the value is noisy; such a value is marked where it stands
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from harness.records.ties import RECALLS
 from harness.reports.document.model import Column, Kind
 
@@ -20,9 +22,10 @@ def recall_columns(kind: Kind, key: str = "{}", help: str = "") -> list[Column]:
     ['delta_i2t_r1', 'delta_i2t_r5']
     """
     columns = []
+    better: Literal["", "higher"] = "higher" if key == "{}" else ""  # a difference may be either
     for recall in RECALLS:
         direction, _, k = recall.partition("_r")
         group = _GROUPS[direction]
         what = help or f"{group.lower()}: percent of queries with a correct item among the first {k}"
-        columns.append(Column(key.format(recall), f"R@{k}", kind, group=group, help=what))
+        columns.append(Column(key.format(recall), f"R@{k}", kind, group=group, help=what, better=better))
     return columns

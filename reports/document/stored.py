@@ -58,6 +58,7 @@ class _Column(_Part):
     pinned: bool = False
     prose: bool = False
     wide: bool = False
+    better: Literal["", "higher", "lower"] = ""
     noise: str = ""
     link: str = ""
 

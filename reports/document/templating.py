@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,9 @@ import jinja2
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+
+#: What would end a script element, or a line of JavaScript, inside a JSON text.
+_UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -61,3 +65,13 @@ def plain(value: Any) -> Any:
     if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value
+
+
+def embedded(value: Any) -> str:
+    """A value as JSON for a script element: no text in it can end the element.
+
+    >>> embedded({"caption": "</script>"})
+    '{"caption":"\\\\u003c/script\\\\u003e"}'
+    """
+    text = json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.translate(_UNSAFE)

@@ -34,7 +34,7 @@ _LEVELS = (
     Column("level", "Level"),
     Column("weight", "Weight", "significant", help="in the score that ranks; 0 = trained, left out of the ranking"),
     *recall_columns("estimate"),
-    Column("rsum", "rSum", "estimate", help="sum of the six recalls"),
+    Column("rsum", "rSum", "estimate", help="sum of the six recalls", better="higher", pinned=True),
 )
 _READINGS = (
     Column("label", "Method", pinned=True),

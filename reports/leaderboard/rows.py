@@ -27,7 +27,14 @@ Row = dict[str, Any]
 
 #: The costs of a record that are shown, in this order.
 COSTS = tuple(
-    Column(key, title, "significant", help=what, noise=f"{key}_noisy")
+    Column(
+        key,
+        title,
+        "significant",
+        help=what,
+        noise=f"{key}_noisy",
+        better="higher" if key == "pairs_per_second" else "lower",
+    )
     for key, title, what in (
         ("params_millions", "Params (M)", "parameters of the whole model, millions"),
         ("encode_image_ms_p50", "Image (ms)", "median time to encode one image"),

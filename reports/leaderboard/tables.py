@@ -29,7 +29,7 @@ _ACCURACY = (
     Column("shown_rank", "Rank", help="ranks that the tests leave open"),
     *_NAMES,
     *recall_columns("estimate"),
-    Column("rsum", "rSum", "estimate", help="sum of the six recalls"),
+    Column("rsum", "rSum", "estimate", help="sum of the six recalls", better="higher", pinned=True),
     Column("seeds", "Seeds", "count"),
     Column("tuning_trials", "Trials", "count", help="tuning trials before these runs"),
     _BACKBONE,
@@ -43,7 +43,7 @@ _TUNING = (
 _PRINTED = (
     Column("scorer", "Method", pinned=True),
     *recall_columns("number"),
-    Column("rsum", "rSum", "number"),
+    Column("rsum", "rSum", "number", better="higher", pinned=True),
     _BACKBONE,
     Column("selected_on", "Selected on", help="split on which the public code keeps its best epoch; empty = not known"),
     Column("origin", "Origin"),

@@ -56,7 +56,7 @@ def _columns(prefix: str, help: str) -> list[Column]:
         Column("printed_method", "Printed"),
         Column("printed_variant", "Variant"),
         *recall_columns("number", prefix + "_{}", help),
-        Column(f"{prefix}_rsum", "rSum", "number", help=help),
+        Column(f"{prefix}_rsum", "rSum", "number", help=help, pinned=True),
         *verdict,
         Column("printed_backbone", "Printed backbone"),
         Column("printed_selected_on", "Selected on", help="split on which the public code keeps its best epoch"),

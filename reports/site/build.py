@@ -11,10 +11,10 @@ from harness.files.writing import atomic_path, require_inside
 from harness.records.documents import write_json
 from harness.records.store import RunStore
 from harness.reports.document.palette import dark_rules
-from harness.reports.document.templating import TEMPLATES
+from harness.reports.document.templating import TEMPLATES, embedded
 from harness.reports.site import index, reports
-from harness.reports.site.model import Page
-from harness.reports.site.rendering import ASSETS, Renderer, embedded
+from harness.reports.site.model import Page, kind_title
+from harness.reports.site.rendering import ASSETS, Renderer
 from harness.reports.site.results import Results
 from harness.spec import sha256_json
 
@@ -61,7 +61,13 @@ def write_site(store: RunStore) -> Path:
 def _search_index(pages: Sequence[Page]) -> bytes:
     """A script, as a page opened from a file may not read any other kind of file."""
     entries = [
-        {"path": page.path, "kind": page.kind, "title": page.title, "summary": page.summary, "words": page.words}
+        {
+            "path": page.path,
+            "kind": kind_title(page.kind),
+            "title": page.title,
+            "summary": page.summary,
+            "words": page.words,
+        }
         for page in pages
     ]
     return f"window.itmPages = {embedded(entries)};\n".encode()

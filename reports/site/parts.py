@@ -15,10 +15,12 @@ from markupsafe import Markup
 
 from harness.errors import InvalidFigure
 from harness.reports.document import figures
+from harness.reports.document.copying import table_copies
 from harness.reports.document.file_names import figure_file
 from harness.reports.document.grid import grid_rows
 from harness.reports.document.inline import inline_svg
 from harness.reports.document.model import Figure, Picture
+from harness.reports.document.templating import embedded
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,12 @@ def page_parts() -> dict[str, Any]:
             logger.warning("a figure is left out of the site: %s", error)
             return Markup('<p class="gone">This figure cannot be shown: {}.</p>').format(str(error))
 
-    return {"grid_rows": grid_rows, "drawing": drawing, "photograph": photograph}
+    return {
+        "grid_rows": grid_rows,
+        "drawing": drawing,
+        "photograph": photograph,
+        "table_copies": lambda table: Markup(embedded(table_copies(table))),
+    }
 
 
 def photograph(picture: Picture) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -11,14 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.reports.document import escaping
-from harness.reports.document.templating import TEMPLATES, environment, plain
+from harness.reports.document.templating import TEMPLATES, embedded, environment
 from harness.reports.site.model import Page, kind_title, made
 from harness.reports.site.parts import page_parts
 from harness.spec import sha256_json
 
 ASSETS = Path(__file__).parent / "assets"
-#: What would end a script element, or a line of JavaScript, inside a JSON text.
-_UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
 class Renderer:
@@ -83,13 +80,3 @@ def relative(path: str, start: str) -> str:
     """
     target, mark, part = path.partition("#")
     return quote(posixpath.relpath(target, posixpath.dirname(start) or ".")) + mark + part
-
-
-def embedded(value: Any) -> str:
-    """A value as JSON for a script element: no text in it can end the element.
-
-    >>> embedded({"caption": "</script>"})
-    '{"caption":"\\\\u003c/script\\\\u003e"}'
-    """
-    text = json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.translate(_UNSAFE)

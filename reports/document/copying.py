@@ -1,0 +1,84 @@
+"""What a page's table gives to the clipboard: cells, escaped for LaTeX, Markdown and CSV before a browser sees them.
+
+The browser puts the chosen columns and rows together. It escapes nothing and knows no markup but what separates cells.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from harness.reports.document import escaping
+from harness.reports.document.model import Cell, Column, Table, cell, is_missing
+
+#: A text in three media; one text where all three agree.
+Copied = str | list[Any]
+
+
+def table_copies(table: Table) -> dict[str, Any]:
+    r"""The copies of a table.
+
+    Returns:
+        `columns`, each with `title` and `group` as [LaTeX, Markdown], `csv` (its heading, of several fields for an
+        estimate), `numeric` and `better`; `rows` of cells, each [LaTeX, Markdown, CSV] or one text where all agree.
+        The LaTeX of a number is [before, value, after]: the best value of a column is set in bold. It is one text where
+        the value cannot be the best: missing, or noisy.
+
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"name": ["a_b"], "x": [61.24], "x_sd": [0.4]})
+    >>> copies = table_copies(Table(frame, [Column("name", "Name"), Column("x", "X", "estimate")], "", "t"))
+    >>> copies["rows"][0]
+    [['a\\_b', 'a_b', 'a_b'], [['', '61.2', '$_{\\pm 0.4}$'], '61.2 ± 0.4', '61.24,0.4']]
+    """
+    parts = [_parts(column, table) for column in table.columns]
+    records = table.frame.to_dict("records")
+    return {
+        "columns": [
+            {
+                "title": [escaping.latex(column.title), escaping.markdown(column.title)],
+                "group": [escaping.latex(column.group), escaping.markdown(column.group)],
+                "csv": _csv(keys),
+                "numeric": column.numeric,
+                "better": column.better,
+            }
+            for column, keys in zip(table.columns, parts, strict=True)
+        ],
+        "rows": [[_copy(*pair, record) for pair in zip(table.columns, parts, strict=True)] for record in records],
+    }
+
+
+def _parts(column: Column, table: Table) -> list[str]:
+    """The keys of a column in the CSV: an estimate has its spread and interval beside it where they are known."""
+    companions = ("_sd", "_low", "_high") if column.kind == "estimate" else ()
+    return [column.key, *(key for part in companions if (key := f"{column.key}{part}") in table.frame)]
+
+
+def _copy(column: Column, keys: list[str], record: Mapping[Any, Any]) -> Copied:
+    shown = cell(column, record)
+    texts = [_latex(column, shown, record), _markdown(shown), _csv([record.get(key) for key in keys])]
+    return texts[0] if texts[0] == texts[1] == texts[2] else texts
+
+
+def _latex(column: Column, shown: Cell, record: Mapping[Any, Any]) -> Any:
+    main = escaping.latex(shown.main)
+    spread = f"$_{{\\pm {shown.spread}}}$" if shown.spread else ""
+    before, after = "", spread
+    if shown.interval:
+        before, after = r"\shortstack[r]{", rf"{spread}\\{{\tiny {escaping.latex(shown.interval)}}}}}"
+    noisy = record.get(column.noise)
+    sure = column.better and not is_missing(record.get(column.key)) and (is_missing(noisy) or not noisy)
+    return [before, main, after] if sure or after else main
+
+
+def _markdown(shown: Cell) -> str:
+    return escaping.markdown(shown.main) if shown.text else shown.join()
+
+
+def _csv(values: list[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(
+        ["" if is_missing(value) else escaping.spreadsheet(value) for value in values]
+    )
+    return line.getvalue() if len(values) > 1 or line.getvalue() != '""' else ""
