@@ -8,12 +8,14 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
+from harness.alignment import Alignment
 from harness.backbones.words.vocabulary import MASK
 from harness.fragments import Fragments
 from harness.scorer import ScorerConfig
 from harness.scorers import recipes
 from harness.scorers.authors.layout import AuthorCheckpoints
 from harness.scorers.bases import UnitFragmentScorer
+from harness.scorers.matches import best_matches
 from harness.similarity import LogSumExp, Max, MaxSimKernel, Mean, PackedForm, Pooling, SoftmaxMean, Sum, max_sim
 
 #: Visual hard assignment gives one similarity per word (its best region), textual one per region (its best word).
@@ -117,3 +119,10 @@ class Chan(UnitFragmentScorer):
     def packed_form(self) -> PackedForm:
         """The same scores for the scoring engine."""
         return PackedForm(((1.0, MaxSimKernel(self._pooling, swapped=self._direction == "i2t")),))
+
+    def align(self, images: Fragments, texts: Fragments) -> Alignment:
+        """The hard assignment: 1 at the best region of each word (or the best word of each region), 0 elsewhere.
+
+        The scores are the similarities that the pooling reads. How much each of them counts in the pooling is not in it.
+        """
+        return best_matches(self.prepare_images(images), self.prepare_texts(texts), [self._direction])

@@ -13,11 +13,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from harness.alignment import Alignment
 from harness.fragments import Fragments
 from harness.losses import one_way_contrast
 from harness.scorer import Objective, ScoreLevel, ScorerConfig
 from harness.scorers import recipes
 from harness.scorers.bases import UnitFragmentScorer
+from harness.scorers.matches import best_matches
 from harness.scorers.temperature import LARGEST_SCALE, bounded_scale, log_scale
 from harness.scorers.views import view
 from harness.similarity import PackedForm, max_sim
@@ -116,6 +118,14 @@ class LateInteraction(UnitFragmentScorer):
         """The directions, where there are two."""
         alone = {name: ScoreLevel(weight, view(self, _weights={name: 1.0})) for name, weight in self._weights.items()}
         return alone if len(alone) > 1 else {}
+
+    def align(self, images: Fragments, texts: Fragments) -> Alignment:
+        """The best matches: 1 at the best image token of each word, and in `reverse` at the best word of each image token.
+
+        A direction that the combination leaves out is left out here too. Each direction's similarity is the mean of its
+        scores.
+        """
+        return best_matches(self.prepare_images(images), self.prepare_texts(texts), self._weights)
 
     def _combined(self, directions: dict[str, Tensor]) -> Tensor:
         return torch.stack([self._weights[name] * value for name, value in directions.items()]).sum(0)

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 from torch import Tensor
 
+from harness.alignment import Alignment, paired
 from harness.fragments import Fragments
 from harness.scorer import ScoreLevel, ScorerConfig
 from harness.scorers import recipes
 from harness.scorers.authors.layout import AuthorCheckpoints
 from harness.scorers.bases import UnitFragmentScorer
 from harness.scorers.views import view
-from harness.similarity import CrossAttentionKernel, LogSumExp, Max, Mean, PackedForm, Pooling, Sum, cross_attention
+from harness.similarity import (
+    CrossAttentionKernel,
+    LogSumExp,
+    Max,
+    Mean,
+    PackedForm,
+    Pooling,
+    Sum,
+    cross_attention,
+    paired_attention,
+)
 
 #: The authors' Flickr30K values: lambda1 and lambda2 of each direction.
 INVERSE_TEMPERATURE = {"t2i": 9.0, "i2t": 4.0}
@@ -136,6 +148,30 @@ class Scan(UnitFragmentScorer):
         views = [view(self, _heads=[head]) for head in self._heads]
         alone = {d: ScoreLevel(share, one) for d, one in zip(directions, views, strict=True)}
         return alone if len(alone) > 1 else {}
+
+    def align(self, images: Fragments, texts: Fragments) -> Alignment:
+        """Attention weights: of each word over the regions (t2i), of each region over the words (i2t).
+
+        The scores are the cosines that the pooling reads. With both directions, i2t is the `reverse` of t2i.
+        """
+        left, right = paired(self.prepare_images(images), self.prepare_texts(texts))
+        first, *others = (_attended(left, right, swapped, options) for _, swapped, options in self._heads)
+        return replace(first, reverse=others[0]) if others else first
+
+
+def _attended(images: Fragments, texts: Fragments, swapped: bool, options: Mapping[str, Any]) -> Alignment:
+    attention = {name: value for name, value in options.items() if name != "pooling"}
+    context, queries = (texts, images) if swapped else (images, texts)
+    weights, cosines = paired_attention(context.features, context.mask, queries.features, queries.mask, **attention)
+    return Alignment(
+        kind="attention of each region to the words" if swapped else "attention of each word to the regions",
+        weights=weights if swapped else weights.mT,
+        over="words" if swapped else "regions",
+        word_mask=texts.mask,
+        region_mask=images.mask,
+        word_scores=None if swapped else cosines,
+        region_scores=cosines if swapped else None,
+    )
 
 
 def _attention(direction: str, config: ScanConfig) -> dict[str, Any]:

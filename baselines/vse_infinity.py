@@ -131,6 +131,8 @@ class VseInfinity(LazyWidthScorer[nn.Module], GlobalVectorScorer):
     Source:
         Chen et al., CVPR 2021. Differs: fragments of any backbone; see `GeneralizedPooling` and `ResidualMlp`.
         The size augmentation is the recipe's `region_drop` and `word_masking`.
+
+    `align` gives None: the pooling weighs ranks, whose fragments differ from feature to feature, and reads one side alone.
     """
 
     Config = VseInfinityConfig

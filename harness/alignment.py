@@ -5,7 +5,8 @@ Shape letters: N pairs, W words, R fragments of an image (regions or patches), K
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import torch
@@ -16,6 +17,18 @@ from harness.fragments import Fragments
 
 #: Largest distance of a sum of weights from 1, and of a weight from [0, 1]: float32 sums of hundreds of softmax weights.
 TOLERANCE = 1e-4
+#: The axes of each tensor after the pairs.
+AXES = {
+    "weights": "WR",
+    "word_mask": "W",
+    "region_mask": "R",
+    "word_scores": "W",
+    "region_scores": "R",
+    "word_gates": "W",
+    "region_gates": "R",
+    "regions": "KR",
+    "word_regions": "WK",
+}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -49,10 +62,8 @@ class Alignment:
     region_scores: Tensor | None = None  #: (N, R) likewise of each fragment, where the weights are over words
     word_gates: Tensor | None = None  #: (N, W) in [0, 1], how far the method lets each word in
     region_gates: Tensor | None = None  #: (N, R) in [0, 1]
-    regions: Tensor | None = (
-        None  #: (N, K, R) where each region that the method gathers looks; each row sums to 1, or to 0
-    )
-    word_regions: Tensor | None = None  #: (N, W, K) in [0, 1] weights of those regions for each word; sums as `regions`
+    regions: Tensor | None = None  #: (N, K, R) where each region that the method gathers looks; rows sum to 1, or to 0
+    word_regions: Tensor | None = None  #: (N, W, K) in [0, 1] weights of those regions for each word; rows as above
     reverse: Alignment | None = None  #: the other direction, where the score reads both
 
     def __post_init__(self) -> None:
@@ -62,11 +73,31 @@ class Alignment:
     def __len__(self) -> int:
         return self.weights.shape[0]
 
+    def __getitem__(self, index: slice | Tensor) -> Self:
+        """The pairs at `index`."""
+        return self._changed(lambda name, value: value[index])
+
+    def trimmed(self, words: int, regions: int) -> Self:
+        """Only the first words and fragments; the others must be padding.
+
+        Raises:
+            InvalidPlugin: weights on what is left out.
+        """
+        sizes = {"W": words, "R": regions, "K": None}
+        return self._changed(lambda name, value: value[(slice(None), *(slice(sizes[axis]) for axis in AXES[name]))])
+
     def to(self, device: torch.device | str) -> Self:
         """The same on a device."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved: dict[str, Any] = {n: v.to(device) for n, v in values.items() if isinstance(v, Tensor | Alignment)}
-        return replace(self, **moved)
+        return self._changed(lambda name, value: value.to(device))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is given of `AXES`, by name; without the reverse."""
+        return {name: getattr(self, name) for name in AXES if getattr(self, name) is not None}
+
+    def _changed(self, change: Callable[[str, Tensor], Tensor]) -> Self:
+        reverse = self.reverse and self.reverse._changed(change)
+        changes: dict[str, Any] = {name: change(name, value) for name, value in self.tensors().items()}
+        return replace(self, **changes, reverse=reverse)
 
 
 def paired(images: Fragments, texts: Fragments) -> tuple[Fragments, Fragments]:
@@ -97,17 +128,8 @@ def one_hot(best: Tensor, count: int, valid: Tensor) -> Tensor:
 def _expected_shapes(alignment: Alignment) -> dict[str, tuple[int, ...]]:
     pairs, words, regions = alignment.weights.shape
     gathered = alignment.regions.shape[1] if alignment.regions is not None and alignment.regions.ndim == 3 else 0
-    return {
-        "weights": (pairs, words, regions),
-        "word_mask": (pairs, words),
-        "region_mask": (pairs, regions),
-        "word_scores": (pairs, words),
-        "region_scores": (pairs, regions),
-        "word_gates": (pairs, words),
-        "region_gates": (pairs, regions),
-        "regions": (pairs, gathered, regions),
-        "word_regions": (pairs, words, gathered),
-    }
+    sizes = {"W": words, "R": regions, "K": gathered}
+    return {name: (pairs, *(sizes[axis] for axis in axes)) for name, axes in AXES.items()}
 
 
 def _check_shapes(alignment: Alignment) -> None:
@@ -149,9 +171,8 @@ def _check_reverse(alignment: Alignment) -> None:
 
 
 def _check_values(alignment: Alignment) -> None:
-    for name in _expected_shapes(alignment):
-        value = getattr(alignment, name)
-        if value is None or value.dtype == torch.bool:
+    for name, value in alignment.tensors().items():
+        if value.dtype == torch.bool:
             continue
         if not bool(torch.isfinite(value).all()):
             raise InvalidPlugin(f"an alignment's {name} must be finite, got NaN or inf")

@@ -40,6 +40,17 @@ class ImageSide(Side):
 
 
 @dataclass(frozen=True)
+class Distilled(Side):
+    """What one pair, or several, are matched by; 0 at what an item does not have."""
+
+    tokens: (
+        Tensor  #: (N, M, L) the share of each patch in each token; of the class token, which is no mean, 1 at itself
+    )
+    cosines: Tensor  #: (N, M, W) of the tokens with the words, as the maxima read them
+    kept: Tensor  #: (N, L) bool, the patches that the caption keeps
+
+
+@dataclass(frozen=True)
 class TextSide(Side):
     """What the pairs need of T captions."""
 
@@ -64,14 +75,35 @@ def pairwise_scores(images: ImageSide, texts: TextSide, leaky_slope: float, tile
     return torch.cat(strips)
 
 
+def distilled(images: ImageSide, texts: TextSide, leaky_slope: float) -> Distilled:
+    """The tokens that each of N captions distils from its own image, one of N: what `pairwise_scores` matches."""
+    pairs = [_distilled_pair(images[n : n + 1], texts[n : n + 1], leaky_slope) for n in range(len(images))]
+    return Distilled(*(torch.cat([getattr(pair, name) for pair in pairs]) for name in ("tokens", "cosines", "kept")))
+
+
+def _distilled_pair(image: ImageSide, text: TextSide, leaky_slope: float) -> Distilled:
+    weights = _token_weights(image, text.means)[:, 0]
+    class_tokens = torch.eye(image.class_tokens.shape[1], weights.shape[-1], device=weights.device)
+    tokens = torch.cat([weights, class_tokens[None].to(weights.dtype)], 1)
+    real = image.token_mask[..., None]
+    cosines = _token_cosines(image, text, leaky_slope)[:, 0]
+    kept = _kept(image, _relevance(image, text.means))[:, 0]
+    return Distilled(tokens * real, cosines * (real & text.mask[:, None]), kept)
+
+
 def _tile_scores(images: ImageSide, texts: TextSide, leaky_slope: float) -> Tensor:
     """(i, t) from one tile of pairs."""
-    cosine = torch.cat([_distilled_cosines(images, texts), _products(images.class_tokens, texts.words)], 2)
-    cosine = F.leaky_relu(cosine, leaky_slope)
+    cosine = _token_cosines(images, texts, leaky_slope)
     tokens, words = images.token_mask[:, None, :, None], texts.mask[None, :, None]
     best_token = cosine.masked_fill(~tokens, -torch.inf).amax(2)
     best_word = cosine.masked_fill(~words, -torch.inf).amax(3)
     return Mean()(best_token, 2, texts.mask[None]) + Mean()(best_word, 2, images.token_mask[:, None])
+
+
+def _token_cosines(images: ImageSide, texts: TextSide, leaky_slope: float) -> Tensor:
+    """Cosines (i, t, M, W) of all tokens with the words, as the maxima read them."""
+    cosine = torch.cat([_distilled_cosines(images, texts), _products(images.class_tokens, texts.words)], 2)
+    return F.leaky_relu(cosine, leaky_slope)
 
 
 def _distilled_cosines(images: ImageSide, texts: TextSide) -> Tensor:
@@ -85,17 +117,27 @@ def _distilled_cosines(images: ImageSide, texts: TextSide) -> Tensor:
 def _token_weights(images: ImageSide, caption_means: Tensor) -> Tensor:
     """Weights (i, t, N + 1, L) by which a caption's tokens are averaged from the patches; each row sums to 1."""
     with torch.no_grad():  # as the authors do: the choice is not learned through the score
-        relevance = images.centrality[:, None] + F.normalize(images.patches, dim=-1).matmul(caption_means.T).mT
-        order = relevance.masked_fill(~images.mask[:, None], -torch.inf).argsort(dim=-1, descending=True, stable=True)
-        place = torch.arange(order.shape[-1], device=order.device)
-        chosen = (place < images.kept[:, None, None]).expand_as(order)
-        kept = torch.zeros_like(order, dtype=torch.bool).scatter(-1, order, chosen)
+        relevance = _relevance(images, caption_means)
+        kept = _kept(images, relevance)
         rest = images.mask[:, None] & ~kept
         # Of nothing left over any weights will do, since no such token is scored; but they must be finite.
         candidates = torch.where(rest.any(-1, keepdim=True), rest, kept)
         fusing = relevance.masked_fill(~candidates, -torch.inf).softmax(-1)
     aggregating = images.logits[:, None].masked_fill(~kept[:, :, None], -torch.inf).softmax(-1)
     return torch.cat([aggregating, fusing[:, :, None]], 2)
+
+
+def _relevance(images: ImageSide, caption_means: Tensor) -> Tensor:
+    """(i, t, L) what the patches are chosen by: their cosines with the image's mean and with the caption's, added."""
+    return images.centrality[:, None] + F.normalize(images.patches, dim=-1).matmul(caption_means.T).mT
+
+
+def _kept(images: ImageSide, relevance: Tensor) -> Tensor:
+    """(i, t, L) bool, the patches that each caption keeps: the most relevant ones, the first of equals."""
+    order = relevance.masked_fill(~images.mask[:, None], -torch.inf).argsort(dim=-1, descending=True, stable=True)
+    place = torch.arange(order.shape[-1], device=order.device)
+    chosen = (place < images.kept[:, None, None]).expand_as(order)
+    return torch.zeros_like(order, dtype=torch.bool).scatter(-1, order, chosen)
 
 
 def _products(rows: Tensor, words: Tensor) -> Tensor:

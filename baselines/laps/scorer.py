@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.baselines.laps.pairs import ImageSide, TextSide, pairwise_scores
+from harness.alignment import Alignment, one_hot, paired
+from harness.baselines.laps.pairs import ImageSide, TextSide, distilled, pairwise_scores
 from harness.fragments import Fragments
 from harness.scorers import recipes
 from harness.scorers.features import (
@@ -136,6 +137,34 @@ class Laps(LazyWidthScorer[AggregationNetwork]):
         with torch.autocast(images.device.type, enabled=False):  # half precision would spoil the choice and the norms
             left, right = self._image_side(self.prepare_images(images)), _text_side(texts)
             return pairwise_scores(left, right, self.config.leaky_slope, self.tile_elements)
+
+    def align(self, images: Fragments, texts: Fragments) -> Alignment:
+        """Per word the patches that its best token is made of, by their shares in that token.
+
+        `regions` (N, M, R) are the distilled tokens: aggregated, fused, and [CLS], which looks at itself alone;
+        `word_regions` is 1 at the best token of each word, whose cosine is the word's score. `region_gates` is 1 for the
+        patches that the caption keeps and 0 for those that it fuses. The score is the mean of the words' scores plus the
+        mean over the tokens of their best words, which are no single patch's and therefore not in it.
+        """
+        images, texts = paired(self.prepare_images(images), texts)
+        check_widths(images, texts)
+        with torch.autocast(images.device.type, enabled=False):
+            side = self._image_side(images)
+            pairs = distilled(side, _text_side(texts), self.config.leaky_slope)
+        cosines = pairs.cosines.mT.masked_fill(~side.token_mask[:, None], -torch.inf)
+        best, index = cosines.max(2)
+        chosen = one_hot(index, cosines.shape[2], texts.mask).to(cosines.dtype)
+        return Alignment(
+            kind="patches of each word's best token",
+            weights=chosen @ pairs.tokens,
+            over="regions",
+            word_mask=texts.mask,
+            region_mask=images.mask,
+            word_scores=best.masked_fill(~texts.mask, 0),
+            region_gates=(pairs.kept | (images.mask & ~side.mask)).to(cosines.dtype),
+            regions=pairs.tokens,
+            word_regions=chosen,
+        )
 
     def losses(self, images: Fragments, texts: Fragments, image_ids: Tensor) -> dict[str, Tensor]:
         """The objective `matching`, and unless its weight is 0 `ratio`: weight * (mean(kept) - rho)^2.

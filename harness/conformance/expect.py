@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from harness.alignment import Alignment
 from harness.fragments import Fragments
 
 #: Largest difference between scores that should agree, in units of the largest score.
@@ -76,6 +77,38 @@ def same_fragments(got: Fragments, expected: Fragments, what: str) -> None:
             difference <= TOLERANCE * max(1.0, scale),
             f"{what}: expected the same {name}, found values that differ by {difference:.3g}",
         )
+
+
+def aligned(found: object, images: Fragments, texts: Fragments) -> Alignment:
+    """An alignment of as many words and fragments as came, in which no padding takes part."""
+    if not isinstance(found, Alignment):
+        raise Violation(f"expected align to return an Alignment or always None, found {type(found).__name__}")
+    expected = (len(images), texts.mask.shape[1], images.mask.shape[1])
+    shape = tuple(found.weights.shape)
+    that(shape == expected, f"expected weights of shape (N, W, R) = {expected}, found {shape}")
+    for what, mask, real in (("words", found.word_mask, texts.mask), ("regions", found.region_mask, images.mask)):
+        padded = int((mask & ~real).sum())
+        that(not padded, f"expected no padding among the {what} that take part, found {padded} padded positions")
+    return found
+
+
+def same_alignment(got: object, expected: Alignment, what: str) -> None:
+    """Every part within `TOLERANCE` of each other, in both directions."""
+    if not isinstance(got, Alignment):
+        raise Violation(f"{what}: expected an alignment, found {type(got).__name__}")
+    now, then = got.tensors(), expected.tensors()
+    names = list(then)
+    that(list(now) == names, f"{what}: expected an alignment with {names}, found {list(now)}")
+    for name in names:
+        shapes = tuple(then[name].shape), tuple(now[name].shape)
+        that(shapes[0] == shapes[1], f"{what}: expected {name} of shape {shapes[0]}, found {shapes[1]}")
+        difference = (now[name].double() - then[name].double()).abs()
+        worst = difference.amax().item() if difference.numel() else 0.0
+        allowed = TOLERANCE * max(1.0, then[name].double().abs().amax().item() if difference.numel() else 0.0)
+        that(worst <= allowed, f"{what}: expected the same {name}, found values that differ by {worst:.3g}")
+    that((got.reverse is None) == (expected.reverse is None), f"{what}: expected a reverse both times, found one")
+    if expected.reverse is not None:
+        same_alignment(got.reverse, expected.reverse, f"{what}, the reverse")
 
 
 @contextmanager

@@ -1,57 +1,23 @@
-"""The rules: each a function whose docstring says the rule, and which raises a `Violation` if a scorer breaks it.
-
-A rule takes a `Subject` instead of a scorer, since some scorers build parameters when they first see fragments and some
-rules need two scorers alike.
-"""
+"""The rules: each a function whose docstring says the rule, and which raises a `Violation` if a scorer breaks it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from harness.conformance import expect, inputs
+from harness.conformance.alignments import alignment
 from harness.conformance.inputs import IMAGES, TEXTS, Sides
+from harness.conformance.subject import Subject, prepared, scored
 from harness.fragments import Fragments
 from harness.scorer import Scorer
 from harness.scoring import evaluating, similarity_matrix
 
 #: Images and captions per block.
 BLOCKS = ((1, 1), (2, 4), (IMAGES, 1), (3, TEXTS))
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The scorer that `make` makes, under examination."""
-
-    make: Callable[[], Scorer]
-
-    def ready(self, seed: int = 0) -> Scorer:
-        """A scorer in evaluation mode whose parameters are all made and moved off their initial values.
-
-        A gate that starts at zero would hide what lies behind it.
-        """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            scorer = self.make()
-            scorer.eval()
-            scored(scorer, inputs.random_sides())
-            with torch.no_grad():
-                for parameter in scorer.parameters():
-                    spread = 0.05 * max(parameter.square().mean().sqrt().item(), 0.1)
-                    parameter.add_(spread * torch.randn_like(parameter))
-        return scorer
-
-
-def prepared(scorer: Scorer, sides: Sides) -> Sides:
-    return scorer.prepare_images(sides[0]), scorer.prepare_texts(sides[1])
-
-
-def scored(scorer: Scorer, sides: Sides) -> Tensor:
-    with evaluating(scorer):
-        return scorer.score(*prepared(scorer, sides))
 
 
 def shape(subject: Subject) -> None:
@@ -270,5 +236,6 @@ RULES: dict[str, Callable[[Subject], None]] = {
         state_dict,
         levels,
         readings,
+        alignment,
     )
 }

@@ -10,7 +10,8 @@ import torch
 
 from harness import registry
 from harness.conformance.expect import Violation
-from harness.conformance.rules import RULES, Subject
+from harness.conformance.rules import RULES
+from harness.conformance.subject import Subject
 from harness.errors import ItmError, one_line
 from harness.scorer import Scorer
 

@@ -23,7 +23,10 @@ class UnitFragmentScorer(Scorer):
 
 
 class GlobalVectorScorer(Scorer):
-    """Compares one unit vector per item (F = 1), the mean of its fragments unless a subclass pools otherwise."""
+    """Compares one unit vector per item (F = 1), the mean of its fragments unless a subclass pools otherwise.
+
+    It matches no word with any region, so `align` gives None.
+    """
 
     def pool_images(self, features: Tensor, mask: Tensor) -> Tensor:
         """(N, D) from features (N, F, D), 0 at the padding, and mask (N, F). A single fragment is its own pool."""

@@ -16,8 +16,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from harness.alignment import paired
+from harness.alignment import Alignment, paired
 from harness.fragments import Fragments
+from harness.methods.grm.align import Pairs, alignment
 from harness.methods.grm.config import (
     PUBLISHED_ABLATION,
     PUBLISHED_ABLATION_SOURCE,
@@ -176,6 +177,21 @@ class Grm(LazyWidthScorer[Parts]):
         terms = {name: weight * self.objective(levels[name], image_ids) for name, weight in self._trained.items()}
         state = self._region_state(images)
         return terms | {name: term(state) for name, term in self._regularisers.items()}
+
+    def align(self, images: Fragments, texts: Fragments) -> Alignment:
+        """The best patch of each word, and in `reverse` the best word of each patch, in the salient level.
+
+        The scores are what the means of that level read: token similarities times both gates. `regions` are the prompts'
+        attention maps and `word_regions` the best region of each word, which the uncertain level reads. Where the
+        salient level does not rank, it is the original level's alignment, or the uncertain one's alone. `explain` has
+        the numbers of all levels.
+        """
+        images, texts = paired(self.prepare_images(images), self.prepare_texts(texts))
+        parts = self.parts_for(images, "images")
+        self.parts_for(texts, "captions")
+        regions = parts.regions.prompting(_gated(images, images.extras["gates"]), self._places(images))
+        pairs = Pairs(images, texts, self._scored(images), regions, self._matching, parts)
+        return alignment(pairs, self._ranking)
 
     def explain(self, images: Fragments, texts: Fragments) -> Explanation:
         """What matched what: per word the patches and regions, with their gates and variance, as NumPy arrays.

@@ -4,6 +4,9 @@ import pytest
 import torch
 from doubles import (
     BROKEN,
+    Aligns,
+    AlignsByAWeightOutsideItsState,
+    AttendsToThePadding,
     DeclaresAReadingThatItDoesNotGive,
     DetachesTheImages,
     DropsWordsInPlaceWhileTraining,
@@ -34,7 +37,7 @@ def test_every_scorer_keeps_the_contract(name):
     assert [f"{result.name}: {result.detail}" for result in results if not result.passed] == []
 
 
-@pytest.mark.parametrize("kind", [Good, GoodWithLevels])
+@pytest.mark.parametrize("kind", [Good, GoodWithLevels, Aligns])
 def test_a_scorer_that_keeps_every_rule_passes(kind):
     assert contract.run_checks(kind) == [contract.CheckResult(rule, True) for rule in RULES]
 
@@ -68,6 +71,8 @@ def test_every_rule_has_a_double_that_breaks_it():
         ("levels", LevelsDoNotAddUp),
         ("readings", DeclaresAReadingThatItDoesNotGive),
         ("readings", ReadsInfinity),
+        ("alignment", AttendsToThePadding),
+        ("alignment", AlignsByAWeightOutsideItsState),
     ],
 )
 def test_a_double_fails_where_it_is_broken_and_nowhere_else(rule, double):

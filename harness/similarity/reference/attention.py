@@ -113,6 +113,40 @@ def cross_attention(
     return torch.cat(rows)[context_order.argsort()][:, query_order.argsort()]
 
 
+def paired_attention(
+    context: Tensor,
+    context_mask: Tensor,
+    queries: Tensor,
+    query_mask: Tensor,
+    *,
+    attention_norm: str = "clipped_l2norm",
+    inverse_temperature: float = 9.0,
+) -> tuple[Tensor, Tensor]:
+    """What the queries of each pair attend to, and their cosines with it: what `cross_attention` pools.
+
+    Args:
+        context, context_mask, queries, query_mask: as in `cross_attention`, of N pairs: (N, F, D) and (N, L, D).
+        attention_norm, inverse_temperature: as there.
+
+    Returns:
+        Weights (N, F, L), whose sum over the context is 1 for each real query, and cosines (N, L); both 0 at padding.
+
+    Raises:
+        InvalidFragments: the sides differ in width.
+    """
+    require_one_width(context, queries)
+    context, queries = (
+        precise(side).masked_fill(~mask[..., None], 0)
+        for side, mask in ((context, context_mask), (queries, query_mask))
+    )
+    similarity = (context @ queries.mT)[..., None]
+    mask, norm = query_mask[:, None, :, None], ATTENTION_NORMS[attention_norm]
+    weights = _attention_weights(similarity, context_mask[..., None, None], mask, norm, inverse_temperature)
+    cosines = _attended_cosines(weights, similarity, context @ context.mT, queries[:, :, None])
+    real = weights * mask
+    return real[..., 0], cosines[..., 0] * query_mask
+
+
 @dataclass(frozen=True)
 class _Attention:
     """Scores of one tile of context items and query items."""
@@ -125,17 +159,31 @@ class _Attention:
         """(c, F, D), (c, F), (c, F, F), (L, q, D) and (L, q) -> (c, q); padded fragments are 0."""
         similarity = context.flatten(0, 1) @ queries.flatten(0, 1).T
         similarity = precise(similarity).view(*context_mask.shape, *mask.shape)
-        logits = self.norm(similarity, mask) * self.inverse_temperature
-        weights = torch.softmax(logits.masked_fill(~context_mask[:, :, None, None], NEGATIVE_INFINITY), 1)
-        product = (weights * similarity).sum(1)
-        flat = weights.flatten(2)
-        attended = (flat * torch.bmm(gram, flat)).sum(1).view_as(product)
-        norms = attended.clamp_min(TINY).sqrt() * _safe_norm(precise(queries))
-        return self.pooling(product / norms.clamp_min(EPSILON), 1, mask[None])
+        weights = _attention_weights(
+            similarity, context_mask[:, :, None, None], mask, self.norm, self.inverse_temperature
+        )
+        return self.pooling(_attended_cosines(weights, similarity, gram, queries), 1, mask[None])
 
     def recomputed(self, *tile: Tensor) -> Tensor:
         """The same, computed again in backward: only the tile's inputs are kept, which are views."""
         return checkpoint(self, *tile, use_reentrant=False, preserve_rng_state=False)
+
+
+def _attention_weights(
+    similarity: Tensor, context_mask: Tensor, query_mask: Tensor, norm: AttentionNorm, inverse_temperature: float
+) -> Tensor:
+    """Softmax (c, F, L, q) over the context of the normalised similarities; masks broadcast to them."""
+    logits = norm(similarity, query_mask) * inverse_temperature
+    return torch.softmax(logits.masked_fill(~context_mask, NEGATIVE_INFINITY), 1)
+
+
+def _attended_cosines(weights: Tensor, similarity: Tensor, gram: Tensor, queries: Tensor) -> Tensor:
+    """Cosine of each query with what it attends to: (c, F, L, q) twice, (c, F, F) and (..., L, q, D) -> (c, L, q)."""
+    product = (weights * similarity).sum(1)
+    flat = weights.flatten(2)
+    attended = (flat * torch.bmm(gram, flat)).sum(1).view_as(product)
+    norms = attended.clamp_min(TINY).sqrt() * _safe_norm(precise(queries))
+    return product / norms.clamp_min(EPSILON)
 
 
 def _needs_gradient(*sides: Tensor) -> bool:
