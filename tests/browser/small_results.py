@@ -18,6 +18,7 @@ TOWERS = {
     "text": {"name": "bigru", "width": 16},
 }
 SCENES = {"train_images": 32, "val_images": 10, "test_images": 40, "image_size": 32}
+CLIP = {"name": "clip", **TOWERS}  # which would bring its own transformers
 SMALL = {
     "name": "small",
     "dataset": {"name": "scenes", **SCENES},
@@ -25,7 +26,7 @@ SMALL = {
     **TOWERS,
     "training": {"epochs": 2, "batch_size": 32, "learning_rate": 0.003, "decay_epochs": []},
     "evaluation": {"cost_repeats": 3},
-    "scorers": ["scan", "chan", "grm", {"name": "clip", **TOWERS}],
+    "scorers": ["scan", "chan", "grm", CLIP],
 }
 #: Texts that would act if any page took them for more than text. Each sets `pwned`, asks for a server, or turns the reading.
 SCRIPT = "<script>window.pwned=1;alert(1)</script>"
@@ -52,12 +53,14 @@ def make(folder: Path) -> Path:
     results, experiment = folder / "results", folder / "small.yaml"
     experiment.write_text(strict_yaml.dump(SMALL))
     on = ("--results", results, "--no-mlflow")
+    pair = folder / "pair.yaml"  # of the same runs: cascades of one with the other, in seconds
+    pair.write_text(strict_yaml.dump(SMALL | {"scorers": ["chan", CLIP]}))
     quick = ("--seconds", 5, "--rounds", 2, "--samples", 3, "--galleries", "10,40", "--gallery", 40)
     itm("leaderboard", experiment, "--published", *on)
     itm("significance", results, "--resamples", 200)
     itm("ablate", experiment, "--scorer", "chan", "--variants", "vha_mean,tha_lse", *on)
     itm("sweep", experiment, "--scorer", "chan", "--trials", 2, *on)
-    itm("profile", experiment, *quick, *on)
+    itm("profile", pair, *quick, *on)
     itm("describe", experiment, "--results", results)
     return results
 
