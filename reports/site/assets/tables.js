@@ -119,6 +119,8 @@
       } else {
         this.scroll.before(element("div", { className: "head" }, bar));
       }
+      this.hint = element("p", { className: "hint", textContent: "Scroll sideways for more columns →", hidden: true });
+      this.scroll.before(this.hint);
       this.frame = element("div", { className: "wide" });
       this.scroll.before(this.frame);
       this.frame.append(this.scroll);
@@ -228,8 +230,11 @@
       const same = (column) => this.texts.every((row) => row[column] === this.texts[0][column]);
       const free = this.titles.map((_, column) => column).filter((column) => same(column) && !this.headings[column].classList.contains("pinned"));
       const empty = free.filter((column) => this.texts[0][column] === MISSING);
-      for (const column of [...empty, ...free.filter((other) => !empty.includes(other) && this.texts[0][other].length < 60)]) {
-        this.hiddenToFit.push(column);
+      const equal = free.filter((other) => !empty.includes(other) && this.texts[0][other].length < 60);
+      // A wide screen leaves out long texts as well, the last first: a narrow one has to scroll anyway.
+      const prose = innerWidth < 1000 ? [] : [...this.headings].flatMap((cell, column) => (cell.dataset.prose && !free.includes(column) ? [column] : [])).reverse();
+      for (const column of [...empty, ...equal, ...prose]) {
+        if (!prose.includes(column)) this.hiddenToFit.push(column);
         this.show([column], false);
         if (this.scroll.scrollWidth <= this.scroll.clientWidth + 1) break;
       }
@@ -251,6 +256,7 @@
       const more = this.scroll.scrollWidth - this.scroll.clientWidth - this.scroll.scrollLeft > 2;
       this.frame.style.setProperty("--end", `${more && end ? end.offsetWidth : 0}px`);
       this.frame.classList.toggle("more", more);
+      this.hint.hidden = this.scroll.scrollWidth - this.scroll.clientWidth < 3;
     }
   }
 
