@@ -12,14 +12,14 @@ from harness.records.documents import write_json
 from harness.records.store import RunStore
 from harness.reports.document.palette import dark_rules
 from harness.reports.document.templating import TEMPLATES, embedded
-from harness.reports.site import index, reports
-from harness.reports.site.model import Page, kind_title
+from harness.reports.site import galleries, index, reports
+from harness.reports.site.model import Page, Shared, kind_title, made
 from harness.reports.site.rendering import ASSETS, Renderer
 from harness.reports.site.results import Results
 from harness.spec import sha256_json
 
 #: In the order in which their pages stand in the navigation. The overview comes last: it knows all others.
-MAKERS: Sequence[Callable[[Results], Iterator[Page]]] = (reports.pages,)
+MAKERS: Sequence[Callable[[Results], Iterator[Page | Shared]]] = (reports.pages, galleries.pages)
 #: Files of the site: those of pages that are gone are removed, those whose inputs did not change are kept.
 _MANIFEST = "manifest.json"
 
@@ -38,13 +38,17 @@ def write_site(store: RunStore) -> Path:
     """
     results = Results(store)
     require_inside(results.site, store.results)
-    pages = [page for maker in MAKERS for page in maker(results)]
+    parts = [part for maker in MAKERS for part in maker(results)]
+    pages = [part for part in parts if isinstance(part, Page)]
+    shared = [part for part in parts if isinstance(part, Shared)]
     pages = [*index.pages(results, pages), *pages]
     renderer = Renderer(results.name, pages, f"itm-harness {__version__}")
     before = _manifest(results.site)
     keys = {page.path: sha256_json([renderer.frame, page.inputs]) if page.inputs else "" for page in pages}
+    keys |= {part.path: part.inputs for part in shared}
     kept = {path for path, key in keys.items() if key and before.get(path) == key and (results.site / path).is_file()}
     contents = {page.path: renderer.render(page).encode() for page in pages if page.path not in kept}
+    contents |= {part.path: _received(part) for part in shared if part.path not in kept}
     contents["assets/index.js"] = _search_index(pages)
     contents["assets/parts.css"] = (TEMPLATES / "parts.css").read_bytes() + dark_rules(".chart").encode()
     for asset in sorted(ASSETS.rglob("*")):
@@ -56,6 +60,11 @@ def write_site(store: RunStore) -> Path:
     _remove(results.site, before.keys() - files)
     write_json(results.site / _MANIFEST, {"files": files})
     return results.site / "index.html"
+
+
+def _received(part: Shared) -> bytes:
+    """The script that hands data over."""
+    return f"window.itmReceive({embedded(part.path)},{embedded(made(part.data))});\n".encode()
 
 
 def _search_index(pages: Sequence[Page]) -> bytes:

@@ -31,6 +31,18 @@ class Page:
     listed: bool = True  #: in the navigation; the search finds every page
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Shared:
+    """Data that several pages read, as a script that calls `window.itmReceive(path, data)`.
+
+    A page opened from a file may read no other kind of file, and what several pages show is stored once.
+    """
+
+    path: str  #: below the site's folder: "galleries/flickr8k-test-bfb0ee17/split.js"
+    data: Values
+    inputs: str = ""  #: as those of a page
+
+
 def made(values: Values) -> Mapping[str, Any]:
     """The values, made now if they are not yet."""
     return values() if callable(values) else values

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from harness.errors import InvalidRecord
 from harness.files.names import is_safe_name, safe_name
+from harness.records.exhibits import Exhibits, exhibits_folder, folder_name, read_exhibits
 from harness.records.run import RunRecord
-from harness.records.store import RunStore
+from harness.records.store import TOP, RunStore
 from harness.reports.document.model import Report
 from harness.reports.document.stored import read_report
 
@@ -56,6 +57,7 @@ class Results:
     def __init__(self, store: RunStore):
         self.store = store
         self.site = store.results / SITE
+        self._exhibits: dict[Path, Exhibits | None] = {}
 
     @cached_property
     def name(self) -> str:
@@ -81,9 +83,27 @@ class Results:
         """The reports that show a run."""
         return [page for page in self.reports if run_id in page.run_ids]
 
+    def exhibits(self, record: RunRecord) -> Exhibits | None:
+        """What can be shown of the split of a run; None where nothing is there, or with one line where it is damaged."""
+        folder = exhibits_folder(self.store.results, record.dataset, record.split, record.data_sha256)
+        if folder not in self._exhibits:
+            try:
+                self._exhibits[folder] = read_exhibits(folder)
+            except InvalidRecord as error:
+                logger.warning("pictures and captions are left out of the site: %s", error)
+                self._exhibits[folder] = None
+        return self._exhibits[folder]
+
     def page_of_run(self, run_id: str) -> str:
         """The page of a run; empty if the folder does not hold it."""
         return f"runs/{run_id}.html" if run_id in self.records else ""
+
+    def page_of_gallery(self, run_id: str) -> str:
+        """Where the gallery shows a run; empty if it cannot."""
+        record = self.finished.get(run_id)
+        if record is None or not (self.store.folder(run_id) / TOP).is_file() or self.exhibits(record) is None:
+            return ""
+        return f"galleries/{folder_name(record.dataset, record.split, record.data_sha256)}.html#run={run_id}"
 
     def _stored(self) -> Iterator[StoredPage]:
         root = self.store.results

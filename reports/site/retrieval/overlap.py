@@ -1,0 +1,67 @@
+"""Where two methods differ: the queries that one ranks first and the other does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.errors import counted
+from harness.reports.site.retrieval.answers import QUERY, Direction, Truth
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How many queries A and B rank first; queries of which one rank is not known are left out."""
+
+    first_only: int  # A alone
+    second_only: int  # B alone
+    both: int
+    neither: int
+
+    @property
+    def queries(self) -> int:
+        """All of them."""
+        return self.first_only + self.second_only + self.both + self.neither
+
+
+def overlap(first: Truth, second: Truth) -> Overlap:
+    """Count the queries by which of two methods rank a correct item first.
+
+    Args:
+        first, second: the same queries in the same order.
+
+    >>> a = Truth(np.array([0, 0, 3, 1.0]), np.zeros(4))
+    >>> b = Truth(np.array([0, 2, 0, 9.0]), np.zeros(4))
+    >>> overlap(a, b)
+    Overlap(first_only=1, second_only=1, both=1, neither=1)
+    """
+    known = ~(np.isnan(first.rank) | np.isnan(second.rank))
+    a, b = first.first[known], second.first[known]
+    counts = ((a & ~b), (~a & b), (a & b), (~a & ~b))
+    return Overlap(*(int(flags.sum()) for flags in counts))
+
+
+def sentence(found: Overlap, names: tuple[str, str], direction: Direction) -> str:
+    """The counts in words.
+
+    >>> sentence(Overlap(132, 87, 301, 480), ("grm", "scan"), "i2t")
+    'Of 1,000 images, grm alone is right first for 132, scan alone for 87, both for 301, neither for 480.'
+    """
+    a, b = names
+    return (
+        f"Of {counted(found.queries, QUERY[direction])}, {a} alone is right first for {found.first_only:,}, {b} alone for "
+        f"{found.second_only:,}, both for {found.both:,}, neither for {found.neither:,}."
+    )
+
+
+def steady(seeds: Sequence[tuple[Truth, Truth]]) -> int:
+    """The queries that A ranks first and B does not in every one of several seeds.
+
+    >>> hit, miss = Truth(np.array([0.0]), np.zeros(1)), Truth(np.array([1.0]), np.zeros(1))
+    >>> steady([(hit, miss), (hit, miss)]), steady([(hit, miss), (hit, hit)])
+    (1, 0)
+    """
+    flags = [a.first & ~b.first & ~np.isnan(b.rank) for a, b in seeds]
+    return int(np.logical_and.reduce(flags).sum())
