@@ -20,7 +20,11 @@
     tip.textContent = target.dataset.tip;
     tip.hidden = false;
     focusable(target).setAttribute("aria-describedby", "tip");
-    const around = target.getBoundingClientRect();
+    place();
+  }
+
+  function place() {
+    const around = shown.getBoundingClientRect();
     const own = tip.getBoundingClientRect();
     const left = Math.min(Math.max(8, around.left), document.documentElement.clientWidth - own.width - 8);
     const above = around.top - own.height - 6;
@@ -53,6 +57,7 @@
   document.addEventListener("mouseover", enter);
   document.addEventListener("focusin", enter);
   document.addEventListener("focusout", hide);
-  document.addEventListener("scroll", hide, { capture: true, passive: true });
+  // The focus may scroll what it comes to into sight.
+  document.addEventListener("scroll", () => shown && place(), { capture: true, passive: true });
   document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
 })();
