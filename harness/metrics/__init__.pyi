@@ -19,6 +19,7 @@ from .retrieval import (
     retrieval_metrics,
 )
 from .sources import MatrixScores, ScoreSource, Tile, source_of
+from .tops import TopItems, TopLists
 
 __all__ = [
     "BestRanks",
@@ -32,6 +33,8 @@ __all__ = [
     "ScoreSource",
     "Similarity",
     "Tile",
+    "TopItems",
+    "TopLists",
     "caption_owners",
     "count",
     "count_positives",

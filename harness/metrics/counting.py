@@ -2,7 +2,8 @@
 
 Everything that ranks is counted, not ordered: each tie rule then follows from the counts exactly, and tiles of a matrix
 add up. What is to be counted is a question; `count` answers any number of them in one pass over the scores, whether
-these are a matrix or come tile by tile. `BestRanks` looks at the best positive of each query, `EveryPositive` at all.
+these are a matrix or come tile by tile. `BestRanks` looks at the best positive of each query, `EveryPositive` at all,
+`harness.metrics.tops.TopItems` at what comes first, correct or not.
 
 Shape letters: I images, T captions, Q queries, N gallery items, P positives of all queries together.
 """
@@ -21,7 +22,7 @@ from torch import Tensor
 from harness.errors import InvalidSimilarity
 from harness.metrics.positives import Direction, PositiveCounts, Positives
 from harness.metrics.sources import ScoreSource, not_finite, source_of
-from harness.metrics.tallies import Folds, Tally
+from harness.metrics.tallies import Folds, Kept, Tally
 from harness.records.ties import TiedRanks, Ties
 
 #: What ranks are counted from.
@@ -64,12 +65,12 @@ class Question(ABC):
             InvalidSimilarity: the question does not fit the shape (I, T).
         """
 
-    def tallies(self, shape: tuple[int, int], scores: np.ndarray) -> list[Tally]:
+    def tallies(self, shape: tuple[int, int], scores: np.ndarray) -> Sequence[Kept]:
         """What is counted over the tiles, given the (n,) float64 scores of `pairs`; nothing by default."""
         return []
 
     @abstractmethod
-    def answer(self, scores: np.ndarray, tallies: Sequence[Tally]) -> Any:
+    def answer(self, scores: np.ndarray, tallies: Sequence[Any]) -> Any:
         """What was asked for, from the same scores and the finished tallies."""
 
 

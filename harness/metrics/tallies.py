@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,6 +18,17 @@ from harness.metrics.sources import Tile
 
 #: From so many thresholds per query on, a tile is sorted and searched; fewer are compared with it one after the other.
 WORTH_SORTING = 12
+
+
+class Kept(Protocol):
+    """What is kept of the tiles of one pass."""
+
+    @property
+    def searches(self) -> bool:
+        """Whether tiles will be sorted, which is faster in large ones."""
+
+    def add(self, tile: Tile) -> None:
+        """Take in the scores of a tile, in any order of the tiles."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,7 +43,7 @@ class Matrix(Output):
 
     def look(self, protocols: Sequence[Protocol], subject: Subject) -> None:
         """Count for all of them in one pass over the scores."""
-        self._counted = dict(zip(protocols, counted(protocols, self.scores, subject), strict=True))
+        self._counted = dict(zip(protocols, counted(protocols, self.scores, subject)[0], strict=True))
 
     def measure(self, protocol: Protocol, subject: Subject, ties: Ties) -> Measured:
         """Every protocol; see `Output.measure`."""

@@ -5,7 +5,18 @@
 """
 
 from harness.protocols.base import Asked, Evaluation, Protocol, Subject
-from harness.protocols.catalogue import PROTOCOLS, SAME_NUMBERS, evaluate, evaluate_all, fitting, get, report, summary
+from harness.protocols.catalogue import (
+    PROTOCOLS,
+    SAME_NUMBERS,
+    evaluate,
+    evaluate_all,
+    evaluate_with,
+    fits,
+    fitting,
+    get,
+    report,
+    summary,
+)
 
 __all__ = [
     "PROTOCOLS",
@@ -16,6 +27,8 @@ __all__ = [
     "Subject",
     "evaluate",
     "evaluate_all",
+    "evaluate_with",
+    "fits",
     "fitting",
     "get",
     "report",

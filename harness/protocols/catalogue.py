@@ -6,17 +6,17 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.errors import InvalidProtocol
+from harness.errors import InvalidProtocol, UnknownName
 from harness.protocols.base import Evaluation, Protocol, Subject
 from harness.records.ties import Ties
 from harness.settings.components import Catalogue
 
 if TYPE_CHECKING:
-    from harness.metrics import Similarity
+    from harness.metrics import Question, Similarity
 
 logger = logging.getLogger(__name__)
 
@@ -127,15 +127,26 @@ def evaluate_all(
     >>> evaluate_all(["full"], np.eye(2), subject)["full"]["pessimistic"].metrics["rsum"]
     600.0
     """
+    return evaluate_with(names, similarity, subject, ties)[0]
+
+
+def evaluate_with(
+    names: Iterable[str],
+    similarity: Similarity,
+    subject: Subject,
+    ties: Sequence[Ties] = ("pessimistic",),
+    questions: Sequence[Question] = (),
+) -> tuple[dict[str, dict[Ties, Evaluation]], list[Any]]:
+    """As `evaluate_all`, and the answers of further questions, from the same pass over the scores."""
     found = {name: get(name) for name in names}
-    of_rule = counted(tuple(found.values()), similarity, subject)
-    return {name: {rule: one(rule) for rule in ties} for name, one in zip(found, of_rule, strict=True)}
+    of_rule, answers = counted(tuple(found.values()), similarity, subject, questions)
+    return {name: {rule: one(rule) for rule in ties} for name, one in zip(found, of_rule, strict=True)}, answers
 
 
 def counted(
-    protocols: Sequence[Protocol], similarity: Similarity, subject: Subject
-) -> list[Callable[[Ties], Evaluation]]:
-    """What each protocol makes of one pass over the scores, as a function of the tie rule.
+    protocols: Sequence[Protocol], similarity: Similarity, subject: Subject, questions: Sequence[Question] = ()
+) -> tuple[list[Callable[[Ties], Evaluation]], list[Any]]:
+    """What each protocol makes of one pass over the scores, as a function of the tie rule, and answers of further questions.
 
     Raises:
         InvalidProtocol, InvalidSimilarity: as `evaluate`.
@@ -146,8 +157,8 @@ def counted(
     for protocol in protocols:
         protocol.check(subject)
     asked = [protocol.ask(subject) for protocol in protocols]
-    answers = iter(count(source, [question for one in asked for question in one.questions]))
-    return [partial(one.evaluation, [next(answers) for _ in one.questions]) for one in asked]
+    answers = iter(count(source, [*(question for one in asked for question in one.questions), *questions]))
+    return [partial(one.evaluation, [next(answers) for _ in one.questions]) for one in asked], list(answers)
 
 
 def fitting(subject: Subject) -> tuple[list[str], dict[str, str]]:
@@ -160,6 +171,15 @@ def fitting(subject: Subject) -> tuple[list[str], dict[str, str]]:
         except InvalidProtocol as error:
             refused[name] = str(error)
     return fit, refused
+
+
+def fits(name: str, subject: Subject) -> bool:
+    """Whether a protocol of that name exists, perhaps with a threshold, and fits a test set."""
+    try:
+        get(name).check(subject)
+    except (UnknownName, InvalidProtocol):
+        return False
+    return True
 
 
 def summary(metrics: dict[str, dict[str, float]]) -> str:

@@ -1,6 +1,7 @@
 """The record of a run: `record.json`, from which tables, tests and profiles are made.
 
-`results/runs/<run_id>/` also holds `ranks.npz`, `config.yaml` and `model.safetensors`; see `harness.records.store`.
+`results/runs/<run_id>/` also holds `ranks.npz`, `top.npz`, `config.yaml` and `model.safetensors`; see
+`harness.records.store`.
 """
 
 from __future__ import annotations

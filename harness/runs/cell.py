@@ -146,6 +146,7 @@ def _run(spec: RunSpec, store: RunStore, device: torch.device, listener: Listene
     cost = {**cost_of(scorer, scored, test, spec, device), **trained.step_ms, **memory}
     inside = _diagnosed(scorer, scored, test, spec, dataset)
     store.write_ranks(spec.run_id, results.ranks)
+    store.write_top(spec.run_id, results.top)
     if inside.ranks:
         store.write_level_ranks(spec.run_id, inside.ranks)
     save_model(scorer, folder / "model.safetensors", spec)

@@ -1,4 +1,4 @@
-"""What a finished run still lacks of the plan that asks for it: scores, from its weights, and what the plan calls it."""
+"""What a finished run still lacks: of the plan that asks for it, scores and its names; of its version, diagnostics and lists."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ import torch
 from pydantic import ValidationError
 
 from harness import protocols
+from harness.datasets.base import Dataset
 from harness.errors import InvalidRecord
+from harness.files.writing import set_aside
+from harness.metrics import Similarity
 from harness.records.run import RunRecord, read_record
-from harness.records.scores import SCORES
-from harness.records.store import RunStore
+from harness.records.scores import SCORES, open_scores
+from harness.records.store import TOP, RunStore
 from harness.runs.building import TEST_SPLIT, open_dataset, splits_for
 from harness.runs.cell import tuning_of
 from harness.runs.computing import computing
 from harness.runs.diagnostics import diagnose
-from harness.runs.evaluation import evaluate, score_split
-from harness.runs.reopening import dataset_of, scorer_of
+from harness.runs.evaluation import Scored, evaluate, score_split, subject_of
+from harness.runs.reopening import RunDatasets, dataset_of, scorer_of
 from harness.runs.saved_models import load_model
 from harness.spec import EvaluationSpec, RunSpec
 
@@ -85,6 +88,61 @@ def complete_diagnostics(store: RunStore, run_id: str, device: torch.device, opt
     return True
 
 
+def complete_top(store: RunStore, run_id: str, device: torch.device, data: RunDatasets | None = None) -> bool:
+    """Write the first items of every query of a run that has none, from its scores where it kept them, else its weights.
+
+    Args:
+        store: where the run lies.
+        run_id: a finished run.
+        device: where to compute.
+        data: the datasets of several runs, so that each is opened once.
+
+    Returns:
+        Whether anything was written. A damaged file is set aside and made again.
+
+    Raises:
+        InvalidRecord: no finished run, or scores or weights that do not give its recorded metrics.
+        InvalidDataset: the data cannot be read, or are not those of the run.
+        InvalidCheckpoint: the weights are missing or damaged.
+    """
+    record, folder = store.require(run_id), store.folder(run_id)
+    try:
+        if store.top(run_id) is not None:
+            return False
+    except InvalidRecord as error:
+        set_aside(folder / TOP, error)
+    dataset = (data or RunDatasets()).of(record)
+    split, evaluation = dataset.split(record.split), EvaluationSpec(ties=record.ties)
+    subject = subject_of(split, dataset)
+    known = [name for name in record.metrics if protocols.fits(name, subject)]
+    with computing(int(record.spec.get("threads", 1)), device):
+        from_scores = (folder / SCORES).is_file()
+        similarity: Similarity
+        if from_scores:
+            similarity = open_scores(folder / SCORES, len(split.image_ids), len(split.captions))
+        else:
+            similarity = _scored_again(store, record, dataset, device).similarity
+        results = evaluate(similarity, split, known, evaluation, dataset)
+    source = SCORES if from_scores else "weights"
+    apart = _require_alike(record, results.metrics, source, TOP)
+    with store.claim(run_id):
+        store.write_top(run_id, results.top)
+    logger.info("run %s (%s): %s made from its %s%s", run_id, record.label, TOP, source, apart)
+    return True
+
+
+def _scored_again(store: RunStore, record: RunRecord, dataset: Dataset, device: torch.device) -> Scored:
+    """The split of a run scored by its weights, from the feature store where the run's towers are kept there."""
+    scorer = scorer_of(store, record, device)
+    split = dataset.split(record.split)
+    try:
+        splits, _ = splits_for(scorer, RunSpec.model_validate(record.spec), dataset, (record.split,))
+        split = splits[record.split]
+    except ValidationError:  # of an earlier version, or an imported model: its towers compute live
+        pass
+    return score_split(scorer, split, EvaluationSpec(ties=record.ties))
+
+
 def _complete_scores(record: RunRecord, spec: RunSpec, folder: Path, device: torch.device) -> None:
     """Score the test split again by the run's saved weights."""
     dataset = open_dataset(spec.dataset)
@@ -94,15 +152,24 @@ def _complete_scores(record: RunRecord, spec: RunSpec, folder: Path, device: tor
         splits, _ = splits_for(scorer, spec, dataset, (TEST_SPLIT,))
         scored = score_split(scorer, splits[TEST_SPLIT], spec.evaluation)
         metrics = evaluate(scored.similarity, test, spec.protocols, spec.evaluation, dataset).metrics
+    apart = _require_alike(record, metrics, "weights", SCORES)
+    scored.save(folder / SCORES)
+    logger.info("run %s (%s): %s made from its weights, without training%s", spec.run_id, spec.label, SCORES, apart)
+
+
+def _require_alike(record: RunRecord, metrics: dict[str, dict[str, float]], source: str, file: str) -> str:
+    """By how much recalls differ from the recorded ones, in words; "" where they do not.
+
+    Raises:
+        InvalidRecord: by more than another device or library explains.
+    """
     apart = _largest_difference(record, metrics)
     if apart > LARGEST_DIFFERENCE:
         raise InvalidRecord(
-            f"run {spec.run_id}: its weights give recalls up to {apart:.2f} points from the recorded ones, so {SCORES} "
-            f"was not written; delete {folder} to run it again"
+            f"run {record.run_id}: its {source} give recalls up to {apart:.2f} points from the recorded ones, so {file} "
+            "was not written; delete the run's folder to run it again"
         )
-    scored.save(folder / SCORES)
-    exact = "" if not apart else f"; recalls differ from the recorded ones by up to {apart:.2f} points on this device"
-    logger.info("run %s (%s): %s made from its weights, without training%s", spec.run_id, spec.label, SCORES, exact)
+    return f"; recalls differ from the recorded ones by up to {apart:.2f} points on this device" if apart else ""
 
 
 def _largest_difference(record: RunRecord, metrics: dict[str, dict[str, float]]) -> float:

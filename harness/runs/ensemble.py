@@ -75,6 +75,7 @@ def record_ensemble(store: RunStore, run_ids: Sequence[str], names: Sequence[str
     with store.claim(record.run_id):
         write_scores(store.folder(record.run_id) / SCORES, scores)
         store.write_ranks(record.run_id, results.ranks)
+        store.write_top(record.run_id, results.top)
         store.write(record)
     return record
 

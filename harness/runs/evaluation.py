@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,13 +16,14 @@ from harness.datasets.base import Dataset, Split
 from harness.datasets.repeats import duplicate_captions, report_captions
 from harness.errors import InvalidProtocol, InvalidSimilarity
 from harness.fragments import Fragments
-from harness.metrics import Similarity
+from harness.metrics import Similarity, TopItems, TopLists, count
 from harness.outputs.base import Measured
 from harness.outputs.checks import report_chance, report_rounding
 from harness.outputs.opening import Reading, open_output
 from harness.records.ranks import RankTable
 from harness.records.scores import write_scores
 from harness.records.ties import Ties
+from harness.records.tops import TopTable
 from harness.scorer import Scorer
 from harness.scoring import StreamedScores, encode_sides, scores_of
 from harness.scoring.spilled import SideInFile
@@ -58,11 +60,12 @@ class Results:
     """Metrics and per-query ranks by protocol.
 
     `info` is for the record: `ties`, `duplicate_captions`, and `protocols` with what each rests on (queries, positives,
-    hashes of judgement files).
+    hashes of judgement files). `top` holds the first items of every query in the whole split, whatever the protocols.
     """
 
     metrics: dict[str, dict[str, float]]
     ranks: dict[str, RankTable]
+    top: TopTable
     info: dict[str, Any] = field(default_factory=dict)
 
 
@@ -130,7 +133,7 @@ def evaluate(
     spec: EvaluationSpec,
     dataset: Dataset | None = None,
 ) -> Results:
-    """All protocols from one pass over the scores.
+    """All protocols, and the first items of every query, from one pass over the scores.
 
     Args:
         similarity: (I, T); a matrix, or a source that gives it tile by tile.
@@ -145,16 +148,36 @@ def evaluate(
         InvalidSimilarity: as `harness.metrics.ranks`.
     """
     subject = subject_of(split, dataset)
-    every = protocols.evaluate_all(names, similarity, subject, (spec.ties,))
+    every, (lists,) = protocols.evaluate_with(names, similarity, subject, (spec.ties,), [TopItems()])
     results = {name: rules[spec.ties] for name, rules in every.items()}
     return Results(
         {name: result.metrics for name, result in results.items()},
         {name: result.ranks for name, result in results.items()},
+        _top_table(split, lists),
         {
             "ties": spec.ties,
             "duplicate_captions": duplicate_captions(split.captions, split.caption_image).as_dict(),
             "protocols": {name: result.info for name, result in results.items() if result.info},
         },
+    )
+
+
+def top_of(similarity: Similarity, split: Split) -> TopTable:
+    """The first items of every query of a split.
+
+    Raises:
+        InvalidSimilarity: as `harness.metrics.count`.
+    """
+    (lists,) = count(similarity, [TopItems()])
+    return _top_table(split, lists)
+
+
+def _top_table(split: Split, lists: TopLists) -> TopTable:
+    return TopTable(
+        image_id=np.asarray(split.image_ids),
+        caption_id=np.asarray(split.caption_ids),
+        caption_image=np.asarray(split.caption_image, dtype=np.int64),
+        **lists._asdict(),
     )
 
 

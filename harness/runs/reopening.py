@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from harness import datasets
 from harness.datasets.base import Dataset
-from harness.records.run import RunRecord
+from harness.errors import InvalidRecord, ItmError
+from harness.records.run import REMEDY, RunRecord
 from harness.records.store import RunStore
 from harness.runs.agreement import check_data
 from harness.runs.saved_models import load_model
 from harness.scorer import Scorer
+from harness.settings.base import explain
 from harness.spec import Component
 
 #: The weights of a run, in its folder.
 MODEL = "model.safetensors"
+ADVICE = "name the right folder with --set root=FOLDER"
 
 
 def dataset_of(record: RunRecord, options: Mapping[str, Any] | None = None) -> Dataset:
@@ -30,10 +34,59 @@ def dataset_of(record: RunRecord, options: Mapping[str, Any] | None = None) -> D
     Raises:
         InvalidDataset: the data cannot be read, or are not those of the run.
     """
-    component = Component.model_validate(record.spec.get("dataset") or {"name": record.dataset})
-    dataset = datasets.open_dataset(component.changed(options or {}))
-    check_data(record, dataset, "name the right folder with --set root=FOLDER")
+    dataset = datasets.open_dataset(_component(record).changed(options or {}))
+    check_data(record, dataset, ADVICE)
     return dataset
+
+
+class RunDatasets:
+    """The datasets of several runs, each opened once.
+
+    Args:
+        options: of the datasets, where they changed since the runs: `root` for every dataset that has such an option,
+            `flickr8k.root` for the one of this name alone.
+    """
+
+    def __init__(self, options: Mapping[str, Any] | None = None):
+        self._options = dict(options or {})
+        self._opened: dict[Component, Dataset | ItmError] = {}
+
+    def of(self, record: RunRecord) -> Dataset:
+        """As `dataset_of`; a dataset that could not be opened once is not tried again."""
+        component = self._changed(record)
+        if component not in self._opened:
+            try:
+                self._opened[component] = datasets.open_dataset(component)
+            except ItmError as error:
+                self._opened[component] = error
+        found = self._opened[component]
+        if isinstance(found, ItmError):
+            raise found
+        check_data(record, found, ADVICE)
+        return found
+
+    def unused(self, records: Iterable[RunRecord]) -> list[str]:
+        """The options that no dataset of these runs has."""
+        used = {key for record in records for key in self._options if self._applies(key, record, _component(record))}
+        return [key for key in self._options if key not in used]
+
+    def _changed(self, record: RunRecord) -> Component:
+        component = _component(record)
+        options = {k.rpartition(".")[2]: v for k, v in self._options.items() if self._applies(k, record, component)}
+        return component.changed(options)
+
+    @staticmethod
+    def _applies(key: str, record: RunRecord, component: Component) -> bool:
+        name, _, option = key.rpartition(".")
+        return name in (record.dataset, component.name) if name else option in component.plain
+
+
+def _component(record: RunRecord) -> Component:
+    """The dataset as the record's spec has it."""
+    try:
+        return Component.model_validate(record.spec.get("dataset") or {"name": record.dataset})
+    except ValidationError as error:
+        raise InvalidRecord(f"run {record.run_id} names no dataset: {explain(Component, error)}; {REMEDY}") from None
 
 
 def scorer_of(store: RunStore, record: RunRecord, device: torch.device) -> Scorer:

@@ -8,18 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness import datasets, protocols
+from harness import protocols
 from harness.errors import InvalidRecord
 from harness.protocols.base import Evaluation
 from harness.protocols.folds import FoldProtocol
 from harness.records.ranks import RankTable
 from harness.records.run import RunRecord
 from harness.records.scores import SCORES, open_scores
-from harness.records.store import RunStore
+from harness.records.store import TOP, RunStore
 from harness.records.ties import Ties
-from harness.runs.agreement import check_agreement, check_data, check_metrics, metrics_from_table
-from harness.runs.evaluation import subject_of
-from harness.spec import Component
+from harness.records.tops import TopTable
+from harness.runs.agreement import check_agreement, check_metrics, metrics_from_table
+from harness.runs.evaluation import subject_of, top_of
+from harness.runs.reopening import dataset_of
 
 Evaluate = Callable[[str, Ties], Evaluation]  #: of a protocol under a tie rule
 
@@ -72,17 +73,21 @@ def rescore(
     with store.claim(run_id):  # nobody else writes the record between our reading and our writing
         record = store.require(run_id)
         from_scores = os.path.lexists(store.folder(run_id) / SCORES)
-        evaluate = _by_scores(store, record, names, options or {}) if from_scores else _by_ranks(store, record)
+        evaluate, top = (
+            _by_scores(store, record, names, options or {}) if from_scores else (_by_ranks(store, record), None)
+        )
         found = {name: {rule: evaluate(name, rule) for rule in tuple(ties) or (record.ties,)} for name in names}
+        if top is not None and not os.path.lexists(store.folder(run_id) / TOP):  # of an earlier version
+            store.write_top(run_id, top())
         changed = _write(store, record, found)
     metrics = {name: {str(rule): result.metrics for rule, result in rules.items()} for name, rules in found.items()}
     return Rescored(changed, metrics, SCORES if from_scores else "ranks.npz")
 
 
-def _by_scores(store: RunStore, record: RunRecord, names: Sequence[str], options: dict[str, Any]) -> Evaluate:
-    component = Component.model_validate(record.spec.get("dataset") or {"name": record.dataset})
-    dataset = datasets.open_dataset(component.changed(options))
-    check_data(record, dataset, "name the right folder with --set root=FOLDER")
+def _by_scores(
+    store: RunStore, record: RunRecord, names: Sequence[str], options: dict[str, Any]
+) -> tuple[Evaluate, Callable[[], TopTable]]:
+    dataset = dataset_of(record, options)
     split = dataset.split(record.split)
     subject = subject_of(split, dataset)
     for name in names:
@@ -97,7 +102,7 @@ def _by_scores(store: RunStore, record: RunRecord, names: Sequence[str], options
     for name, stated in record.metrics.items():
         if name in protocols.PROTOCOLS:  # else of a later version
             check_metrics(record, name, stated, evaluate(name, record.ties).metrics, SCORES)
-    return evaluate
+    return evaluate, functools.partial(top_of, scores, split)
 
 
 def _by_ranks(store: RunStore, record: RunRecord) -> Evaluate:

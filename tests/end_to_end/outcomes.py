@@ -20,12 +20,13 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 def state(results: Path) -> dict[str, object]:
-    """All that must not depend on kills: numbers, ranks and weights of each run."""
+    """All that must not depend on kills: numbers, ranks, first items and weights of each run."""
     store = RunStore(results)
     return {
         record.run_id: (
             json.dumps([record.metrics, record.validation, record.status], sort_keys=True),
             (store.folder(record.run_id) / "ranks.npz").read_bytes(),
+            (store.folder(record.run_id) / "top.npz").read_bytes(),
             (store.folder(record.run_id) / "model.safetensors").read_bytes(),
         )
         for record in store.records()

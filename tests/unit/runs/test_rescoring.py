@@ -68,6 +68,13 @@ def add_run(store, dataset, run_id="a" * 16, *, scores=None, keep=True, ties="pe
     return scores
 
 
+def test_a_run_without_lists_gets_them_from_its_scores(store, dataset):
+    scores = add_run(store, dataset)
+    assert store.top("a" * 16) is None  # as of an earlier version
+    rescore(store, "a" * 16, ["scenes_relevance"])
+    np.testing.assert_array_equal(store.top("a" * 16).t2i_top, np.argsort(-scores.T, axis=1, kind="stable")[:, :10])
+
+
 def test_a_protocol_is_added_from_the_scores_under_every_tie_rule(store, dataset):
     scores = add_run(store, dataset)
     done = rescore(store, "a" * 16, ["scenes_relevance", "full"], ALL_TIES)
@@ -218,6 +225,9 @@ def test_an_ensemble_is_the_mean_and_says_so_everywhere(store, dataset):
     expected = retrieval_metrics((first + second) / 2, dataset.split("test").caption_image)
     assert record.metrics["full"] == expected
     assert rescore(store, record.run_id, ["scenes_relevance"]).record.metrics["full"] == expected
+    np.testing.assert_array_equal(
+        store.top(record.run_id).i2t_top, np.argsort(-(first + second) / 2, axis=1, kind="stable")[:, :10]
+    )
 
     from harness.reports.leaderboard import report as leaderboard
 

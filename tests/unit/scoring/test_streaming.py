@@ -305,7 +305,8 @@ def test_a_streamed_run_has_the_numbers_and_the_id_of_any_other(tiny, tmp_path, 
         folder = store.folder(record.run_id)
         arrays = np.load(folder / "ranks.npz", allow_pickle=False)
         scores = np.load(folder / "scores.npy") if (folder / "scores.npy").is_file() else np.zeros(0)
-        return record, {"scores": scores.tobytes()} | {key: arrays[key].tobytes() for key in arrays.files}
+        more = {"scores": scores.tobytes(), "top": (folder / "top.npz").read_bytes()}
+        return record, more | {key: arrays[key].tobytes() for key in arrays.files}
 
     whole, files = run("matrix")
     monkeypatch.setattr(spilled, "free_memory", lambda: 0)  # nothing fits: both sides lie in files
