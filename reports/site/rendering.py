@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from harness.reports.document import escaping
 from harness.reports.document.templating import TEMPLATES, embedded, environment
-from harness.reports.site.model import Page, kind_title, made
+from harness.reports.site.model import KINDS, Page, kind_title, made
 from harness.reports.site.parts import page_parts
 from harness.spec import sha256_json
 
@@ -64,12 +64,12 @@ class Renderer:
 
 
 def navigation(pages: Sequence[Page]) -> dict[str, list[Page]]:
-    """The listed pages by kind, in the order in which they come."""
-    kinds: dict[str, list[Page]] = {}
+    """The listed pages by kind, the kinds in the order of `KINDS`, others after them as they come."""
+    kinds: dict[str, list[Page]] = {kind: [] for kind in KINDS}
     for page in pages:
         if page.listed:
             kinds.setdefault(page.kind, []).append(page)
-    return kinds
+    return {kind: listed for kind, listed in kinds.items() if listed}
 
 
 def relative(path: str, start: str) -> str:
