@@ -83,6 +83,11 @@ class Card(Spec):
         return len(self.directions[0].weights[0])
 
     @property
+    def size(self) -> int:
+        """Weights that it holds."""
+        return len(self.directions) * len(self.words) * self.fragments
+
+    @property
     def pair(self) -> tuple[int, int | str]:
         """What the card is about: the picture's row, and the caption's row or the text itself."""
         return self.image_row, self.caption if self.caption_row is None else self.caption_row
@@ -135,7 +140,7 @@ class Cards(Spec):
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
-        weights = sum(len(card.directions) * len(card.words) * card.fragments for card in self.cards)
+        weights = sum(card.size for card in self.cards)
         if weights > MOST_WEIGHTS:
             raise ValueError(f"{weights:,} weights, expected at most {MOST_WEIGHTS:,}")
         pairs = [card.pair for card in self.cards]

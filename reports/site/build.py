@@ -12,14 +12,14 @@ from harness.records.documents import write_json
 from harness.records.store import RunStore
 from harness.reports.document.palette import dark_rules
 from harness.reports.document.templating import TEMPLATES, embedded
-from harness.reports.site import galleries, index, reports
+from harness.reports.site import alignments, galleries, index, reports
 from harness.reports.site.model import Page, Shared, kind_title, made
 from harness.reports.site.rendering import ASSETS, Renderer
 from harness.reports.site.results import Results
 from harness.spec import sha256_json
 
 #: In the order in which their pages stand in the navigation. The overview comes last: it knows all others.
-MAKERS: Sequence[Callable[[Results], Iterator[Page | Shared]]] = (reports.pages, galleries.pages)
+MAKERS: Sequence[Callable[[Results], Iterator[Page | Shared]]] = (reports.pages, galleries.pages, alignments.pages)
 #: Files of the site: those of pages that are gone are removed, those whose inputs did not change are kept.
 _MANIFEST = "manifest.json"
 

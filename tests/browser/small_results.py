@@ -62,7 +62,6 @@ def make(folder: Path) -> Path:
     itm("sweep", experiment, "--scorer", "chan", "--trials", 2, *on)
     itm("profile", pair, *quick, *on)
     itm("describe", experiment, "--results", results)
-    itm("site", results)
     return results
 
 
@@ -83,7 +82,6 @@ def make_hostile(folder: Path) -> Path:
     itm("report", results)
     itm("significance", results, "--resamples", 200)
     itm("describe", root, "--results", results)
-    itm("site", results)
     return results
 
 

@@ -1,0 +1,358 @@
+// Alignment cards: for each pair of a picture and a caption, two methods side by side. Each word of the caption is a
+// button; the picture shows where it looks. The address keeps what is chosen: #a=RUN&b=RUN&pair=3&word=5.
+// Every text comes from data of anybody and goes into the page by textContent alone.
+"use strict";
+
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const SVG = "http://www.w3.org/2000/svg";
+  const SIDES = ["a", "b"];
+  // Ways to look at a card that are not one of its method's directions.
+  const REGIONS = "regions", GATES = "gates";
+  const REGIONS_SAY = "Where each region looks that the method gathers from the cells: its weights add up to 1 over the cells.";
+  const GATES_SAY = "Gates of the cells: how far the method lets each one in, from 0 to 1. The colour is the gate itself.";
+
+  const address = new URLSearchParams(location.hash.slice(1));
+  const chosen = { a: methodOf(address.get("a"), data.first[0]), b: methodOf(address.get("b"), data.first[1]) };
+  const modes = { a: address.get("showA") || "0", b: address.get("showB") || "0" };
+  const drawn = new Set(); // articles in sight so far: the others are drawn when they come into sight
+  const articles = [...document.querySelectorAll("article.pair")];
+  const sides = new Map(); // article -> { a: Side, b: Side }
+
+  function methodOf(run, otherwise) {
+    const number = data.methods.findIndex((method) => run && method.run.startsWith(run));
+    return number < 0 ? otherwise : number;
+  }
+
+  function element(name, attributes = {}, ...children) {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    made.append(...children);
+    return made;
+  }
+
+  const decimals = (value, digits) => value.toFixed(digits).replace("-", "−");
+  const share = (units, digits = 2) => decimals(units / data.unit, digits);
+  const largest = (values) => values.reduce((a, b) => Math.max(a, b), 0);
+  const bestOf = (values) => { const top = largest(values); return top > 0 ? values.indexOf(top) : -1; };
+
+  // How many cells an even map of the same entropy would cover.
+  function covers(values) {
+    const total = values.reduce((a, b) => a + b, 0);
+    if (!total) return 0;
+    const entropy = values.filter(Boolean).reduce((sum, v) => sum - (v / total) * Math.log(v / total), 0);
+    return Math.exp(entropy);
+  }
+
+  // What a card offers to look at: [key, title].
+  function modesOf(card) {
+    const found = card.modes.map((mode, number) => [String(number), mode.kind]);
+    if (card.regions) found.push([REGIONS, `the ${card.regions.length} regions that it gathers`]);
+    if (card.cellGates) found.push([GATES, "gates of the cells"]);
+    return found;
+  }
+
+  // The maps of a card in a mode: one per button.
+  function mapsOf(card, mode) {
+    if (mode === REGIONS && card.regions) return card.regions.map((weights, n) => regionMap(card, weights, n));
+    if (mode === GATES && card.cellGates) {
+      return [{ title: "gates", weights: card.cellGates, top: data.unit, said: "" }];
+    }
+    const direction = card.modes[Number(mode)] || card.modes[0];
+    const scores = direction.scores;
+    const highest = scores ? Math.max(...scores.map(Math.abs)) : 0;
+    return card.words.map((word, n) => ({
+      title: word,
+      weights: direction.weights[n],
+      over: direction.over,
+      score: scores && highest ? Math.max(0, scores[n]) / highest : null,
+      gate: card.gates ? card.gates[n] / data.unit : null,
+      more: [
+        scores ? `score ${decimals(scores[n], 3)}` : "",
+        card.gates ? `gate ${share(card.gates[n])}` : "",
+      ],
+    }));
+  }
+
+  function regionMap(card, weights, number) {
+    let said = "";
+    if (card.wordRegions) {
+      const readers = card.words.map((word, n) => [word, card.wordRegions[n][number]]).filter(([, w]) => w > 0);
+      readers.sort((one, other) => other[1] - one[1]);
+      said = readers.length
+        ? `Read most by ${readers.slice(0, 4).map(([word, w]) => `“${word}” (${share(w)})`).join(", ")}.`
+        : "No word reads it.";
+    }
+    return { title: `region ${number + 1}`, weights, said };
+  }
+
+  // One method's view of one pair.
+  class Side {
+    constructor(name, article) {
+      this.name = name;
+      this.article = article;
+      this.pair = articles.indexOf(article);
+      this.root = element("div", { class: "side" });
+      this.pinned = null;
+    }
+
+    get card() { return data.cards[this.pair][chosen[this.name]]; }
+
+    draw() {
+      this.root.replaceChildren();
+      const label = element("p", { class: "method" });
+      label.textContent = data.methods[chosen[this.name]].label;
+      this.root.append(label);
+      if (!this.card) {
+        const none = element("p", { class: "notes" });
+        none.textContent = "This method has no card of this pair.";
+        this.root.append(none);
+        this.maps = [];
+        return;
+      }
+      this.maps = mapsOf(this.card, modes[this.name]);
+      if (this.pinned === null || this.pinned >= this.maps.length) this.pinned = firstWord(this.maps);
+      const said = element("p", { class: "notes said" });
+      said.textContent = this.card.said;
+      this.buttons = this.maps.map((map, number) => this.button(map, number));
+      const bar = element("div", { class: "words", role: "toolbar", "aria-label": "Words: each shows where it looks" });
+      bar.append(...this.buttons);
+      bar.addEventListener("keydown", (event) => this.move(event));
+      this.info = element("p", { class: "info" });
+      this.picture = this.drawPicture();
+      this.scale = element("p", { class: "scale" });
+      this.scale.append(element("span", { class: "low" }), element("span", { class: "ramp" }), element("span", { class: "high" }));
+      this.scale.firstChild.textContent = "0";
+      this.root.append(said, this.picture, this.scale, bar, this.info);
+      this.show(this.pinned);
+    }
+
+    button(map, number) {
+      const button = element("button", { type: "button", "aria-pressed": "false" });
+      const word = element("span", { class: "word" });
+      word.textContent = map.title;
+      button.append(word);
+      for (const [kind, value] of [["score", map.score], ["gate", map.gate]]) {
+        if (value === null || value === undefined) continue;
+        const bar = element("span", { class: `bar ${kind}` }, element("i"));
+        bar.firstChild.style.width = `${Math.round(100 * value)}%`;
+        button.append(bar);
+      }
+      button.setAttribute("aria-label", this.describe(map));
+      button.addEventListener("pointerenter", () => both(this, number, false));
+      button.addEventListener("pointerleave", () => both(this, this.pinned, false));
+      button.addEventListener("focus", () => both(this, number, false));
+      button.addEventListener("click", () => both(this, number, true));
+      return button;
+    }
+
+    // Arrow keys, Home and End go along the words; Tab goes past them.
+    move(event) {
+      const now = this.buttons.indexOf(document.activeElement);
+      const last = this.buttons.length - 1;
+      const next = { ArrowRight: now + 1, ArrowDown: now + 1, ArrowLeft: now - 1, ArrowUp: now - 1, Home: 0, End: last }[event.key];
+      if (next === undefined || now < 0) return;
+      event.preventDefault();
+      const number = Math.min(last, Math.max(0, next));
+      both(this, number, true);
+      this.buttons[number].focus();
+    }
+
+    describe(map) {
+      const best = bestOf(map.weights);
+      const places = data.places[this.card.places];
+      const more = (map.more || []).filter(Boolean).map((text) => `; ${text}`).join("");
+      if (best < 0) return `“${map.title}” ${map.over === "words" ? "is taken by no cell" : "looks at nothing"}${more}. ${map.said || ""}`.trim();
+      const taken = map.weights.reduce((a, b) => a + b, 0) / data.unit;
+      const count = map.over === "words" ? taken : covers(map.weights);
+      const spread = `${map.over === "words" ? "taken by" : "covers"} ${decimals(count, count < 10 ? 1 : 0)} of ${map.weights.length} cells`;
+      return `“${map.title}”: most at ${places[best]} (${share(map.weights[best])}); ${spread}${more}. ${map.said || ""}`.trim();
+    }
+
+    drawPicture() {
+      const still = this.article.querySelector(".still img");
+      const boxes = data.boxes[this.card.boxes];
+      const holder = element("div", { class: "picture" });
+      this.cells = [];
+      if (boxes) {
+        const image = still ? element("img", { src: still.getAttribute("src"), alt: still.alt }) : element("div", { class: "blank" });
+        const overlay = document.createElementNS(SVG, "svg");
+        overlay.setAttribute("viewBox", "0 0 1 1");
+        overlay.setAttribute("preserveAspectRatio", "none");
+        overlay.setAttribute("aria-hidden", "true");
+        const canvas = element("div", { class: "canvas" }, image, overlay);
+        canvas.addEventListener("click", () => canvas.classList.toggle("plain"));
+        holder.append(canvas);
+        boxes.forEach((box) => this.cells.push(box ? cellIn(overlay, box) : null));
+        const loose = boxes.map((box, number) => (box ? -1 : number)).filter((number) => number >= 0);
+        if (loose.length) holder.append(this.strip(loose));
+      } else {
+        if (still) holder.append(element("div", { class: "canvas" }, element("img", { src: still.getAttribute("src"), alt: still.alt })));
+        this.cells = this.maps.length ? this.maps[0].weights.map(() => null) : [];
+        holder.append(this.strip(this.cells.map((_, number) => number)));
+      }
+      return holder;
+    }
+
+    // Fragments without a place in the picture: a row of named cells.
+    strip(numbers) {
+      const names = data.places[this.card.places];
+      const list = element("div", { class: "strip", "aria-hidden": "true" });
+      for (const number of numbers) {
+        const cell = element("span", { class: "loose" });
+        cell.textContent = names[number].replace(/^(region|box) /, "");
+        cell.title = names[number];
+        this.cells[number] = cell;
+        list.append(cell);
+      }
+      return list;
+    }
+
+    show(number) {
+      const map = this.maps[number];
+      this.buttons?.forEach((button, n) => {
+        button.setAttribute("aria-pressed", String(n === this.pinned));
+        button.classList.toggle("shown", n === number);
+        button.tabIndex = n === this.pinned ? 0 : -1;
+      });
+      if (!map) return;
+      const top = map.top || largest(map.weights) || 1;
+      const best = map.top ? -1 : bestOf(map.weights);
+      this.cells.forEach((cell, n) => {
+        if (!cell) return;
+        cell.style.setProperty("--heat", (map.weights[n] / top).toFixed(3));
+        cell.classList.toggle("best", n === best);
+      });
+      this.scale.lastChild.textContent = share(top);
+      this.info.textContent = this.describe(map);
+    }
+  }
+
+  function cellIn(overlay, [left, top, right, bottom]) {
+    const cell = document.createElementNS(SVG, "rect");
+    cell.setAttribute("x", left);
+    cell.setAttribute("y", top);
+    cell.setAttribute("width", right - left);
+    cell.setAttribute("height", bottom - top);
+    overlay.append(cell);
+    return cell;
+  }
+
+  // The longest word is often one that can be seen; which it is does not depend on any method.
+  function firstWord(maps) {
+    return maps.reduce((best, map, n) => (/^[[<]/.test(map.title) || map.title.length <= maps[best].title.length ? best : n), 0);
+  }
+
+  // Show a word on one side, and the same word on the other.
+  function both(side, number, pin) {
+    const own = sides.get(side.article);
+    for (const name of SIDES) {
+      const one = own[name];
+      if (!one.maps.length) continue;
+      const same = one === side ? number : counterpart(side, number, one);
+      if (pin && same !== null) one.pinned = same;
+      one.show(same === null ? one.pinned : same);
+    }
+    if (pin) remember(side.pair, number);
+  }
+
+  // The place of a word among the words of another method, whose tokens may differ; null where it has none.
+  function counterpart(side, number, other) {
+    const title = side.maps[number]?.title;
+    if (other.maps[number]?.title === title) return number;
+    const before = side.maps.slice(0, number).filter((map) => map.title === title).length;
+    const places = other.maps.flatMap((map, n) => (map.title === title ? [n] : []));
+    return places.length > before ? places[before] : null;
+  }
+
+  function remember(pair, word) {
+    const parts = new URLSearchParams({ a: data.methods[chosen.a].run.slice(0, 8), b: data.methods[chosen.b].run.slice(0, 8) });
+    if (modes.a !== "0") parts.set("showA", modes.a);
+    if (modes.b !== "0") parts.set("showB", modes.b);
+    if (pair !== undefined) { parts.set("pair", pair + 1); parts.set("word", word); }
+    history.replaceState(null, "", `#${parts}`);
+  }
+
+  function drawArticle(article) {
+    drawn.add(article);
+    for (const name of SIDES) sides.get(article)[name].draw();
+  }
+
+  // Choosers of method and view, one pair of each for the whole page.
+  function controls() {
+    const place = document.getElementById("compare");
+    for (const name of SIDES) {
+      const method = element("select", { id: `method-${name}` });
+      data.methods.forEach(({ label }, number) => {
+        const option = element("option", { value: number });
+        option.textContent = label;
+        method.append(option);
+      });
+      method.value = chosen[name];
+      const view = element("select", { id: `view-${name}` });
+      fillViews(view, name);
+      method.addEventListener("change", () => { chosen[name] = Number(method.value); modes[name] = "0"; fillViews(view, name); redraw(); });
+      view.addEventListener("change", () => { modes[name] = view.value; redraw(); });
+      const title = name === "a" ? "Left" : "Right";
+      view.setAttribute("aria-label", `What the method on the ${title.toLowerCase()} shows`);
+      place.append(element("div", { class: "choice" }, element("label", { for: method.id }, title), method, view));
+    }
+    place.hidden = false;
+    document.getElementById("legend").hidden = false;
+    legend();
+  }
+
+  // What the colour means for each side's method.
+  function legend() {
+    const place = document.getElementById("legend");
+    place.replaceChildren(...SIDES.map((name) => {
+      const said = element("p", { class: "notes" });
+      const card = data.cards.map((cards) => cards[chosen[name]]).find(Boolean);
+      said.textContent = { [REGIONS]: REGIONS_SAY, [GATES]: GATES_SAY }[modes[name]] || card?.modes[Number(modes[name])]?.says || "";
+      return said;
+    }));
+  }
+
+  function fillViews(view, name) {
+    const card = data.cards.map((cards) => cards[chosen[name]]).find(Boolean);
+    view.replaceChildren();
+    for (const [value, title] of card ? modesOf(card) : []) {
+      const option = element("option", { value });
+      option.textContent = title;
+      view.append(option);
+    }
+    if (![...view.options].some((option) => option.value === modes[name])) modes[name] = "0";
+    view.value = modes[name];
+  }
+
+  function redraw() {
+    for (const own of sides.values()) for (const name of SIDES) own[name].pinned = null;
+    for (const article of drawn) drawArticle(article);
+    legend();
+    remember();
+  }
+
+  controls();
+  for (const article of articles) {
+    const own = { a: new Side("a", article), b: new Side("b", article) };
+    sides.set(article, own);
+    const holder = element("div", { class: "sides" }, own.a.root, own.b.root);
+    article.querySelector(".still").after(holder);
+    article.classList.add("live");
+  }
+  const watcher = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (isIntersecting && !drawn.has(target)) drawArticle(target);
+    }
+  }, { rootMargin: "600px" });
+  articles.forEach((article) => watcher.observe(article));
+  window.addEventListener("beforeprint", () => articles.filter((article) => !drawn.has(article)).forEach(drawArticle));
+
+  const linked = articles[Number(address.get("pair")) - 1];
+  if (linked) {
+    drawArticle(linked);
+    const side = sides.get(linked).a;
+    if (side.maps[Number(address.get("word"))]) both(side, Number(address.get("word")), true);
+    linked.scrollIntoView();
+  }
+})();
