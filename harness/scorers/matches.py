@@ -20,6 +20,7 @@ KINDS = {"t2i": "best region of each word", "i2t": "best word of each region"}
 def best_matches(images: Fragments, texts: Fragments, directions: Iterable[str]) -> Alignment:
     """What max-sim matches in N pairs: 1 at each best match, 0 elsewhere, and the similarities that are pooled.
 
+    >>> import torch
     >>> sides = (Fragments(torch.eye(2)[None], torch.ones(1, 2).bool()) for _ in range(2))
     >>> best_matches(*sides, ["t2i"]).weights
     tensor([[[1., 0.],

@@ -59,6 +59,9 @@ class Browser:
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=Service(_found(DRIVER)))
+        self.cdp(
+            "Emulation.setFocusEmulationEnabled", enabled=True
+        )  # a page without the focus may not use the clipboard
         self.driver.set_page_load_timeout(60)
         self.driver.set_script_timeout(30)
 
@@ -95,6 +98,27 @@ class Browser:
     def all(self, selector: str) -> Sequence[Any]:
         """All elements of a CSS selector, shown or not."""
         return self.driver.find_elements("css selector", selector)
+
+    def wait(self, script: str, *arguments: Any, seconds: float = 10) -> Any:
+        """What a function body returns in the page, as soon as that is true.
+
+        Raises:
+            AssertionError: it never was.
+        """
+        from selenium.common.exceptions import TimeoutException
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        try:
+            return WebDriverWait(self.driver, seconds, poll_frequency=0.05).until(
+                lambda _: self.ask(script, *arguments)
+            )
+        except TimeoutException:
+            raise AssertionError(f"not true within {seconds} s in {self.driver.current_url}: {script}") from None
+
+    def clipboard(self) -> str:
+        """What was copied last."""
+        self.cdp("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+        return self.driver.execute_async_script("navigator.clipboard.readText().then(arguments[0], arguments[0])")
 
     def press(self, *keys: str) -> None:
         """Press keys, one after the other, wherever the focus is."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import chromium
+import crawling
 import pytest
 import small_results
 from filelock import FileLock
@@ -84,3 +85,21 @@ def results(window, tmp_path_factory) -> Path:
 def hostile_results(window, tmp_path_factory) -> Path:
     """A results folder whose captions, names and titles are hostile."""
     return _once(tmp_path_factory, "hostile-results", small_results.make_hostile)
+
+
+@pytest.fixture(scope="session")
+def site(results) -> Path:
+    """The folder of its site."""
+    return results / "site"
+
+
+@pytest.fixture(scope="session")
+def visits(window, site) -> dict[str, crawling.Visit]:
+    """Every page that can be reached from the first one, by its path, as it was found."""
+    return crawling.crawl(window, site)
+
+
+@pytest.fixture(scope="session")
+def hostile_visits(window, hostile_results) -> dict[str, crawling.Visit]:
+    """Every page of the site with hostile data."""
+    return crawling.crawl(window, hostile_results / "site")

@@ -57,7 +57,7 @@ return Array.from(document.body.querySelectorAll('*')).filter(element => {
 _PRINTED = """
 return Array.from(document.querySelectorAll('td, th, h1, h2, h3, p, li, figcaption'))
   .filter(e => e.checkVisibility() && !e.querySelector('p, li, table, button, input, select'))
-  .map(e => e.innerText.trim()).filter(Boolean);
+  .flatMap(e => e.innerText.split('\\n')).filter(text => text.trim());
 """
 #: Handlers in attributes, addresses that run code, and scripts, frames or forms with content that is not the site's own.
 _ALIVE = """

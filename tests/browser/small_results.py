@@ -62,6 +62,7 @@ def make(folder: Path) -> Path:
     itm("sweep", experiment, "--scorer", "chan", "--trials", 2, *on)
     itm("profile", pair, *quick, *on)
     itm("describe", experiment, "--results", results)
+    itm("site", results)
     return results
 
 
@@ -82,6 +83,7 @@ def make_hostile(folder: Path) -> Path:
     itm("report", results)
     itm("significance", results, "--resamples", 200)
     itm("describe", root, "--results", results)
+    itm("site", results)
     return results
 
 

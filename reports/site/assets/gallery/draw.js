@@ -66,7 +66,7 @@
 
     /** One query: `strips` with label, rank in words, and results; `truth`: whether its picture is shown beside it. */
     function query(direction, row, { strips, truth }) {
-      const found = element("div", { class: "found" }, ...strips.flatMap((shown) => strip(direction, shown)).filter(Boolean));
+      const found = element("div", { class: "answered" }, ...strips.flatMap((shown) => strip(direction, shown)).filter(Boolean));
       return element("article", { class: `query ${direction}` }, asked(direction, row, truth), found);
     }
 

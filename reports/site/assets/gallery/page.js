@@ -15,6 +15,7 @@
   const loaded = {};
   let split, ranks, paint, defaults, state, rows = [], shown = 0, view = null, asked = 0;
 
+  const fields = Object.fromEntries(Array.from(form.querySelectorAll("[name]"), (field) => [field.name, field]));
   const option = (value, text) => element("option", { value, text });
 
   function fillControls() {
@@ -23,16 +24,16 @@
       for (const method of split.methods) {
         for (const run of method.runs) {
           const rsum = run.rsum === null ? "" : `, rSum ${run.rsum.toFixed(1)}`;
-          form.elements.run.append(option(run.id, `${method.label} seed ${run.seed}${rsum}`));
+          fields.run.append(option(run.id, `${method.label} seed ${run.seed}${rsum}`));
         }
       }
     } else if (page.view === "pair") {
-      form.elements.a.append(...labels());
-      form.elements.b.append(...labels());
-      form.elements.show.append(...Object.entries(PAIR).map(([value, text]) => option(value, text)));
+      fields.a.append(...labels());
+      fields.b.append(...labels());
+      fields.show.append(...Object.entries(PAIR).map(([value, text]) => option(value, text)));
     }
     const kinds = offered[page.view];
-    form.elements.sort.append(...kinds.map((key) => option(key, page.view === "all" && key !== "row" ? orders[key].replace("rank of the truth", "median rank") : orders[key])));
+    fields.sort.append(...kinds.map((key) => option(key, page.view === "all" && key !== "row" ? orders[key].replace("rank of the truth", "median rank") : orders[key])));
     defaults = { direction: "t2i", sort: kinds[0], show: "a" };
     if (page.view === "run") defaults.run = split.methods[0].chosen;
     if (page.view === "pair") [defaults.a, defaults.b] = [split.methods[0].label, (split.methods[1] || split.methods[0]).label];
@@ -46,30 +47,30 @@
     for (const key of ["a", "b"]) if (page.view === "pair") made[key] = (methodOf(split, made[key]) || { label: defaults[key] }).label;
     if (!["i2t", "t2i"].includes(made.direction)) made.direction = defaults.direction;
     if (!offered[page.view].includes(made.sort)) made.sort = defaults.sort;
-    if (!(made.show in PAIR)) made.show = defaults.show;
+    if (!Object.hasOwn(PAIR, made.show)) made.show = defaults.show;
     return made;
   }
 
   function toControls() {
     for (const key of ["run", "a", "b", "show", "direction", "sort", "word"]) {
-      if (form.elements[key]) form.elements[key].value = state[key] || "";
+      if (fields[key]) fields[key].value = state[key] || "";
     }
-    for (const key of ["also", "steady"]) if (form.elements[key]) form.elements[key].checked = Boolean(state[key]);
+    for (const key of ["also", "steady"]) if (fields[key]) fields[key].checked = Boolean(state[key]);
     for (const key of ["words", "objects", "rank"]) {
-      if (!form.elements[`${key}-from`]) continue;
+      if (!fields[`${key}-from`]) continue;
       const [low, high] = bounds(state[key]);
-      form.elements[`${key}-from`].value = Number.isFinite(low) ? low : "";
-      form.elements[`${key}-to`].value = Number.isFinite(high) ? high : "";
+      fields[`${key}-from`].value = Number.isFinite(low) ? low : "";
+      fields[`${key}-to`].value = Number.isFinite(high) ? high : "";
     }
   }
 
   function fromControls() {
     const found = {};
-    for (const key of ["run", "a", "b", "show", "direction", "sort", "word"]) if (form.elements[key]) found[key] = form.elements[key].value;
-    for (const key of ["also", "steady"]) if (form.elements[key]) found[key] = form.elements[key].checked;
+    for (const key of ["run", "a", "b", "show", "direction", "sort", "word"]) if (fields[key]) found[key] = fields[key].value;
+    for (const key of ["also", "steady"]) if (fields[key]) found[key] = fields[key].checked;
     for (const key of ["words", "objects", "rank"]) {
-      if (!form.elements[`${key}-from`]) continue;
-      const [low, high] = [form.elements[`${key}-from`].value, form.elements[`${key}-to`].value];
+      if (!fields[`${key}-from`]) continue;
+      const [low, high] = [fields[`${key}-from`].value, fields[`${key}-to`].value];
       found[key] = low || high ? `${low}-${high}` : "";
     }
     return found;
@@ -85,6 +86,7 @@
 
   async function update() {
     const turn = ++asked;
+    list.setAttribute("aria-busy", "true");
     const runs = needed(page.view, split, state);
     const files = await Promise.all(runs.map((id) => load(page.runs[id])));
     if (turn !== asked) return; // the reader has chosen something else meanwhile
@@ -99,14 +101,25 @@
     list.replaceChildren();
     shown = 0;
     add();
+    list.removeAttribute("aria-busy");
     const noun = state.direction === "i2t" ? "image" : "caption";
     status.textContent = `${view.summary()} Listed: ${grouped(rows.length)} ${noun}${rows.length === 1 ? "" : "s"}.`;
   }
 
   function changed() {
-    state = valid(fromControls());
-    const hash = written(state, defaults);
-    if (hash !== window.location.hash.slice(1)) history.replaceState(null, "", `#${hash}`);
+    const chosen = valid(fromControls());
+    const hash = written(chosen, defaults);
+    if (hash === written(state, defaults)) return; // some browsers tell a change twice
+    state = chosen;
+    history.replaceState(null, "", `#${hash}`);
+    update().catch(failed);
+  }
+
+  /** Another state, from an address or the beginning. */
+  function show(given) {
+    state = given;
+    toControls();
+    history.replaceState(null, "", `#${written(state, defaults)}`);
     update().catch(failed);
   }
 
@@ -124,20 +137,14 @@
     state = valid(read(window.location.hash));
     toControls();
     form.hidden = false;
-    form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("input", changed);
-    form.addEventListener("reset", (event) => {
-      event.preventDefault();
-      const kept = Object.fromEntries(["run", "a", "b", "direction"].filter((key) => state[key]).map((key) => [key, state[key]]));
-      state = valid(kept);
-      toControls();
-      changed();
+    form.addEventListener("change", changed);
+    form.querySelector("button").addEventListener("click", () => {
+      show(valid(Object.fromEntries(["run", "a", "b", "direction"].filter((key) => state[key]).map((key) => [key, state[key]]))));
     });
     more.addEventListener("click", add);
     window.addEventListener("hashchange", () => {
-      state = valid(read(window.location.hash));
-      toControls();
-      update().catch(failed);
+      show(valid(read(window.location.hash)));
       form.scrollIntoView({ block: "start" });
     });
     await update();
