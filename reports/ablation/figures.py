@@ -7,6 +7,7 @@ from typing import Any
 from harness.reports.ablation.rows import Effects
 from harness.reports.document import figures
 from harness.reports.document.model import Figure
+from harness.reports.document.text import interval, p_value, signed
 
 
 def effects_figure(effects: Effects, source: str) -> Figure:
@@ -19,17 +20,23 @@ def effects_figure(effects: Effects, source: str) -> Figure:
         axes = drawing.subplots()
         axes.axvline(0, color=figures.GREY, linewidth=1)
         for number, row in enumerate(rows):
-            axes.plot([row["rsum_low"], row["rsum_high"]], [number, number], color=blue, linewidth=1.8)
+            title = (
+                f"{row['model']}: {signed(row['rsum_difference'], 1)} {interval(row['rsum_low'], row['rsum_high'], 1)}"
+            )
+            (line,) = axes.plot([row["rsum_low"], row["rsum_high"]], [number, number], color=blue, linewidth=1.8)
+            figures.describe(line, title)
             face = blue if row["p_adjusted"] <= 0.05 else "white"
-            axes.plot([row["rsum_difference"]], [number], "o", color=blue, markerfacecolor=face, **measured)
+            (point,) = axes.plot([row["rsum_difference"]], [number], "o", color=blue, markerfacecolor=face, **measured)
+            figures.describe(point, f"{title}, corrected p {p_value(row['p_adjusted'])}")
             measured = {}
             if row["published_difference"] is not None:
                 style = {"color": orange, "markersize": 13, "markeredgewidth": 2, **printed}
-                axes.plot([row["published_difference"]], [number], "|", **style)
+                (tick,) = axes.plot([row["published_difference"]], [number], "|", **style)
+                figures.describe(tick, f"{row['model']}: published {signed(row['published_difference'], 1)}")
                 printed = {}
-        figures.rows_down(axes, [row["model"] for row in rows])
-        axes.set_xlabel(f"difference in rSum to {figures.label(effects.reference)}, 95 % interval")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.18), ncols=2, fontsize=8)
+        figures.rows_down(axes, [figures.label(row["model"], 40) for row in rows])
+        axes.set_xlabel(f"difference in rSum, with its 95 % interval, to\n{figures.label(effects.reference)}")
+        figures.legend_below(drawing, axes.get_legend_handles_labels()[0])
     title, worst = effects.gallery.title, rows[0]
     note = "" if printed else f" Bars in orange: {source}, other data."
     caption = f"{title}: effect of each change on rSum.{note}"

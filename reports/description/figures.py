@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.records.description import Description
+from harness.reports.document import figures
 from harness.reports.document.figures import COLOURS, canvas
 from harness.reports.document.model import Figure
 
@@ -23,20 +24,24 @@ def lengths(facts: Description) -> Figure:
             top = max(counts)
             shares = np.array([100 * counts.get(words, 0) / total for words in range(top + 2)])
             longest = max(longest, int(np.searchsorted(shares.cumsum(), 100 * _TAIL)) + 1)
-            axes.step(
+            (line,) = axes.step(
                 np.arange(top + 2) - 0.5,
                 shares,
                 where="post",
                 color=COLOURS[number % len(COLOURS)],
                 linestyle=_STYLES[number % len(_STYLES)],
                 linewidth=1.6,
-                label=split.name,
+                label=figures.label(split.name),
+            )
+            mean = split.captions.words.mean
+            figures.describe(
+                line, f"{split.name}: {total:,} captions" + (f", {mean:.1f} words on average" if mean else "")
             )
         axes.set_xlim(0, longest + 1)
         axes.set_ylim(0)
         axes.set_xlabel("words per caption, separated by white space")
         axes.set_ylabel("captions (%)")
-        axes.legend()
+        figures.legend_below(figure, axes.get_legend_handles_labels()[0])
     return Figure(
         figure,
         "lengths",

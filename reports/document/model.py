@@ -17,7 +17,7 @@ from harness.records.noise import MARK
 from harness.reports.document.text import MISSING, fixed, interval, p_value, significant, single_line
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
+    from harness.reports.document.figures import Drawing
 
 Kind = Literal["text", "count", "number", "significant", "estimate", "p"]
 
@@ -102,7 +102,7 @@ class Table:
 class Figure:
     """A drawing with its caption."""
 
-    drawing: Drawing | bytes  # a matplotlib figure that pyplot does not know of; the SVG of a stored report's
+    drawing: Drawing | bytes  # of a `figures.canvas`; the SVG of a stored report's
     key: str  # its file is `<stem>-<key>.svg`
     caption: str
     alt: str  # what it shows, for those who cannot see it

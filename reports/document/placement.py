@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from harness.reports.document import figures
@@ -17,37 +19,50 @@ _DISTANCES = (8.0, 16.0, 26.0, 38.0, 52.0)
 _LINE_FROM = 60.0
 
 
-def name_points(axes: Axes, points: Sequence[tuple[float, float, str, bool]], limit: int = 34) -> None:
+def name_points(
+    axes: Axes,
+    points: Sequence[tuple[float, float, str, bool]],
+    limit: int = 34,
+    obstacles: Sequence[tuple[float, float]] = (),
+) -> None:
     """Name points in order, each at the nearest free place; a name without a free place is left out.
 
     Args:
         axes: whose points, limits and legend are final.
         points: x, y, untrusted name, and whether it is prominent or small and grey.
         limit: longest name, in characters.
+        obstacles: x, y of points without a name, which names leave free as well.
     """
     drawing = axes.get_figure(root=True)
     assert drawing is not None
-    drawing.draw_without_rendering()  # the layout decides where the points lie
+    drawing.draw_without_rendering()  # the layout decides where the points lie,
+    drawing.set_layout_engine("none")  # and they stay there
     scale = drawing.dpi / 72
     spots = [axes.transData.transform((x, y)) for x, y, *_ in points]
-    taken = [Bbox.from_bounds(x - 4 * scale, y - 4 * scale, 8 * scale, 8 * scale) for x, y in spots]
+    places = [*spots, *(axes.transData.transform(place) for place in obstacles)]
+    taken = [Bbox.from_bounds(x - 4 * scale, y - 4 * scale, 8 * scale, 8 * scale) for x, y in places]
     if legend := axes.get_legend():
         taken.append(legend.get_window_extent())
     frame = axes.get_window_extent()
     for (x, y, name, prominent), spot in zip(points, spots, strict=True):
-        text, size = figures.label(name, limit), 8.0 if prominent else 6.5
-        extent = np.array((0.56 * size * len(text), 1.15 * size)) * scale  # roughly
+        named = functools.partial(_named, axes, (x, y), figures.label(name, limit), prominent)
+        text = named((0.0, 0.0))
+        extent = np.array(text.get_window_extent().size) + scale
+        text.remove()
         box = next((box for box in _places(spot, extent, scale) if _is_free(box, frame, taken)), None)
-        if box is None:
-            continue
-        taken.append(box)
-        offset = (box.get_points().mean(axis=0) - spot) / scale
-        axes.annotate(
-            text, (x, y), xytext=tuple(offset), textcoords="offset points", ha="center", va="center", fontsize=size,
-            color="black" if prominent else figures.GREY,
-            arrowprops={"arrowstyle": "-", "color": figures.FAINT, "linewidth": 0.5, "shrinkB": 3}
-            if np.hypot(*offset) > _LINE_FROM else None,
-        )  # fmt: skip
+        if box is not None:
+            taken.append(box)
+            named(tuple((box.get_points().mean(axis=0) - spot) / scale))
+
+
+def _named(axes: Axes, point: tuple[float, float], name: str, prominent: bool, offset: tuple[float, ...]) -> Annotation:
+    """The name of a point with its middle at an offset in points, joined by a line where it is far away."""
+    line = {"arrowstyle": "-", "color": figures.FAINT, "linewidth": 0.5, "shrinkB": 3}
+    return axes.annotate(
+        name, point, xytext=offset, textcoords="offset points", ha="center", va="center",
+        fontsize=8.0 if prominent else 6.5, color="black" if prominent else figures.GREY,
+        arrowprops=line if np.hypot(*offset) > _LINE_FROM else None,
+    )  # fmt: skip
 
 
 def _places(spot: np.ndarray, extent: np.ndarray, scale: float) -> Iterator[Bbox]:

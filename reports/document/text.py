@@ -19,6 +19,16 @@ def fixed(value: float, digits: int) -> str:
     return text.replace("-", "\N{MINUS SIGN}") if float(text.replace(",", "")) else text.lstrip("-")
 
 
+def signed(value: float, digits: int) -> str:
+    """A difference with its sign, unless it is printed as zero.
+
+    >>> signed(1.25, 1), signed(-3, 0), signed(0.04, 1)
+    ('+1.2', '−3', '0.0')
+    """
+    text = fixed(value, digits)
+    return f"+{text}" if value > 0 and float(text.replace(",", "")) else text
+
+
 def significant(value: float, digits: int) -> str:
     """A number with that many significant digits, written out; whole digits are kept.
 

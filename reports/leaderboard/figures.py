@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from harness.reports.document import figures
 from harness.reports.document.model import Figure
 from harness.reports.document.placement import name_points
-from harness.reports.document.text import listed
+from harness.reports.document.text import fixed, interval, listed, significant
 from harness.reports.leaderboard.rows import Board, Row
 
 _MOST_METHODS = 30
 _MOST_LABELS = 8
+_NOISY = " (noisy: timed on a busy machine)"
 _AND_SPEED = (
     ", and rSum against the pairs scored per second (logarithmic; up and to the right is better). A method has the same "
     "mark on both sides; a hollow one on the right was timed on a busy machine, so its place cannot be trusted"
@@ -50,11 +51,20 @@ def board_figure(board: Board) -> Figure | None:
 def _intervals(axes: Axes, rows: Sequence[Row]) -> None:
     for number, row in enumerate(rows):
         mark = figures.mark(number)
+        title = _title(row)
         if row["rsum_low"] is not None:
-            axes.plot([row["rsum_low"], row["rsum_high"]], [number, number], color=mark["color"], linewidth=1.8)
-        axes.plot([row["rsum"]], [number], markersize=6.5, linestyle="none", markeredgecolor="white", **mark)
-    figures.rows_down(axes, [row["label"] for row in rows], limit=36)
+            ends = [row["rsum_low"], row["rsum_high"]]
+            (line,) = axes.plot(ends, [number, number], color=mark["color"], linewidth=1.8)
+            figures.describe(line, title)
+        (point,) = axes.plot([row["rsum"]], [number], markersize=6.5, linestyle="none", markeredgecolor="white", **mark)
+        figures.describe(point, title, label=row["label"], rsum=row["rsum"])
+    figures.rows_down(axes, [figures.label(row["label"], 36) for row in rows])
     axes.set_xlabel("rSum (0 to 600), 95 % interval")
+
+
+def _title(row: Row) -> str:
+    bounds = "" if row["rsum_low"] is None else f" {interval(row['rsum_low'], row['rsum_high'], 1)}"
+    return f"{row['label']}: rSum {fixed(row['rsum'], 1)}{bounds}"
 
 
 def _speed(axes: Axes, rows: Sequence[Row]) -> None:
@@ -64,10 +74,15 @@ def _speed(axes: Axes, rows: Sequence[Row]) -> None:
         if not x:
             continue
         if row["rsum_low"] is not None:
-            axes.plot([x, x], [row["rsum_low"], row["rsum_high"]], color=mark["color"], linewidth=1.2, alpha=0.6)
+            ends = [row["rsum_low"], row["rsum_high"]]
+            (line,) = axes.plot([x, x], ends, color=mark["color"], linewidth=1.2, alpha=0.6)
+            figures.describe(line, _title(row))
         noisy = {"markerfacecolor": "white", "markeredgecolor": mark["color"]}
         face = noisy if row["pairs_per_second_noisy"] else {"markeredgecolor": "white"}
-        axes.plot([x], [row["rsum"]], markersize=6.5, linestyle="none", **mark, **face)
+        (point,) = axes.plot([x], [row["rsum"]], markersize=6.5, linestyle="none", **mark, **face)
+        said = f"{_title(row)}, {significant(x, 3)} pairs per second" + _NOISY * bool(row["pairs_per_second_noisy"])
+        values = {"x": x, "rsum": row["rsum"], "noisy": bool(row["pairs_per_second_noisy"])}
+        figures.describe(point, said, label=row["label"], **values)
     axes.margins(x=0.18, y=0.12)
     figures.plain_ticks(axes.xaxis)
     axes.set_xlabel("pairs scored per second")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from harness.records.profile import Profile
 from harness.reports.document import figures
 from harness.reports.document.model import Figure
 from harness.reports.document.placement import name_points
-from harness.reports.document.text import fixed
+from harness.reports.document.text import fixed, interval, significant
 from harness.reports.profile.rows import Axis, Row, scaling_rows
 
 _DIRECTIONS = {"t2i": "caption to images", "i2t": "image to captions"}
@@ -40,9 +42,11 @@ def pareto_figure(rows: Sequence[Row], axis: Axis, devices: Sequence[str]) -> Fi
         axes.set_ylabel("rSum (0 to 600), 95 % interval over images")
         axes.margins(x=0.16, y=0.1)
         figures.plain_ticks(axes.xaxis)
-        for number, base in enumerate(bases):
-            axes.plot([], [], linestyle="none", label=figures.label(base, 24), **figures.mark(number))
-        axes.legend(fontsize=8, loc="best", title="weights (cascade: fine scorer)", title_fontsize=7.5)
+        handles: list[Artist] = [
+            Line2D([], [], linestyle="none", label=figures.label(base, 24), **figures.mark(number))
+            for number, base in enumerate(bases)
+        ]
+        figures.legend_below(drawing, handles, title="weights (cascade: fine scorer)")
         first = sorted(there, key=lambda row: (not row[f"front_{axis.key}"], -row["rsum"]))
         name_points(
             axes, [(row[axis.column], row["rsum"], row["label"], bool(row[f"front_{axis.key}"])) for row in first]
@@ -70,13 +74,12 @@ def scaling_figure(profile: Profile) -> Figure | None:
                 _curve(axes, row, labels.index(row["label"]))
             axes.set(xscale="log", yscale="log", xlabel=f"gallery size, {title}")
             figures.plain_ticks(axes.xaxis, axes.yaxis)
-            if axes.get_legend_handles_labels()[0]:
-                axes.legend(fontsize=7.5, loc="upper left")
         panels[0].set_ylabel("ms per query (p50)")
+        figures.legend_below(drawing, _exponents(rows, labels))
     steepest = max(rows, key=lambda row: row["exponent"])
     caption = (
-        f"Growth of a query's latency with the gallery on {profile.device}; the exponent of a power law in the legend, "
-        "its 95 % interval in the table. Hollow marks on dashed lines are extrapolated, not measured."
+        f"Growth of a query's latency with the gallery on {profile.device}; the exponents of a power law in the legend, "
+        "their 95 % intervals in the table. Hollow marks on dashed lines are extrapolated, not measured."
     )
     alt = f"Latency against gallery size; steepest is {steepest['label']} with exponent {steepest['exponent']:.2f}."
     return Figure(drawing, "scaling", caption, alt)
@@ -97,15 +100,19 @@ def cascade_figure(rows: Sequence[Row], profile: Profile) -> Figure | None:
             chain.sort(key=lambda row: row["k"] or everything)
             style, rsum = _line(number), [row["rsum"] for row in chain]
             label = figures.label(f"{coarse} > {fine}")
-            left.plot([row["k"] or everything for row in chain], rsum, label=label, **style)
-            right.plot([row["t2i_ms"] for row in chain], rsum, **style)
+            said = [(f"{_title(row)}, {significant(row['t2i_ms'], 3)} ms per query", _values(row)) for row in chain]
+            (line,) = left.plot([row["k"] or everything for row in chain], rsum, label=label, **style)
+            figures.describe_each(line, said)
+            (line,) = right.plot([row["t2i_ms"] for row in chain], rsum, **style)
+            figures.describe_each(line, said)
             for row in rows:
                 if row["label"] == fine:
-                    left.axhline(row["rsum"], color=style["color"], linestyle=":", linewidth=1)
+                    alone = left.axhline(row["rsum"], color=style["color"], linestyle=":", linewidth=1)
+                    figures.describe(alone, f"{_title(row)}, alone")
         left.set(xscale="log", xlabel=f"items re-ranked, k (last: all {everything:,})", ylabel="rSum (0 to 600)")
         right.set(xscale="log", xlabel=f"ms per query at {profile.gallery:,} images (p50)")
         figures.plain_ticks(left.xaxis, right.xaxis)
-        left.legend(fontsize=8, loc="lower right")
+        figures.legend_below(drawing, left.get_legend_handles_labels()[0])
     said = {f"{coarse} > {fine}": [fixed(r["rsum"], 1) for r in chain] for (coarse, fine), chain in chains.items()}
     caption = (
         f"Cascades on {profile.device}: rSum against the number of items that the fine scorer re-ranks (test split of "
@@ -124,21 +131,24 @@ def _point(axes: Axes, row: Row, axis: Axis, number: int) -> None:
     if not front and not noisy:
         mark["color"] = figures.FAINT
     x, y, colour = row[axis.column], row["rsum"], mark["color"]
+    title = f"{_title(row)}, {axis.title} {significant(x, 3)}" + " (noisy: timed on a busy machine)" * noisy
+    values = _values(row) | {"x": x, "noisy": noisy, "front": front}
     bars: dict[str, Any] = {"color": colour, "linewidth": 1.1, "alpha": 0.8 if front else 0.45, "zorder": 2}
     if row["rsum_low"] is not None:
-        axes.plot([x, x], [row["rsum_low"], row["rsum_high"]], **bars)
+        figures.describe(axes.plot([x, x], [row["rsum_low"], row["rsum_high"]], **bars)[0], title, **values)
     low, high = row.get(f"{axis.column}_low"), row.get(f"{axis.column}_high")
     if low is not None and high is not None:
-        axes.plot([low, high], [y, y], **bars)
+        figures.describe(axes.plot([low, high], [y, y], **bars)[0], title, **values)
     face = {"markeredgecolor": colour, "markerfacecolor": "white"} if noisy else {"markeredgecolor": "white"}
-    axes.plot([x], [y], markersize=7.5 if front else 5.5, linestyle="none", zorder=3, **mark, **face)
+    style = {"markersize": 7.5 if front else 5.5, "linestyle": "none", "zorder": 3}
+    figures.describe(axes.plot([x], [y], **style, **mark, **face)[0], title, **values)
 
 
 def _curve(axes: Axes, row: Row, number: int) -> None:
     sizes = sorted(int(key[3:]) for key, value in row.items() if key.startswith("ms_") and value is not None)
     measured = [size for size in sizes if not row[f"extrapolated_{size}"]]
-    label = f"{figures.label(row['label'], 24)}: {row['exponent']:.2f}"
-    axes.plot(measured, [row[f"ms_{size}"] for size in measured], label=label, **_line(number))
+    (line,) = axes.plot(measured, [row[f"ms_{size}"] for size in measured], **_line(number))
+    figures.describe_each(line, [_timed(row, size) for size in measured])
     beyond = [measured[-1], *(size for size in sizes if size not in measured)]
     if len(beyond) > 1:
         hollow: dict[str, Any] = {
@@ -146,4 +156,32 @@ def _curve(axes: Axes, row: Row, number: int) -> None:
             "markerfacecolor": "white",
             "markevery": list(range(1, len(beyond))),
         }
-        axes.plot(beyond, [row[f"ms_{size}"] for size in beyond], **_line(number), **hollow)
+        (line,) = axes.plot(beyond, [row[f"ms_{size}"] for size in beyond], **_line(number), **hollow)
+        figures.describe_each(line, [_timed(row, size) for size in beyond[1:]])
+
+
+def _exponents(rows: Sequence[Row], labels: Sequence[str]) -> list[Artist]:
+    """Handles of the curves, with the exponent in each direction."""
+    found: dict[str, list[str]] = {label: [] for label in labels}
+    for row in rows:
+        found[row["label"]].append(f"{row['direction']} {row['exponent']:.2f}")
+    return [
+        Line2D([], [], label=f"{figures.label(label, 24)}: {', '.join(exponents)}", **_line(number))
+        for number, (label, exponents) in enumerate(found.items())
+    ]
+
+
+def _timed(row: Row, size: int) -> tuple[str, dict[str, Any]]:
+    """Hover text and values of a curve's mark."""
+    guessed = ", extrapolated" * bool(row[f"extrapolated_{size}"])
+    ms = row[f"ms_{size}"]
+    return f"{row['label']}: {significant(ms, 3)} ms per query at {size:,} items{guessed}", {"x": size, "ms": ms}
+
+
+def _title(row: Row) -> str:
+    bounds = "" if row["rsum_low"] is None else f" {interval(row['rsum_low'], row['rsum_high'], 1)}"
+    return f"{row['label']}: rSum {fixed(row['rsum'], 1)}{bounds}"
+
+
+def _values(row: Row) -> dict[str, Any]:
+    return {"label": row["label"], "rsum": row["rsum"]}

@@ -2,50 +2,50 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
 from harness.reports.document import figures
 from harness.reports.document.model import Figure
-from harness.reports.document.text import fixed, p_value, shortened
+from harness.reports.document.palette import SHADES
+from harness.reports.document.text import fixed, interval, p_value, signed
 from harness.reports.significance.text import level
 from harness.reports.statistics.hits import decimals, metric_name
 from harness.reports.statistics.ranking import RankedMethod
-from harness.reports.statistics.results import Comparison
+from harness.reports.statistics.results import Comparison, PairRow
 
 MOST_PAIRS = 30
 MOST_METHODS = 30
 # Above this many methods the cells are too small for numbers.
 _MOST_WRITTEN = 10
-# Light to dark with the strength of the evidence; the three shades stay apart in greyscale.
-_SHADES = ("#f3f5f7", "#b7d4ea", "#5c9fcb", "#0b4f80")
+_SLOPE = 35  # of the names above columns, degrees
 
 
 def forest(comparison: Comparison) -> Figure | None:
     """Every pair's difference with its interval; None where they are too many to be read."""
     metric = comparison.primary
-    rows = comparison.of_metric(metric)
+    rows, digits = comparison.of_metric(metric), decimals(metric)
     if len(rows) > MOST_PAIRS:
         return None
     with figures.canvas(7.8, 1.25 + 0.34 * len(rows)) as drawing:
         axes = drawing.subplots()
         axes.axvline(0, color=figures.GREY, linewidth=1)
         for number, row in enumerate(rows):
-            axes.hlines(number, row.simultaneous_low, row.simultaneous_high, color=_SHADES[1], linewidth=5)
-            axes.hlines(number, row.low, row.high, color=figures.COLOURS[0], linewidth=1.8)
+            _interval(axes, row, number, digits)
             face = figures.COLOURS[0] if row.significant else "white"
-            axes.plot(row.difference, number, "o", color=figures.COLOURS[0], markerfacecolor=face)
+            (dot,) = axes.plot(row.difference, number, "o", color=figures.COLOURS[0], markerfacecolor=face)
+            figures.describe(dot, f"{_difference(row, digits)}, corrected p {p_value(row.p_adjusted)}")
             if row.equivalence is not None:
                 margin = row.equivalence.delta
                 axes.plot([-margin, margin], [number] * 2, "|", color="black", markersize=9)
-        figures.rows_down(axes, [f"{shortened(row.a, 24)} − {shortened(row.b, 24)}" for row in rows], limit=52)
+        figures.rows_down(axes, [_pair(row.a, row.b) for row in rows])
         axes.set_xlabel(f"difference in {metric_name(metric)}, points")
     ticks = " Ticks mark the declared margin of equivalence." if rows[0].equivalence else ""
     return Figure(
@@ -67,26 +67,38 @@ def matrix(comparison: Comparison) -> Figure | None:
     if not 3 <= size <= MOST_METHODS or np.isnan(p).any():
         return None
     order = np.argsort(-comparison.scores[:, comparison.metrics.index(metric)], kind="stable")
-    names = [figures.label(comparison.methods[i], 26) for i in order]
+    methods = [comparison.methods[i] for i in order]
     p, differences = p[np.ix_(order, order)], _differences(comparison, metric)[np.ix_(order, order)]
     bounds = (comparison.alpha, 0.01, 0.001) if comparison.alpha > 0.01 else (comparison.alpha,)
+    digits = decimals(metric)
+    moved = [[signed(value, digits) for value in row] for row in differences]
+    said = [
+        [f"{a} − {b}: {moved[i][j]}, corrected p {p_value(p[i, j])}" for j, b in enumerate(methods)]
+        for i, a in enumerate(methods)
+    ]
     # The p-values are symmetric, so that each stands once: above the diagonal the differences.
-    written: NDArray[Any] | None = np.array(
-        [
-            [_signed(differences[i, j], decimals(metric)) if j > i else p_value(p[i, j]) for j in range(size)]
-            for i in range(size)
-        ]
-    )
+    written = [[moved[i][j] if j > i else p_value(p[i, j]) for j in range(size)] for i in range(size)]
     numbers = " Above the diagonal: row minus column in points; below it: the corrected p."
     if size > _MOST_WRITTEN:
-        written, numbers = None, ""
+        written, numbers = [], ""
     side = max(3.6, 0.62 * size) if size <= _MOST_WRITTEN else 0.3 * size + 2
-    with figures.canvas(side + 2.2, side + 0.9) as drawing:
-        _heat_map(drawing.subplots(), np.sum([p <= bound for bound in bounds], axis=0), written, names, bounds)
+    names = [figures.label(method, 26) for method in methods]
+    longest = max(figures.text_size(name, 9)[0] for name in names) / 72
+    slope = math.radians(_SLOPE)
+    # Room for the names: beside the rows, and rising from the columns.
+    room = (longest * (1 + math.cos(slope)) + 0.3, longest * math.sin(slope) + 0.4)
+    with figures.canvas(side + room[0], side + room[1]) as drawing:
+        axes = drawing.subplots()
+        _cells(axes, np.sum([p <= bound for bound in bounds], axis=0), written, said)
+        _frame(axes, names)
+        _shade_legend(drawing, bounds)
     return Figure(
         drawing=drawing,
         key="matrix",
-        caption=f"All pairs on {metric_name(metric)}, best method first; darker is stronger evidence.{numbers}",
+        caption=(
+            f"All pairs on {metric_name(metric)}, best method first; the stronger the colour, the stronger the "
+            f"evidence.{numbers}"
+        ),
         alt=f"Matrix of corrected p-values of {size} methods; the table of pairs has the numbers.",
     )
 
@@ -122,11 +134,15 @@ def groups_diagram(comparison: Comparison, ranking: Sequence[RankedMethod]) -> F
             elbow_props={"color": figures.GREY, "linewidth": 0.9},
             crossbar_props={"color": "black", "linewidth": 2.6, "marker": "o", "markersize": 4.5},
         )
-        for text in artists["labels"]:
+        for text, marker, elbow in zip(artists["labels"], artists["markers"], artists["elbows"], strict=True):
             method = ranking[int(text.get_text())]
+            said = f"{method.name}: {fixed(method.score, decimals(metric))}, place {method.open_ranks}"
+            for artist in (text, marker, elbow):
+                figures.describe(artist, said)
             text.set_text(f" {figures.label(method.name, 30)} ({fixed(method.score, decimals(metric))}) ")
             text.set_color("black")
         axes.grid(visible=False)
+        axes.ticklabel_format(useOffset=False)
         axes.spines["top"].set_visible(True)
         axes.xaxis.set_label_position("top")
         axes.set_xlabel(f"{metric_name(metric)}, mean over seeds (higher is better)", labelpad=6)
@@ -141,6 +157,22 @@ def groups_diagram(comparison: Comparison, ranking: Sequence[RankedMethod]) -> F
     )
 
 
+def _interval(axes: Axes, row: PairRow, number: int, digits: int) -> None:
+    wide = axes.hlines(number, row.simultaneous_low, row.simultaneous_high, color=SHADES[1], linewidth=5)
+    bounds = interval(row.simultaneous_low, row.simultaneous_high, digits)
+    figures.describe(wide, f"{_difference(row, digits)}; simultaneous {bounds}")
+    thin = axes.hlines(number, row.low, row.high, color=figures.COLOURS[0], linewidth=1.8)
+    figures.describe(thin, _difference(row, digits))
+
+
+def _difference(row: PairRow, digits: int) -> str:
+    return f"{row.a} − {row.b}: {signed(row.difference, digits)} {interval(row.low, row.high, digits)}"
+
+
+def _pair(a: str, b: str) -> str:
+    return f"{figures.label(a, 26)} − {figures.label(b, 26)}"
+
+
 def _differences(comparison: Comparison, metric: str) -> NDArray[np.float64]:
     """(M, M) row minus column, the very numbers of the table: differences of scores may round to another digit."""
     place = {name: i for i, name in enumerate(comparison.methods)}
@@ -151,40 +183,34 @@ def _differences(comparison: Comparison, metric: str) -> NDArray[np.float64]:
     return values
 
 
-def _heat_map(
-    axes: Axes, shade: NDArray[Any], written: NDArray[Any] | None, names: Sequence[str], bounds: Sequence[float]
-) -> None:
-    import seaborn  # here: it imports pyplot, which reading a report does not need
+def _cells(axes: Axes, shades: NDArray[Any], written: Sequence[Sequence[str]], said: Sequence[Sequence[str]]) -> None:
+    """One square per pair: its shade, what is written in it, what it says when pointed at."""
+    for (i, j), shade in np.ndenumerate(shades):
+        if i == j:
+            continue
+        cell = Rectangle((j, i), 1, 1, facecolor=SHADES[shade], edgecolor="white", linewidth=1.5)
+        figures.describe(axes.add_patch(cell), said[i][j])
+        if written:
+            ink = "white" if shade == len(SHADES) - 1 else "black"
+            axes.text(j + 0.5, i + 0.5, written[i][j], color=ink, fontsize=8, ha="center", va="center")
 
-    seaborn.heatmap(
-        shade,
-        mask=np.eye(len(names), dtype=bool),
-        annot=False if written is None else written,
-        fmt="",
-        annot_kws={"fontsize": 8},
-        cmap=ListedColormap(_SHADES[: len(bounds) + 1]),
-        vmin=-0.5,
-        vmax=len(bounds) + 0.5,
-        linewidths=1.5,
-        linecolor="white",
-        square=True,
-        cbar=False,
-        ax=axes,
-    )
-    places = np.arange(len(names)) + 0.5
-    axes.set_xticks(places, names, rotation=35, ha="left", rotation_mode="anchor")
+
+def _frame(axes: Axes, names: Sequence[str]) -> None:
+    size = len(names)
+    axes.set(xlim=(0, size), ylim=(size, 0), aspect="equal")
+    places = np.arange(size) + 0.5
+    axes.set_xticks(places, names, rotation=_SLOPE, ha="left", rotation_mode="anchor")
     axes.xaxis.set_ticks_position("top")
-    axes.set_yticks(places, names, rotation=0)
+    axes.set_yticks(places, names)
     axes.tick_params(length=0, labelcolor="black")
     axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
+def _shade_legend(drawing: figures.Drawing, bounds: Sequence[float]) -> None:
     labels = [f"p > {p_value(bounds[0])}", *(f"p ≤ {p_value(bound)}" for bound in bounds)]
     patches = [
         Patch(facecolor=shade, edgecolor=figures.GREY, linewidth=0.5, label=label)
-        for shade, label in zip(_SHADES, labels, strict=False)
+        for shade, label in zip(SHADES, labels, strict=False)
     ]
-    axes.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=4, fontsize=8)
-
-
-def _signed(value: float, digits: int) -> str:
-    text = fixed(value, digits)
-    return f"+{text}" if value > 0 and float(text.replace(",", "")) else text
+    figures.legend_below(drawing, patches)
