@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
+from typing import Any
 from xml.etree import ElementTree
 
 from markupsafe import Markup
@@ -125,7 +126,7 @@ def _parsed(svg: bytes) -> ElementTree.Element:
         text = svg.decode()
         if "<!ENTITY" in text:
             raise InvalidFigure("the figure declares entities, which no figure of a report does")
-        parser = ElementTree.XMLPullParser(("start", "end"))
+        parser: Any = ElementTree.XMLPullParser(("start", "end"))
         parser.feed(text)
         parser.close()
     except (UnicodeDecodeError, ElementTree.ParseError) as error:

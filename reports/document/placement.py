@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -52,16 +53,19 @@ def name_points(
         box = next((box for box in _places(spot, extent, scale) if _is_free(box, frame, taken)), None)
         if box is not None:
             taken.append(box)
-            named(tuple((box.get_points().mean(axis=0) - spot) / scale))
+            x_offset, y_offset = (box.get_points().mean(axis=0) - spot) / scale
+            named((x_offset, y_offset))
 
 
-def _named(axes: Axes, point: tuple[float, float], name: str, prominent: bool, offset: tuple[float, ...]) -> Annotation:
+def _named(
+    axes: Axes, point: tuple[float, float], name: str, prominent: bool, offset: tuple[float, float]
+) -> Annotation:
     """The name of a point with its middle at an offset in points, joined by a line where it is far away."""
     line = {"arrowstyle": "-", "color": figures.FAINT, "linewidth": 0.5, "shrinkB": 3}
     return axes.annotate(
         name, point, xytext=offset, textcoords="offset points", ha="center", va="center",
         fontsize=8.0 if prominent else 6.5, color="black" if prominent else figures.GREY,
-        arrowprops=line if np.hypot(*offset) > _LINE_FROM else None,
+        arrowprops=line if math.hypot(*offset) > _LINE_FROM else None,
     )  # fmt: skip
 
 

@@ -113,12 +113,12 @@ def cascade_figure(rows: Sequence[Row], profile: Profile) -> Figure | None:
         right.set(xscale="log", xlabel=f"ms per query at {profile.gallery:,} images (p50)")
         figures.plain_ticks(left.xaxis, right.xaxis)
         figures.legend_below(drawing, left.get_legend_handles_labels()[0])
-    said = {f"{coarse} > {fine}": [fixed(r["rsum"], 1) for r in chain] for (coarse, fine), chain in chains.items()}
+    courses = {f"{coarse} > {fine}": [fixed(r["rsum"], 1) for r in chain] for (coarse, fine), chain in chains.items()}
     caption = (
         f"Cascades on {profile.device}: rSum against the number of items that the fine scorer re-ranks (test split of "
         f"{profile.images:,} images and {profile.captions:,} captions; dotted: the fine scorer alone), and against latency."
     )
-    alt = "; ".join(f"{name}: rSum {' to '.join(rsum)}" for name, rsum in said.items())
+    alt = "; ".join(f"{name}: rSum {' to '.join(rsum)}" for name, rsum in courses.items())
     return Figure(drawing, "cascades", caption, alt)
 
 
@@ -140,7 +140,7 @@ def _point(axes: Axes, row: Row, axis: Axis, number: int) -> None:
     if low is not None and high is not None:
         figures.describe(axes.plot([low, high], [y, y], **bars)[0], title, **values)
     face = {"markeredgecolor": colour, "markerfacecolor": "white"} if noisy else {"markeredgecolor": "white"}
-    style = {"markersize": 7.5 if front else 5.5, "linestyle": "none", "zorder": 3}
+    style: dict[str, Any] = {"markersize": 7.5 if front else 5.5, "linestyle": "none", "zorder": 3}
     figures.describe(axes.plot([x], [y], **style, **mark, **face)[0], title, **values)
 
 

@@ -169,7 +169,7 @@ def _by_state(axes: Axes, trials: Sequence[TrialSummary], place: Callable[[Trial
     for state, (marker, colour) in _STATES.items():
         some = [trial for trial in trials if trial.state == state and trial.rsum is not None]
         if some:
-            x, y = [place(trial) for trial in some], [trial.rsum for trial in some]
+            x, y = [place(trial) for trial in some], [trial.rsum or 0.0 for trial in some]
             dots = axes.scatter(x, y, marker=marker, color=colour, s=26, label=state)
             figures.describe_each(dots, [_said(trial) for trial in some])
 
