@@ -26,10 +26,13 @@ FOREIGN_AGE = 24 * 3600.0
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, tidy: bool = True) -> Iterator[Path]:
     """A path to write to that becomes `path` when the block succeeds, and disappears when it fails.
 
-    Unfinished files of the same name whose writers are dead are removed on the way.
+    Args:
+        path: where the content shall be.
+        tidy: remove unfinished files of the same name whose writers are dead; lists the folder. Whoever writes many files
+            calls `remove_leftovers` once.
 
     Raises:
         ResultsNotWritable: the folder cannot be written, or the disk is full.
@@ -38,7 +41,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{this_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path.parent, path.name)
+        if tidy:
+            remove_leftovers(path.parent, path.name)
         yield temporary
         os.replace(temporary, path)
     except Exception as error:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from harness.files.names import safe_name
@@ -24,6 +25,8 @@ FILE = "exhibits.json"
 REMEDY = "delete the folder to have it made again"
 #: Correct pairs that one source may list.
 MOST_PAIRS = 1_000_000
+#: Images of which pages list all queries and have all pictures; of a larger split, images in the sample that they list.
+MOST_IMAGES, SAMPLE = 2_000, 500
 
 Row = Annotated[int, Field(ge=0, strict=True)]
 Key = Annotated[int, Field(ge=0)]  # of a JSON object, where every key is a text
@@ -56,6 +59,8 @@ class Exhibits(Spec):
     unlabelled: dict[str, KnownPairs] = Field(
         default_factory=dict, description="by source: pairs that are correct and not the dataset's own"
     )
+    pictureless: bool = Field(False, description="there is no picture of any image")
+    unreadable: tuple[Row, ...] = Field((), description="image rows whose picture could not be decoded")
     clutter: dict[Key, Row] = Field(default_factory=dict, description="image row -> number of objects in the picture")
 
     @model_validator(mode="after")
@@ -66,7 +71,7 @@ class Exhibits(Spec):
                 f"{texts} captions, {len(self.caption_ids)} caption_ids and {len(self.caption_image)} caption_image; all "
                 "three must agree"
             )
-        rows = [*self.caption_image, *self.pictures, *self.clutter]
+        rows = [*self.caption_image, *self.pictures, *self.unreadable, *self.clutter]
         pairs = [pair for known in self.unlabelled.values() for pair in known.pairs]
         for name, found, count in (
             ("image", max([*rows, *(image for image, _ in pairs)], default=0), images),
@@ -83,6 +88,17 @@ class Exhibits(Spec):
     def folder_name(self) -> str:
         """The name of its folder below `site/exhibits`."""
         return folder_name(self.dataset, self.split, self.data_sha256)
+
+
+def listed_images(images: int) -> np.ndarray:
+    """The rows of the images that pages list with their captions: all, or a sample that is always the same.
+
+    >>> listed_images(3).tolist(), len(listed_images(5_000))
+    ([0, 1, 2], 500)
+    """
+    if images <= MOST_IMAGES:
+        return np.arange(images)
+    return np.sort(np.random.default_rng(0).choice(images, SAMPLE, replace=False))
 
 
 def picture_name(row: int) -> str:

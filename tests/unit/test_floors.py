@@ -34,7 +34,7 @@ FLOORS = (
     ("methods", "baselines", "measure", "conformance"),
     ("training", "tracking", "outputs", "executors"),
     ("runs",),
-    ("profiles", "sweeps", "benchmark", "estimates", "alignments"),
+    ("profiles", "sweeps", "benchmark", "estimates", "alignments", "exhibits"),
     ("cli",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import InvalidRecord
-from harness.records.exhibits import FILE, Exhibits, exhibits_folder, folder_name
+from harness.records.exhibits import (
+    FILE,
+    MOST_IMAGES,
+    SAMPLE,
+    Exhibits,
+    exhibits_folder,
+    folder_name,
+    listed_images,
+)
 from harness.records.run import RunRecord
 from harness.records.store import TOP
 from harness.records.tops import TopTable
@@ -21,9 +29,6 @@ from harness.reports.site.retrieval.answers import DIRECTIONS, Answers, Directio
 from harness.spec import sha256_json
 
 logger = logging.getLogger(__name__)
-
-#: Images from which on a seeded sample of the queries is listed, and the size of the sample.
-MOST_IMAGES, SAMPLE = 2_000, 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +121,7 @@ class Split:
     @cached_property
     def listed(self) -> dict[Direction, np.ndarray]:
         """The rows of the queries that pages list: all, or those of a seeded sample of the images."""
-        images = np.arange(len(self.exhibits.image_ids))
-        if len(images) > MOST_IMAGES:
-            images = np.sort(np.random.default_rng(0).choice(images, SAMPLE, replace=False))
+        images = listed_images(len(self.exhibits.image_ids))
         captions = np.flatnonzero(np.isin(np.array(self.exhibits.caption_image), images))
         return {"i2t": images, "t2i": captions}
 

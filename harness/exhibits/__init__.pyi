@@ -1,0 +1,3 @@
+from .preparation import prepare
+
+__all__ = ["prepare"]
