@@ -13,8 +13,8 @@ from typing import Any
 from harness.reports.document import escaping
 from harness.reports.document.model import Cell, Column, Table, cell, is_missing
 
-#: A text in three media; one text where all three agree.
-Copied = str | list[Any]
+#: A text in three media; one text where all three agree; 0 where they are what the page shows.
+Copied = str | list[Any] | int
 
 
 def table_copies(table: Table) -> dict[str, Any]:
@@ -22,7 +22,8 @@ def table_copies(table: Table) -> dict[str, Any]:
 
     Returns:
         `columns`, each with `title` and `group` as [LaTeX, Markdown], `csv` (its heading, of several fields for an
-        estimate), `numeric` and `better`; `rows` of cells, each [LaTeX, Markdown, CSV] or one text where all agree.
+        estimate), `numeric` and `better`; `rows` of cells, each [LaTeX, Markdown, CSV], or one text where all agree, or
+        0 where that is the text of the page, as in most cells of long tables.
         The LaTeX of a number is [before, value, after]: the best value of a column is set in bold. It is one text where
         the value cannot be the best: missing, or noisy.
 
@@ -58,7 +59,9 @@ def _parts(column: Column, table: Table) -> list[str]:
 def _copy(column: Column, keys: list[str], record: Mapping[Any, Any]) -> Copied:
     shown = cell(column, record)
     texts = [_latex(column, shown, record), _markdown(shown), _csv([record.get(key) for key in keys])]
-    return texts[0] if texts[0] == texts[1] == texts[2] else texts
+    if not texts[0] == texts[1] == texts[2]:
+        return texts
+    return 0 if texts[0] == shown.main else texts[0]
 
 
 def _latex(column: Column, shown: Cell, record: Mapping[Any, Any]) -> Any:

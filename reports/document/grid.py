@@ -9,7 +9,6 @@ from typing import Any
 from harness.records.noise import LEGEND, MARK
 from harness.reports.document.model import Cell, Column, Table, cell, is_missing
 
-#: A longer text may wrap.
 _LONG_TEXT = 24
 _PUBLISHED = "published"
 
@@ -19,14 +18,10 @@ class GridCell:
     """A formatted cell and what a page does with it."""
 
     cell: Cell
-    order: str | None  # what a number is sorted by, at full precision; empty if missing; None for texts
+    order: str | None  # what a number is sorted by, at full precision; empty if missing; None if it is what is shown
     noisy: str = ""  # why the value cannot be relied on
     tag: str = ""  # a word beside a name that tells the row apart
-
-    @property
-    def long(self) -> bool:
-        """Whether it may wrap."""
-        return self.cell.text and len(self.cell.main) > _LONG_TEXT
+    classes: str = ""  # in HTML
 
 
 @dataclass(frozen=True)
@@ -78,9 +73,28 @@ def _grid_cell(column: Column, record: Mapping[Any, Any]) -> GridCell:
     shown, value, noisy = cell(column, record), record.get(column.key), record.get(column.noise)
     return GridCell(
         cell=shown,
-        order=None if not column.numeric else "" if is_missing(value) else repr(float(value)),  # type: ignore[arg-type]
+        order=_order(value, shown) if column.numeric else None,
+        classes=f"{column_classes(column)} long".strip() if _is_long(shown) else column_classes(column),
         noisy=LEGEND if shown.main.startswith(MARK) and not is_missing(noisy) and noisy else "",
     )
+
+
+def column_classes(column: Column) -> str:
+    """The classes of a column's cells in HTML."""
+    pinned = ("pinned pin-end" if column.numeric else "pinned") if column.pinned else ""
+    return " ".join(filter(None, ("num" if column.numeric else "", pinned)))
+
+
+def _is_long(shown: Cell) -> bool:
+    """Whether a text may wrap."""
+    return shown.text and len(shown.main) > _LONG_TEXT
+
+
+def _order(value: Any, shown: Cell) -> str | None:
+    if is_missing(value):
+        return ""
+    plain = shown.join().isascii() and shown.join().replace(".", "", 1).isdecimal()
+    return None if plain and float(shown.main) == value else repr(float(value))
 
 
 def _tagged(table: Table, cells: list[GridCell]) -> list[GridCell]:

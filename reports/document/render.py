@@ -21,7 +21,7 @@ from harness.errors import UnknownName
 from harness.files.writing import atomic_path
 from harness.reports.document import escaping, figures, stored
 from harness.reports.document.file_names import figure_file, photograph_file
-from harness.reports.document.grid import grid_rows
+from harness.reports.document.grid import column_classes, grid_rows
 from harness.reports.document.model import Cell, Figure, Gallery, Picture, Report
 from harness.reports.document.templating import TEMPLATES, environment, plain
 from harness.reports.document.text import single_line
@@ -115,7 +115,13 @@ def _html(report: Report) -> str:
     def photograph(picture: Picture) -> str:
         return f"data:image/jpeg;base64,{base64.b64encode(picture.content).decode()}"
 
-    context = {"report": report, "grid_rows": grid_rows, "drawing": drawing, "photograph": photograph}
+    context = {
+        "report": report,
+        "grid_rows": grid_rows,
+        "column_classes": column_classes,
+        "drawing": drawing,
+        "photograph": photograph,
+    }
     return _filled("report.html.j2", escaping.html, {"lines": escaping.html_lines}, **context)
 
 

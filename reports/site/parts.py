@@ -17,7 +17,7 @@ from harness.errors import InvalidFigure
 from harness.reports.document import figures
 from harness.reports.document.copying import table_copies
 from harness.reports.document.file_names import figure_file
-from harness.reports.document.grid import grid_rows
+from harness.reports.document.grid import column_classes, grid_rows
 from harness.reports.document.inline import inline_svg
 from harness.reports.document.model import Figure, Picture
 from harness.reports.document.templating import embedded
@@ -42,6 +42,7 @@ def page_parts() -> dict[str, Any]:
 
     return {
         "grid_rows": grid_rows,
+        "column_classes": column_classes,
         "drawing": drawing,
         "photograph": photograph,
         "table_copies": lambda table: Markup(embedded(table_copies(table))),

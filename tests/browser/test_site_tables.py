@@ -16,8 +16,10 @@ const [box, title] = arguments;
 const table = document.querySelector(box + ' table');
 const heading = Array.from(table.tHead.rows).at(-1).cells;
 const number = Array.from(heading).findIndex(cell => cell.textContent.trim() === title);
-return Array.from(table.tBodies[0].rows, row => row.cells[number]).map(cell => cell.querySelector('.main') ?? cell)
-  .map(cell => cell.textContent.trim());
+return Array.from(table.tBodies[0].rows, row => row.cells[number].cloneNode(true)).map(cell => {
+  cell.querySelector('.runs')?.remove();
+  return (cell.querySelector('.main') ?? cell).textContent.trim();
+});
 """
 
 _SCROLLED = """

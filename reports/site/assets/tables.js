@@ -38,9 +38,12 @@
       this.titles = this.names();
       const rows = [...table.tBodies[0].rows];
       this.texts = rows.map((row) => [...row.cells].map((cell) => cell.textContent.trim().replace(/\s+/g, " ")));
-      this.values = rows.map((row, number) => [...row.cells].map((cell, column) => this.value(cell, this.texts[number][column])));
+      const plain = rows.map((row) => [...row.cells].map(written));
+      this.values = rows.map((row, number) => [...row.cells].map((cell, column) => this.value(cell, plain[number][column])));
       const block = this.scroll.nextElementSibling;
       this.copies = block?.matches("script.copies") ? JSON.parse(block.textContent) : null;
+      // 0: the copy is what the page shows.
+      this.copies?.rows.forEach((row, number) => row.forEach((copy, column) => { if (copy === 0) row[column] = plain[number][column]; }));
       this.hiddenToFit = [];
       this.start();
       this.tools();
@@ -56,7 +59,8 @@
 
     value(cell, text) {
       if (cell.dataset.order !== undefined) return cell.dataset.order === "" ? null : Number(cell.dataset.order);
-      return text === MISSING || text === "" ? null : text;
+      if (text === MISSING || text === "") return null;
+      return cell.classList.contains("num") ? Number(text) : text;
     }
 
     start() {
@@ -258,6 +262,11 @@
       this.frame.classList.toggle("more", more);
       this.hint.hidden = this.scroll.scrollWidth - this.scroll.clientWidth < 3;
     }
+  }
+
+  // The text of a cell as Python wrote it, without what stands beside it.
+  function written(cell) {
+    return [...cell.childNodes].filter((node) => !(node instanceof Element && node.matches(".tag, .runs"))).map((node) => node.textContent).join("").trim();
   }
 
   function counted(count, what) {

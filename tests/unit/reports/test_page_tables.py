@@ -52,8 +52,11 @@ def table(**more) -> Table:
 
 def test_cells_are_sorted_by_their_full_value_and_missing_ones_by_none():
     rows = grid_rows(table())
-    assert [row.cells[2].order for row in rows] == ["61.24", "61.16", "48.0", ""]
+    assert [row.cells[2].order for row in rows] == ["61.24", "61.16", None, ""]
     assert {row.cells[1].order for row in rows} == {None}  # texts by what is seen
+    assert rows[0].cells[0].order is None
+    plain = Table(pd.DataFrame({"x": [61.2, -61.2, 1061.2]}), [Column("x", "X", "number")], "c", "k")
+    assert [row.cells[0].order for row in grid_rows(plain)] == [None, "-61.2", "1061.2"]  # a script reads 61.2 as it is
 
 
 def test_noise_is_explained_in_its_cell_only():
@@ -85,7 +88,11 @@ def test_only_tiers_colour_rows():
 
 
 def medium(copies: dict, number: int) -> list[list]:
-    return [[cell[number] if isinstance(cell, list) else cell for cell in row] for row in copies["rows"]]
+    shown = [[cell.cell.main for cell in row.cells] for row in grid_rows(table())]
+    return [
+        [cell[number] if isinstance(cell, list) else cell or text for cell, text in zip(row, texts, strict=True)]
+        for row, texts in zip(copies["rows"], shown, strict=True)
+    ]
 
 
 def joined(cell) -> str:
@@ -133,9 +140,12 @@ def copied():
         pytest.skip("needs Node.js")
 
     def run(medium: str, rows: list[int], columns: list[int]) -> str:
+        copies = json.loads(embedded(table_copies(table())))
+        for row, texts in zip(copies["rows"], grid_rows(table()), strict=True):  # as tables.js takes them from the page
+            row[:] = [copy or cell.cell.main for copy, cell in zip(row, texts.cells, strict=True)]
         values = table().frame[[column.key for column in COLUMNS]].astype(object)
         given = {
-            "copies": json.loads(embedded(table_copies(table()))),
+            "copies": copies,
             "values": [[None if pd.isna(value) else value for value in row] for row in values.to_numpy().tolist()],
         }
         program = (
