@@ -15,7 +15,8 @@ from harness.reports.site.results import StoredPage
 from harness.reports.site.retrieval.answers import DIRECTIONS, QUERY, Direction, Truth
 from harness.reports.site.retrieval.entries import FEW, Entries
 from harness.reports.site.retrieval.frame import KIND, SCRIPTS, page_data, path_of, siblings
-from harness.reports.site.retrieval.overlap import overlap, sentence, steady
+from harness.reports.site.retrieval.overlap import overlap, sentence, steady, traits_in_words
+from harness.reports.site.retrieval.packing import traits
 from harness.reports.site.retrieval.splits import Method, Split
 from harness.spec import sha256_json
 
@@ -32,7 +33,7 @@ def page(split: Split, inputs: str) -> Page:
         kind=KIND,
         template="differences.html.j2",
         context=partial(_context, split, tested),
-        data=page_data(split, "pair"),
+        data=partial(_data, split),
         inputs=sha256_json([inputs, [stored.path for stored in tested]]),
         scripts=SCRIPTS,
         summary="Queries that one method answers first and another does not, with pictures.",
@@ -49,13 +50,18 @@ def seeds_of(first: Method, second: Method) -> list[tuple[RunRecord, RunRecord]]
 def rows(split: Split) -> list[dict[str, Any]]:
     """The counts of every pair of the best methods, in both directions."""
     pairs = itertools.combinations(split.sound[:MOST_METHODS], 2)
-    return [_row(split, first, second, direction) for first, second in pairs for direction in DIRECTIONS]
+    known = traits(split)
+    return [
+        _row(split, first, second, direction, known[direction]) for first, second in pairs for direction in DIRECTIONS
+    ]
 
 
-def _row(split: Split, first: Method, second: Method, direction: Direction) -> dict[str, Any]:
+def _row(
+    split: Split, first: Method, second: Method, direction: Direction, known: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
     runs = seeds_of(first, second)
     truths = [(_truth(split, a, direction), _truth(split, b, direction)) for a, b in runs]
-    found = overlap(*truths[0])
+    found, names = overlap(*truths[0]), (first.label, second.label)
     return {
         "a": first.label,
         "b": second.label,
@@ -65,7 +71,8 @@ def _row(split: Split, first: Method, second: Method, direction: Direction) -> d
         "seeds": len(runs),
         "seed": _seeds(*runs[0]),
         "steady": (steady(truths), steady([(b, a) for a, b in truths])) if len(runs) > 1 else None,
-        "sentence": sentence(found, (first.label, second.label), direction),
+        "traits": traits_in_words(*truths[0], names, known, direction),
+        "sentence": sentence(found, names, direction),
     }
 
 
@@ -81,6 +88,12 @@ def _truth(split: Split, run: RunRecord, direction: Direction) -> Truth:
 
 def _seeds(a: RunRecord, b: RunRecord) -> str:
     return f"seed {a.seed}" if a.seed == b.seed else f"seeds {a.seed} and {b.seed}"
+
+
+def _data(split: Split) -> Mapping[str, Any]:
+    """With a sentence per tabled pair and direction on what their queries have in common."""
+    said = [{key: row[key] for key in ("a", "b", "direction", "traits")} for row in rows(split)]
+    return {**page_data(split, "pair"), "traits": said}
 
 
 def _context(split: Split, tested: Sequence[StoredPage]) -> Mapping[str, Any]:

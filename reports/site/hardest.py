@@ -11,7 +11,7 @@ from harness.reports.site.retrieval.answers import DIRECTIONS, Answers, Directio
 from harness.reports.site.retrieval.difficulty import Difficulty, difficulty, in_words
 from harness.reports.site.retrieval.entries import FEW, Entries
 from harness.reports.site.retrieval.frame import KIND, SCRIPTS, page_data, path_of, siblings
-from harness.reports.site.retrieval.packing import clutter, lengths
+from harness.reports.site.retrieval.packing import traits
 from harness.reports.site.retrieval.splits import Split
 
 
@@ -54,14 +54,12 @@ def _plain(value: float) -> float | int:
 
 def _context(split: Split) -> Mapping[str, Any]:
     hard = measured(split)
-    words, objects = lengths(split), clutter(split)
-    named = {"i2t": "words per caption", "t2i": "words"}
-    traits = {d: {named[d]: words[d], "objects in the picture": objects[d]} for d in DIRECTIONS}
+    known = traits(split)
     return {
         "split": split,
         "paths": siblings(split),
         "view": "all",
-        "sentences": {d: in_words(found, traits[d], d) for d, found in hard.items()},
+        "sentences": {d: in_words(found, known[d], d) for d, found in hard.items()},
         "runs": list(split.chosen.values()),
         "entries": _entries(split, hard),
     }

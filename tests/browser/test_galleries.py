@@ -150,7 +150,9 @@ def test_two_methods_are_compared_by_an_address(opened, split):
     steady = [row for row in other if ranks(split, 4)[row] != 1 and ranks(split, 7)[row] == 1]
     browser.find("[name='steady']").click()
     assert listed(browser) == [split.captions[row] for row in steady]
-    assert f"chan alone for {len(steady)}. Listed" in browser.find("#status").text
+    assert (
+        f"chan alone for {len(steady)}. The captions that scan alone is right for have" in browser.find("#status").text
+    )
     choose(browser, "a", "grm")
     assert "a=grm" in browser.driver.current_url or "a=" not in browser.driver.current_url
 

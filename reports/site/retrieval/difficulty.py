@@ -11,11 +11,10 @@ import numpy as np
 from harness.errors import counted
 from harness.reports.document.text import listed
 from harness.reports.site.retrieval.answers import QUERY, Answers, Direction
+from harness.reports.site.retrieval.traits import comparable, contrast
 
 #: Part of the queries that a sentence calls the hardest.
 HARDEST = 0.1
-#: Standard errors from which on two means are said to differ.
-_DISTINCT = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,16 +85,12 @@ def in_words(found: Difficulty, traits: Mapping[str, np.ndarray], direction: Dir
 
 
 def _known(values: np.ndarray, hard: np.ndarray) -> bool:
-    rest = np.delete(values, hard)
-    return all((~np.isnan(part)).sum() > 1 for part in (values[hard], rest))
+    return comparable(values[hard], np.delete(values, hard))
 
 
 def _compared(name: str, values: np.ndarray, hard: np.ndarray) -> str:
-    """A mean of the hardest against that of the rest, told apart only where it lies beyond two standard errors."""
-    few, rest = (part[~np.isnan(part)] for part in (values[hard], np.delete(values, hard)))
-    error = math.sqrt(few.var(ddof=1) / len(few) + rest.var(ddof=1) / len(rest))
-    difference = float(few.mean() - rest.mean())
-    numbers = f"{few.mean():.1f} on average against {rest.mean():.1f} in the others"
-    if abs(difference) <= _DISTINCT * error:
+    found = contrast(values[hard], np.delete(values, hard))
+    numbers = f"{found.first:.1f} on average against {found.second:.1f} in the others"
+    if found.how == "as many":
         return f"has about as many {name} as the others ({numbers})"
-    return f"has {'more' if difference > 0 else 'fewer'} {name} ({numbers})"
+    return f"has {found.how} {name} ({numbers})"

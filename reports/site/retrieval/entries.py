@@ -45,7 +45,6 @@ class Entries:
 
     Args:
         split: whose queries.
-        link: the address of a picture's file, from the page.
     """
 
     def __init__(self, split: Split):
@@ -82,7 +81,7 @@ class Entries:
                     ],
                 }
             )
-        shown = all(any(result["mark"] == "own" for result in strip["results"]) for strip in strips)
+        shown = any(any(result["mark"] == "own" for result in strip["results"]) for strip in strips)
         return self._query(row, direction, hide_truth=shown) | {"strips": strips}
 
     def of_all(self, row: int, direction: Direction, found: Mapping[str, Answers]) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from harness.errors import counted
 from harness.reports.site.retrieval.answers import QUERY, Direction, Truth
+from harness.reports.site.retrieval.traits import comparable, contrast
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,28 @@ def steady(seeds: Sequence[tuple[Truth, Truth]]) -> int:
     """
     flags = [a.first & ~b.first & ~np.isnan(b.rank) for a, b in seeds]
     return int(np.logical_and.reduce(flags).sum())
+
+
+def traits_in_words(
+    first: Truth, second: Truth, names: tuple[str, str], traits: Mapping[str, np.ndarray], direction: Direction
+) -> str:
+    """How the queries that A alone is right for differ from those that B alone is right for; empty where too few are known.
+
+    Args:
+        first, second: Q queries.
+        names: of A and B.
+        traits: (Q,) values by what is counted ("words"); NaN where not known.
+        direction: i2t or t2i.
+    """
+    sides = [first.first & ~second.first & ~np.isnan(second.rank), second.first & ~first.first & ~np.isnan(first.rank)]
+    said = []
+    for trait, values in traits.items():
+        one, other = (values[side] for side in sides)
+        if comparable(one, other):
+            found = contrast(one, other)
+            how = "about as many" if found.how == "as many" else found.how
+            than = "as" if found.how == "as many" else "than"
+            said.append(
+                f"{how} {trait} {than} those of {names[1]} alone ({found.first:.1f} and {found.second:.1f} on average)"
+            )
+    return f"The {QUERY[direction]}s that {names[0]} alone is right for have {' and '.join(said)}." if said else ""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.records.run import RunRecord
-from harness.reports.site.retrieval.answers import DIRECTIONS, Answers, Truth
+from harness.reports.site.retrieval.answers import DIRECTIONS, Answers, Direction, Truth
 from harness.reports.site.retrieval.splits import Split
 
 #: Results per query that a page shows.
@@ -40,6 +40,13 @@ def clutter(split: Split) -> dict[str, np.ndarray]:
     exhibits = split.exhibits
     images = np.array([exhibits.clutter.get(row, math.nan) for row in range(len(exhibits.image_ids))], dtype=np.float64)
     return {"i2t": images, "t2i": images[np.array(exhibits.caption_image)]}
+
+
+def traits(split: Split) -> dict[Direction, dict[str, np.ndarray]]:
+    """What may explain that a query is hard, by what is counted."""
+    length, objects = lengths(split), clutter(split)
+    named: dict[Direction, str] = {"i2t": "words per caption", "t2i": "words"}
+    return {d: {named[d]: length[d], "objects in the picture": objects[d]} for d in DIRECTIONS}
 
 
 def split_data(split: Split) -> dict[str, Any]:

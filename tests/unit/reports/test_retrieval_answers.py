@@ -12,7 +12,7 @@ from retrievals import drawn, made, rank_table, three_methods, top_table
 from harness.reports.site.results import Results
 from harness.reports.site.retrieval.answers import Truth, answers, best_own, whole_gallery
 from harness.reports.site.retrieval.difficulty import difficulty, in_words
-from harness.reports.site.retrieval.overlap import Overlap, overlap, sentence, steady
+from harness.reports.site.retrieval.overlap import Overlap, overlap, sentence, steady, traits_in_words
 from harness.reports.site.retrieval.packing import clutter, lengths, ranks_data, run_data, split_data
 from harness.reports.site.retrieval.splits import splits
 
@@ -229,3 +229,15 @@ def test_of_a_large_split_a_seeded_sample_is_listed(tmp_path, monkeypatch):
 def test_the_sentence_of_an_overlap_names_both_methods():
     said = sentence(Overlap(2, 1, 3, 4), ("a", "b"), "t2i")
     assert said == "Of 10 captions, a alone is right first for 2, b alone for 1, both for 3, neither for 4."
+
+
+def test_what_one_method_alone_is_right_for_is_compared_with_what_the_other_is():
+    a, b = (Truth(np.array(ranks, dtype=float), np.zeros(6)) for ranks in ([0, 0, 0, 3, 3, 3], [1, 1, 1, 0, 0, 0]))
+    length = np.array([9.0, 9.5, 10.0, 4.0, 4.5, 5.0])
+    traits = {"words": length, "letters": np.array([1.0, 2, 3, 1, 2, 3]), "objects": np.full(6, np.nan)}
+    assert traits_in_words(a, b, ("grm", "scan"), traits, "t2i") == (
+        "The captions that grm alone is right for have more words than those of scan alone (9.5 and 4.5 on average) and "
+        "about as many letters as those of scan alone (2.0 and 2.0 on average)."
+    )
+    assert "fewer words than those of grm alone" in traits_in_words(b, a, ("scan", "grm"), traits, "t2i")
+    assert traits_in_words(a, a, ("grm", "grm"), traits, "t2i") == ""

@@ -28,7 +28,7 @@
     rank: "rank of the truth, worst first",
     easy: "rank of the truth, best first",
     margin: "margin: best wrong score minus the truth's",
-    gap: "rank of B minus rank of A, largest first",
+    gap: "difference of the two ranks, largest first",
     row: "order of the dataset",
   };
 
@@ -61,7 +61,7 @@
   }
 
   /** Two methods: the queries that one is right for and the other is not. */
-  function pair({ split, ranks, loaded, state }) {
+  function pair({ split, ranks, loaded, state, traits }) {
     const [a, b] = [methodOf(split, state.a), methodOf(split, state.b)];
     const seeds = seedsOf(a, b);
     const direction = state.direction;
@@ -81,12 +81,12 @@
       keeps: (row) => isKept(row) && (!state.steady || isSteady(row)),
       hasUnlabelled: (row) => [first, second].some((one) => loaded[one.id][direction].hasUnlabelled(row)),
       orders: {
-        gap: (row) => rankOf(rank(row)) === rankOf(other(row)) ? 0 : rankOf(rank(row)) - rankOf(other(row)),
+        gap: (row) => rankOf(rank(row)) === rankOf(other(row)) ? 0 : -Math.abs(rankOf(rank(row)) - rankOf(other(row))),
         rank: (row) => -rankOf(rank(row)), easy: (row) => rankOf(rank(row)),
       },
       show: (row) => {
         const strips = [strip(a, first, row), strip(b, second, row)];
-        return { strips, truth: !strips.every((one) => one.results.some((result) => result.mark === "own")) };
+        return { strips, truth: !strips.some((one) => one.results.some((result) => result.mark === "own")) };
       },
       summary: () => {
         const counts = { a: 0, b: 0, both: 0, neither: 0, unknown: 0 };
@@ -98,8 +98,10 @@
         }
         const total = counts.a + counts.b + counts.both + counts.neither;
         const which = first.seed === second.seed ? `seed ${first.seed}` : `seeds ${first.seed} and ${second.seed}`;
+        const known = traits.find((one) => one.direction === direction && [one.a, one.b].includes(a.label) && [one.a, one.b].includes(b.label));
+        const common = known && a !== b ? known.traits : "";
         const held = seeds.length > 1 ? ` At each of ${seeds.length} common seeds ${a.label} alone is right for ${grouped(steady.a)}, ${b.label} alone for ${grouped(steady.b)}.` : "";
-        return `Of ${counted(total, NOUN[direction])}, ${a.label} alone is right first for ${grouped(counts.a)}, ${b.label} alone for ${grouped(counts.b)}, both for ${grouped(counts.both)}, neither for ${grouped(counts.neither)} (${which}).${held}`;
+        return `Of ${counted(total, NOUN[direction])}, ${a.label} alone is right first for ${grouped(counts.a)}, ${b.label} alone for ${grouped(counts.b)}, both for ${grouped(counts.both)}, neither for ${grouped(counts.neither)} (${which}).${held}${common ? ` ${common}` : ""}`;
       },
     };
   }
