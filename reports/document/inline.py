@@ -1,7 +1,7 @@
 """A stored SVG file, which may come from anywhere, as markup that is safe inside a page.
 
 Nothing of the file is copied: elements and attributes of a short list, with values of a known form, are written anew.
-What our figures do not contain (scripts, links, styles, texts, pictures) has no place in the list.
+What our figures do not contain (scripts, links, styles, pictures) has no place in the list.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ PRESENTATION = {
         (
             "clip-rule", "fill-opacity", "fill-rule", "opacity", "stroke-dasharray", "stroke-dashoffset",
             "stroke-linecap", "stroke-linejoin", "stroke-miterlimit", "stroke-opacity", "stroke-width",
+            "font-family", "font-size", "text-anchor",
         ),
         _NUMBERS,
     ),
@@ -62,14 +63,15 @@ _SHAPES = ("path", "rect", "circle", "line")
 #: Which elements may stand in which. What is copied by reference (`use`, `clipPath`, `pattern`) holds shapes only:
 #: copies of copies would let a small file grow without bound.
 _CHILDREN = {
-    "svg": ("g", "defs", "use", "title", *_SHAPES),
-    "g": ("g", "defs", "use", "title", *_SHAPES),
+    "svg": ("g", "defs", "use", "title", "text", *_SHAPES),
+    "g": ("g", "defs", "use", "title", "text", *_SHAPES),
     "defs": ("clipPath", "pattern", *_SHAPES),
     "clipPath": _SHAPES,
     "pattern": _SHAPES,
     "use": ("title",),
     **dict.fromkeys(_SHAPES, ("title",)),
     "title": (),
+    "text": (),
 }
 _REFERRED = ("clipPath", "pattern", *_SHAPES)  # only what is referred to needs an id
 _SHARED = ("defs", "clipPath", "pattern")
@@ -155,8 +157,9 @@ class _Copy:
     def element(self, source: ElementTree.Element, name: str, shared: bool = False) -> ElementTree.Element:
         """One element with what may stand in it; `shared` says that others refer to it."""
         made = ElementTree.Element(name)
-        if name == "title":
+        if name in ("title", "text"):
             made.text = single_line(source.text or "")
+        if name == "title":
             return made
         for key, value in self.attributes(source, name, shared).items():
             made.set(key, value)

@@ -37,6 +37,7 @@ class Column:
     prose: bool = False  # long text, which the LaTeX file leaves out
     wide: bool = False  # shown on a wide terminal only
     link: str = ""  # column of the frame with the ids of the runs behind the value, separated by spaces, for the site
+    file: str = ""  # column of the frame with the path of a file below the results folder, for the site
     better: Literal["", "higher", "lower"] = ""  # which values are better, where any are: the best is set in bold
     noise: str = ""  # column of the frame that says whether the value is noisy; such a value is marked where it stands
 
@@ -208,6 +209,7 @@ class Cell:
     interval: str = ""
     text: bool = False
     runs: tuple[str, ...] = ()  # ids of the runs behind it, that the site links to
+    file: str = ""  # path below the results folder of the file that it names, that the site links to
 
     def join(self, plus_minus: str = " ± ") -> str:
         """The cell on one line."""
@@ -227,7 +229,8 @@ def cell(column: Column, record: Mapping[Any, Any]) -> Cell:
     behind = record.get(column.link)
     runs = () if is_missing(behind) else tuple(str(behind).split())
     if column.kind == "text":
-        return Cell(single_line(str(value)), text=True, runs=runs)
+        file = record.get(column.file)
+        return Cell(single_line(str(value)), text=True, runs=runs, file="" if is_missing(file) else str(file))
     noisy = record.get(column.noise)
     main = (MARK if not is_missing(noisy) and noisy else "") + column.shown(float(value))  # type: ignore[arg-type]
     if column.kind != "estimate":

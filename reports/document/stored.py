@@ -61,6 +61,7 @@ class _Column(_Part):
     better: Literal["", "higher", "lower"] = ""
     noise: str = ""
     link: str = ""
+    file: str = ""
 
 
 class _Table(_Part):

@@ -57,11 +57,11 @@ _BRIEF = {
     ],
     "readings": _READINGS[1:-1],
 }
-_ABOUT = (
+ABOUT = (
     "A level is one of the similarities that a score adds up. Here the test split is ranked by each of them alone, with "
     "the weights of the whole model: nothing is trained again, and the levels were trained together."
 )
-_READ = (
+READ = (
     "Readings are taken at evaluation, without noise, over all items of the test split; a row shows the mean over seeds of "
     "each figure."
 )
@@ -123,12 +123,25 @@ def levels_section(store: RunStore, board: Board) -> tuple[list[Section], dict[s
         return [], {}
     section = Section(
         title=f"What each level ranks alone: {board.gallery.title}",
-        sentences=[_ABOUT] if rows else [],
+        sentences=[ABOUT] if rows else [],
         tables=level_tables(rows, readings, board.gallery),
-        reading=[*([_READ] if readings else []), *word_sentences(measured)],
+        reading=[*([READ] if readings else []), *word_sentences(measured)],
     )
     keys = ("label", "level", "weight", *(f"{m}{part}" for m in METRICS for part in ("", "_sd", "_low", "_high")))
     return [section], {"levels": [{key: row.get(key) for key in keys} for row in rows], "readings": readings}
+
+
+def tables_of_group(store: RunStore, gallery: Gallery, group: Group) -> list[Table]:
+    """The tables of one method, as on its leaderboard.
+
+    Raises:
+        InvalidRecord: a damaged file of ranks.
+    """
+    if not (group.first.diagnostics.levels or group.first.diagnostics.readings):
+        return []
+    runs = method_runs(store, group)
+    rows = level_rows(store, [group], {group.label: _intervals(runs)})
+    return level_tables(rows, reading_rows([group]), gallery)
 
 
 def inside_of_group(store: RunStore, gallery: Gallery, group: Group) -> list[Table | str]:
@@ -137,9 +150,7 @@ def inside_of_group(store: RunStore, gallery: Gallery, group: Group) -> list[Tab
     Raises:
         InvalidRecord: a damaged file of ranks.
     """
-    runs = method_runs(store, group)
-    rows = level_rows(store, [group], {group.label: _intervals(runs)})
-    tables = level_tables(rows, reading_rows([group]), gallery)
+    tables = tables_of_group(store, gallery, group)
     return [
         *(replace(table, columns=_BRIEF[table.key.partition("-")[0]]) for table in tables),
         *word_sentences([group]),

@@ -12,14 +12,19 @@ from harness.records.documents import write_json
 from harness.records.store import RunStore
 from harness.reports.document.palette import dark_rules
 from harness.reports.document.templating import TEMPLATES, embedded
-from harness.reports.site import alignments, galleries, index, reports
+from harness.reports.site import alignments, galleries, index, reports, runs
 from harness.reports.site.model import Page, Shared, kind_title, made
 from harness.reports.site.rendering import ASSETS, Renderer
 from harness.reports.site.results import Results
 from harness.spec import sha256_json
 
 #: In the order in which their pages stand in the navigation. The overview comes last: it knows all others.
-MAKERS: Sequence[Callable[[Results], Iterator[Page | Shared]]] = (reports.pages, galleries.pages, alignments.pages)
+MAKERS: Sequence[Callable[[Results], Iterator[Page | Shared]]] = (
+    reports.pages,
+    galleries.pages,
+    alignments.pages,
+    runs.pages,
+)
 #: Files of the site: those of pages that are gone are removed, those whose inputs did not change are kept.
 _MANIFEST = "manifest.json"
 
@@ -47,7 +52,10 @@ def write_site(store: RunStore) -> Path:
     keys = {page.path: sha256_json([renderer.frame, page.inputs]) if page.inputs else "" for page in pages}
     keys |= {part.path: part.inputs for part in shared}
     kept = {path for path, key in keys.items() if key and before.get(path) == key and (results.site / path).is_file()}
-    contents = {page.path: renderer.render(page).encode() for page in pages if page.path not in kept}
+    anew = [page for page in pages if page.path not in kept]
+    kept |= {file for page in pages if page.path in kept for file in page.files}
+    contents = {page.path: renderer.render(page).encode() for page in anew}
+    contents |= {file: make().encode() for page in anew for file, make in page.files.items()}
     contents |= {part.path: _received(part) for part in shared if part.path not in kept}
     contents["assets/index.js"] = _search_index(pages)
     contents["assets/parts.css"] = (TEMPLATES / "parts.css").read_bytes() + dark_rules(".chart").encode()

@@ -25,6 +25,7 @@ class Page:
     context: Values = field(default_factory=dict)  #: what the template shows
     data: Values = field(default_factory=dict)  #: what its scripts read: one JSON block of the id "data"
     inputs: str = ""  #: hash of all that it is made from: a page is not made again while it stays; empty = always
+    files: Mapping[str, Callable[[], str]] = field(default_factory=dict)  #: texts to download, by path below the site
     scripts: Sequence[str] = ()  #: files of `assets/`
     summary: str = ""  #: one line for the overview and the search
     words: str = ""  #: what else it is found by

@@ -59,7 +59,11 @@ class Renderer:
             """The page of a run; empty if the site has none."""
             return url(self._run_pages[run_id]) if run_id in self._run_pages else ""
 
-        local = {**page_parts(), "page": page, "data": made(page.data), "url": url, "run_link": run_link}
+        def result_link(path: str) -> str:
+            return result_file(path, page.path)
+
+        links = {"url": url, "run_link": run_link, "result_link": result_link}
+        local = {**page_parts(), **links, "page": page, "data": made(page.data)}
         return self._environment.get_template(page.template).render({**self._shared, **local, **made(page.context)})
 
 
@@ -80,3 +84,15 @@ def relative(path: str, start: str) -> str:
     """
     target, mark, part = path.partition("#")
     return quote(posixpath.relpath(target, posixpath.dirname(start) or ".")) + mark + part
+
+
+def result_file(path: str, start: str) -> str:
+    """A link from a page to a file of the results folder, which the site lies in; empty if the path leads out of it.
+
+    >>> result_file("runs/0f3a/record.json", "runs/0f3a.html"), result_file("../secret", "runs/0f3a.html")
+    ('../../runs/0f3a/record.json', '')
+    """
+    inside = posixpath.normpath(path)
+    if inside.startswith(("../", "/")) or inside == "..":
+        return ""
+    return quote(posixpath.relpath(f"/results/{inside}", posixpath.dirname(f"/results/site/{start}")))

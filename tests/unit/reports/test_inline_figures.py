@@ -86,7 +86,7 @@ def test_ids_of_two_figures_on_a_page_differ_and_every_reference_finds_its_own()
         "<script xmlns=''>alert(1)</script>",
         "<g xml:base='http://evil.example/' xmlns:evil='http://evil.example' evil:x='1' srcdoc='evil'/>",
         "<!-- evil --><?evil alert(1)?><![CDATA[<script>alert(1)</script>]]>evil &lt;script&gt;",
-        "<text>evil</text>",
+        "<text onclick='alert(1)' href='//evil.example'>words<script>alert(1)</script><a href='//evil.example'>evil</a></text>",
         # Copies of copies, and patterns of patterns, grow without bound.
         "<g id='evil1'><path/></g><use href='#evil1'/>",
         "<defs><pattern id='p'><g><path/></g><rect fill='url(#evil)'/></pattern></defs>",
@@ -95,8 +95,17 @@ def test_ids_of_two_figures_on_a_page_differ_and_every_reference_finds_its_own()
 def test_nothing_hostile_gets_in(hostile):
     markup = inlined(hostile)
     assert not re.search(
-        r"evil|alert|script|javascript|http|data:|\bon\w+=|href|<(?!/?(svg|g|defs|pattern|path|rect))", markup
+        r"evil|alert|script|javascript|http|data:|\bon\w+=|href|<(?!/?(svg|g|defs|pattern|path|rect|text))", markup
     )
+
+
+def test_texts_keep_their_place_and_nothing_else():
+    markup = inlined(
+        "<text x='3' y='4' text-anchor='end' font-size='12' fill='#000000' style='position:fixed'>a &lt;b&gt;</text>"
+    )
+    (text,) = (element for element in elements(markup) if element.tag.endswith("text"))
+    assert text.attrib == {"x": "3", "y": "4", "text-anchor": "end", "font-size": "12", "fill": "#000000"}
+    assert text.text == "a <b>"
 
 
 def test_names_stay_text():

@@ -1,0 +1,107 @@
+"""What a run's page says in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from harness.errors import counted
+from harness.records.run import RunRecord
+from harness.reports.document.text import duration, fixed, single_line
+
+_RULE = {
+    "pessimistic": "Wrong items with the same score as the best correct one count as ranked before it.",
+    "optimistic": "Wrong items with the same score as the best correct one count as ranked after it, which flatters.",
+    "expected": "All orders of items with the same score count alike: recalls are probabilities, ranks are means.",
+}
+
+
+def title(record: RunRecord) -> str:
+    """The heading of a run's page."""
+    return f"{record.title} on {record.dataset}"
+
+
+def headline(record: RunRecord) -> list[str]:
+    """What the run reached, how it was trained, and where."""
+    if record.status == "failed":
+        return [
+            f"{record.title} on {record.dataset} failed: {single_line(record.error) or 'the record does not say why'}."
+        ]
+    return [*_reached(record), *_trained(record), *_computed(record), *_tuned(record)]
+
+
+def reading(record: RunRecord) -> Iterator[str]:
+    """How to read the numbers."""
+    yield (
+        "R@K is the percentage of queries with at least one correct item among the first K; rSum is the sum of R@1, R@5 and "
+        f"R@10 in both directions, at most 600. {_RULE[record.ties]}"
+    )
+    yield "One run is one seed: how far another seed, or other images, would move these numbers, the leaderboard says."
+    repeats = record.evaluation.duplicate_captions
+    if repeats and repeats.get("across_images"):
+        yield (
+            f"{counted(int(repeats['across_images']), 'caption')} of the test split have the text of another image's "
+            "caption, so that they tie whatever the method."
+        )
+
+
+def selected_epoch(record: RunRecord) -> int | None:
+    """Number of the epoch whose weights were kept, from 1; None for a run without training."""
+    epoch = record.validation.get("epoch")
+    return epoch if isinstance(epoch, int) and not isinstance(epoch, bool) and epoch > 0 else None
+
+
+def seconds(record: RunRecord) -> float | None:
+    """From its start to its end; None where the record does not say."""
+    try:
+        span = datetime.fromisoformat(record.finished) - datetime.fromisoformat(record.started)
+    except ValueError:
+        return None
+    return span.total_seconds()
+
+
+def _reached(record: RunRecord) -> Iterator[str]:
+    for protocol, values in record.metrics.items():
+        if "rsum" not in values:
+            continue
+        recalls = "; ".join(
+            f"{name}: " + ", ".join(f"R@{k} {fixed(values[f'{direction}_r{k}'], 1)}" for k in (1, 5, 10))
+            for direction, name in (("i2t", "image to text"), ("t2i", "text to image"))
+            if f"{direction}_r1" in values
+        )
+        place = f"{record.dataset} {record.split}, protocol {protocol}"
+        yield f"{record.title} reaches rSum {fixed(values['rsum'], 1)} on {place} ({recalls})."
+
+
+def _trained(record: RunRecord) -> Iterator[str]:
+    training, epoch = record.training, selected_epoch(record)
+    if record.evaluation.ensemble:
+        yield f"It averages the scores of {counted(len(record.evaluation.ensemble), 'run')}."
+    elif not training.epochs:
+        yield "It was evaluated without training."
+    else:
+        took = "" if training.seconds is None else f" in {duration(training.seconds)}"
+        steps = f" ({counted(training.steps, 'step')})" if training.steps else ""
+        rsum = record.validation.get("rsum")
+        best = f", rSum {fixed(rsum, 1)} there" if isinstance(rsum, int | float) else ""
+        kept = f"; the weights of epoch {epoch} were kept, the best on the validation split{best}" if epoch else ""
+        yield f"It was trained for {counted(training.epochs, 'epoch')}{steps}{took}{kept}."
+
+
+def _computed(record: RunRecord) -> Iterator[str]:
+    whole = seconds(record)
+    took = f"; the whole run took {duration(whole)}" if whole else ""
+    yield f"Computed on {record.environment.computed_on}, on {record.started[:10]}{took}."
+
+
+def _tuned(record: RunRecord) -> Iterator[str]:
+    tuning = record.tuning
+    if not tuning.trials:
+        return
+    study = f" of study {tuning.study}" if tuning.study else ""
+    budget = (
+        f", which took {counted(tuning.budget.steps, 'step')} and {duration(tuning.budget.seconds)}"
+        if tuning.budget
+        else ""
+    )
+    yield f"Its settings were found in {counted(tuning.trials, 'tuning trial')}{study}{budget}."
