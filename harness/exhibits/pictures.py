@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -37,7 +38,7 @@ def picture_source(dataset: Dataset, split: Split) -> Picture | None:
                 logger.info(
                     "pictures of %s %s are taken from %s, by the ids of the images", dataset.title, split.name, folder
                 )
-                return lambda row, folder=folder, names=names: _decoded(folder, names[row])
+                return partial(_decoded, folder, names)
     return None
 
 
@@ -57,6 +58,6 @@ def _holds(folder: Path, names: Sequence[str]) -> bool:
         return False
 
 
-def _decoded(folder: Path, name: str) -> Image.Image:
-    path = require_inside(folder, within(folder, name, "an id"))
+def _decoded(folder: Path, names: Sequence[str], row: int) -> Image.Image:
+    path = require_inside(folder, within(folder, names[row], "an id"))
     return decode_bytes(read_image(path), path)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from harness import protocols
 from harness.datasets.base import Dataset
-from harness.errors import InvalidRecord
+from harness.errors import InvalidRecord, ItmError, ResultsNotWritable
 from harness.files.writing import set_aside
 from harness.metrics import Similarity
 from harness.records.run import RunRecord, read_record
@@ -86,6 +86,36 @@ def complete_diagnostics(store: RunStore, run_id: str, device: torch.device, opt
             store.write_level_ranks(run_id, found.ranks)
         store.write(store.require(run_id).model_copy(update={"diagnostics": found.record}))
     return True
+
+
+def complete_tops(store: RunStore, device: torch.device, options: Mapping[str, Any] | None = None) -> int:
+    """Write the first items of every query of all finished runs that have none, one run after the other.
+
+    A run that cannot be completed costs one line that says why, and no other run.
+
+    Args:
+        store: where the runs lie.
+        device: where to compute.
+        options: of the datasets, where they changed since the runs, see `RunDatasets`.
+
+    Returns:
+        The number of runs that were completed.
+
+    Raises:
+        InvalidSpec: an option that none of the datasets has.
+        ResultsNotWritable: a folder cannot be written.
+    """
+    runs = [r for r in store.records() if r.status == "finished" and r.origin == "measured"]
+    data, done = RunDatasets(options), 0
+    data.require_used(runs)
+    for record in runs:
+        try:
+            done += complete_top(store, record.run_id, device, data)
+        except ResultsNotWritable:
+            raise
+        except ItmError as error:
+            logger.warning("run %s (%s) gets no %s: %s", record.run_id, record.label, TOP, error)
+    return done
 
 
 def complete_top(store: RunStore, run_id: str, device: torch.device, data: RunDatasets | None = None) -> bool:

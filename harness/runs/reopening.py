@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from harness import datasets
 from harness.datasets.base import Dataset
-from harness.errors import InvalidRecord, ItmError
+from harness.errors import InvalidRecord, InvalidSpec, ItmError
 from harness.records.run import REMEDY, RunRecord
 from harness.records.store import RunStore
 from harness.runs.agreement import check_data
@@ -65,10 +65,19 @@ class RunDatasets:
         check_data(record, found, ADVICE)
         return found
 
-    def unused(self, records: Iterable[RunRecord]) -> list[str]:
-        """The options that no dataset of these runs has."""
-        used = {key for record in records for key in self._options if self._applies(key, record, _component(record))}
-        return [key for key in self._options if key not in used]
+    def require_used(self, records: Sequence[RunRecord]) -> None:
+        """Refuse options that no dataset of these runs has.
+
+        Raises:
+            InvalidSpec: names the first one.
+        """
+        components = [(record, component) for record in records if (component := _read(record)) is not None]
+        for key in self._options:
+            if not any(self._applies(key, record, component) for record, component in components):
+                names = sorted({record.dataset for record, _ in components})
+                raise InvalidSpec(
+                    f"no dataset of these runs has the option '{key}'; datasets: {', '.join(names) or 'none'}"
+                )
 
     def _changed(self, record: RunRecord) -> Component:
         component = _component(record)
@@ -78,7 +87,14 @@ class RunDatasets:
     @staticmethod
     def _applies(key: str, record: RunRecord, component: Component) -> bool:
         name, _, option = key.rpartition(".")
-        return name in (record.dataset, component.name) if name else option in component.plain
+        return option in component.plain and name in ("", record.dataset, component.name)
+
+
+def _read(record: RunRecord) -> Component | None:
+    try:
+        return _component(record)
+    except InvalidRecord:  # said where the run is opened
+        return None
 
 
 def _component(record: RunRecord) -> Component:

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from harness import datasets
-from harness.errors import InvalidCheckpoint, InvalidDataset, InvalidRecord
+from harness.errors import InvalidCheckpoint, InvalidDataset, InvalidRecord, InvalidSpec
 from harness.records.store import TOP, RunStore
-from harness.runs.completion import complete_top
+from harness.runs.completion import complete_top, complete_tops
 from harness.runs.experiment import run_cells
 from harness.runs.planning import plan
 from harness.runs.reopening import RunDatasets
@@ -120,6 +120,21 @@ def test_what_is_not_the_runs_own_is_refused_and_nothing_is_written(runs):
     assert not (folder / TOP).exists()
 
 
+def test_all_runs_are_completed_as_far_as_they_can_be(runs, caplog):
+    store, (folder, other) = runs
+    before = (other / TOP).read_bytes()
+    for each in (folder, other):
+        (each / TOP).unlink()
+    (folder / "scores.npy").unlink()
+    (folder / "model.safetensors").write_bytes(b"no weights")
+    assert complete_tops(store, CPU) == 1
+    assert (other / TOP).read_bytes() == before
+    (line,) = [message for message in caplog.messages if "gets no top.npz" in message]
+    assert line.startswith(f"run {folder.name} (scan) gets no top.npz: ")
+    with pytest.raises(InvalidSpec, match="no dataset of these runs has the option 'root'"):
+        complete_tops(store, CPU, {"root": "/data"})
+
+
 def test_the_dataset_of_several_runs_is_opened_once(runs, monkeypatch):
     store, folders = runs
     opened, really = [], datasets.open_dataset
@@ -135,7 +150,10 @@ def test_options_change_the_datasets_that_have_them(runs):
     store, (folder, _) = runs
     record = store.require(folder.name)
     data = RunDatasets({"root": "/elsewhere", "scenes.seed": 0, "flickr8k.root": "/data", "image_size": 32})
-    assert data.of(record).title == "scenes"  # it has no root
-    assert data.unused([record]) == ["root", "flickr8k.root"]
+    assert data.of(record).title == "scenes"  # it has no root, and is not flickr8k
+    RunDatasets({"scenes.seed": 0, "image_size": 32}).require_used([record])
+    for key in ("root", "flickr8k.seed", "scenes.root"):
+        with pytest.raises(InvalidSpec, match=f"no dataset of these runs has the option '{key}'; datasets: scenes"):
+            RunDatasets({key: 0}).require_used([record])
     with pytest.raises(InvalidDataset, match="are not those of run"):
         RunDatasets({"scenes.seed": 1}).of(record)
