@@ -13,8 +13,6 @@ import numpy as np
 from harness.errors import InvalidRecord
 from harness.records.exhibits import (
     FILE,
-    MOST_IMAGES,
-    SAMPLE,
     Exhibits,
     exhibits_folder,
     folder_name,
@@ -128,10 +126,10 @@ class Split:
     @property
     def sampled(self) -> str:
         """What a page says of the sample; empty where all queries are listed."""
-        images = len(self.exhibits.image_ids)
-        if images <= MOST_IMAGES:
+        images, listed = len(self.exhibits.image_ids), len(self.listed["i2t"])
+        if listed == images:
             return ""
-        return f"Listed is a sample of {SAMPLE} of {images:,} images, with their captions; counts are of all."
+        return f"Listed is a sample of {listed:,} of {images:,} images, with their captions; counts are of all."
 
     def retrieval(self, run: RunRecord) -> Retrieval | None:
         """What a run answers; None, with one line that says why, where its files cannot be used."""

@@ -211,8 +211,8 @@ def test_a_split_keeps_every_caption_once_and_its_methods_by_rsum(shown):
 
 
 def test_of_a_large_split_a_seeded_sample_is_listed(tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.reports.site.retrieval.splits.MOST_IMAGES", 20)
-    monkeypatch.setattr("harness.reports.site.retrieval.splits.SAMPLE", 8)
+    monkeypatch.setattr("harness.records.exhibits.MOST_IMAGES", 20)
+    monkeypatch.setattr("harness.records.exhibits.SAMPLE", 8)
     made_up = three_methods(tmp_path / "results")
     split = next(iter(splits(Results(made_up.store))))
     images = split.listed["i2t"].tolist()

@@ -51,7 +51,7 @@
       const shown = direction === "t2i" ? tile(found.item, "shot-small") : element("span", { class: "text", text: split.captions[found.item] });
       const said = element("span", { class: "said" });
       if (found.place) said.append(element("b", { text: String(found.place) }), " ");
-      const title = found.mark === "also" ? found.source : found.mark === "wrong" ? "not the dataset's own pair" : "";
+      const title = found.mark === "also" ? found.source : found.mark === "wrong" ? "not known to be correct" : "";
       said.append(element("span", { class: "sign", title, text: SIGNS[found.mark] }));
       if (found.by) said.append(element("span", { class: "by", text: found.by }));
       if (found.score) said.append(element("span", { class: "score", text: found.score }));
