@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from harness.errors import InvalidRecord, counted
 from harness.records.cards import DECIMALS, Box, Card, Cards
@@ -37,14 +40,21 @@ class Method:
     label: str  #: unique on its page
 
 
+@dataclass(frozen=True)
+class Photo:
+    """A thumbnail below the site's folder, and its size in pixels; 0 where it cannot be read."""
+
+    path: str
+    width: int
+    height: int
+
+
 def pages(results: Results) -> Iterator[Page]:
     """One page per split of which runs have cards."""
     for methods in by_split(results):
         first = methods[0].record
-        shown = results.exhibits(first)
-        pictures = {} if shown is None else shown.pictures
-        folder = f"exhibits/{shown.folder_name}" if shown is not None else ""
         pairs = pairs_of(methods)
+        pictures = photos(results, first, {row for row, _ in pairs})
         asked = sum(not any(c.chosen == "sample" for c in cards.values()) for cards in pairs.values())
         summary = f"{counted(len(pairs), 'pair')}, {', '.join(method.label for method in methods)}"
         yield Page(
@@ -52,18 +62,33 @@ def pages(results: Results) -> Iterator[Page]:
             title=f"Alignments: {first.dataset} {first.split}",
             kind="alignments",
             template="alignments.html.j2",
-            context=partial(
-                _context, methods, pairs, {row: f"{folder}/{name}" for row, name in pictures.items()}, asked
-            ),
+            context=partial(_context, methods, pairs, pictures, asked),
             data=partial(data_of, methods, pairs),
             inputs=sha256_json(
                 [[m.label, m.record.run_id, m.cards.model_dump(mode="json")] for m in methods]
-                + [folder, sorted(pictures)]
+                + [[row, *astuple(picture)] for row, picture in sorted(pictures.items())]
             ),
             scripts=("alignments.js",),
             summary=summary,
             words=" ".join(next(iter(cards.values())).caption for cards in pairs.values()),
         )
+
+
+def photos(results: Results, record: RunRecord, rows: set[int]) -> dict[int, Photo]:
+    """The thumbnails of some images of a run's split, as far as they lie there."""
+    shown = results.exhibits(record)
+    if shown is None:
+        return {}
+    paths = {row: f"exhibits/{shown.folder_name}/{name}" for row, name in shown.pictures.items() if row in rows}
+    return {row: Photo(path, *_size(results.site / path)) for row, path in paths.items()}
+
+
+def _size(picture: Path) -> tuple[int, int]:
+    try:
+        with Image.open(picture, formats=["JPEG"]) as image:
+            return image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return 0, 0
 
 
 def path_of(record: RunRecord) -> str:
@@ -110,7 +135,7 @@ def pairs_of(methods: list[Method]) -> dict[tuple[int, int | str], dict[int, Car
 def _context(
     methods: list[Method],
     pairs: Mapping[tuple[int, int | str], Mapping[int, Card]],
-    pictures: Mapping[int, str],
+    pictures: Mapping[int, Photo],
     asked: int,
 ) -> dict[str, Any]:
     return {
@@ -121,7 +146,7 @@ def _context(
             {
                 "caption": first.caption,
                 "image_id": first.image_id,
-                "picture": pictures.get(first.image_row, ""),
+                "picture": pictures.get(first.image_row),
                 "alt": f"picture of “{shortened(first.caption, _LONGEST_ALT)}”",
                 "about": about(first),
                 "tables": [(methods[number].label, words_table(card, place)) for number, card in sorted(cards.items())],

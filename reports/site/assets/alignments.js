@@ -165,7 +165,7 @@
       if (best < 0) return `“${map.title}” ${map.over === "words" ? "is taken by no cell" : "looks at nothing"}${more}. ${map.said || ""}`.trim();
       const taken = map.weights.reduce((a, b) => a + b, 0) / data.unit;
       const count = map.over === "words" ? taken : covers(map.weights);
-      const spread = `${map.over === "words" ? "taken by" : "covers"} ${decimals(count, count < 10 ? 1 : 0)} of ${map.weights.length} cells`;
+      const spread = `${map.over === "words" ? "taken by" : "covers"} ${decimals(count, count < 9.95 && Math.abs(count - Math.round(count)) > 0.05 ? 1 : 0)} of ${map.weights.length} cells`;
       return `“${map.title}”: most at ${places[best]} (${share(map.weights[best])}); ${spread}${more}. ${map.said || ""}`.trim();
     }
 
@@ -175,7 +175,7 @@
       const holder = element("div", { class: "picture" });
       this.cells = [];
       if (boxes) {
-        const image = still ? element("img", { src: still.getAttribute("src"), alt: still.alt }) : element("div", { class: "blank" });
+        const image = still ? copyOf(still) : element("div", { class: "blank" });
         const overlay = document.createElementNS(SVG, "svg");
         overlay.setAttribute("viewBox", "0 0 1 1");
         overlay.setAttribute("preserveAspectRatio", "none");
@@ -187,7 +187,7 @@
         const loose = boxes.map((box, number) => (box ? -1 : number)).filter((number) => number >= 0);
         if (loose.length) holder.append(this.strip(loose));
       } else {
-        if (still) holder.append(element("div", { class: "canvas" }, element("img", { src: still.getAttribute("src"), alt: still.alt })));
+        if (still) holder.append(element("div", { class: "canvas" }, copyOf(still)));
         this.cells = this.maps.length ? this.maps[0].weights.map(() => null) : [];
         holder.append(this.strip(this.cells.map((_, number) => number)));
       }
@@ -216,16 +216,24 @@
         button.tabIndex = n === this.pinned ? 0 : -1;
       });
       if (!map) return;
-      const top = map.top || largest(map.weights) || 1;
+      const highest = map.top || largest(map.weights);
+      const top = highest || 1;
       const best = map.top ? -1 : bestOf(map.weights);
       this.cells.forEach((cell, n) => {
         if (!cell) return;
         cell.style.setProperty("--heat", (map.weights[n] / top).toFixed(3));
         cell.classList.toggle("best", n === best);
       });
-      this.scale.lastChild.textContent = share(top);
+      this.scale.lastChild.textContent = highest ? share(highest) : "none";
       this.info.textContent = this.describe(map);
     }
+  }
+
+  // With the picture's size, so that nothing moves when it has been loaded.
+  function copyOf(still) {
+    const image = element("img", { alt: still.alt });
+    for (const name of ["width", "height", "src"]) if (still.hasAttribute(name)) image.setAttribute(name, still.getAttribute(name));
+    return image;
   }
 
   function cellIn(overlay, [left, top, right, bottom]) {
@@ -350,7 +358,7 @@
 
   const linked = articles[Number(address.get("pair")) - 1];
   if (linked) {
-    drawArticle(linked);
+    articles.slice(0, articles.indexOf(linked) + 1).forEach(drawArticle); // so that nothing above it grows any more
     const side = sides.get(linked).a;
     if (side.maps[Number(address.get("word"))]) both(side, Number(address.get("word")), true);
     linked.scrollIntoView();
