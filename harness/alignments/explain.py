@@ -9,19 +9,17 @@ from typing import Any
 
 import torch
 
+from harness import exhibits
 from harness.alignments.asking import asked_pairs
-from harness.alignments.prepare import add_cards
+from harness.alignments.preparation import add_cards
 from harness.datasets.base import Split
-from harness.description.pictures import thumbnail
 from harness.errors import InvalidSpec
+from harness.exhibits.thumbnails import thumbnail
 from harness.records.cards import Card
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
-from harness.runs.reopening import MODEL, dataset_of
+from harness.runs.reopening import MODEL, RunDatasets
 from harness.runs.saved_models import describe_model
-
-#: Longest side of a picture in pixels.
-SIDE = 256
 
 logger = logging.getLogger(__name__)
 
@@ -59,11 +57,14 @@ def explain(
     """
     record = store.require(run_id)
     describe_model(store.folder(run_id) / MODEL)  # before a dataset is opened
-    split = dataset_of(record, options).split(record.split)
+    data = RunDatasets(options)
+    split = data.of(record).split(record.split)
     pairs = asked_pairs(split, asked.get("image"), asked.get("caption"), asked.get("text"))
     made = add_cards(store, record, split, pairs, device)
     if made.without:
         raise InvalidSpec(f"run {run_id} ({record.label}) has nothing to explain: {made.without}; choose another run")
+    if (store.results / "site").is_dir():  # whose pages show the new cards
+        exhibits.prepare(store, [record], sorted({pair.image for pair in pairs}), data)
     wanted = [(pair.image, pair.text if pair.caption is None else pair.caption) for pair in pairs]
     by_pair = {card.pair: card for card in made.cards}
     return Explained(record, tuple(by_pair[pair] for pair in wanted), _pictures(split, {p.image for p in pairs}))
@@ -73,4 +74,4 @@ def _pictures(split: Split, rows: set[int]) -> dict[int, bytes]:
     if "pixels" not in split.images.inputs:
         logger.info("the dataset has no pixels, only region features: regions are shown as numbered cells")
         return {}
-    return {row: thumbnail(split.images.original(row), SIDE) for row in rows}
+    return {row: thumbnail(split.images.original(row)) for row in rows}

@@ -34,7 +34,8 @@ FLOORS = (
     ("methods", "baselines", "measure", "conformance"),
     ("training", "tracking", "outputs", "executors"),
     ("runs",),
-    ("profiles", "sweeps", "benchmark", "estimates", "alignments", "exhibits"),
+    ("profiles", "sweeps", "benchmark", "estimates", "exhibits"),
+    ("alignments",),
     ("cli",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

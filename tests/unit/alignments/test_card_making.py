@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from harness.alignments import kept, prepare
+from harness.alignments import kept, preparation
 from harness.alignments.choice import COUNT, RULE, Pair
 from harness.alignments.explain import explain
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.records.cards import MOST_CARDS
+from harness.records.exhibits import exhibits_folder, read_exhibits
 from harness.runs.building import load_scorer
-from harness.runs.reopening import dataset_of
+from harness.runs.reopening import RunDatasets, dataset_of
 from harness.scoring import encode_split
 
 CPU = torch.device("cpu")
@@ -28,7 +29,7 @@ def of(store, scorer, seed=0):
 
 
 def prepared(store):
-    prepare.prepare(store, store.records(), CPU)
+    preparation.prepare(store, store.records(), CPU)
     return store
 
 
@@ -100,6 +101,16 @@ def test_attention_adds_up_and_cells_cover_the_picture(made):
     assert any(card.regions for card in made.alignments(of(made, "grm").run_id).cards)
 
 
+def test_the_pictures_of_the_cards_lie_beside_the_site(made):
+    record = of(made, "scan")
+    folder = exhibits_folder(made.results, record.dataset, record.split, record.data_sha256)
+    shown = read_exhibits(folder)
+    cards = made.alignments(record.run_id).cards
+    assert {card.image_row for card in cards} <= shown.pictures.keys()
+    objects = [shown.clutter[card.image_row] for card in cards]  # few objects first, as the sample goes through clutter
+    assert objects[0] == min(objects) < max(objects) == objects[-1]
+
+
 def test_every_method_has_the_same_pairs(made):
     pairs = [
         [card.pair for card in made.alignments(of(made, name).run_id).cards]
@@ -117,8 +128,8 @@ def test_a_method_of_one_vector_says_so_and_other_seeds_are_left_alone(made):
 
 def test_what_lies_there_is_not_made_again(store, monkeypatch, caplog):
     prepared(store)
-    monkeypatch.setattr(prepare, "scorer_of", lambda *_: pytest.fail("a model was opened"))
-    monkeypatch.setattr(prepare, "dataset_of", lambda *_: pytest.fail("a dataset was opened"))
+    monkeypatch.setattr(preparation, "scorer_of", lambda *_: pytest.fail("a model was opened"))
+    monkeypatch.setattr(RunDatasets, "of", lambda *_: pytest.fail("a dataset was opened"))
     with caplog.at_level(logging.INFO, "harness"):
         prepared(store)
     assert "alignment cards" not in caplog.text
@@ -151,11 +162,11 @@ def test_cards_that_cannot_be_read_are_made_again(store, caplog):
 
 
 def test_what_could_not_be_made_is_told_in_one_line(store, monkeypatch, caplog):
-    def moved(record):
+    def moved(self, record):
         raise InvalidDataset("the data moved away")
 
     (store.folder(of(store, "grm").run_id) / "model.safetensors").unlink()
-    monkeypatch.setattr(prepare, "dataset_of", moved)
+    monkeypatch.setattr(RunDatasets, "of", moved)
     with caplog.at_level(logging.INFO, "harness"):
         prepared(store)
     (line,) = [message for message in caplog.messages if "alignment cards" in message]
@@ -211,7 +222,7 @@ def test_the_oldest_asked_cards_make_room(store, monkeypatch, caplog):
     split = dataset_of(record).split("test")
     with caplog.at_level(logging.INFO, "harness"):
         for word in ("one", "two", "three", "four"):
-            prepare.add_cards(store, record, split, [Pair(0, None, word, "asked")], CPU)
+            preparation.add_cards(store, record, split, [Pair(0, None, word, "asked")], CPU)
     assert [card.caption for card in store.alignments(record.run_id).cards] == ["two", "three", "four"]
     assert "1 alignment card" in caplog.text
     assert MOST_CARDS > 3

@@ -7,17 +7,19 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
+from harness import exhibits
 from harness.alignments import kept
 from harness.alignments.choice import RULE, Pair, sample
 from harness.alignments.make import cards_of
-from harness.datasets.base import Dataset, Split
+from harness.datasets.base import Split
 from harness.errors import ItmError, one_line
+from harness.exhibits.knowledge import clutter
 from harness.records.cards import Cards
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.reports.runs.groups import identity
 from harness.runs.computing import computing
-from harness.runs.reopening import MODEL, dataset_of, scorer_of
+from harness.runs.reopening import MODEL, RunDatasets, scorer_of
 
 #: Why a run has no cards, where nothing is wrong.
 ONE_VECTOR = "its method compares one vector per side, so it aligns no words"
@@ -25,7 +27,9 @@ ONE_VECTOR = "its method compares one vector per side, so it aligns no words"
 logger = logging.getLogger(__name__)
 
 
-def prepare(store: RunStore, records: Sequence[RunRecord], device: torch.device) -> None:
+def prepare(
+    store: RunStore, records: Sequence[RunRecord], device: torch.device, data: RunDatasets | None = None
+) -> None:
     """Make the cards that the runs of a site lack; one line says of which none could be made, and why.
 
     Only the lowest seed of each method on each dataset gets cards. Cards that lie there are kept while they are of the
@@ -35,7 +39,9 @@ def prepare(store: RunStore, records: Sequence[RunRecord], device: torch.device)
         store: where the runs lie.
         records: runs that the site shows.
         device: where to compute.
+        data: the datasets of the runs, with the options that changed since.
     """
+    data = data or RunDatasets()
     problems: dict[str, list[str]] = {}
     made = 0
     for group in _by_data(first_seeds(records)):
@@ -44,14 +50,23 @@ def prepare(store: RunStore, records: Sequence[RunRecord], device: torch.device)
         if without:
             problems.setdefault("no saved model", []).extend(record.title for record in without)
         lacking = [record for record in lacking if record not in without]
-        for record, problem in _made(store, lacking, device) if lacking else ():
+        found = list(_made(store, lacking, device, data))
+        for record, problem in found:
             if problem:
                 problems.setdefault(problem, []).append(record.title)
-            else:
-                made += 1
+        made += sum(not problem for _, problem in found)
+        if not all(problem for _, problem in found):
+            _show(store, group, data)
     if problems:
         said = "; ".join(f"{', '.join(titles)} ({problem})" for problem, titles in problems.items())
         logger.info("alignment cards: made for %d runs, not for %s", made, said)
+
+
+def _show(store: RunStore, runs: Sequence[RunRecord], data: RunDatasets) -> None:
+    """Have the pictures of the cards of a split at hand, which may be none of those that other pages show."""
+    cards = [kept.kept(store, record.run_id) for record in runs]
+    rows = {card.image_row for one in cards if one is not None for card in one.cards}
+    exhibits.prepare(store, runs, sorted(rows), data)
 
 
 def first_seeds(records: Iterable[RunRecord]) -> list[RunRecord]:
@@ -76,15 +91,16 @@ def _complete(cards: Cards | None) -> bool:
     return cards is not None and (cards.sample == RULE or bool(cards.without))
 
 
-def _made(store: RunStore, records: Sequence[RunRecord], device: torch.device) -> Iterator[tuple[RunRecord, str]]:
+def _made(
+    store: RunStore, records: Sequence[RunRecord], device: torch.device, data: RunDatasets
+) -> Iterator[tuple[RunRecord, str]]:
     """Each run with why it has no cards now; empty if it has."""
-    dataset: Dataset | None = None
     for record in records:
         try:
-            if dataset is None:
-                dataset = dataset_of(record)
+            dataset = data.of(record)
             split = dataset.split(record.split)
-            add_cards(store, record, split, sample(split, record.data_sha256), device, rule=RULE)
+            pairs = sample(split, record.data_sha256, clutter(dataset, split))
+            add_cards(store, record, split, pairs, device, rule=RULE)
             yield record, ""
         except ItmError as error:
             yield record, one_line(error)

@@ -1,0 +1,4 @@
+from .explain import explain
+from .preparation import prepare
+
+__all__ = ["explain", "prepare"]
