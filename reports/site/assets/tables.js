@@ -232,11 +232,12 @@
     fit() {
       if (this.scroll.scrollWidth <= this.scroll.clientWidth + 1 || this.texts.length < 2) return;
       const same = (column) => this.texts.every((row) => row[column] === this.texts[0][column]);
+      const spare = (column) => this.headings[column].dataset.spare;
       const free = this.titles.map((_, column) => column).filter((column) => same(column) && !this.headings[column].classList.contains("pinned"));
       const empty = free.filter((column) => this.texts[0][column] === MISSING);
-      const equal = free.filter((other) => !empty.includes(other) && this.texts[0][other].length < 60);
+      const equal = free.filter((column) => !empty.includes(column) && spare(column) && this.texts[0][column].length < 60);
       // A wide screen leaves out long texts as well, the last first: a narrow one has to scroll anyway.
-      const prose = innerWidth < 1000 ? [] : [...this.headings].flatMap((cell, column) => (cell.dataset.prose && !free.includes(column) ? [column] : [])).reverse();
+      const prose = innerWidth < 1000 ? [] : this.titles.map((_, column) => column).filter((column) => spare(column) === "prose" && !free.includes(column)).reverse();
       for (const column of [...empty, ...equal, ...prose]) {
         if (!prose.includes(column)) this.hiddenToFit.push(column);
         this.show([column], false);
