@@ -274,7 +274,7 @@
   }
 
   function remember(pair, word) {
-    const parts = new URLSearchParams({ a: data.methods[chosen.a].run.slice(0, 8), b: data.methods[chosen.b].run.slice(0, 8) });
+    const parts = new URLSearchParams({ a: data.methods[chosen.a].run, b: data.methods[chosen.b].run });
     if (modes.a !== "0") parts.set("showA", modes.a);
     if (modes.b !== "0") parts.set("showB", modes.b);
     if (pair !== undefined) { parts.set("pair", pair + 1); parts.set("word", word); }
