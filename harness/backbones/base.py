@@ -11,9 +11,11 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import nn
 
+from harness.backbones.grid import Grid
 from harness.backbones.words.tokenizers import Tokenizer, WordTokenizer, restore_tokenizer
 from harness.backbones.words.vocabulary import Vocabulary
 from harness.datasets.base import Resize
+from harness.datasets.images import Box, seen_part
 from harness.errors import InvalidFragments, InvalidSpec
 from harness.fragments import Fragments
 from harness.spec import PartConfig
@@ -134,10 +136,24 @@ class ImageEncoder(Encoder):
     resize: Resize = "plain"  #: how photographs get that side
     input_width: int = 0  #: D of the region features that it takes; 0 for pixels
     class_tokens: int = 0  #: leading fragments that stand for the whole image
+    grid: Grid | None = None  #: where fragments lie in the pixels; None = they have no place there, or it is not known
 
     def __init__(self, config: Any, region_width: int = 0, *, load_pretrained: bool = True):
         super().__init__()
         self.config = config
+
+    def places(self, width: int, height: int) -> tuple[Box | None, ...] | None:
+        """Where the fragments of a photograph lie, as it is prepared for evaluation; None where that is not known.
+
+        Args:
+            width, height: of the photograph before it is resized or cropped.
+
+        Returns:
+            R boxes in fractions of the photograph's width and height; None for a fragment that stands for all of it.
+        """
+        if self.grid is None:
+            return None
+        return self.grid.boxes(seen_part(width, height, self.image_size, self.resize))
 
     @classmethod
     def pinned(cls, config: Any) -> Any:

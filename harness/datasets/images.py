@@ -12,6 +12,10 @@ from PIL import Image
 from harness.datasets.base import Resize
 from harness.fragments import Fragments
 
+#: Left, top, right, bottom of a part of a picture, in fractions of its width and height.
+Box = tuple[float, float, float, float]
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+
 
 class ArrayImages:
     """Images whose pixels and region features are arrays (usually memory-mapped).
@@ -73,10 +77,31 @@ def _plain(image: Image.Image, size: int) -> Image.Image:
 
 
 def _cropped(image: Image.Image, size: int) -> Image.Image:
-    shorter = min(image.size)
-    width, height = (int(size * side / shorter) for side in image.size)  # torchvision rounds down here ...
-    left, top = round((width - size) / 2), round((height - size) / 2)  # ... and to even here
+    width, height, left, top = _middle(*image.size, size)
     return image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
 
 
+def _middle(width: int, height: int, size: int) -> tuple[int, int, int, int]:
+    """Width and height of a picture whose shorter side is resized to `size`, and the left and top of its middle."""
+    shorter = min(width, height)
+    width, height = (int(size * side / shorter) for side in (width, height))  # torchvision rounds down here ...
+    return width, height, round((width - size) / 2), round((height - size) / 2)  # ... and to even here
+
+
 _RESIZED: dict[Resize, Callable[[Image.Image, int], Image.Image]] = {"plain": _plain, "crop": _cropped}
+
+
+def seen_part(width: int, height: int, size: int, resize: Resize = "plain") -> Box:
+    """The part of a picture that is in the pixels which `to_pixels` makes of it.
+
+    >>> seen_part(400, 200, 100), seen_part(400, 200, 100, "crop")
+    ((0.0, 0.0, 1.0, 1.0), (0.25, 0.0, 0.75, 1.0))
+
+    Args:
+        width, height: of the picture, in any unit.
+        size, resize: as of `to_pixels`.
+    """
+    if resize == "plain":
+        return WHOLE
+    across, down, left, top = _middle(width, height, size)
+    return left / across, top / down, (left + size) / across, (top + size) / down

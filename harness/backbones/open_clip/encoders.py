@@ -68,6 +68,7 @@ class ClipImageEncoder(ImageEncoder):
         self.normalize = PixelNormalizer(self.image_size, mean, std)
         self.read_out = image_read_out(self.visual, config)
         self.class_tokens = self.read_out.class_tokens
+        self.grid = self.read_out.grid
         self.raw_width = tower.width
         self.width = config.width or tower.width
         self.project = projection(tower.width, self.width)

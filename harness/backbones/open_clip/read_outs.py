@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.backbones.bigru import checked_lengths
+from harness.backbones.grid import Grid
 from harness.backbones.open_clip.settings import ClipImageConfig, ClipTextConfig
 from harness.backbones.words.tokenizers import Tokenizer
 from harness.errors import InvalidSpec
@@ -21,6 +22,7 @@ class _GlobalImage:
     """The tower's own pooled and projected embedding."""
 
     class_tokens = 0
+    grid = None
 
     def __call__(self, visual: nn.Module, pixels: Tensor) -> Tensor:
         return visual(pixels)[:, None]
@@ -32,6 +34,8 @@ class _ImageTokens:
     def __init__(self, visual: Any, keep_class_token: bool):
         visual.output_tokens = True
         self.class_tokens = int(keep_class_token and visual.pool_type == "tok")
+        rows, columns = visual.grid_size
+        self.grid = Grid(rows, columns, self.class_tokens)
         self.late_norm = bool(visual.final_ln_after_pool)
 
     def __call__(self, visual: Any, pixels: Tensor) -> Tensor:

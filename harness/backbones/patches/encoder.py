@@ -13,6 +13,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from torch import Tensor, nn
 
 from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, ImageEncoder, layers_sha256, projection
+from harness.backbones.grid import Grid
 from harness.backbones.patches.towers import ConvStem, Tower, small_vit
 from harness.backbones.pixels import PixelNormalizer
 from harness.backbones.recomputing import can_recompute
@@ -92,6 +93,7 @@ class PatchEncoder(ImageEncoder):
         self.resize = config.resize or "plain"
         self.width = config.width
         self.class_tokens = min(1, self.tower.class_tokens) if config.keep_class_token else 0
+        self.grid = Grid(*self.tower.grid, self.class_tokens) if self.tower.grid else None
         self._dropped = slice(self.class_tokens, self.tower.class_tokens)
         mean, std = config.mean or self.tower.mean, config.std or self.tower.std
         self.normalize = PixelNormalizer(config.image_size, mean, std)

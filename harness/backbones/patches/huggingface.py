@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from harness.backbones import hub
+from harness.backbones.grid import square
 from harness.backbones.patches.towers import IMAGENET_MEAN, IMAGENET_STD, Tower
 from harness.errors import InvalidSpec, reported_as
 from harness.files.packages import is_reference, packaged_model
@@ -64,6 +65,7 @@ class HubTower(Tower):
             raise InvalidSpec(f"{what} is random in evaluation, as {model.config.model_type} is; choose another model")
         self.channels = first.shape[-1]
         self.class_tokens = _prefix_tokens(first.shape[1], getattr(model.config, "patch_size", None), image_size, what)
+        self.grid = square(first.shape[1] - self.class_tokens)
 
     @torch.no_grad()
     def _probe(self, image_size: int) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.backbones.grid import square
 from harness.errors import InvalidSpec
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -20,6 +21,7 @@ class Tower(nn.Module):
 
     channels: int
     class_tokens: int = 0  #: leading tokens that are no patches ([CLS], registers)
+    grid: tuple[int, int] | None = None  #: rows and columns of the patches, which come row by row; None = not known
     library: str = "timm"  #: the distribution that defines its layers
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
@@ -42,6 +44,7 @@ class ConvStem(Tower):
         if patch_size < 4 or 2**stages != patch_size:
             raise InvalidSpec(f"image backbone conv_stem needs a patch_size of 4, 8, 16, ..., got {patch_size}")
         self.channels = channels
+        self.grid = (image_size // patch_size, image_size // patch_size)
         layers: list[nn.Module] = []
         previous = 3
         for stage in range(stages):
@@ -89,6 +92,8 @@ class TimmTower(Tower):
         channels_last = out.ndim == 4 and out.shape[2] != out.shape[3]
         self.channels = out.shape[1] if out.ndim == 4 and not channels_last else out.shape[-1]
         self.class_tokens = self.class_tokens if out.ndim == 3 else 0
+        rows, columns = out.shape[1:3] if channels_last else out.shape[-2:]
+        self.grid = (rows, columns) if out.ndim == 4 else square(out.shape[1] - self.class_tokens)
         return channels_last
 
     def forward(self, pixels: Tensor) -> Tensor:
