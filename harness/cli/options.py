@@ -163,8 +163,10 @@ class Setup:
     def run(self, cells: Sequence[RunSpec], experiment: str, device: torch.device) -> Outcome:
         """Run the cells that are not recorded yet, with progress on stderr."""
         from harness.cli.progress import ConsoleObserver
+        from harness.cli.refreshing import made_on
         from harness.runs.experiment import run_cells
 
+        made_on(device)
         store, tracker = self.store(), self.tracker()
         with ConsoleObserver() as observer:
             return run_cells(

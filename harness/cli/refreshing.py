@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli.terminal import say
-from harness.errors import ItmError
+from harness.errors import ItmError, ResultsNotWritable, one_line
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.records.store import RunStore
 
 logger = logging.getLogger(__name__)
 
-#: Where a command keeps the folder whose site is to follow, if it is not its parameter `results`.
-_FOLDER = "harness.results"
+#: What a command keeps for its end: the folder whose site follows, if it is not its parameter `results`, and the device of
+#: the runs that it made.
+_FOLDER, _DEVICE = "harness.results", "harness.device"
+#: Seconds to wait for another command that writes the same site.
+_PATIENCE = 30.0
 
 
 def refreshes_site(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,7 +43,7 @@ def refreshes_site(command: Callable[..., Any]) -> Callable[..., Any]:
         context = click.get_current_context()
         folder = context.meta.get(_FOLDER, context.params.get("results"))
         if not no_site and isinstance(folder, Path) and (folder / "runs").is_dir():
-            refresh(folder)
+            refresh(folder, context.meta.get(_DEVICE))
         return code
 
     return with_site
@@ -46,19 +54,90 @@ def follow(results: Path) -> None:
     click.get_current_context().meta[_FOLDER] = results
 
 
-def refresh(results: Path) -> None:
-    """Write the site anew, without computing anything that runs lack; says where it is, or in one line why it is not."""
-    from harness.files.locks import claim
-    from harness.records.store import RunStore
-    from harness.reports.site.build import write_site
+def made_on(device: torch.device) -> None:
+    """Say that the current command makes runs, and where their models may be asked for what the site shows of them."""
+    click.get_current_context().meta[_DEVICE] = device
 
+
+def refresh(results: Path, device: torch.device | None = None) -> None:
+    """Write the site anew; says where it is, or in one line why it is as it was.
+
+    Args:
+        results: the folder.
+        device: of new runs, whose pictures and alignments are made; None = only what lies in the folder is shown.
+    """
+    from harness.records.store import RunStore
+
+    store = RunStore(results)
     try:
-        with claim(results, "site", wait=30) as ours:
-            if ours:
-                say(f"site: {write_site(RunStore(results))}")
-            else:
-                logger.warning(
-                    "another command is writing the site of %s; `itm site %s` refreshes it", results, results
-                )
+        write(store, functools.partial(_complete_new, store, device) if device is not None else None)
     except ItmError as error:
         logger.warning("the site of %s is left as it was: %s", results, error)
+    except Exception as error:  # the command has done its work, which no page of it may fail
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        logger.warning("the site of %s could not be written: %s; `itm site %s` shows more", results, reason, results)
+
+
+def write(store: RunStore, complete: Callable[[], None] | None = None) -> None:
+    """Write the site while no other command does, and say where it is.
+
+    Args:
+        store: the runs and reports.
+        complete: what to do before.
+
+    Raises:
+        ResultsNotWritable: it cannot be written, or another command is writing it all the time.
+    """
+    from harness.files.locks import claim
+    from harness.reports.site.build import write_site
+
+    with claim(store.results, "site", wait=_PATIENCE) as ours:
+        if not ours:
+            raise ResultsNotWritable(
+                f"another command has been writing the site of {store.results} for {_PATIENCE:.0f} s; try again later"
+            )
+        if complete:
+            complete()
+        say(f"site: {write_site(store)}")
+
+
+def complete_all(store: RunStore, device: torch.device, options: Mapping[str, Any]) -> None:
+    """Make what the pages of runs need and is missing, from their datasets and saved models.
+
+    Args:
+        store: where the runs lie.
+        device: where to compute.
+        options: of datasets, where they changed since the runs, as `RunDatasets` takes them.
+
+    Raises:
+        InvalidDataset: an option that no dataset of these runs has.
+    """
+    from harness import exhibits
+    from harness.alignments.prepare import prepare as prepare_cards
+    from harness.errors import InvalidDataset
+    from harness.runs.completion import complete_top
+    from harness.runs.reopening import RunDatasets
+
+    data = RunDatasets(options)
+    records = [record for record in store.records() if record.status == "finished" and record.origin == "measured"]
+    if unused := data.unused(records):
+        raise InvalidDataset(f"no dataset of the runs in {store.results} has the option '{unused[0]}'")
+    for record in records:
+        try:
+            complete_top(store, record.run_id, device, data)
+        except ItmError as error:
+            logger.warning("run %s (%s) has no gallery: %s", record.run_id, record.label, error)
+    exhibits.prepare(store, records, data=data)
+    prepare_cards(store, records, device, data)
+
+
+def _complete_new(store: RunStore, device: torch.device) -> None:
+    """Pictures and alignments of the runs that a command has just made, whose lists of results lie there already."""
+    from harness import exhibits
+    from harness.alignments.prepare import prepare as prepare_cards
+    from harness.runs.reopening import RunDatasets
+
+    data = RunDatasets()
+    records = [record for record in store.records() if record.status == "finished" and record.origin == "measured"]
+    exhibits.prepare(store, records, data=data)
+    prepare_cards(store, records, device, data)

@@ -6,22 +6,32 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import NamedPath
-from harness.cli.terminal import say
+from harness.cli.options import NamedPath, add_plugins, device_option, plugin_option, torch_device
+from harness.cli.scored import dataset_options, dataset_set_option
 
 
 @click.command()
 @click.argument("results", type=NamedPath())
-def site(results: Path) -> None:
+@click.option("--quick", is_flag=True, help="Only what lies in RESULTS: no dataset is opened and no model loaded.")
+@dataset_set_option
+@device_option
+@plugin_option
+def site(results: Path, quick: bool, overrides: tuple[str, ...], device: str, plugins: tuple[Path, ...]) -> None:
     """Write the site of RESULTS into RESULTS/site/: open index.html there, from a file or any web server.
 
-    Leaderboards and all other reports stand in one frame, linked with each other. Every command that writes into a results
-    folder refreshes its site (`--no-site` leaves it out).
+    Leaderboards and all other reports in one frame, a page per run, galleries of what runs retrieve, and alignments of words
+    and pictures. What runs of earlier versions lack for them is made from their saved models. Every command that writes into
+    a results folder refreshes its site (`--no-site` leaves it out).
     """
+    from harness.cli.refreshing import complete_all, write
     from harness.errors import InvalidRecord
     from harness.records.store import RunStore
-    from harness.reports.site.build import write_site
 
     if not results.is_dir():
         raise InvalidRecord(f"no folder at {results}; name a results folder, such as results")
-    say(f"site: {write_site(RunStore(results))}")
+    if quick and overrides:
+        raise click.UsageError("--set names where datasets lie, and --quick opens none; leave one out")
+    add_plugins(plugins)
+    store = RunStore(results)
+    on, options = torch_device(device), dataset_options(overrides)
+    write(store, None if quick else lambda: complete_all(store, on, options))
