@@ -16,7 +16,9 @@ from harness.errors import ItmError, ResultsNotWritable, one_line
 if TYPE_CHECKING:
     import torch
 
+    from harness.records.run import RunRecord
     from harness.records.store import RunStore
+    from harness.runs.reopening import RunDatasets
 
 logger = logging.getLogger(__name__)
 
@@ -110,34 +112,27 @@ def complete_all(store: RunStore, device: torch.device, options: Mapping[str, An
         options: of datasets, where they changed since the runs, as `RunDatasets` takes them.
 
     Raises:
-        InvalidDataset: an option that no dataset of these runs has.
+        InvalidSpec: an option that no dataset of these runs has.
     """
-    from harness import exhibits
-    from harness.alignments.prepare import prepare as prepare_cards
-    from harness.errors import InvalidDataset
-    from harness.runs.completion import complete_top
+    from harness.runs.completion import complete_tops
     from harness.runs.reopening import RunDatasets
 
     data = RunDatasets(options)
-    records = [record for record in store.records() if record.status == "finished" and record.origin == "measured"]
-    if unused := data.unused(records):
-        raise InvalidDataset(f"no dataset of the runs in {store.results} has the option '{unused[0]}'")
-    for record in records:
-        try:
-            complete_top(store, record.run_id, device, data)
-        except ItmError as error:
-            logger.warning("run %s (%s) has no gallery: %s", record.run_id, record.label, error)
-    exhibits.prepare(store, records, data=data)
-    prepare_cards(store, records, device, data)
+    data.require_used(_shown(store))
+    complete_tops(store, device, data)
+    _complete_new(store, device, data)
 
 
-def _complete_new(store: RunStore, device: torch.device) -> None:
+def _complete_new(store: RunStore, device: torch.device, data: RunDatasets | None = None) -> None:
     """Pictures and alignments of the runs that a command has just made, whose lists of results lie there already."""
-    from harness import exhibits
-    from harness.alignments.prepare import prepare as prepare_cards
+    from harness import alignments, exhibits
     from harness.runs.reopening import RunDatasets
 
-    data = RunDatasets()
-    records = [record for record in store.records() if record.status == "finished" and record.origin == "measured"]
+    data, records = data or RunDatasets(), _shown(store)
     exhibits.prepare(store, records, data=data)
-    prepare_cards(store, records, device, data)
+    alignments.prepare(store, records, device, data)
+
+
+def _shown(store: RunStore) -> list[RunRecord]:
+    """The runs of which there is more to show than their records."""
+    return [record for record in store.records() if record.status == "finished" and record.origin == "measured"]

@@ -88,7 +88,7 @@ def complete_diagnostics(store: RunStore, run_id: str, device: torch.device, opt
     return True
 
 
-def complete_tops(store: RunStore, device: torch.device, options: Mapping[str, Any] | None = None) -> int:
+def complete_tops(store: RunStore, device: torch.device, data: RunDatasets | None = None) -> int:
     """Write the first items of every query of all finished runs that have none, one run after the other.
 
     A run that cannot be completed costs one line that says why, and no other run.
@@ -96,18 +96,16 @@ def complete_tops(store: RunStore, device: torch.device, options: Mapping[str, A
     Args:
         store: where the runs lie.
         device: where to compute.
-        options: of the datasets, where they changed since the runs, see `RunDatasets`.
+        data: the datasets of the runs, with the options that changed since.
 
     Returns:
         The number of runs that were completed.
 
     Raises:
-        InvalidSpec: an option that none of the datasets has.
         ResultsNotWritable: a folder cannot be written.
     """
     runs = [r for r in store.records() if r.status == "finished" and r.origin == "measured"]
-    data, done = RunDatasets(options), 0
-    data.require_used(runs)
+    data, done = data or RunDatasets(), 0
     for record in runs:
         try:
             done += complete_top(store, record.run_id, device, data)

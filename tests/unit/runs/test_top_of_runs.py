@@ -132,7 +132,7 @@ def test_all_runs_are_completed_as_far_as_they_can_be(runs, caplog):
     (line,) = [message for message in caplog.messages if "gets no top.npz" in message]
     assert line.startswith(f"run {folder.name} (scan) gets no top.npz: ")
     with pytest.raises(InvalidSpec, match="no dataset of these runs has the option 'root'"):
-        complete_tops(store, CPU, {"root": "/data"})
+        RunDatasets({"root": "/data"}).require_used(store.records())
 
 
 def test_the_dataset_of_several_runs_is_opened_once(runs, monkeypatch):
