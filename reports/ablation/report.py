@@ -66,7 +66,12 @@ def build(
         sections=sections,
         brief=[tables.brief(part, source) for part in made],
         main=pd.DataFrame(rows),
-        data={"reference": reference, "models": [vars(model) for model in models], "rows": rows},
+        data={
+            "run_ids": [run_id for model in models for run_id in model.run_ids],
+            "reference": reference,
+            "models": [vars(model) for model in models],
+            "rows": rows,
+        },
     )
 
 

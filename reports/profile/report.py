@@ -58,6 +58,9 @@ def build(
         brief=[*brief, _LEGEND, *sentences],
         main=pd.DataFrame(everything),
         data={
+            "run_ids": list(
+                dict.fromkeys(run_id for one in records for point in one.points for run_id in point.run_ids)
+            ),
             "profiles": [profile.model_dump(mode="json") for profile in records],
             "budget": [limit.text for limit in limits],
             "points": everything,

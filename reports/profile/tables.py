@@ -13,7 +13,7 @@ from harness.reports.document.text import significant
 from harness.reports.profile.rows import AXES, Row, scaling_rows, scenario_rows
 
 _TO_IMAGES, _TO_CAPTIONS = "Query, caption to images (ms)", "Image to captions (ms)"
-_POINT = Column("label", "Point", pinned=True)
+_POINT = Column("label", "Point", pinned=True, link="run_ids")
 _PAIRS = Column("pairs_per_second", "Pairs/s", "significant", noise="noisy_pairs_per_second")
 _MEMORY = Column("memory_mib", "Memory (MiB)", "significant", help="weights + index + working")
 _INDEX = Column("index_bytes_per_image", "Index (B/image)", "significant")

@@ -196,6 +196,7 @@ def _extra(group: Group) -> list[dict[str, Any]]:
             found.append(
                 {
                     "label": group.label,
+                    "run_ids": " ".join(group.run_ids),
                     "metric": f"{row['metric']} {direction}",
                     "measured": value,
                     "printed": printed,

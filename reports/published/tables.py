@@ -38,7 +38,7 @@ def extra_table(gallery: Gallery, rows: Sequence[Mapping[str, Any]]) -> Table:
     return Table(
         frame=pd.DataFrame(rows),
         columns=[
-            Column("label", "Measured", pinned=True),
+            Column("label", "Measured", pinned=True, link="run_ids"),
             Column("metric", "Metric"),
             *(Column(key, key.title(), "number") for key in ("measured", "printed", "delta")),
             Column("variant", "Printed variant"),
@@ -52,7 +52,7 @@ def extra_table(gallery: Gallery, rows: Sequence[Mapping[str, Any]]) -> Table:
 def _columns(prefix: str, help: str) -> list[Column]:
     verdict = [Column("verdict", "Verdict")] if prefix == "delta" else []
     return [
-        Column("label", "Measured", pinned=True),
+        Column("label", "Measured", pinned=True, link="run_ids"),
         Column("printed_method", "Printed"),
         Column("printed_variant", "Variant"),
         *recall_columns("number", prefix + "_{}", help),

@@ -32,6 +32,10 @@ class Evidence:
     revision: str
 
 
+#: `Evidence.source` of a file that belongs to no recorded run.
+FOREIGN = "foreign"
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """Methods that can be compared: one dataset, split and protocol."""
@@ -158,7 +162,7 @@ def _join(host: Subject, foreign: Sequence[ForeignRun]) -> Subject:
         runs = one.runs
         by_method.setdefault(runs.name, []).append(replace(runs, gallery=gallery))
         seed = "best" if runs.seed_selection == "best" else str(runs.seeds[0])
-        evidence += [Evidence(runs.name, seed, "foreign", file, digest, "") for file, digest in one.files]
+        evidence += [Evidence(runs.name, seed, FOREIGN, file, digest, "") for file, digest in one.files]
     remarks = [one.remark for one in foreign if one.remark]
     return replace(
         host,

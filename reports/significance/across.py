@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from harness.reports.document.model import Column, Report, Section, Table
+from harness.reports.runs.subjects import FOREIGN
 from harness.reports.significance.examine import Result
 from harness.reports.significance.tables import NAMES
 from harness.reports.significance.text import versions
@@ -62,8 +63,14 @@ def build(results: Sequence[Result]) -> Report | None:
             ),
         ],
         main=pd.DataFrame(flat),
-        data={"win_counts": wins, "differences": flat, "versions": versions()},
+        data={"run_ids": _run_ids(results), "win_counts": wins, "differences": flat, "versions": versions()},
     )
+
+
+def _run_ids(results: Sequence[Result]) -> list[str]:
+    """The recorded runs behind all of them."""
+    sources = (item.source for result in results for item in result.evidence)
+    return [source for source in dict.fromkeys(sources) if source != FOREIGN]
 
 
 def independent(results: Sequence[Result]) -> list[Result]:

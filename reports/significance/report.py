@@ -8,7 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from harness.reports.document.linking import linked
 from harness.reports.document.model import Report, Section, Table
+from harness.reports.runs.subjects import FOREIGN
 from harness.reports.significance import figures, tables, text
 from harness.reports.significance.examine import Result
 from harness.reports.statistics.hits import metric_name
@@ -76,7 +78,7 @@ def _pairs(result: Result, others: Sequence[str]) -> Section:
 
 def _ranking(result: Result) -> Section:
     comparison, ranking = result.comparison, result.ranking
-    table = tables.scores_table(comparison, result.methods, ranking)
+    table = linked(tables.scores_table(comparison, result.methods, ranking), ["method"], _runs(result))
     if not ranking:
         why = (
             "No tiers and no ranks: they need all pairs, corrected for the family-wise error (--pairs all, --correction "
@@ -91,6 +93,13 @@ def _ranking(result: Result) -> Section:
         figures=[diagram] if diagram else [],
         reading=text.RANKING_READING,
     )
+
+
+def _runs(result: Result) -> dict[str, str]:
+    """The recorded runs of each method, by name."""
+    recorded = [item for item in result.evidence if item.source != FOREIGN]
+    names = dict.fromkeys(item.method for item in recorded)
+    return {name: " ".join(item.source for item in recorded if item.method == name) for name in names}
 
 
 def _brief(result: Result, first: Sequence[str], others: Sequence[str], claim: str) -> list[Table | str]:
@@ -112,6 +121,7 @@ def _data(result: Result, flat: Sequence[dict[str, Any]], verdicts: Sequence[str
     comparison = result.comparison
     scores = comparison.scores.tolist()
     return {
+        "run_ids": [run_id for runs in _runs(result).values() for run_id in runs.split()],
         "dataset": result.subject.dataset,
         "protocol": result.subject.protocol,
         "settings": {

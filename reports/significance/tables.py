@@ -190,7 +190,7 @@ def evidence_table(evidence: Sequence[Evidence]) -> Table:
         "method": "Method", "seed": "Seed", "source": "Run", "file": "File", "revision": "Code",
         "sha256": "sha256 of the file",
     }  # fmt: skip
-    columns = [Column(key, title) for key, title in titles.items()]
+    columns = [Column(key, title, link="source" if key == "source" else "") for key, title in titles.items()]
     return _table([asdict(item) for item in evidence], columns, "Rank files", "runs", collapsed=False, for_paper=False)
 
 

@@ -39,6 +39,7 @@ class Renderer:
             "maker": maker,
             "kind_title": kind_title,
         }
+        self._paths = {page.path for page in pages}
         self._run_pages = {posixpath.basename(page.path)[:-5]: page.path for page in pages if page.kind == "runs"}
 
     @cached_property
@@ -62,7 +63,10 @@ class Renderer:
         def result_link(path: str) -> str:
             return result_file(path, page.path)
 
-        links = {"url": url, "run_link": run_link, "result_link": result_link}
+        def has_page(path: str) -> bool:
+            return path.partition("#")[0] in self._paths
+
+        links = {"url": url, "has_page": has_page, "run_link": run_link, "result_link": result_link}
         local = {**page_parts(), **links, "page": page, "data": made(page.data)}
         return self._environment.get_template(page.template).render({**self._shared, **local, **made(page.context)})
 

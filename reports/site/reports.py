@@ -26,7 +26,7 @@ def pages(results: Results) -> Iterator[Page]:
                 "figure_files": figure_files(
                     stored.file.parent, stored.report.stem, (results.site / stored.path).parent
                 ),
-                "runs": [results.records[run_id] for run_id in stored.run_ids if run_id in results.records],
+                "runs": results.runs_of(stored),
             },
             summary=next(iter(stored.report.sentences), ""),
             words=" ".join([stored.name, *(section.title for section in stored.report.sections)]),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from harness.errors import InvalidRecord
 from harness.files.names import is_safe_name, safe_name
@@ -35,11 +36,16 @@ class StoredPage:
     report: Report
     written: datetime
 
-    @property
+    @cached_property
     def run_ids(self) -> tuple[str, ...]:
         """The runs that it shows, as far as it names them."""
-        given = self.report.data.get("run_ids")
-        return tuple(filter(is_safe_name, given)) if isinstance(given, list) else ()
+        return tuple(dict.fromkeys(filter(is_safe_name, named_runs(self.report.data))))
+
+    @property
+    def study(self) -> str:
+        """The study that it is about; empty if it is of another kind."""
+        study = self.report.data.get("study")
+        return str(study.get("study", "")) if isinstance(study, Mapping) else ""
 
     @property
     def path(self) -> str:
@@ -80,8 +86,14 @@ class Results:
         return sorted(self._stored(), key=lambda page: (page.written, page.path), reverse=True)
 
     def appearances(self, run_id: str) -> list[StoredPage]:
-        """The reports that show a run."""
-        return [page for page in self.reports if run_id in page.run_ids]
+        """The reports that show a run, or the study that found its settings."""
+        study = self.records[run_id].tuning.study if run_id in self.records else ""
+        return [page for page in self.reports if run_id in page.run_ids or (study and page.study == study)]
+
+    def runs_of(self, page: StoredPage) -> list[RunRecord]:
+        """The runs that a report shows; of a sweep, those that have the settings it found."""
+        tuned = [run_id for run_id, record in self.records.items() if page.study and record.tuning.study == page.study]
+        return [self.records[run_id] for run_id in dict.fromkeys((*page.run_ids, *tuned)) if run_id in self.records]
 
     def exhibits(self, record: RunRecord) -> Exhibits | None:
         """What can be shown of the split of a run; None where nothing is there, or with one line where it is damaged."""
@@ -124,3 +136,20 @@ class Results:
                 report=report,
                 written=datetime.fromtimestamp(file.stat().st_mtime, UTC),
             )
+
+
+def named_runs(data: Mapping[str, Any]) -> Iterator[str]:
+    """The runs that the data of a report name: in `run_ids`, or, in reports of earlier versions, where their kind had them.
+
+    >>> list(named_runs({"models": [{"run_ids": ["0f3a", "1b2c"]}]})), list(named_runs({"points": [{"run_ids": "0f3a"}]}))
+    (['0f3a', '1b2c'], ['0f3a'])
+    """
+    given = data.get("run_ids")
+    if isinstance(given, list):
+        yield from map(str, given)
+        return
+    for part, key in (("models", "run_ids"), ("points", "run_ids"), ("evidence", "source")):
+        rows = data.get(part)
+        for row in rows if isinstance(rows, list) else ():
+            named = row.get(key, ()) if isinstance(row, Mapping) else ()
+            yield from named.split() if isinstance(named, str) else map(str, named if isinstance(named, list) else ())

@@ -8,12 +8,14 @@ from typing import Any
 
 import pandas as pd
 
+from harness.records.cards import FILE as ALIGNMENTS
 from harness.records.run import RunRecord
 from harness.reports.document.model import Column, Report, Section, Table
 from harness.reports.run import report, text
 from harness.reports.run.mirror import Mirrored, experiments, mirrored_runs
 from harness.reports.run.peers import Peers
 from harness.reports.runs.groups import groups
+from harness.reports.site import alignments
 from harness.reports.site.model import Page
 from harness.reports.site.results import SITE, Results
 from harness.settings.again import is_run
@@ -53,6 +55,7 @@ def _page(results: Results, record: RunRecord, peers: Peers, mirrored: Mapping[s
         for page in results.appearances(record.run_id)
     ]
     known = mirrored.get(record.run_id, [])
+    looks = [look for look in _looks(results, record) if look["path"]]
 
     @functools.cache
     def built() -> Report:
@@ -60,7 +63,7 @@ def _page(results: Results, record: RunRecord, peers: Peers, mirrored: Mapping[s
         return report.build(results.store, record, peers, settings=settings, mirrored=known)
 
     def context() -> dict[str, Any]:
-        return {"report": built(), "record": record, "appearances": appearances, "files": list(files)}
+        return {"report": built(), "record": record, "appearances": appearances, "looks": looks, "files": list(files)}
 
     files = {file: lambda: built().attachments[f"{record.run_id}.yaml"]} if is_run(record.spec) else {}
 
@@ -71,11 +74,23 @@ def _page(results: Results, record: RunRecord, peers: Peers, mirrored: Mapping[s
         template="run.html.j2",
         context=context,
         files=files,
-        inputs=sha256_json([report.inputs(results.store, record, peers, known), appearances]),
+        inputs=sha256_json([report.inputs(results.store, record, peers, known), appearances, looks]),
         summary=text.headline(record)[0],
         words=" ".join([record.run_id, record.backbone, record.status, *experiments(mirrored, record.run_id)]),
         listed=False,
     )
+
+
+def _looks(results: Results, record: RunRecord) -> list[dict[str, str]]:
+    """Where pictures show what the run does; the template leaves out pages that the site does not have."""
+    cards = (results.store.folder(record.run_id) / ALIGNMENTS).is_file()
+    return [
+        {
+            "title": "Retrieval gallery: every query with its first results",
+            "path": results.page_of_gallery(record.run_id),
+        },
+        {"title": "Alignment cards: words on the picture", "path": alignments.path_of(record) if cards else ""},
+    ]
 
 
 def _overview(results: Results, mirrored: Mapping[str, list[Mirrored]]) -> Page:

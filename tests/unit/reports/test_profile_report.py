@@ -200,6 +200,14 @@ def test_advice_names_the_best_under_each_latency_and_its_price():
     assert "scan 1/4 patches is dominated on every chart" in said
 
 
+def test_points_lead_to_their_runs():
+    report = built()
+    named = {run_id for one in POINTS for run_id in one.run_ids}
+    assert set(report.data["run_ids"]) == named
+    (points,) = [table for table in report.tables if table.key == "points"]
+    assert {run_id for row in points.rows() for run_id in row[0].runs} == named
+
+
 def test_noise_is_said():
     points = (POINTS[0], point("scan", 400.0, 30.0, 300.0, 1.0, noisy=True))
     said = " ".join(profile.build([(record(points), ranks(points))], title="P").sections[0].sentences)
