@@ -108,6 +108,8 @@ def single_line(text: str) -> str:
     >>> single_line("a\x1b[31m\n b")
     'a[31m b'
     """
+    if text.isascii() and text.isprintable():  # most texts, by far the fastest way
+        return " ".join(text.split())
     kept = (" " if c.isspace() else c for c in text)
     return " ".join("".join(c for c in kept if unicodedata.category(c) not in ("Cc", "Cf", "Cs")).split())
 

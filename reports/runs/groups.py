@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +26,8 @@ _NOT_IDENTITY = (
     "evaluation.diagnostics",
 )
 _MOST_LABEL_KEYS = 3
+_HASH_DIGITS = 8
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 # Keys of a spec that labels name first.
 _TELLING = ("config.", "image.", "text.", "training.", "evaluation.")
 
@@ -188,8 +191,13 @@ def _differences(specs: Sequence[Mapping[str, str]]) -> list[str]:
         differing.difference(_NOT_IDENTITY),
         key=lambda key: (*(not key.startswith(start) for start in _TELLING), key),
     )[:_MOST_LABEL_KEYS]
-    values = [", ".join(f"{key.rpartition('.')[2]}={spec.get(key, 'none')}" for key in keys) for spec in specs]
+    values = [", ".join(f"{key.rpartition('.')[2]}={_short(spec.get(key, 'none'))}" for key in keys) for spec in specs]
     return [f" ({text})" if text else "" for text in values]
+
+
+def _short(value: str) -> str:
+    """A hash by its first digits, as git shows them; anything else as it is."""
+    return value[:_HASH_DIGITS] if _SHA256.fullmatch(value) else value
 
 
 def _texts(spec: Mapping[str, Any]) -> dict[str, str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.reports.site.model import Page
 from harness.reports.site.parts import figure_files, file_link
 from harness.reports.site.results import Results, StoredPage
+from harness.spec import sha256_json
 
 
 def pages(results: Results) -> Iterator[Page]:
@@ -19,18 +21,28 @@ def pages(results: Results) -> Iterator[Page]:
             title=stored.report.title,
             kind=stored.kind,
             template="report.html.j2",
-            context={
-                "report": stored.report,
-                "written": stored.written,
-                "files": files(stored, results.site),
-                "figure_files": figure_files(
-                    stored.file.parent, stored.report.stem, (results.site / stored.path).parent
-                ),
-                "runs": results.runs_of(stored),
-            },
+            context=partial(_context, results, stored),
+            inputs=_inputs(results, stored),
             summary=next(iter(stored.report.sentences), ""),
             words=" ".join([stored.name, *(section.title for section in stored.report.sections)]),
         )
+
+
+def _context(results: Results, stored: StoredPage) -> dict[str, Any]:
+    return {
+        "report": stored.report,
+        "written": stored.written,
+        "files": files(stored, results.site),
+        "figure_files": figure_files(stored.file.parent, stored.report.stem, (results.site / stored.path).parent),
+        "runs": results.runs_of(stored),
+    }
+
+
+def _inputs(results: Results, stored: StoredPage) -> str:
+    """Hash of a report's files, by name, size and time, and of the titles of the runs that it names."""
+    states = [(path, path.stat()) for path in sorted(stored.file.parent.rglob("*")) if path.is_file()]
+    found = [[str(path.relative_to(stored.file.parent)), state.st_size, state.st_mtime_ns] for path, state in states]
+    return sha256_json([found, [[record.run_id, record.title] for record in results.runs_of(stored)]])
 
 
 def files(stored: StoredPage, site: Path) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from harness.records.parts import Cost, Environment
 from harness.reports.document import render, terminal
 from harness.reports.document.model import is_missing
 from harness.reports.leaderboard import report as leaderboard
+from harness.reports.runs.groups import groups
 
 RECALLS = ["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10"]
 
@@ -292,3 +293,12 @@ def test_the_order_of_the_runs_does_not_matter(three_scorers):
     forwards = build(three_scorers).main
     three_scorers.ids.reverse()
     pd.testing.assert_frame_equal(forwards, build(three_scorers).main)
+
+
+def test_methods_that_differ_in_their_code_are_told_apart_by_the_first_digits_of_its_hash(runs, table):
+    for number, digest in enumerate(("1f" * 32, "2e" * 32)):
+        runs.add(
+            table([0, 1], [0, 0], [0, 1]), seed=0, spec={"scorer": "scan", "source_sha256": digest}, run_id=f"r{number}"
+        )
+    (members,) = groups(runs.store.records()).values()
+    assert [group.label for group in members] == ["scan (source_sha256=1f1f1f1f)", "scan (source_sha256=2e2e2e2e)"]
