@@ -16,6 +16,7 @@ from harness.backbones import hub
 from harness.backbones.base import DEFAULT_WIDTH, BackboneConfig, TextEncoder, projection
 from harness.backbones.bigru import checked_lengths
 from harness.backbones.recomputing import can_recompute
+from harness.backbones.words.pieces import Span, Word, spelled
 from harness.backbones.words.tokenizers import Losses, Tokenizer, pad_rows, restore_tokenizer
 from harness.backbones.words.vocabulary import Vocabulary
 from harness.errors import InvalidCheckpoint, InvalidSpec, reported_as
@@ -195,6 +196,7 @@ class PieceTokenizer:
         self.longest = max_words
         model = json.loads(definition).get("model", {})
         unknown = self._definition.token_to_id(model["unk_token"]) if model.get("unk_token") else None
+        self._unknown = unknown
         self._meaningless = {*self.special_ids, unknown}
 
     @classmethod
@@ -231,6 +233,18 @@ class PieceTokenizer:
     def piece(self, token: int) -> str:
         """See `Tokenizer.piece`; a piece that continues a word starts with ##."""
         return self._definition.id_to_token(token) or f"#{token}"
+
+    def words(self, caption: str) -> tuple[Word, ...]:
+        """See `Tokenizer.words`: as the caption spells them, pieces joined."""
+        encoding = self._definition.encode(caption)
+        special = [bool(mark) for mark in encoding.special_tokens_mask]
+        spans = [
+            Span(self.piece(token), *offsets, None if apart else word, known=token != self._unknown)
+            for token, offsets, word, apart in zip(
+                encoding.ids, encoding.offsets, encoding.word_ids, special, strict=True
+            )
+        ]
+        return spelled(caption, spans)
 
     def state(self) -> dict[str, Any]:
         """What `from_state` needs."""

@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
+from harness.backbones.words.pieces import Word, joined
 from harness.backbones.words.tokenizers import Losses
 from harness.fragments import Tokens
 
+ENDS = "</w>"  #: what a piece of CLIP's ends with where it ends a word
 BLANK = "_"  #: stands for a masked word, since CLIP's word pieces hold no mask
 
 
@@ -43,6 +45,23 @@ class PieceTokenizer(OpenClipTokenizer):
         """See `Tokenizer.piece`."""
         return str(self.pieces.decode([token])).strip()
 
+    def words(self, caption: str) -> tuple[Word, ...]:
+        """See `Tokenizer.words`."""
+        groups: list[list[int]] = []
+        ids, open_word = self([caption]).ids[0].tolist(), False
+        for place, token in enumerate(ids):
+            special = token in self.special_ids
+            if open_word and not special:
+                groups[-1].append(place)
+            else:
+                groups.append([place])
+            open_word = not special and not str(self.pieces.decoder[token]).endswith(ENDS)
+        return tuple(self._word(ids, places) for places in groups)
+
+    def _word(self, ids: Sequence[int], places: Sequence[int]) -> Word:
+        text = str(self.pieces.decode([ids[place] for place in places])).strip()
+        return Word(text, tuple(places), special=ids[places[0]] in self.special_ids)
+
     def losses(self, captions: Sequence[str]) -> Losses:
         """See `Tokenizer.losses`; byte pairs know every word."""
         ends = 2  # start and end of the text
@@ -72,6 +91,12 @@ class PaddedTokenizer(OpenClipTokenizer):
     def piece(self, token: int) -> str:
         """See `Tokenizer.piece`."""
         return str(self.pieces.tokenizer.convert_ids_to_tokens(token))
+
+    def words(self, caption: str) -> tuple[Word, ...]:
+        """See `Tokenizer.words`; pieces are joined by their own marks."""
+        ids = self([caption])[:1].ids[0].tolist()
+        special = [place for place, token in enumerate(ids) if token in self.special_ids]
+        return joined([self.piece(token) for token in ids], special)
 
     def losses(self, captions: Sequence[str]) -> Losses:
         """See `Tokenizer.losses`."""

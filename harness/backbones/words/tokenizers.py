@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
+from harness.backbones.words.pieces import Word
 from harness.backbones.words.vocabulary import END, PAD, START, UNKNOWN, Vocabulary, words
 from harness.errors import CannotEncode, InvalidCheckpoint, InvalidDataset
 from harness.fragments import Tokens
@@ -44,6 +45,10 @@ class Tokenizer(Protocol):
 
     def piece(self, token: int) -> str:
         """The word or word piece of an id, for tables."""
+        ...
+
+    def words(self, caption: str) -> tuple[Word, ...]:
+        """What a reader sees of the tokens of one caption, in their order; each token is in one word."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -88,6 +93,12 @@ class WordTokenizer:
         """See `Tokenizer.piece`."""
         return self.vocabulary.entries[token]
 
+    def words(self, caption: str) -> tuple[Word, ...]:
+        """See `Tokenizer.words`; a word that has no id is told by its text."""
+        kept = words(caption)[: self.longest - 2]
+        inner = [Word(word, (place,), known=word in self.vocabulary.ids) for place, word in enumerate(kept, 1)]
+        return (Word(START, (0,), special=True), *inner, Word(END, (len(kept) + 1,), special=True))
+
     def state(self) -> dict[str, Any]:
         """See `Tokenizer.state`."""
         return {"kind": "words", "words": list(self.vocabulary.entries), "max_words": self.longest}
@@ -122,9 +133,37 @@ class NoTokenizer:
         """The id: its word is not known."""
         return f"#{token}"
 
+    def words(self, caption: str) -> tuple[Word, ...]:
+        """Refused, as a call is."""
+        self([caption])
+        raise AssertionError("a call never returns")
+
     def state(self) -> dict[str, Any]:
         """See `Tokenizer.state`."""
         return {"kind": "none", "vocabulary_size": self.vocabulary_size}
+
+
+def words_of(tokenizer: Tokenizer, caption: str, fragments: int) -> tuple[Word, ...]:
+    """The words of a caption with the places of their fragments.
+
+    >>> tokenizer = WordTokenizer(Vocabulary.from_captions(["a dog runs"]), max_words=6)
+    >>> [(word.text, word.places) for word in words_of(tokenizer, "A cat runs", 5)]
+    [('<start>', (0,)), ('a', (1,)), ('cat', (2,)), ('runs', (3,)), ('<end>', (4,))]
+    >>> words_of(tokenizer, "A cat runs", 1)
+    (Word(text='A cat runs', places=(0,), special=False, known=True),)
+
+    Args:
+        tokenizer: of the text encoder.
+        caption: its text.
+        fragments: W, the number of fragments that the encoder made of it: one per token, or one for the whole caption.
+            Fragments of another kind are numbered.
+    """
+    found = tokenizer.words(caption)
+    if fragments == sum(len(word.places) for word in found):
+        return found
+    if fragments == 1:
+        return (Word(caption, (0,)),)
+    return tuple(Word(f"#{number}", (number,)) for number in range(fragments))
 
 
 def restore_tokenizer(state: Mapping[str, Any]) -> WordTokenizer | NoTokenizer:
