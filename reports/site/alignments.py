@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, replace
 from functools import partial
@@ -11,9 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from harness.errors import InvalidRecord, counted
+from harness.errors import counted
 from harness.records.cards import DECIMALS, Box, Card, Cards
-from harness.records.exhibits import folder_name
 from harness.records.run import RunRecord
 from harness.reports.alignments.reading import meaning, place_names, ranks_said
 from harness.reports.alignments.report import words_table
@@ -27,8 +25,6 @@ _UNIT = 10**DECIMALS
 #: The methods that stand side by side at first, where there are more than two.
 _FIRST = ("grm", "scan")
 _LONGEST_ALT = 120
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ def pages(results: Results) -> Iterator[Page]:
         asked = sum(not any(c.chosen == "sample" for c in cards.values()) for cards in pairs.values())
         summary = f"{counted(len(pairs), 'pair')}, {', '.join(method.label for method in methods)}"
         yield Page(
-            path=path_of(first),
+            path=results.page_of_alignments(first.run_id).partition("#")[0],
             title=f"Alignments: {first.dataset} {first.split}",
             kind="alignments",
             template="alignments.html.j2",
@@ -91,23 +87,13 @@ def _size(picture: Path) -> tuple[int, int]:
         return 0, 0
 
 
-def path_of(record: RunRecord) -> str:
-    """The page of a run's split, whether it exists or not."""
-    return f"alignments/{folder_name(record.dataset, record.split, record.data_sha256)}.html"
-
-
 def by_split(results: Results) -> Iterator[list[Method]]:
-    """The runs with cards of each split; damaged cards are left out, with a line."""
+    """The runs with cards of each split."""
     found: dict[tuple[str, str, str], list[Method]] = {}
-    for record in results.finished.values():
-        try:
-            cards = results.store.alignments(record.run_id)
-        except InvalidRecord as error:
-            logger.warning("alignment cards are left out of the site: %s", error)
-            continue
-        if cards is not None and cards.cards:
-            key = (record.dataset, record.split, record.data_sha256)
-            found.setdefault(key, []).append(Method(record, cards, record.label))
+    for run_id, cards in results.cards.items():
+        record = results.finished[run_id]
+        key = (record.dataset, record.split, record.data_sha256)
+        found.setdefault(key, []).append(Method(record, cards, record.label))
     for methods in found.values():
         yield _labelled(sorted(methods, key=lambda method: (method.record.label, method.record.seed)))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.errors import InvalidRecord
 from harness.files.names import is_safe_name, safe_name
+from harness.records.cards import Cards
 from harness.records.exhibits import Exhibits, exhibits_folder, folder_name, read_exhibits
 from harness.records.run import RunRecord
 from harness.records.store import TOP, RunStore
@@ -105,6 +106,27 @@ class Results:
                 logger.warning("pictures and captions are left out of the site: %s", error)
                 self._exhibits[folder] = None
         return self._exhibits[folder]
+
+    @cached_property
+    def cards(self) -> dict[str, Cards]:
+        """The alignment cards of the finished runs that have any, by run; damaged ones are left out, with a line."""
+        found = {}
+        for run_id in self.finished:
+            try:
+                cards = self.store.alignments(run_id)
+            except InvalidRecord as error:
+                logger.warning("alignment cards are left out of the site: %s", error)
+                continue
+            if cards is not None and cards.cards:
+                found[run_id] = cards
+        return found
+
+    def page_of_alignments(self, run_id: str) -> str:
+        """Where the alignments show a run; empty if it has no cards."""
+        if run_id not in self.cards:
+            return ""
+        record = self.finished[run_id]
+        return f"alignments/{folder_name(record.dataset, record.split, record.data_sha256)}.html#a={run_id}"
 
     def page_of_run(self, run_id: str) -> str:
         """The page of a run; empty if the folder does not hold it."""

@@ -260,3 +260,13 @@ def test_boxes_and_places_are_stored_once():
     data = data_of([], {(1, 3): cards})
     assert len(data["boxes"]) == len(data["places"]) == 1
     assert [data["cards"][0][number]["boxes"] for number in ("0", "1")] == [0, 0]
+
+
+def test_runs_lead_to_their_cards(three_scorers):
+    record, _ = with_cards(three_scorers)
+    results = Results(three_scorers.store)
+    path, _, chosen = results.page_of_alignments(record.run_id).partition("#")
+    assert chosen == f"a={record.run_id}"
+    read(three_scorers)
+    assert (three_scorers.store.results / "site" / path).is_file()
+    assert {run for run in results.finished if results.page_of_alignments(run)} == set(results.cards)
