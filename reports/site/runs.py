@@ -8,14 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from harness.records.cards import FILE as ALIGNMENTS
 from harness.records.run import RunRecord
 from harness.reports.document.model import Column, Report, Section, Table
 from harness.reports.run import report, text
 from harness.reports.run.mirror import Mirrored, experiments, mirrored_runs
 from harness.reports.run.peers import Peers
 from harness.reports.runs.groups import groups
-from harness.reports.site import alignments
 from harness.reports.site.model import Page
 from harness.reports.site.results import SITE, Results
 from harness.settings.again import is_run
@@ -83,13 +81,12 @@ def _page(results: Results, record: RunRecord, peers: Peers, mirrored: Mapping[s
 
 def _looks(results: Results, record: RunRecord) -> list[dict[str, str]]:
     """Where pictures show what the run does; the template leaves out pages that the site does not have."""
-    cards = (results.store.folder(record.run_id) / ALIGNMENTS).is_file()
     return [
         {
             "title": "Retrieval gallery: every query with its first results",
             "path": results.page_of_gallery(record.run_id),
         },
-        {"title": "Alignment cards: words on the picture", "path": alignments.path_of(record) if cards else ""},
+        {"title": "Alignment cards: words on the picture", "path": results.page_of_alignments(record.run_id)},
     ]
 
 
