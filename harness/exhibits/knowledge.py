@@ -30,19 +30,30 @@ def unlabelled_pairs(dataset: Dataset, split: Split) -> dict[str, KnownPairs]:
         protocol = protocols.get(name)
         if not isinstance(protocol, JudgedProtocol) or not protocols.fits(name, subject):
             continue
+        exact = subject.relevance if name == "scenes_relevance" else None
+        if exact is not None and np.count_nonzero(exact) > MOST_PAIRS + len(split.captions):
+            _report(dataset, split, name)  # before lists of tens of millions are made
+            continue
         judged = protocol.judged(subject)
         captions = np.stack([np.repeat(judged.i2t.queries, judged.i2t.sizes), judged.i2t.items])
         images = np.stack([judged.t2i.items, np.repeat(judged.t2i.queries, judged.t2i.sizes)])
         pairs = np.unique(np.concatenate([captions, images], axis=1), axis=1)
         further = [pair for pair in zip(*pairs.tolist(), strict=True) if pair not in own]
         if len(further) > MOST_PAIRS:
-            logger.warning(
-                "%s %s: the %s correct pairs of %s are left out of the site, which shows at most %s",
-                dataset.title, split.name, f"{len(further):,}", name, f"{MOST_PAIRS:,}",
-            )  # fmt: skip
+            _report(dataset, split, name)
         elif further:
             found[name] = KnownPairs(pairs=tuple(further))
     return found
+
+
+def _report(dataset: Dataset, split: Split, name: str) -> None:
+    logger.warning(
+        "the correct pairs that %s knows of %s %s are left out of the site, which marks at most %s",
+        name,
+        dataset.title,
+        split.name,
+        f"{MOST_PAIRS:,}",
+    )
 
 
 def clutter(dataset: Dataset, split: Split) -> dict[int, int]:

@@ -6,13 +6,14 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from harness.datasets.base import Dataset, Split
 from harness.datasets.parallel import each
-from harness.errors import InvalidRecord, ItmError, counted, one_line
+from harness.errors import InvalidDataset, InvalidRecord, ItmError, counted, one_line
 from harness.exhibits.knowledge import clutter, unlabelled_pairs
 from harness.exhibits.pictures import Picture, picture_source
 from harness.exhibits.thumbnails import thumbnail
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 #: Places of a list that pages show, and so want pictures of.
 SHOWN = 5
+#: Bounds of the text that pages list; the JSON of larger ones would not be read back.
+MOST_CAPTIONS, MOST_CHARACTERS = 200_000, 8_000_000
 
 
 def prepare(
@@ -76,14 +79,20 @@ def _prepared(
     """The exhibits of one split."""
     require_inside(folder, store.results)
     there = _read(folder)
-    if there is not None and not _lacking(there, _wanted(store, runs, rows, len(there.image_ids))):
+    if there is not None and _suffices(store, runs, rows, there):
         return there
+    if there is None and (captions := _captions(store, runs)) > MOST_CAPTIONS:  # known without the data
+        logger.info(
+            "the site does not list the %s captions of %s %s, more than %s",
+            f"{captions:,}", runs[0].dataset, runs[0].split, f"{MOST_CAPTIONS:,}",
+        )  # fmt: skip
+        return None
     with claim(store.results, f"exhibits {folder.name}"):  # two commands that end at once
         there = _read(folder)
         try:
             dataset = _opened(runs, data)
             split = dataset.split(runs[0].split)
-            made = there or _described(dataset, split)
+            made = there if there is not None and _is_of(there, split) else _described(dataset, split)
         except ItmError as error:
             what = "further pictures" if there else "captions or pictures"
             logger.warning("the site has no %s of %s %s: %s", what, runs[0].dataset, runs[0].split, error)
@@ -92,6 +101,28 @@ def _prepared(
         made = _with_pictures(folder, made, lacking, picture_source(dataset, split))
         write_exhibits(folder, made)
     return made
+
+
+def _suffices(store: RunStore, runs: Sequence[RunRecord], rows: Sequence[int] | None, there: Exhibits) -> bool:
+    """Whether nothing is missing."""
+    if rows is None and len(there.pictures) >= MOST_IMAGES:
+        return True
+    return not _lacking(there, _wanted(store, runs, rows, len(there.image_ids)))
+
+
+def _captions(store: RunStore, runs: Sequence[RunRecord]) -> int:
+    """The number of captions of a split by the first results of its runs; 0 = not known."""
+    for run in runs:
+        with suppress(InvalidRecord):  # whoever shows the run says so
+            if (top := store.top(run.run_id)) is not None:
+                return len(top.caption_id)
+    return 0
+
+
+def _is_of(exhibits: Exhibits, split: Split) -> bool:
+    """Whether exhibits that lie there, which anybody may have written, have the rows of a split."""
+    ids = tuple(map(_text, split.image_ids)), tuple(map(_text, split.caption_ids))
+    return ids == (exhibits.image_ids, exhibits.caption_ids)
 
 
 def _read(folder: Path) -> Exhibits | None:
@@ -131,7 +162,7 @@ def _wanted(store: RunStore, runs: Sequence[RunRecord], rows: Sequence[int] | No
     for run in runs:
         try:
             top = store.top(run.run_id)
-        except InvalidRecord:  # whoever shows the run says so
+        except InvalidRecord:
             continue
         if top is not None and len(top.image_id) == images:
             found += np.bincount(top.t2i_top[np.isin(top.caption_image, listed), :SHOWN].ravel(), minlength=images)
@@ -147,7 +178,18 @@ def _lacking(exhibits: Exhibits, wanted: Sequence[int]) -> list[int]:
 
 
 def _described(dataset: Dataset, split: Split) -> Exhibits:
-    """All but the pictures."""
+    """All but the pictures.
+
+    Raises:
+        InvalidDataset: it is too large to be listed.
+    """
+    texts = [*split.captions, *split.caption_ids, *split.image_ids]
+    characters = sum(map(len, texts))
+    if len(split.captions) > MOST_CAPTIONS or characters > MOST_CHARACTERS:
+        raise InvalidDataset(
+            f"its {len(split.captions):,} captions and their ids hold {characters:,} characters; the site lists at most "
+            f"{MOST_CAPTIONS:,} captions and {MOST_CHARACTERS:,} characters"
+        )
     return Exhibits(
         dataset=dataset.title,
         split=split.name,

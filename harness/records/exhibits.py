@@ -24,7 +24,7 @@ SCHEMA_VERSION = 1
 FILE = "exhibits.json"
 REMEDY = "delete the folder to have it made again"
 #: Correct pairs that one source may list.
-MOST_PAIRS = 1_000_000
+MOST_PAIRS = 500_000
 #: Images of which pages list all queries and have all pictures; of a larger split, images in the sample that they list.
 MOST_IMAGES, SAMPLE = 2_000, 500
 

@@ -15,10 +15,10 @@ from PIL import Image
 
 from harness import datasets
 from harness.errors import InvalidRecord, ResultsNotWritable
-from harness.exhibits import preparation, prepare
+from harness.exhibits import knowledge, preparation, prepare
 from harness.exhibits.thumbnails import SIDE, thumbnail
 from harness.records import exhibits as records
-from harness.records.exhibits import FILE, exhibits_folder, listed_images, read_exhibits
+from harness.records.exhibits import FILE, exhibits_folder, listed_images, read_exhibits, write_exhibits
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.records.tops import TopTable
@@ -268,6 +268,30 @@ def test_damaged_exhibits_are_set_aside_and_made_again(store):
     path.write_text("{}")
     assert prepare(store, [record]) == [shown]
     assert path.with_name(f"{FILE}.damaged").read_text() == "{}"
+
+
+def test_exhibits_of_another_split_are_made_again(store):
+    record = run(store, SCENES)
+    (shown,) = prepare(store, [record])
+    folder = folder_of(store, record)
+    write_exhibits(folder, shown.model_copy(update={"image_ids": shown.image_ids[::-1], "pictures": {}}))
+    assert prepare(store, [record]) == [shown]
+
+
+@pytest.mark.parametrize(("bound", "most"), [("MOST_CAPTIONS", 39), ("MOST_CHARACTERS", 1000)])
+def test_a_split_that_is_too_large_to_be_listed_has_none_and_a_line_says_so(store, monkeypatch, caplog, bound, most):
+    monkeypatch.setattr(preparation, bound, most)
+    assert prepare(store, [run(store, SCENES)]) == []
+    (line,) = [message for message in caplog.messages if "the site has no" in message]
+    assert "of scenes test: its 40 captions and their ids hold" in line
+    assert not (store.results / "site").exists()
+
+
+def test_too_many_correct_pairs_are_left_out_and_a_line_says_so(store, monkeypatch, caplog):
+    monkeypatch.setattr(knowledge, "MOST_PAIRS", 3)
+    (shown,) = prepare(store, [run(store, SCENES)])
+    assert not shown.unlabelled
+    assert "the correct pairs that scenes_relevance knows of scenes test are left out of the site" in caplog.text
 
 
 def test_a_folder_that_leads_out_of_the_results_is_refused(store, tmp_path):
