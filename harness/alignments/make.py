@@ -76,7 +76,7 @@ def _cards(scorer: Scorer, split: Split, pairs: Sequence[Pair], ranks: Mapping[s
     cards = []
     for number, pair in enumerate(pairs):
         real = images.mask[number].nonzero()[:, 0].tolist()
-        words = words_of(text_encoder, tokens[number : number + 1], alignment.word_mask[number], pair.text)
+        words = words_of(text_encoder, pair.text, int(texts.mask[number].sum()), alignment.word_mask[number])
         cards.append(
             Card(
                 **_about(split, pair),

