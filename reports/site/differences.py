@@ -15,7 +15,7 @@ from harness.reports.site.results import StoredPage
 from harness.reports.site.retrieval.answers import DIRECTIONS, QUERY, Direction, Truth
 from harness.reports.site.retrieval.entries import FEW, Entries
 from harness.reports.site.retrieval.frame import KIND, SCRIPTS, page_data, path_of, siblings
-from harness.reports.site.retrieval.overlap import overlap, sentence, steady, traits_in_words
+from harness.reports.site.retrieval.overlap import noise_in_words, overlap, sentence, steady, traits_in_words
 from harness.reports.site.retrieval.packing import traits
 from harness.reports.site.retrieval.splits import Method, Split
 from harness.spec import sha256_json
@@ -62,6 +62,12 @@ def _row(
     runs = seeds_of(first, second)
     truths = [(_truth(split, a, direction), _truth(split, b, direction)) for a, b in runs]
     found, names = overlap(*truths[0]), (first.label, second.label)
+    twice = {
+        method.label: overlap(*(_truth(split, run, direction) for run in method.runs[:2]))
+        for method in (first, second)
+        if len(method.runs) > 1
+    }
+    noise = noise_in_words(found, names, twice, direction)
     return {
         "a": first.label,
         "b": second.label,
@@ -71,7 +77,7 @@ def _row(
         "seeds": len(runs),
         "seed": _seeds(*runs[0]),
         "steady": (steady(truths), steady([(b, a) for a, b in truths])) if len(runs) > 1 else None,
-        "traits": traits_in_words(*truths[0], names, known, direction),
+        "said": " ".join(filter(None, [noise, traits_in_words(*truths[0], names, known, direction)])),
         "sentence": sentence(found, names, direction),
     }
 
@@ -91,9 +97,9 @@ def _seeds(a: RunRecord, b: RunRecord) -> str:
 
 
 def _data(split: Split) -> Mapping[str, Any]:
-    """With a sentence per tabled pair and direction on what their queries have in common."""
-    said = [{key: row[key] for key in ("a", "b", "direction", "traits")} for row in rows(split)]
-    return {**page_data(split, "pair"), "traits": said}
+    """With sentences per tabled pair and direction: how far seeds differ, and what their queries have in common."""
+    said = [{key: row[key] for key in ("a", "b", "direction", "said")} for row in rows(split)]
+    return {**page_data(split, "pair"), "said": said}
 
 
 def _context(split: Split, tested: Sequence[StoredPage]) -> Mapping[str, Any]:

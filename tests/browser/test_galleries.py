@@ -151,7 +151,8 @@ def test_two_methods_are_compared_by_an_address(opened, split):
     browser.find("[name='steady']").click()
     assert listed(browser) == [split.captions[row] for row in steady]
     assert (
-        f"chan alone for {len(steady)}. The captions that scan alone is right for have" in browser.find("#status").text
+        f"chan alone for {len(steady)}. They differ on {len(alone) + len(other)} captions; two seeds of scan differ on "
+        in browser.find("#status").text
     )
     choose(browser, "a", "grm")
     assert "a=grm" in browser.driver.current_url or "a=" not in browser.driver.current_url

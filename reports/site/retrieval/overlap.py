@@ -22,6 +22,11 @@ class Overlap:
     neither: int
 
     @property
+    def differing(self) -> int:
+        """Queries that one of them is right for and the other is not."""
+        return self.first_only + self.second_only
+
+    @property
     def queries(self) -> int:
         """All of them."""
         return self.first_only + self.second_only + self.both + self.neither
@@ -55,6 +60,27 @@ def sentence(found: Overlap, names: tuple[str, str], direction: Direction) -> st
         f"Of {counted(found.queries, QUERY[direction])}, {a} alone is right first for {found.first_only:,}, {b} alone for "
         f"{found.second_only:,}, both for {found.both:,}, neither for {found.neither:,}."
     )
+
+
+def noise_in_words(found: Overlap, names: tuple[str, str], seeds: Mapping[str, Overlap], direction: Direction) -> str:
+    """The disagreement of two methods beside that of two seeds of each: what training alone changes.
+
+    Args:
+        found: of the methods.
+        names: of the methods.
+        seeds: of two runs of a method, by its name, for those that have two.
+        direction: i2t or t2i.
+
+    >>> noise_in_words(Overlap(371, 360, 613, 3656), ("grm", "scan"), {"grm": Overlap(339, 339, 645, 3677)}, "t2i")
+    'They differ on 731 captions; two seeds of grm differ on 678.'
+    """
+    said = [
+        f"two seeds of {name} {'differ ' if not row else ''}on {two.differing:,}"
+        for row, (name, two) in enumerate(seeds.items())
+    ]
+    if not said:
+        return ""
+    return f"They differ on {counted(found.differing, QUERY[direction])}; {' and '.join(said)}."
 
 
 def steady(seeds: Sequence[tuple[Truth, Truth]]) -> int:

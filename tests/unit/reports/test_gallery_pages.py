@@ -109,6 +109,20 @@ def test_counts_of_all_pairs_are_those_of_loops_over_the_queries(split, gallerie
         assert cells[4] == f"{len(kinds)} (seed 0 counted)"
 
 
+def test_a_difference_stands_beside_that_of_two_seeds(split, galleries):
+    data = json.loads(re.search(r'id="data">(.*?)</script>', (galleries / f"{KEY}-differences.html").read_text())[1])
+    said = {(row["a"], row["b"], row["direction"]): row["said"] for row in data["said"]}
+    right = [(rank_table(split.scores[f"{n:016x}"], split.owner).t2i_rank == 0).tolist() for n in range(8)]
+
+    def differing(one, other):
+        return sum(x != y for x, y in zip(right[one], right[other], strict=True))
+
+    assert said["grm", "chan", "t2i"].startswith(
+        f"They differ on {differing(0, 6)} captions; two seeds of grm differ on {differing(0, 1)} and two seeds of chan on "
+        f"{differing(6, 7)}. The captions that grm alone is right for have "
+    )
+
+
 def test_data_files_are_named_as_the_page_asks_for_them(galleries):
     for page in galleries.glob("*.html"):
         data = json.loads(re.search(r'id="data">(.*?)</script>', page.read_text())[1])

@@ -1,7 +1,7 @@
 "use strict";
 // Queries and their results as elements. Every text is untrusted and goes in by textContent or as an attribute.
 (() => {
-  const SIGNS = { own: "✓ truth", also: "○ correct, unlabelled", wrong: "✗" };
+  const SIGNS = { own: "✓ truth", also: "○ also correct", wrong: "✗" };
 
   function element(tag, attributes, ...children) {
     const made = document.createElement(tag);

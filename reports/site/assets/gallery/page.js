@@ -96,7 +96,7 @@
       const best = raw.best && new Map(split.rows("i2t").map((row, place) => [row, raw.best[place]]));
       loaded[id] = { ...window.itmGallery.run(raw, split), best };
     });
-    view = make[page.view]({ split, ranks, loaded, state, median: page.median, traits: page.traits });
+    view = make[page.view]({ split, ranks, loaded, state, median: page.median, said: page.said });
     rows = select(split, view, state);
     list.replaceChildren();
     shown = 0;

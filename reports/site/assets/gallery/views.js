@@ -61,7 +61,7 @@
   }
 
   /** Two methods: the queries that one is right for and the other is not. */
-  function pair({ split, ranks, loaded, state, traits }) {
+  function pair({ split, ranks, loaded, state, said }) {
     const [a, b] = [methodOf(split, state.a), methodOf(split, state.b)];
     const seeds = seedsOf(a, b);
     const direction = state.direction;
@@ -98,8 +98,8 @@
         }
         const total = counts.a + counts.b + counts.both + counts.neither;
         const which = first.seed === second.seed ? `seed ${first.seed}` : `seeds ${first.seed} and ${second.seed}`;
-        const known = traits.find((one) => one.direction === direction && [one.a, one.b].includes(a.label) && [one.a, one.b].includes(b.label));
-        const common = known && a !== b ? known.traits : "";
+        const known = said.find((one) => one.direction === direction && [one.a, one.b].includes(a.label) && [one.a, one.b].includes(b.label));
+        const common = known && a !== b ? known.said : "";
         const held = seeds.length > 1 ? ` At each of ${seeds.length} common seeds ${a.label} alone is right for ${grouped(steady.a)}, ${b.label} alone for ${grouped(steady.b)}.` : "";
         return `Of ${counted(total, NOUN[direction])}, ${a.label} alone is right first for ${grouped(counts.a)}, ${b.label} alone for ${grouped(counts.b)}, both for ${grouped(counts.both)}, neither for ${grouped(counts.neither)} (${which}).${held}${common ? ` ${common}` : ""}`;
       },
