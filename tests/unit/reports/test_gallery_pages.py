@@ -221,3 +221,5 @@ def test_a_run_leads_to_its_place_in_the_gallery(split, galleries):
     results = Results(split.store)
     assert results.page_of_gallery("0" * 16) == f"galleries/{KEY}.html#run={'0' * 16}"
     assert results.page_of_gallery("9" * 16) == ""
+    links = [a.get("href") for t, a in Parsed(galleries.parent / "runs" / f"{'0' * 16}.html").tags if t == "a"]
+    assert f"../galleries/{KEY}.html#run={'0' * 16}" in links
