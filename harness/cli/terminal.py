@@ -78,7 +78,9 @@ def written(report: Report, folder: Path) -> None:
 
     first, *others = FORMATS
     names = "".join([*(f", .{format}" for format in others), *(f", {name}" for name in report.attachments)])
-    say(f"written: {folder}/{report.stem}.{first}{names}")
+    drawn = f"; {len(report.figures)} figures as .svg, .png, .pdf" if len(report.figures) > 1 else ""
+    drawn = "; its figure as .svg, .png, .pdf" if len(report.figures) == 1 else drawn
+    say(f"written: {folder}/{report.stem}.{first}{names}{drawn}")
 
 
 def show_table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, numeric: Collection[int] = ()) -> None:

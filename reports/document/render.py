@@ -19,7 +19,8 @@ from markupsafe import Markup
 
 from harness.errors import UnknownName
 from harness.files.writing import atomic_path
-from harness.reports.document import escaping, figures, stored
+from harness.reports.document import escaping, figures, palette, stored
+from harness.reports.document.drawings import drawer
 from harness.reports.document.file_names import figure_file, photograph_file
 from harness.reports.document.grid import column_classes, grid_rows
 from harness.reports.document.model import Cell, Figure, Gallery, Picture, Report
@@ -49,7 +50,7 @@ def render(report: Report, format: str) -> str:
 
 
 def write(report: Report, folder: Path | str, formats: Sequence[str] | None = None) -> list[Path]:
-    """Write `<stem>.<format>` for every format, the figures as `<stem>-<key>.svg` and `.png`, galleries, and attachments.
+    """Write `<stem>.<format>` for every format, figures as `<stem>-<key>.svg`, `.png`, `.pdf`, galleries, and attachments.
 
     Args:
         report: what to write.
@@ -69,6 +70,7 @@ def write(report: Report, folder: Path | str, formats: Sequence[str] | None = No
         contents[figure_file(report.stem, figure.key, "svg")] = figures.svg(figure.drawing)
         if not isinstance(figure.drawing, bytes):
             contents[figure_file(report.stem, figure.key, "png")] = figures.png(figure.drawing)
+            contents[figure_file(report.stem, figure.key, "pdf")] = figures.pdf(figure.drawing)
     contents |= {
         photograph_file(report.stem, gallery.key, number): picture.content
         for gallery in report.galleries
@@ -107,11 +109,6 @@ def _markdown(report: Report) -> str:
 
 
 def _html(report: Report) -> str:
-    def drawing(figure: Figure) -> Markup:
-        # Inside <img> an SVG can neither run scripts nor load anything, whatever a method is called.
-        source = f"data:image/svg+xml;base64,{base64.b64encode(figures.svg(figure.drawing)).decode()}"
-        return Markup('<img src="{}" alt="{}">').format(source, single_line(figure.alt))
-
     def photograph(picture: Picture) -> str:
         return f"data:image/jpeg;base64,{base64.b64encode(picture.content).decode()}"
 
@@ -119,8 +116,9 @@ def _html(report: Report) -> str:
         "report": report,
         "grid_rows": grid_rows,
         "column_classes": column_classes,
-        "drawing": drawing,
+        "drawing": drawer(),
         "photograph": photograph,
+        "dark": Markup(palette.dark_rules(".chart")),
     }
     return _filled("report.html.j2", escaping.html, {"lines": escaping.html_lines}, **context)
 

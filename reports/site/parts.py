@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,16 +11,12 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from harness.errors import InvalidFigure
-from harness.reports.document import figures
 from harness.reports.document.copying import table_copies
+from harness.reports.document.drawings import drawer
 from harness.reports.document.file_names import figure_file
 from harness.reports.document.grid import column_classes, grid_rows
-from harness.reports.document.inline import inline_svg
 from harness.reports.document.model import Figure, Picture
 from harness.reports.document.templating import embedded
-
-logger = logging.getLogger(__name__)
 
 #: Of a figure's files, in the order in which they are offered.
 _FIGURE_FORMATS = ("svg", "png", "pdf")
@@ -30,20 +24,10 @@ _FIGURE_FORMATS = ("svg", "png", "pdf")
 
 def page_parts() -> dict[str, Any]:
     """What `parts.html.j2` takes from its context, for one page."""
-    numbers = itertools.count(1)
-
-    def drawing(figure: Figure) -> Markup:
-        """The figure inside the page, so that it follows the colours of the screen."""
-        try:
-            return inline_svg(figures.svg(figure.drawing), f"figure{next(numbers)}", figure.alt)
-        except InvalidFigure as error:
-            logger.warning("a figure is left out of the site: %s", error)
-            return Markup('<p class="gone">This figure cannot be shown: {}.</p>').format(str(error))
-
     return {
         "grid_rows": grid_rows,
         "column_classes": column_classes,
-        "drawing": drawing,
+        "drawing": drawer(),
         "photograph": photograph,
         "table_copies": lambda table: Markup(embedded(table_copies(table))),
     }

@@ -277,7 +277,7 @@ def test_the_terminal_table_fits_and_reads_no_markup(three_scorers):
 def test_files_are_complete_and_byte_identical(three_scorers, tmp_path):
     first = render.write(build(three_scorers, published=True), tmp_path / "a")
     second = render.write(build(three_scorers, published=True), tmp_path / "b")
-    assert {path.suffix for path in first} == {".md", ".html", ".csv", ".json", ".tex", ".svg", ".png"}
+    assert {path.suffix for path in first} == {".md", ".html", ".csv", ".json", ".tex", ".svg", ".png", ".pdf"}
     assert [path.name for path in first] == [path.name for path in second]
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
