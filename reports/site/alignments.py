@@ -64,7 +64,7 @@ def pages(results: Results) -> Iterator[Page]:
                 [[m.label, m.record.run_id, m.cards.model_dump(mode="json")] for m in methods]
                 + [[row, *astuple(picture)] for row, picture in sorted(pictures.items())]
             ),
-            scripts=("alignments.js",),
+            scripts=("alignments/maps.js", "alignments/page.js"),
             summary=summary,
             words=" ".join(next(iter(cards.values())).caption for cards in pairs.values()),
         )

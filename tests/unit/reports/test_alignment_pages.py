@@ -205,7 +205,7 @@ def test_no_text_of_a_card_is_obeyed(three_scorers):
     text, data = read(three_scorers)
     assert "<img src=x" not in text
     assert data["cards"][0]["0"]["words"] == [HOSTILE, "dog"]
-    assert "innerHTML" not in next(three_scorers.store.results.glob("site/assets/alignments.js")).read_text()
+    assert "innerHTML" not in next(three_scorers.store.results.glob("site/assets/alignments/page.js")).read_text()
 
 
 def test_without_pictures_the_cards_are_shown_all_the_same(three_scorers):

@@ -7,13 +7,11 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const SVG = "http://www.w3.org/2000/svg";
   const SIDES = ["a", "b"];
-  // Ways to look at a card that are not one of its method's directions.
-  const REGIONS = "regions", GATES = "gates";
-  const REGIONS_SAY = "Where each region looks that the method gathers from the cells: its weights add up to 1 over the cells.";
-  const GATES_SAY = "Gates of the cells: how far the method lets each one in, from 0 to 1. The colour is the gate itself.";
+  const { modesOf, mapsOf, describe, legendOf, share, largest, bestOf } = window.itmMaps(data);
 
   const address = new URLSearchParams(location.hash.slice(1));
-  const chosen = { a: methodOf(address.get("a"), data.first[0]), b: methodOf(address.get("b"), data.first[1]) };
+  const chosen = { a: methodOf(address.get("a"), data.first[0]) };
+  chosen.b = methodOf(address.get("b"), data.first.find((number) => number !== chosen.a) ?? chosen.a);
   const modes = { a: address.get("showA") || "0", b: address.get("showB") || "0" };
   const drawn = new Set(); // articles in sight so far: the others are drawn when they come into sight
   const articles = [...document.querySelectorAll("article.pair")];
@@ -29,61 +27,6 @@
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
     made.append(...children);
     return made;
-  }
-
-  const decimals = (value, digits) => value.toFixed(digits).replace("-", "−");
-  const share = (units, digits = 2) => decimals(units / data.unit, digits);
-  const largest = (values) => values.reduce((a, b) => Math.max(a, b), 0);
-  const bestOf = (values) => { const top = largest(values); return top > 0 ? values.indexOf(top) : -1; };
-
-  // How many cells an even map of the same entropy would cover.
-  function covers(values) {
-    const total = values.reduce((a, b) => a + b, 0);
-    if (!total) return 0;
-    const entropy = values.filter(Boolean).reduce((sum, v) => sum - (v / total) * Math.log(v / total), 0);
-    return Math.exp(entropy);
-  }
-
-  // What a card offers to look at: [key, title].
-  function modesOf(card) {
-    const found = card.modes.map((mode, number) => [String(number), mode.kind]);
-    if (card.regions) found.push([REGIONS, `the ${card.regions.length} regions that it gathers`]);
-    if (card.cellGates) found.push([GATES, "gates of the cells"]);
-    return found;
-  }
-
-  // The maps of a card in a mode: one per button.
-  function mapsOf(card, mode) {
-    if (mode === REGIONS && card.regions) return card.regions.map((weights, n) => regionMap(card, weights, n));
-    if (mode === GATES && card.cellGates) {
-      return [{ title: "gates", weights: card.cellGates, top: data.unit, said: "" }];
-    }
-    const direction = card.modes[Number(mode)] || card.modes[0];
-    const scores = direction.scores;
-    const highest = scores ? Math.max(...scores.map(Math.abs)) : 0;
-    return card.words.map((word, n) => ({
-      title: word,
-      weights: direction.weights[n],
-      over: direction.over,
-      score: scores && highest ? Math.max(0, scores[n]) / highest : null,
-      gate: card.gates ? card.gates[n] / data.unit : null,
-      more: [
-        scores ? `score ${decimals(scores[n], 3)}` : "",
-        card.gates ? `gate ${share(card.gates[n])}` : "",
-      ],
-    }));
-  }
-
-  function regionMap(card, weights, number) {
-    let said = "";
-    if (card.wordRegions) {
-      const readers = card.words.map((word, n) => [word, card.wordRegions[n][number]]).filter(([, w]) => w > 0);
-      readers.sort((one, other) => other[1] - one[1]);
-      said = readers.length
-        ? `Read most by ${readers.slice(0, 4).map(([word, w]) => `“${word}” (${share(w)})`).join(", ")}.`
-        : "No word reads it.";
-    }
-    return { title: `region ${number + 1}`, weights, said };
   }
 
   // One method's view of one pair.
@@ -138,7 +81,7 @@
         bar.firstChild.style.width = `${Math.round(100 * value)}%`;
         button.append(bar);
       }
-      button.setAttribute("aria-label", this.describe(map));
+      button.setAttribute("aria-label", describe(this.card, map));
       button.addEventListener("pointerenter", () => both(this, number, false));
       button.addEventListener("pointerleave", () => both(this, this.pinned, false));
       button.addEventListener("focus", () => both(this, number, false));
@@ -156,17 +99,6 @@
       const number = Math.min(last, Math.max(0, next));
       both(this, number, true);
       this.buttons[number].focus();
-    }
-
-    describe(map) {
-      const best = bestOf(map.weights);
-      const places = data.places[this.card.places];
-      const more = (map.more || []).filter(Boolean).map((text) => `; ${text}`).join("");
-      if (best < 0) return `“${map.title}” ${map.over === "words" ? "is taken by no cell" : "looks at nothing"}${more}. ${map.said || ""}`.trim();
-      const taken = map.weights.reduce((a, b) => a + b, 0) / data.unit;
-      const count = map.over === "words" ? taken : covers(map.weights);
-      const spread = `${map.over === "words" ? "taken by" : "covers"} ${decimals(count, count < 9.95 && Math.abs(count - Math.round(count)) > 0.05 ? 1 : 0)} of ${map.weights.length} cells`;
-      return `“${map.title}”: most at ${places[best]} (${share(map.weights[best])}); ${spread}${more}. ${map.said || ""}`.trim();
     }
 
     drawPicture() {
@@ -225,7 +157,7 @@
         cell.classList.toggle("best", n === best);
       });
       this.scale.lastChild.textContent = highest ? share(highest) : "none";
-      this.info.textContent = this.describe(map);
+      this.info.textContent = describe(this.card, map);
     }
   }
 
@@ -316,7 +248,7 @@
     place.replaceChildren(...SIDES.map((name) => {
       const said = element("p", { class: "notes" });
       const card = data.cards.map((cards) => cards[chosen[name]]).find(Boolean);
-      said.textContent = { [REGIONS]: REGIONS_SAY, [GATES]: GATES_SAY }[modes[name]] || card?.modes[Number(modes[name])]?.says || "";
+      said.textContent = card ? legendOf(card, modes[name]) : "";
       return said;
     }));
   }
