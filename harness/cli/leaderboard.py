@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import click
 
-from harness.cli.options import Setup, dry_run_option, ended, experiment_options, published_option
+from harness.cli.options import Setup, dry_run_option, ended, experiment_options, latex_options, published_option
 from harness.cli.refreshing import refreshes_site
 from harness.cli.terminal import show_page
+
+if TYPE_CHECKING:
+    from harness.reports.document.model import Paper
 
 
 @click.command()
 @click.argument("experiment", metavar="EXP")
 @published_option
+@latex_options
 @click.option("--tuned", is_flag=True, help="Best settings found by `itm sweep EXP` instead of those of EXP.")
 @click.option("--allow-unequal-tuning", is_flag=True, help="With --tuned: scorers tuned at different budgets.")
 @dry_run_option
 @experiment_options
 @refreshes_site
 def leaderboard(
-    setup: Setup, experiment: str, published: bool, tuned: bool, allow_unequal_tuning: bool, dry_run: bool
+    setup: Setup, experiment: str, published: bool, tuned: bool, allow_unequal_tuning: bool, dry_run: bool, paper: Paper
 ) -> int:
     """Train, evaluate and rank the scorers of EXP: a YAML file, or the name of a built-in experiment.
 
@@ -50,5 +57,6 @@ def leaderboard(
         title = f"Leaderboard: {spec.name}"
         built = report.build(store, run_ids, title=title, failures=outcome.failures, published=published)
         about = pages.about_experiment(spec)
+        built = replace(built, paper=paper)
         show_page(built, pages.write_page(built, store.results / "leaderboards", spec.name, about, run_ids))
     return ended(outcome)

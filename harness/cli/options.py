@@ -111,6 +111,36 @@ published_option = click.option(
 )
 
 
+def latex_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of the LaTeX tables of a leaderboard, handed over as one `paper`, checked before anything runs."""
+
+    @click.option(
+        "--columns",
+        default="",
+        metavar="KEY,KEY,...",
+        help="Columns of the LaTeX tables, e.g. shown_scorer,rsum,seeds.",
+    )
+    @click.option("--intervals", is_flag=True, help="Intervals below the estimates of the LaTeX tables.")
+    @click.option("--shrink", is_flag=True, help="LaTeX tables with all columns, shrunk to the width of the text.")
+    @click.option(
+        "--bold-published", is_flag=True, help="Published rows compete with measured ones for the best value in bold."
+    )
+    @functools.wraps(command)
+    def with_paper(
+        *arguments: Any, columns: str, intervals: bool, shrink: bool, bold_published: bool, **own: Any
+    ) -> Any:
+        from harness.reports.document.latex import require_columns
+        from harness.reports.document.model import Paper
+        from harness.reports.leaderboard.report import paper_columns
+
+        names = tuple(filter(None, (name.strip() for name in columns.split(","))))
+        require_columns(names, paper_columns())
+        paper = Paper(columns=names, intervals=intervals, shrink=shrink, published=bold_published)
+        return command(*arguments, paper=paper, **own)
+
+    return with_paper
+
+
 @dataclass(frozen=True)
 class Setup:
     """The options of every command on an experiment."""

@@ -12,7 +12,7 @@ from harness.reports.document.recalls import recall_columns
 from harness.reports.statistics.hits import METRICS
 
 _MODEL = Column("model", "Model", link="run_ids")
-_RSUM = Column("rsum", "rSum", "number")
+_RSUM = Column("rsum", "rSum", "number", better="higher")
 _DIFFERENCE = Column("rsum_difference", "Difference", "estimate", help="model minus reference, 95 % interval")
 _CORRECTED = Column("p_adjusted", "Corrected p", "p")
 

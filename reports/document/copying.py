@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.reports.document import escaping
+from harness.reports.document.best import can_be_best, comparable
+from harness.reports.document.latex import cell_parts
 from harness.reports.document.model import Cell, Column, Table, cell, is_missing
 
 #: A text in three media; one text where all three agree; 0 where they are what the page shows.
@@ -25,13 +27,13 @@ def table_copies(table: Table) -> dict[str, Any]:
         estimate), `numeric` and `better`; `rows` of cells, each [LaTeX, Markdown, CSV], or one text where all agree, or
         0 where that is the text of the page, as in most cells of long tables.
         The LaTeX of a number is [before, value, after]: the best value of a column is set in bold. It is one text where
-        the value cannot be the best: missing, or noisy.
+        the value cannot be the best: missing, noisy, or published beside measured ones.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"name": ["a_b"], "x": [61.24], "x_sd": [0.4]})
     >>> copies = table_copies(Table(frame, [Column("name", "Name"), Column("x", "X", "estimate")], "", "t"))
     >>> copies["rows"][0]
-    [['a\\_b', 'a_b', 'a_b'], [['', '61.2', '$_{\\pm 0.4}$'], '61.2 ± 0.4', '61.24,0.4']]
+    [['a\\_b', 'a_b', 'a_b'], ['61.2$_{\\pm 0.4}$', '61.2 ± 0.4', '61.24,0.4']]
     """
     parts = [_parts(column, table) for column in table.columns]
     records = table.frame.to_dict("records")
@@ -46,7 +48,10 @@ def table_copies(table: Table) -> dict[str, Any]:
             }
             for column, keys in zip(table.columns, parts, strict=True)
         ],
-        "rows": [[_copy(*pair, record) for pair in zip(table.columns, parts, strict=True)] for record in records],
+        "rows": [
+            [_copy(*pair, record, takes_part) for pair in zip(table.columns, parts, strict=True)]
+            for record, takes_part in zip(records, comparable(records), strict=True)
+        ],
     }
 
 
@@ -56,23 +61,17 @@ def _parts(column: Column, table: Table) -> list[str]:
     return [column.key, *(key for part in companions if (key := f"{column.key}{part}") in table.frame)]
 
 
-def _copy(column: Column, keys: list[str], record: Mapping[Any, Any]) -> Copied:
+def _copy(column: Column, keys: list[str], record: Mapping[Any, Any], takes_part: bool) -> Copied:
     shown = cell(column, record)
-    texts = [_latex(column, shown, record), _markdown(shown), _csv([record.get(key) for key in keys])]
+    texts = [_latex(column, shown, record, takes_part), _markdown(shown), _csv([record.get(key) for key in keys])]
     if not texts[0] == texts[1] == texts[2]:
         return texts
     return 0 if texts[0] == shown.main else texts[0]
 
 
-def _latex(column: Column, shown: Cell, record: Mapping[Any, Any]) -> Any:
-    main = escaping.latex(shown.main)
-    spread = f"$_{{\\pm {shown.spread}}}$" if shown.spread else ""
-    before, after = "", spread
-    if shown.interval:
-        before, after = r"\shortstack[r]{", rf"{spread}\\{{\tiny {escaping.latex(shown.interval)}}}}}"
-    noisy = record.get(column.noise)
-    sure = column.better and not is_missing(record.get(column.key)) and (is_missing(noisy) or not noisy)
-    return [before, main, after] if sure or after else main
+def _latex(column: Column, shown: Cell, record: Mapping[Any, Any], takes_part: bool) -> Any:
+    before, main, after = cell_parts(shown)
+    return [before, main, after] if takes_part and can_be_best(column, record) else f"{before}{main}{after}"
 
 
 def _markdown(shown: Cell) -> str:

@@ -79,6 +79,7 @@ class Table:
     collapsed: bool = False  # show only the caption until it is opened, where the format can
     rule_by: Sequence[str] = ()  # columns of the frame; a thin rule is drawn where their values change (between tiers)
     for_paper: bool = True  # whether it goes into the LaTeX file
+    paper: Sequence[str] = ()  # keys of its columns there; all that fit the width of the text by default
 
     @property
     def rules(self) -> list[int]:
@@ -168,6 +169,16 @@ class Section:
     footnotes: Sequence[str] = ()  # sources and small print
 
 
+@dataclass(frozen=True, kw_only=True)
+class Paper:
+    """How the LaTeX tables of a report are made."""
+
+    columns: Sequence[str] = ()  # keys of the columns, in their order; empty = those of each table
+    intervals: bool = False  # below the estimates
+    shrink: bool = False  # all columns, made smaller where they are wider than the text
+    published: bool = False  # compare published rows with measured ones for the best value
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Report:
     """A report, ready to be rendered."""
@@ -180,6 +191,7 @@ class Report:
     main: pd.DataFrame = field(default_factory=pd.DataFrame)  # the flat table behind everything: the CSV
     data: Mapping[str, Any] = field(default_factory=dict)  # machine-readable content of the JSON, at full precision
     attachments: Mapping[str, str] = field(default_factory=dict)  # content of further text files, by name
+    paper: Paper = Paper()
 
     @property
     def figures(self) -> list[Figure]:

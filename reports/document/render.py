@@ -10,7 +10,6 @@ import base64
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from markupsafe import Markup
 
 from harness.errors import UnknownName
 from harness.files.writing import atomic_path
-from harness.reports.document import escaping, figures, palette, stored
+from harness.reports.document import escaping, figures, latex, palette, stored
 from harness.reports.document.drawings import drawer
 from harness.reports.document.file_names import figure_file, photograph_file
 from harness.reports.document.grid import column_classes, grid_rows
@@ -124,22 +123,12 @@ def _html(report: Report) -> str:
 
 
 def _latex(report: Report) -> str:
-    def cell(cell: Cell) -> str:
-        """An estimate with its spread as a subscript and its interval below it, so that seven fit on a page."""
-        top = f"${cell.main}_{{\\pm {cell.spread}}}$" if cell.spread else escaping.latex(cell.main)
-        if not cell.interval:
-            return top
-        # The same size of type on both lines would not let seven estimates fit on a page.
-        return f"\\shortstack[r]{{{top}\\\\{{\\tiny {escaping.latex(cell.interval)}}}}}"
-
     def label(key: str) -> str:
         return "".join(c if c.isascii() and c.isalnum() else "-" for c in key)
 
-    papers = [table for table in report.tables if table.for_paper]
-    tables = [replace(table, columns=[column for column in table.columns if not column.prose]) for table in papers]
-    # On one line, everything after % is ignored.
-    filters = {"cell": cell, "label": label, "comment": single_line}
-    return _filled("report.tex.j2", escaping.latex, filters, report=report, tables=tables)
+    # On one line, everything after % is ignored. The cells are LaTeX already.
+    filters = {"cell": str, "label": label, "comment": single_line}
+    return _filled("report.tex.j2", escaping.latex, filters, report=report, tables=latex.paper_tables(report))
 
 
 def _json(report: Report) -> str:

@@ -73,6 +73,7 @@ class _Table(_Part):
     collapsed: bool = False
     rule_by: tuple[str, ...] = ()
     for_paper: bool = True
+    paper: tuple[str, ...] = ()
 
 
 class _Figure(_Part):
@@ -166,6 +167,7 @@ def _table_content(table: Table) -> dict[str, Any]:
         "collapsed": table.collapsed,
         "rule_by": list(table.rule_by),
         "for_paper": table.for_paper,
+        "paper": list(table.paper),
     }
     return {
         "key": table.key,
@@ -237,7 +239,7 @@ def _table(part: _Table) -> Table:
     for column in columns:
         for key in (f"{column.key}{companion}" for companion in _COMPANIONS if column.numeric):
             _require_numbers(frame, key, part.key)
-    settings = part.model_dump(include={"caption", "key", "muted", "collapsed", "rule_by", "for_paper"})
+    settings = part.model_dump(include={"caption", "key", "muted", "collapsed", "rule_by", "for_paper", "paper"})
     return Table(frame, columns, **settings)
 
 

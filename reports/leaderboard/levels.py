@@ -29,7 +29,7 @@ from harness.reports.statistics.runs import MethodRuns
 #: The row of the score that ranks.
 WHOLE = "all, weighted"
 _MOST_WORDS = 8
-_LEVELS = (
+LEVELS = (
     Column("label", "Method", pinned=True),
     Column("level", "Level"),
     Column("weight", "Weight", "significant", help="in the score that ranks; 0 = trained, left out of the ranking"),
@@ -50,7 +50,7 @@ _READINGS = (
 #: By table, what a terminal has room for.
 _BRIEF = {
     "levels": [
-        *_LEVELS[1:3],
+        *LEVELS[1:3],
         Column("i2t_r1", "i2t R@1", "number"),
         Column("t2i_r1", "t2i R@1", "number"),
         Column("rsum", "rSum ± SD [95 % CI]", "estimate"),
@@ -102,7 +102,7 @@ def level_tables(rows: Sequence[Row], readings: Sequence[Row], gallery: Gallery)
     caption = f"What each level ranks alone on {gallery.title}"
     found = []
     if rows:
-        found.append(Table(pd.DataFrame(rows), _LEVELS, caption, f"levels-{gallery.slug}", rule_by=("label",)))
+        found.append(Table(pd.DataFrame(rows), LEVELS, caption, f"levels-{gallery.slug}", rule_by=("label",)))
     if readings:
         caption = f"Gates and regions on {gallery.title}"
         frame = pd.DataFrame(readings)

@@ -10,9 +10,9 @@ from harness.records.store import RunStore
 from harness.reports.document.model import Report, Section
 from harness.reports.leaderboard import tables, text
 from harness.reports.leaderboard.figures import board_figure
-from harness.reports.leaderboard.levels import inside_of_group, levels_section
+from harness.reports.leaderboard.levels import LEVELS, inside_of_group, levels_section
 from harness.reports.leaderboard.printed import printed_rows
-from harness.reports.leaderboard.rows import Board, Row, board_frame, make_board
+from harness.reports.leaderboard.rows import COSTS, Board, Row, board_frame, make_board
 from harness.reports.runs.groups import groups
 from harness.reports.runs.loading import finished_records
 
@@ -20,6 +20,12 @@ _PAIR = (
     "a", "b", "difference", "se", "df", "low", "high", "simultaneous_low", "simultaneous_high", "p", "p_adjusted",
     "significant",
 )  # fmt: skip
+
+
+def paper_columns() -> list[str]:
+    """Keys of the columns that the LaTeX tables of a leaderboard may have."""
+    columns = [*tables.ACCURACY, *COSTS, *tables.TUNING, *LEVELS, *tables.PRINTED]
+    return list(dict.fromkeys(column.key for column in columns))
 
 
 def build(

@@ -10,6 +10,7 @@ import pandas as pd
 from harness.errors import counted
 from harness.records import noise
 from harness.records.run import RunRecord
+from harness.records.ties import RECALLS
 from harness.reports.document.model import Column, Table
 from harness.reports.document.recalls import recall_columns
 from harness.reports.document.text import single_line
@@ -24,7 +25,7 @@ _NAMES = (Column("shown_scorer", "Scorer", pinned=True, link="run_ids"), Column(
 _BACKBONE = Column("backbone", "Backbone")
 
 
-_ACCURACY = (
+ACCURACY = (
     Column("tier", "Tier", "count", help="significantly worse than the tier above"),
     Column("shown_rank", "Rank", help="ranks that the tests leave open"),
     *_NAMES,
@@ -35,12 +36,14 @@ _ACCURACY = (
     _BACKBONE,
     Column("origin", "Origin"),
 )
+#: Of the accuracy, what a paper has room for.
+_PAPER = ("shown_scorer", "variant", *RECALLS, "rsum")
 #: What the settings cost to find; shown where any method was tuned.
-_TUNING = (
+TUNING = (
     Column("tuning_steps", "Tuning steps", "count", help="training steps of all tuning trials"),
     Column("tuning_seconds", "Tuning (s)", "count", help="wall time of all tuning trials"),
 )
-_PRINTED = (
+PRINTED = (
     Column("scorer", "Method", pinned=True),
     *recall_columns("number"),
     Column("rsum", "rSum", "number", better="higher", pinned=True),
@@ -79,9 +82,9 @@ def accuracy_and_cost(board: Board) -> list[Table]:
     )
     title, slug = board.gallery.title, board.gallery.slug
     caption = f"Accuracy on {title}: recalls in percent, best rSum first"
-    tables = [Table(frame, _ACCURACY, caption, f"accuracy-{slug}", rule_by=("tier",))]
+    tables = [Table(frame, ACCURACY, caption, f"accuracy-{slug}", rule_by=("tier",), paper=_PAPER)]
     if frame[list(_COST)].notna().any(axis=None):
-        tuning = _TUNING if any(row["tuning_steps"] for row in board.rows) else ()
+        tuning = TUNING if any(row["tuning_steps"] for row in board.rows) else ()
         columns = [*_NAMES, *COSTS, *tuning, _BACKBONE, Column("device", "Device", prose=True)]
         caption = f"Cost on {title}, in the same order"
         tables.append(Table(frame, columns, caption, f"cost-{slug}"))
@@ -96,7 +99,7 @@ def printed_tables(board: Board, rows: Sequence[Row]) -> list[Table]:
         part = [row for row in rows if (method_key(row["scorer"]) in ours) is on_board]
         table = Table(
             frame=board_frame(part),
-            columns=_PRINTED,
+            columns=PRINTED,
             caption=f"Published figures {what} on {board.gallery.title}, as printed ({counted(len(part), 'row')})",
             key=f"published-{key}-{board.gallery.slug}",
             muted=range(len(part)),

@@ -14,17 +14,17 @@ from harness.reports.profile.rows import AXES, Row, scaling_rows, scenario_rows
 
 _TO_IMAGES, _TO_CAPTIONS = "Query, caption to images (ms)", "Image to captions (ms)"
 _POINT = Column("label", "Point", pinned=True, link="run_ids")
-_PAIRS = Column("pairs_per_second", "Pairs/s", "significant", noise="noisy_pairs_per_second")
-_MEMORY = Column("memory_mib", "Memory (MiB)", "significant", help="weights + index + working")
-_INDEX = Column("index_bytes_per_image", "Index (B/image)", "significant")
+_PAIRS = Column("pairs_per_second", "Pairs/s", "significant", noise="noisy_pairs_per_second", better="higher")
+_MEMORY = Column("memory_mib", "Memory (MiB)", "significant", help="weights + index + working", better="lower")
+_INDEX = Column("index_bytes_per_image", "Index (B/image)", "significant", better="lower")
 _POINTS = (
     _POINT,
     Column("rsum", "rSum", "estimate", help="95 % interval over images", better="higher", pinned=True),
-    Column("t2i_ms", "p50", "estimate", 2, group=_TO_IMAGES, noise="noisy_t2i_ms"),
-    Column("t2i_ms_p95", "p95", "significant", group=_TO_IMAGES, noise="noisy_t2i_ms"),
-    Column("t2i_ms_p99", "p99", "significant", group=_TO_IMAGES, noise="noisy_t2i_ms"),
+    Column("t2i_ms", "p50", "estimate", 2, group=_TO_IMAGES, noise="noisy_t2i_ms", better="lower"),
+    Column("t2i_ms_p95", "p95", "significant", group=_TO_IMAGES, noise="noisy_t2i_ms", better="lower"),
+    Column("t2i_ms_p99", "p99", "significant", group=_TO_IMAGES, noise="noisy_t2i_ms", better="lower"),
     Column("t2i_ms_iqr", "IQR", "significant", 2, group=_TO_IMAGES, noise="noisy_t2i_ms"),
-    Column("i2t_ms", "p50", "estimate", 2, group=_TO_CAPTIONS, noise="noisy_i2t_ms"),
+    Column("i2t_ms", "p50", "estimate", 2, group=_TO_CAPTIONS, noise="noisy_i2t_ms", better="lower"),
     _PAIRS,
     _MEMORY,
     _INDEX,

@@ -37,6 +37,8 @@ CASES = [
     case("leaderboard {tiny} extra", "extra"),
     case("ls scorer", "scorer"),
     case("ls", "scorers"),
+    case("leaderboard {tiny} --columns rsun", "did you mean 'rsum'"),
+    case("report {results} --columns scorer,nothing", "unknown column of the LaTeX tables 'nothing'"),
     # Experiment files
     case("leaderboard nowhere", "unknown experiment 'nowhere'"),
     case("leaderboard nowhere.yaml", "nowhere.yaml"),

@@ -141,7 +141,7 @@ def test_latex_tables_have_equal_rows_and_no_open_group():
     assert "\\input" not in body
     cells = [re.sub(r"\\shortstack.*", "x", line) for line in body.splitlines() if line.strip().endswith(r"\\")]
     assert {len(re.findall(r"(?<!\\)&", line)) for line in cells} == {1}
-    assert r"$61.2_{\pm 0.4}$" in body
+    assert r"61.2$_{\pm 0.4}$" in body
 
 
 def test_latex_leaves_out_prose_and_tables_that_are_not_for_papers():
