@@ -72,6 +72,7 @@ def chart(panels: Sequence[Panel], columns: int = 2) -> bytes:
         y += head + HEIGHT + _BOTTOM + _GAP
     height = f"{y - _GAP:g}"
     background.set("height", height)
+    root.attrib |= {"data-size": "small"} if len(panels) == 1 else {}
     root.attrib |= {"width": str(width), "height": height, "viewBox": f"0 0 {width} {height}"}
     return tostring(root)
 

@@ -36,7 +36,7 @@ def reading(record: RunRecord) -> Iterator[str]:
         "R@K is the percentage of queries with at least one correct item among the first K; rSum is the sum of R@1, R@5 and "
         f"R@10 in both directions, at most 600. {_RULE[record.ties]}"
     )
-    yield "One run is one seed: how far another seed, or other images, would move these numbers, the leaderboard says."
+    yield "One run is one seed. The leaderboard says how far another seed, or other images, would move these numbers."
     repeats = record.evaluation.duplicate_captions
     if repeats and repeats.get("across_images"):
         yield (
