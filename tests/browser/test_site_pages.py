@@ -38,7 +38,10 @@ def test_no_link_is_broken(visits, site):
         for link in visit.links:
             target, fragment = path_of(link), unquote(urlsplit(link).fragment)
             page = target.relative_to(site).as_posix() if target.is_relative_to(site) else ""
-            if not target.exists() or (page in visits and fragment and fragment not in visits[page].ids):
+            place = (
+                "" if page.startswith("galleries/") and "=" in fragment else fragment
+            )  # else it says what to show there
+            if not target.exists() or (page in visits and place and place not in visits[page].ids):
                 broken.append(f"{name}: {link}")
     assert broken == []
 

@@ -74,8 +74,10 @@ class Split:
 
     @property
     def title(self) -> str:
-        """For headings."""
-        return f"{self.dataset} {self.split}"
+        """For headings; with the data's version where the folder has runs on several."""
+        alike = {run.data_sha256 for run in self.results.finished.values() if _named(run) == _named(self.runs[0])}
+        version = f" (data {self.data_sha256[:8]})" if len(alike) > 1 else ""
+        return f"{self.dataset} {self.split}{version}"
 
     @property
     def runs(self) -> list[RunRecord]:
@@ -181,6 +183,10 @@ def _methods(runs: Sequence[RunRecord]) -> list[Method]:
     labels = [group.label for group in found.values()]
     made = [(group.metric("rsum") or 0.0, Method(_unique(group, labels), group.records)) for group in found.values()]
     return [method for _, method in sorted(made, key=lambda pair: (-pair[0], pair[1].label))]
+
+
+def _named(run: RunRecord) -> tuple[str, str]:
+    return run.dataset, run.split
 
 
 def _unique(group: Group, labels: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from harness.records.exhibits import exhibits_folder
 from harness.records.store import TOP
 from harness.reports.site.build import write_site
 from harness.reports.site.results import Results
+from harness.reports.site.retrieval.splits import splits
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
 KEY = "pets-test-aaaaaaaa"
@@ -215,6 +216,13 @@ def test_first_results_of_other_data_than_the_exhibits_are_refused(split, caplog
     assert said[0].startswith(
         f"run {'d' * 16} is left out of the galleries: its {TOP} is about other images than the exhibits"
     )
+
+
+def test_two_versions_of_the_data_have_titles_of_their_own(split):
+    run = split.store.finished("0" * 16)
+    assert [page.title for page in splits(Results(split.store))] == ["pets test"]
+    split.store.write(run.model_copy(update={"run_id": "c" * 16, "data_sha256": "b" * 64}))
+    assert [page.title for page in splits(Results(split.store))] == ["pets test (data aaaaaaaa)"]
 
 
 def test_a_run_leads_to_its_place_in_the_gallery(split, galleries):
