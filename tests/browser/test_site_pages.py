@@ -39,7 +39,7 @@ def test_no_link_is_broken(visits, site):
             target, fragment = path_of(link), unquote(urlsplit(link).fragment)
             page = target.relative_to(site).as_posix() if target.is_relative_to(site) else ""
             place = (
-                "" if page.startswith("galleries/") and "=" in fragment else fragment
+                "" if page.startswith(("galleries/", "alignments/")) and "=" in fragment else fragment
             )  # else it says what to show there
             if not target.exists() or (page in visits and place and place not in visits[page].ids):
                 broken.append(f"{name}: {link}")
