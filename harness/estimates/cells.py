@@ -10,6 +10,7 @@ from harness.records.plan import CellState, PlannedCell
 from harness.records.store import RunStore
 from harness.runs import sharing
 from harness.runs.planning import on_data
+from harness.runs.remarks import another_run
 from harness.spec import Experiment, RunSpec, canonical_json
 
 _STATES: Mapping[str, CellState] = {"finished": "recorded", "failed": "failed"}
@@ -68,7 +69,8 @@ def _specs(experiment: Experiment, data: Data) -> tuple[dict[str, RunSpec], list
         cells = on_data(experiment, data.drafts, data.dataset)
     except (InvalidDataset, InvalidProtocol) as error:
         return data.drafts, [f"The experiment cannot run on these data: {error}."]
-    return dict(zip(data.drafts, cells, strict=True)), []
+    other = another_run(experiment, cells)
+    return dict(zip(data.drafts, cells, strict=True)), [f"{other[0].upper()}{other[1:]}."] if other else []
 
 
 def _cell(key: str, spec: RunSpec, state: CellState) -> PlannedCell:

@@ -36,14 +36,18 @@ def report_equal(experiment: Experiment, cells: Sequence[RunSpec]) -> None:
 
 def report_another_run(experiment: Experiment, cells: Sequence[RunSpec]) -> None:
     """Warn of a run that is asked for again and will not be the same, with what differs."""
+    if found := another_run(experiment, cells):
+        logger.warning("%s", found)
+
+
+def another_run(experiment: Experiment, cells: Sequence[RunSpec]) -> str:
+    """What tells the cells apart from the run whose settings the experiment was given as; empty where one of them is it."""
     if not experiment.again:
-        return
+        return ""
     before = RunSpec.model_validate(experiment.again)
-    if any(cell.run_id == before.run_id for cell in cells):
-        return
-    logger.warning(
-        "this is another run than %s (%s), whose settings were given: %s",
-        before.run_id,
-        before.title,
-        "; ".join(differences(before, cells[0])),
-    )
+    if any(
+        cell.model_copy(update={"seed": seed}).run_id == before.run_id for cell in cells for seed in experiment.seeds
+    ):
+        return ""
+    differ = "; ".join(differences(before, cells[0]))
+    return f"this is another run than {before.run_id} ({before.title}), whose settings were given: {differ}"

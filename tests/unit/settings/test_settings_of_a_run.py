@@ -115,3 +115,14 @@ def test_damaged_settings_are_refused_in_one_line(tiny, change, message):
     (run,) = plan(load_experiment(tiny))
     with pytest.raises(InvalidSpec, match=message):
         load_experiment({**run.complete, **change})
+
+
+def test_a_plan_says_that_it_is_another_run(tiny):
+    from harness.runs.remarks import another_run
+
+    (run,) = plan(load_experiment(tiny))
+    same = load_experiment(run.complete)
+    assert another_run(same, [run]) == ""
+    assert another_run(load_experiment(run.complete, ["seeds=[4, 0]"]), [run.model_copy(update={"seed": 4})]) == ""
+    said = another_run(load_experiment(run.complete, ["seeds=[4]"]), [run.model_copy(update={"seed": 4})])
+    assert said.endswith("whose settings were given: seed was 0, is 4")
