@@ -9,7 +9,7 @@ import click
 from harness.cli.options import add_plugins, device_option, plugin_option, results_option, torch_device
 from harness.cli.refreshing import refreshes_site
 from harness.cli.scored import dataset_options, dataset_set_option, find_run
-from harness.cli.terminal import console, say
+from harness.cli.terminal import console, say_file
 
 
 @click.command()
@@ -36,4 +36,4 @@ def diagnose(run: str, overrides: tuple[str, ...], device: str, plugins: tuple[P
     made = complete_diagnostics(store, run_id, torch_device(device), dataset_options(overrides))
     console().print(Page(inside_of_run(store, run_id)))
     if made:
-        say(f"written: {store.folder(run_id) / 'record.json'}")
+        say_file("written", store.folder(run_id) / "record.json")

@@ -9,7 +9,7 @@ import click
 from harness.cli.options import repeatable, results_option
 from harness.cli.refreshing import refreshes_site
 from harness.cli.scored import find_run, print_numbers
-from harness.cli.terminal import say
+from harness.cli.terminal import say, say_file
 
 
 @click.command()
@@ -26,4 +26,4 @@ def ensemble(runs: tuple[str, ...], names: tuple[str, ...], results: Path) -> No
     record = record_ensemble(store, [find_run(store, run) for run in runs], names)
     say(f"{record.title}: {record.run_id}")
     print_numbers({name: {record.ties: metrics} for name, metrics in record.metrics.items()})
-    say(f"written: {store.folder(record.run_id) / 'record.json'}")
+    say_file("written", store.folder(record.run_id) / "record.json")

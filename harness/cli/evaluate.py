@@ -17,7 +17,7 @@ from harness.cli.scored import (
     tie_rules,
     ties_option,
 )
-from harness.cli.terminal import say
+from harness.cli.terminal import say, say_file
 
 
 @click.command()
@@ -88,4 +88,4 @@ def evaluate(
             "not_evaluated": found.refused,
         }
         write_json(out, content)
-        say(f"written: {out}")
+        say_file("written", out)

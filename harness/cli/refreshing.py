@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.terminal import say
+from harness.cli.terminal import say_file
 from harness.errors import ItmError, ResultsNotWritable, one_line
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def write(store: RunStore, complete: Callable[[], None] | None = None) -> None:
             )
         if complete:
             complete()
-        say(f"site: {write_site(store)}")
+        say_file("site", write_site(store))
 
 
 def complete_all(store: RunStore, device: torch.device, options: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import click
 from harness.cli.options import repeatable, results_option
 from harness.cli.refreshing import refreshes_site
 from harness.cli.scored import dataset_options, dataset_set_option, find_run, print_numbers, tie_rules, ties_option
-from harness.cli.terminal import say
+from harness.cli.terminal import say, say_file
 
 
 @click.command()
@@ -35,4 +35,4 @@ def rescore(run: str, names: tuple[str, ...], ties: str | None, overrides: tuple
     done = rescore_run(store, run_id, names, tie_rules(ties, default), dataset_options(overrides))
     say(f"{done.record.title} ({run_id}) from {done.source}")
     print_numbers(done.metrics)
-    say(f"written: {store.folder(run_id) / 'record.json'}")
+    say_file("written", store.folder(run_id) / "record.json")

@@ -6,6 +6,8 @@ that a command prints goes through `say` or through a console of `console`; both
 
 from __future__ import annotations
 
+import os
+import sys
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -40,6 +42,17 @@ def one_line(text: object) -> str:
 def say(text: object, *, err: bool = False) -> None:
     """Print text, which may have several lines, to stdout or stderr."""
     click.echo(visible(str(text)), err=err)
+
+
+def say_file(what: str, file: Path, text: str = "") -> None:
+    """Print where a file is; a terminal that knows links opens it by a click (OSC 8).
+
+    Args:
+        what: it is, in a word: "written".
+        file: to open.
+        text: that is shown; the file's path by default.
+    """
+    click.echo(f"{what}: {_link(visible(text or str(file)), file)}")
 
 
 def complain(text: object) -> None:
@@ -80,17 +93,28 @@ def written(report: Report, folder: Path) -> None:
     names = "".join([*(f", .{format}" for format in others), *(f", {name}" for name in report.attachments)])
     drawn = f"; {len(report.figures)} figures as .svg, .png, .pdf" if len(report.figures) > 1 else ""
     drawn = "; its figure as .svg, .png, .pdf" if len(report.figures) == 1 else drawn
-    say(f"written: {folder}/{report.stem}.{first}{names}{drawn}")
+    page = folder / f"{report.stem}.html"
+    say_file("written", page, f"{folder}/{report.stem}.{first}{names}{drawn}")
 
 
 def show_table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, numeric: Collection[int] = ()) -> None:
-    """Print a table; where no terminal gives a width, every row stays on one line."""
-    from harness.reports.document.terminal import grid
+    """Print a table, or a block per row in a narrow terminal; where none gives a width, every row stays on one line."""
+    from harness.reports.document.terminal import blocks, fits, grid
 
-    out = console()
+    out, listed = console(), [list(row) for row in rows]
     if not out.is_terminal:
         out.width = 500
-    out.print(grid(titles, rows, numeric=numeric))
+    if fits(titles, listed, numeric, out.width):
+        out.print(grid(titles, listed, numeric=numeric, width=out.width))
+    else:
+        out.print(*blocks(titles, listed, out.width), sep="\n")
+
+
+def _link(text: str, file: Path) -> str:
+    """Text as a link, on a terminal that is not dumb and whose user wants more than plain text."""
+    stream = sys.stdout
+    plain = not stream.isatty() or os.environ.get("TERM", "dumb") == "dumb" or bool(os.environ.get("NO_COLOR"))
+    return text if plain else f"\x1b]8;;{file.absolute().as_uri()}\x1b\\{text}\x1b]8;;\x1b\\"
 
 
 def _acts(c: str) -> bool:

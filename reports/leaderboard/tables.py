@@ -67,7 +67,7 @@ _BRIEF = (
     Column("seeds", "Seeds", "count", wide=True),
     Column("i2t_r1", "i2t R@1", "number"),
     Column("t2i_r1", "t2i R@1", "number"),
-    Column("rsum", "rSum ± SD [95 % CI]", "estimate"),
+    Column("rsum", "rSum ± SD [95 % CI]", "estimate", pinned=True),
     replace(_COST["encode_image_ms_p50"], title="Image ms", wide=True),
     _COST["pairs_per_second"],
 )
