@@ -102,12 +102,30 @@ def inline_svg(svg: bytes, prefix: str, label: str) -> Markup:
     if copy.dropped:
         parts = ", ".join(f"{count} <{single_line(tag)[:40]}>" for tag, count in sorted(copy.dropped.items()))
         logger.warning("figure '%s': left out what no figure of a report holds: %s", single_line(label)[:80], parts)
+    paint_uses(kept, "href")
     width, height = (_pixels(root.get(side, "")) for side in ("width", "height"))
     if width and height:
         kept.attrib |= {"width": width, "height": height}
     kept.attrib.setdefault("stroke-linejoin", "round")  # which matplotlib says in a style
     kept.attrib |= {"class": "chart", "role": "img", "aria-label": single_line(label), "focusable": "false"}
     return Markup(ElementTree.tostring(kept, encoding="unicode"))
+
+
+def paint_uses(root: ElementTree.Element, href: str) -> None:
+    """Leave the paint of shapes to what uses them.
+
+    A page's style sheet reaches a `use`, but not the copy of the shape inside it: a marker's own colour would stay light.
+
+    Args:
+        root: changed in place, with plain tags.
+        href: attribute of `use` that names the shape.
+    """
+    shapes = {element.get("id"): element for element in root.iter() if element.get("id")}
+    for use in root.iter("use"):
+        shape = shapes.get(use.get(href, "")[1:])
+        for paint in ("fill", "stroke"):
+            if shape is not None and paint in use.attrib:
+                shape.attrib.pop(paint, None)
 
 
 def style_attributes(style: str) -> dict[str, str]:

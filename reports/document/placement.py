@@ -46,7 +46,7 @@ def name_points(
         taken.append(legend.get_window_extent())
     frame = axes.get_window_extent()
     for (x, y, name, prominent), spot in zip(points, spots, strict=True):
-        named = functools.partial(_named, axes, (x, y), figures.label(name, limit), prominent)
+        named = functools.partial(_named, axes, (x, y), name, limit, prominent)
         text = named((0.0, 0.0))
         extent = np.array(text.get_window_extent().size) + scale
         text.remove()
@@ -54,16 +54,16 @@ def name_points(
         if box is not None:
             taken.append(box)
             x_offset, y_offset = (box.get_points().mean(axis=0) - spot) / scale
-            named((x_offset, y_offset))
+            figures.describe(named((x_offset, y_offset)), name, label=name)
 
 
 def _named(
-    axes: Axes, point: tuple[float, float], name: str, prominent: bool, offset: tuple[float, float]
+    axes: Axes, point: tuple[float, float], name: str, limit: int, prominent: bool, offset: tuple[float, float]
 ) -> Annotation:
     """The name of a point with its middle at an offset in points, joined by a line where it is far away."""
     line = {"arrowstyle": "-", "color": figures.FAINT, "linewidth": 0.5, "shrinkB": 3}
     return axes.annotate(
-        name, point, xytext=offset, textcoords="offset points", ha="center", va="center",
+        figures.label(name, limit), point, xytext=offset, textcoords="offset points", ha="center", va="center",
         fontsize=8.0 if prominent else 6.5, color="black" if prominent else figures.GREY,
         arrowprops=line if math.hypot(*offset) > _LINE_FROM else None,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
 from harness.reports.document import palette
-from harness.reports.document.inline import NAMESPACE, XLINK_HREF, style_attributes
+from harness.reports.document.inline import NAMESPACE, XLINK_HREF, paint_uses, style_attributes
 
 _LONG_DECIMALS = re.compile(r"(\.\d{3})\d+")  # 0.001 pt is far below what a screen shows
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
@@ -40,6 +40,7 @@ def finished(svg: bytes, descriptions: Mapping[str, Sequence[Description]]) -> b
         if found := descriptions.get(group.get("id", "")):
             _describe(group, found)
     _forget_ids(root)
+    paint_uses(root, "xlink:href")
     style = ElementTree.Element("style")
     style.text = palette.dark_rules()
     root.insert(0, style)

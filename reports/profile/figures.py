@@ -132,7 +132,7 @@ def _point(axes: Axes, row: Row, axis: Axis, number: int) -> None:
         mark["color"] = figures.FAINT
     x, y, colour = row[axis.column], row["rsum"], mark["color"]
     title = f"{_title(row)}, {axis.title} {significant(x, 3)}" + " (noisy: timed on a busy machine)" * noisy
-    values = _values(row) | {"x": x, "noisy": noisy, "front": front}
+    values = _values(row) | {"axis": axis.key, "x": x, "noisy": noisy, "front": front}
     bars: dict[str, Any] = {"color": colour, "linewidth": 1.1, "alpha": 0.8 if front else 0.45, "zorder": 2}
     if row["rsum_low"] is not None:
         figures.describe(axes.plot([x, x], [row["rsum_low"], row["rsum_high"]], **bars)[0], title, **values)
@@ -184,4 +184,4 @@ def _title(row: Row) -> str:
 
 
 def _values(row: Row) -> dict[str, Any]:
-    return {"label": row["label"], "rsum": row["rsum"]}
+    return {"label": row["label"], "rsum": row["rsum"], "rsum_low": row["rsum_low"], "rsum_high": row["rsum_high"]}

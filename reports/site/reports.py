@@ -12,6 +12,9 @@ from harness.reports.site.parts import figure_files, file_link
 from harness.reports.site.results import Results, StoredPage
 from harness.spec import sha256_json
 
+#: What pages of a kind can do beyond their tables.
+_SCRIPTS = {"profiles": ("profile.js",)}
+
 
 def pages(results: Results) -> Iterator[Page]:
     """One page per report, the latest of each kind first."""
@@ -23,6 +26,7 @@ def pages(results: Results) -> Iterator[Page]:
             template="report.html.j2",
             context=partial(_context, results, stored),
             inputs=_inputs(results, stored),
+            scripts=_SCRIPTS.get(stored.kind, ()),
             summary=next(iter(stored.report.sentences), ""),
             words=" ".join([stored.name, *(section.title for section in stored.report.sections)]),
         )

@@ -111,6 +111,10 @@ def test_shades_of_evidence_rise_from_the_paper_in_both_modes():
 def test_every_colour_of_a_figure_has_a_dark_one(case):
     for _, root in drawn(case):
         used = {element.get(paint) for element in root.iter() for paint in ("fill", "stroke")} - {None, "none"}
+        # A style sheet does not reach the copies that markers are: their colours are those of the `use`.
+        assert not [
+            path for defs in root.iter(f"{SVG}defs") for path in defs.findall(f"{SVG}path") if path.get("stroke")
+        ]
         assert {colour for colour in used if not colour.startswith("url(")} <= DARK.keys()
 
 
@@ -156,7 +160,7 @@ def test_points_of_a_profile_carry_their_values():
     rows = rows_of(made, {})
     for axis in AXES:
         root = ElementTree.fromstring(figures.svg(pareto_figure(rows, axis, ["a"]).drawing))
-        points = {g.get("data-label"): g for g in root.iter(f"{SVG}g") if g.get("data-label")}
+        points = {g.get("data-label"): g for g in root.iter(f"{SVG}g") if g.get("data-x")}
         expected = {row["label"]: row for row in rows if row[axis.column] is not None and not row["is_fine"]}
         assert points.keys() == expected.keys()
         assert {p.get("data-noisy") for p in points.values()} == ({"true", "false"} if axis.measured else {"false"})
