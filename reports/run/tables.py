@@ -48,7 +48,7 @@ _SETTINGS = (
     Column("own", "Scorer's own", help="its default or published value, where that is another one"),
     Column("others", "Other runs", prose=True, help="what other runs on these data have, with their number"),
 )
-_PAIRS = (Column("what", "", pinned=True), Column("value", "Value", prose=True))
+_PAIRS = (Column("what", "What", pinned=True), Column("value", "Value", prose=True))
 _FEATURES = (
     Column("side", "Side"),
     Column("tower", "Tower"),
