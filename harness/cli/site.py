@@ -29,6 +29,11 @@ def site(results: Path, quick: bool, overrides: tuple[str, ...], device: str, pl
 
     if not results.is_dir():
         raise InvalidRecord(f"no folder at {results}; name a results folder, such as results")
+    if not any((results / "runs").glob("*/record.json")) and not any(results.glob("*/*/*.json")):
+        raise InvalidRecord(
+            f"{results} holds neither runs nor reports; name a results folder, such as results, or run "
+            f"`itm leaderboard EXP --results {results}` first"
+        )
     if quick and overrides:
         raise click.UsageError("--set names where datasets lie, and --quick opens none; leave one out")
     add_plugins(plugins)

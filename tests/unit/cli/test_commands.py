@@ -28,9 +28,9 @@ def test_every_option_says_what_it_takes(name):
 
 @pytest.mark.parametrize("name", ON_EXPERIMENTS)
 def test_commands_on_an_experiment_share_their_options(name):
-    shared = [option.opts[-1] for option in cli.get_command(CONTEXT, name).params][-10:]
+    shared = [option.opts[-1] for option in cli.get_command(CONTEXT, name).params][-11:]
     placed = ["--device", "--executor", "--workers", "--ray-address", "--slurm"]
-    assert shared == ["--set", "--results", "--plugin", *placed, "--no-feature-store", "--no-mlflow"]
+    assert shared == ["--set", "--results", "--plugin", *placed, "--no-feature-store", "--no-mlflow", "--no-site"]
 
 
 @pytest.mark.parametrize(
