@@ -11,7 +11,7 @@ from crawling import path_of
 from small_results import SCRIPT
 
 #: A page of each kind, found by its folder; empty = the first page.
-KINDS = ("", "leaderboards", "significance", "profiles", "ablations", "sweeps", "describe")
+KINDS = ("", "leaderboards", "significance", "profiles", "ablations", "sweeps", "describe", "galleries")
 
 #: The rows of each table, and the blocks that a reader does not see though nothing has to be opened for them.
 _ROWS = "return Array.from(document.querySelectorAll('main table'), table => table.tBodies[0].rows.length);"
@@ -85,6 +85,7 @@ def test_pages_of_a_web_server_are_the_same(browser, serve, results, site, kind)
     page = page_of(site, kind).relative_to(results).as_posix()
     browser.open(f"{address}/{page}")
     assert browser.find("h1").text
+    browser.ask("document.querySelector('table.grid')?.scrollIntoView();")  # one far below is prepared when it is near
     browser.wait("return !document.querySelector('table.grid') || document.querySelector('.tools')")
     own = [url for url in browser.requests() if not url.endswith("/favicon.ico")]
     assert {urlsplit(url).netloc for url in own} == {urlsplit(address).netloc}
