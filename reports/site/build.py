@@ -14,7 +14,7 @@ from harness.reports.document.palette import dark_rules
 from harness.reports.document.templating import TEMPLATES, embedded
 from harness.reports.site import alignments, galleries, index, reports, runs
 from harness.reports.site.model import Page, Shared, kind_title, made
-from harness.reports.site.rendering import ASSETS, Renderer
+from harness.reports.site.rendering import ASSETS, Renderer, code_sha256
 from harness.reports.site.results import Results
 from harness.spec import sha256_json
 
@@ -50,7 +50,7 @@ def write_site(store: RunStore) -> Path:
     renderer = Renderer(results.name, pages, f"itm-harness {__version__}")
     before = _manifest(results.site)
     keys = {page.path: sha256_json([renderer.frame, page.inputs]) if page.inputs else "" for page in pages}
-    keys |= {part.path: part.inputs for part in shared}
+    keys |= {part.path: sha256_json([code_sha256(), part.inputs]) for part in shared}
     kept = {path for path, key in keys.items() if key and before.get(path) == key and (results.site / path).is_file()}
     anew = [page for page in pages if page.path not in kept]
     kept |= {file for page in pages if page.path in kept for file in page.files}

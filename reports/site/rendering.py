@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from harness.reports.site.parts import page_parts
 from harness.spec import sha256_json
 
 ASSETS = Path(__file__).parent / "assets"
+_REPORTS = Path(__file__).parents[1]
 
 
 class Renderer:
@@ -44,11 +46,13 @@ class Renderer:
 
     @cached_property
     def frame(self) -> str:
-        """Hash of what all pages share: a page whose frame changed is made again."""
-        sources = sorted(path for path in (*Path(__file__).parent.glob("templates/*"), *TEMPLATES.iterdir()))
-        listed = {kind: [page.path for page in pages] for kind, pages in self._shared["navigation"].items()}
-        shown = [self._shared["site"], self._shared["maker"], listed, sorted(self._run_pages)]
-        return sha256_json([*shown, *(path.read_text(encoding="utf-8") for path in sources)])
+        """Hash of what all pages share: the code that makes them, and what stands in their navigation.
+
+        A page that links to other runs or pages has those in its own inputs: one run more does not make all anew.
+        """
+        kinds = self._shared["navigation"].items()
+        shown = [[kind, pages[0].path if len(pages) == 1 else "several"] for kind, pages in kinds]
+        return sha256_json([self._shared["site"], self._shared["maker"], shown, code_sha256()])
 
     def render(self, page: Page) -> str:
         """The HTML of a page."""
@@ -69,6 +73,16 @@ class Renderer:
         links = {"url": url, "has_page": has_page, "run_link": run_link, "result_link": result_link}
         local = {**page_parts(), **links, "page": page, "data": made(page.data)}
         return self._environment.get_template(page.template).render({**self._shared, **local, **made(page.context)})
+
+
+@cache
+def code_sha256() -> str:
+    """Hash of the code and templates of all reports: a page that another version made is made again."""
+    digest = hashlib.sha256()
+    for path in sorted(_REPORTS.rglob("*")):
+        if path.suffix in (".py", ".j2"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def navigation(pages: Sequence[Page]) -> dict[str, list[Page]]:

@@ -13,6 +13,7 @@ import pytest
 from harness.errors import ResultsNotWritable
 from harness.reports.document.render import write
 from harness.reports.leaderboard import report
+from harness.reports.site import rendering
 from harness.reports.site.build import write_site
 from harness.reports.site.rendering import embedded, relative
 
@@ -89,6 +90,27 @@ def test_only_files_that_change_are_written_again(site, three_scorers):
     after = {path: path.stat().st_mtime_ns for path in site.rglob("*") if path.is_file()}
     assert {path.name for path in before if before[path] != after[path]} <= {"manifest.json"}
     assert before.keys() == after.keys()
+
+
+def test_one_more_run_makes_only_its_own_pages_and_those_that_show_it(site, three_scorers, table):
+    before = {path: path.read_bytes() for path in site.rglob("*.html")}
+    stamps = {path: path.stat().st_mtime_ns for path in before}
+    run_id = three_scorers.add(table([0, 1], [0, 0], [0, 1]), scorer="laps", data_sha256="b" * 64)
+    write_site(three_scorers.store)
+    changed = {path.name for path in before if path.stat().st_mtime_ns != stamps[path]}
+    assert changed == {"index.html"}  # the overview, and that of the runs
+    assert (site / "runs" / f"{run_id}.html").exists()
+
+
+def test_pages_of_other_code_are_made_again(site, three_scorers, monkeypatch):
+    page = site / "leaderboards" / "quick.html"
+    whole = page.read_bytes()
+    page.write_text("by another version")
+    write_site(three_scorers.store)
+    assert page.read_text() == "by another version"  # nothing that it is made of has changed
+    monkeypatch.setattr(rendering, "code_sha256", lambda: "other")
+    write_site(three_scorers.store)
+    assert page.read_bytes() == whole
 
 
 def test_a_page_whose_report_is_gone_goes_too_and_files_of_others_stay(site, three_scorers):
