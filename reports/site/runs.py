@@ -52,8 +52,6 @@ def _page(results: Results, record: RunRecord, peers: Peers, mirrored: Mapping[s
         {"path": page.path, "kind": page.kind, "title": page.report.title}
         for page in results.appearances(record.run_id)
     ]
-    if gallery := results.page_of_gallery(record.run_id):
-        appearances.append({"path": gallery, "kind": "galleries", "title": "What it retrieves, query by query"})
     known = mirrored.get(record.run_id, [])
     looks = [look for look in _looks(results, record) if look["path"]]
 
