@@ -11,7 +11,18 @@ from crawling import path_of
 from small_results import SCRIPT
 
 #: A page of each kind, found by its folder; empty = the first page.
-KINDS = ("", "leaderboards", "significance", "profiles", "ablations", "sweeps", "describe", "galleries")
+KINDS = (
+    "",
+    "leaderboards",
+    "significance",
+    "profiles",
+    "ablations",
+    "sweeps",
+    "describe",
+    "galleries",
+    "alignments",
+    "runs",
+)
 
 #: The rows of each table, and the blocks that a reader does not see though nothing has to be opened for them.
 _ROWS = "return Array.from(document.querySelectorAll('main table'), table => table.tBodies[0].rows.length);"
