@@ -20,7 +20,9 @@ _COLUMNS = (
     Column("label", "Method", pinned=True, link="run_ids"),
     Column("i2t_r1", "i2t R@1", "number", help="queries by image whose first caption is correct, percent"),
     Column("t2i_r1", "t2i R@1", "number", help="queries by caption whose first image is correct, percent"),
-    Column("rsum", "rSum", "estimate", help="sum of the six recalls, 0 to 600; mean over seeds, 95 % interval"),
+    Column(
+        "rsum", "rSum", "estimate", help="sum of the six recalls, 0 to 600; mean over seeds, 95 % interval", pinned=True
+    ),
     Column("seeds", "Seeds", "count"),
 )
 
