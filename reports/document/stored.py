@@ -5,6 +5,8 @@ Whoever wrote the file, it is checked before it is shown; figures and pictures a
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import fields
 from itertools import count
 from numbers import Real
@@ -13,6 +15,7 @@ from typing import Any, Literal
 
 import pandas as pd
 from pydantic import ConfigDict, Field
+from pydantic_core import PydanticSerializationError
 
 from harness.errors import InvalidRecord
 from harness.files.reading import Damaged, require_file
@@ -207,10 +210,19 @@ def read_report(path: Path) -> Report:
     """
     stored = read_document(path, _Document, JSON_SCHEMA_VERSION, _REMEDY)
     try:
+        _require_text(stored)
         sections = [_section(part, path) for part in stored.sections]
     except Damaged as error:
         raise InvalidRecord(f"cannot read {path}: {error}; {_REMEDY}") from None
     return Report(title=stored.title, stem=path.stem, sentences=stored.sentences, sections=sections, data=stored.data)
+
+
+def _require_text(stored: _Document) -> None:
+    """Refuse halves of characters, which JSON can name and no page can hold."""
+    try:
+        stored.model_dump_json()
+    except PydanticSerializationError:
+        raise Damaged("it holds half of a character, which is no text") from None
 
 
 def _section(part: _Section, path: Path) -> Section:
@@ -236,17 +248,29 @@ def _table(part: _Table) -> Table:
     columns = [Column(**{name: getattr(column, name) for name in _COLUMN}) for column in keys]
     for name in {*(column.key for column in columns), *part.rule_by} - set(frame.columns):
         frame[name] = None
-    for column in columns:
-        for key in (f"{column.key}{companion}" for companion in _COMPANIONS if column.numeric):
-            _require_numbers(frame, key, part.key)
+    # A page draws bands by the tier, whether or not it is a column.
+    require_numbers(frame, [*columns, *([Column("tier", "Tier", "count")] if "tier" in part.rule_by else [])], part.key)
     settings = part.model_dump(include={"caption", "key", "muted", "collapsed", "rule_by", "for_paper", "paper"})
     return Table(frame, columns, **settings)
 
 
-def _require_numbers(frame: pd.DataFrame, key: str, table: str) -> None:
-    for value in frame.get(key, ()):
-        if not (is_missing(value) or isinstance(value, Real)):
-            raise Damaged(f"'{key:.40}' of table '{table:.40}' holds {str(value)!r:.40}, a number is expected")
+def require_numbers(frame: pd.DataFrame, columns: Iterable[Column], table: str) -> None:
+    """Refuse what numeric columns cannot show.
+
+    Raises:
+        Damaged: one of them, or its spread or interval, holds something else than numbers; names the table.
+    """
+    for key in (f"{column.key}{companion}" for column in columns if column.numeric for companion in _COMPANIONS):
+        for value in frame.get(key, ()):
+            if not (is_missing(value) or _is_number(value)):
+                raise Damaged(f"'{key:.40}' of table '{table:.40}' holds {str(value)!r:.40}, a number is expected")
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def _gallery(part: _Gallery, path: Path) -> Gallery:

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.files.reading import Damaged
 from harness.reports.document.model import Column, Table
+from harness.reports.document.stored import require_numbers
 from harness.reports.runs.groups import Gallery, groups
 from harness.reports.site.model import Page
 from harness.reports.site.results import Results, StoredPage
@@ -87,6 +89,15 @@ def boards(results: Results) -> list[Board]:
     return [board for _, board in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
 
+def _is_board(table: Table) -> bool:
+    """Whether a table, whose own columns may be others, holds what the first page shows of it."""
+    try:
+        require_numbers(table.frame, _COLUMNS, table.key)
+    except Damaged:
+        return False
+    return {"label", "rsum"} <= set(table.frame)
+
+
 def _best_methods(gallery: Gallery, run_ids: set[str], showing: Sequence[StoredPage]) -> tuple[Table | None, int]:
     """The best rows of a leaderboard on this gallery, and how many more it has."""
     key = f"accuracy-{gallery.slug}"
@@ -94,7 +105,7 @@ def _best_methods(gallery: Gallery, run_ids: set[str], showing: Sequence[StoredP
         (len(run_ids & set(page.run_ids)), page.written, table)
         for page in showing
         for table in page.report.tables
-        if table.key == key and {"label", "rsum"} <= set(table.frame)
+        if table.key == key and _is_board(table)
     ]
     if not of_gallery:
         return None, 0

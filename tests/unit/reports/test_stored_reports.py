@@ -131,6 +131,13 @@ DAMAGE = {
     "digits": (lambda v: table_of(v)["columns"][3].update(digits=10**9), "digits"),
     "number": (lambda v: table_of(v)["rows"][0].update(x="<b>"), "'x' of table 'first' holds '<b>'"),
     "interval": (lambda v: table_of(v)["rows"][0].update(x_low=[1]), "'x_low' of table 'first'"),
+    "number beyond floats": (lambda v: table_of(v)["rows"][0].update(x=10**400), "'x' of table 'first'"),
+    "tier": (
+        lambda v: table_of(v).pop("columns") and table_of(v)["rows"][1].update(tier="b"),
+        "'tier' of table 'first'",
+    ),
+    "half of a character": (lambda v: table_of(v)["rows"][0].update(method="\ud800"), "half of a character"),
+    "half in a title": (lambda v: v.update(title="\udfff"), "half of a character"),
     "level": (lambda v: v["sections"][0]["notices"][0].update(level="fatal"), "level"),
 }
 
