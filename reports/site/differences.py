@@ -34,7 +34,7 @@ def page(split: Split, inputs: str) -> Page:
         template="differences.html.j2",
         context=partial(_context, split, tested),
         data=partial(_data, split),
-        inputs=sha256_json([inputs, [stored.path for stored in tested]]),
+        inputs=sha256_json([inputs, [[stored.path, stored.report.title] for stored in tested]]),
         scripts=SCRIPTS,
         summary="Queries that one method answers first and another does not, with pictures.",
         words=" ".join(["compare difference alone only both", *(method.label for method in split.methods)]),

@@ -147,9 +147,11 @@ class Split:
         """Hash of what pages about these runs are made from, without reading it."""
         store = self.results.store
         files = [self.folder / FILE, *sorted(Path(__file__).parents[1].glob("**/*.py"))]
-        files += [store.folder(run.run_id) / name for run in runs for name in (TOP, "ranks.npz")]
+        files += [store.folder(run.run_id) / name for run in runs for name in ("record.json", TOP, "ranks.npz")]
         labels = [[method.label, [run.run_id for run in method.runs]] for method in self.methods]
-        return sha256_json([labels, list(self.absent), len(self.exhibits.pictures), *(_stamp(path) for path in files)])
+        return sha256_json(
+            [self.title, labels, list(self.absent), len(self.exhibits.pictures), *(_stamp(path) for path in files)]
+        )
 
     def _retrieval(self, run: RunRecord) -> Retrieval:
         top = self.results.store.top(run.run_id)

@@ -218,6 +218,29 @@ def test_first_results_of_other_data_than_the_exhibits_are_refused(split, caplog
     )
 
 
+def test_exhibits_of_other_data_under_the_same_name_are_refused(split, galleries, caplog):
+    file = exhibits_folder(split.store.results, "pets", "test", "a" * 64) / "exhibits.json"
+    values = json.loads(file.read_text())
+    file.write_text(json.dumps(values | {"data_sha256": "a" * 8 + "b" * 56}))
+    with caplog.at_level(logging.WARNING):
+        write_site(split.store)
+    assert "of other data than run" in caplog.text
+    assert not list(galleries.glob("*.html"))
+
+
+def test_pages_follow_what_they_say_of_runs_and_of_other_data(split, galleries):
+    (shown,) = splits(Results(split.store))
+    before = shown.inputs(shown.runs)
+    run = split.store.finished("0" * 16)
+    split.store.write(run.model_copy(update={"run_id": "c" * 16, "data_sha256": "b" * 64}))
+    (shown,) = splits(Results(split.store))
+    versions = shown.inputs(shown.runs)
+    metrics = {name: values | {"rsum": 1.0} for name, values in run.metrics.items()}
+    split.store.write(run.model_copy(update={"metrics": metrics}))
+    (shown,) = splits(Results(split.store))
+    assert len({before, versions, shown.inputs(shown.runs)}) == 3
+
+
 def test_two_versions_of_the_data_have_titles_of_their_own(split):
     run = split.store.finished("0" * 16)
     assert [page.title for page in splits(Results(split.store))] == ["pets test"]
