@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import sqlite3
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 DATABASE = "mlflow.db"
+#: Seconds that reading may take, and steps of SQLite's machine between two looks at the clock. A schema from somebody else
+#: may hold views that never end.
+_PATIENCE, _STEPS = 2.0, 100_000
 _QUERY = """
 SELECT own.value, runs.run_uuid, runs.experiment_id, COALESCE(parent.name, '')
 FROM tags AS own
@@ -48,11 +52,14 @@ def mirrored_runs(results: Path) -> dict[str, list[Mirrored]]:
         return {}
     found: dict[str, list[Mirrored]] = {}
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=2)) as connection:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)) as connection:
+            end = time.monotonic() + _PATIENCE
+            connection.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
             for run_id, mlflow_id, experiment_id, experiment in connection.execute(_QUERY):
                 found.setdefault(str(run_id), []).append(Mirrored(str(mlflow_id), str(experiment_id), str(experiment)))
     except sqlite3.Error as error:
         logger.info("pages of runs name no run of MLflow: %s cannot be read (%s)", path.name, error)
+        return {}
     return found
 
 

@@ -15,7 +15,7 @@ import pytest
 from harness.records.run import RunRecord
 from harness.records.ties import TiedRanks
 from harness.reports.document.render import FORMATS, render
-from harness.reports.run import again, figures, report, tables
+from harness.reports.run import again, figures, mirror, report, tables
 from harness.reports.run.mirror import Mirrored, mirrored_runs
 from harness.reports.run.peers import Peers
 from harness.settings.again import is_run
@@ -328,6 +328,17 @@ def test_runs_are_found_in_mlflows_database_with_the_experiment_that_asked(runs,
 def test_without_a_readable_database_no_run_is_mirrored(tmp_path, content):
     if content is not None:
         (tmp_path / "mlflow.db").write_bytes(content)
+    assert mirrored_runs(tmp_path) == {}
+
+
+def test_a_database_whose_views_never_end_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(mirror, "_PATIENCE", 0.05)
+    mlflow_database(tmp_path / "mlflow.db", [("m1", "scan seed 0", "active", "00", None)])
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
+        endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT 'itm.run_id', i, 'm1' FROM n"
+        connection.execute("DROP TABLE tags")
+        connection.execute(f"CREATE VIEW tags(key, value, run_uuid) AS {endless}")
+        connection.commit()
     assert mirrored_runs(tmp_path) == {}
 
 
