@@ -85,7 +85,7 @@ def inputs(store: RunStore, record: RunRecord, peers: Peers, mirrored: Sequence[
     """Hash of all that the page of a run is made from; takes about a millisecond, as nothing large is read."""
     folder = store.folder(record.run_id)
     with os.scandir(folder) as found:
-        files = sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in found if e.is_file())
+        files = sorted((ascii(e.name), e.stat().st_size, e.stat().st_mtime_ns) for e in found if e.is_file())
     others = [[key, dict(peers.others(record, key, value))] for key, value in settings_of(record).items()]
     seeds = [[other.run_id, other.seed, other.status, other.finished] for other in peers.seeds(record)]
     return sha256_json([files, others, seeds, [vars(one) for one in mirrored], store.results.as_posix()])

@@ -160,7 +160,7 @@ def features_table(record: RunRecord) -> Table | None:
 
 
 def files_table(folder: Path) -> Table | None:
-    """The files of the run's folder with their sizes; None if it has none."""
+    """The files of the run's folder with their sizes, but for such whose names are no text; None if it has none."""
     rows = [
         {
             "file": path.name,
@@ -169,9 +169,17 @@ def files_table(folder: Path) -> Table | None:
             "what": FILES.get(path.name, ""),
         }
         for path in sorted(folder.glob("*"))
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file() and not path.name.startswith(".") and _is_text(path.name)
     ]
     return Table(pd.DataFrame(rows), _FILES, "Files of the run", "files", for_paper=False) if rows else None
+
+
+def _is_text(name: str) -> bool:
+    """Whether the name of a file, which is bytes for the system, is a text that a table can hold."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _numbers(protocol: str, ties: str, values: Mapping[str, float]) -> Row:

@@ -54,8 +54,8 @@ def write_site(store: RunStore) -> Path:
     kept = {path for path, key in keys.items() if key and before.get(path) == key and (results.site / path).is_file()}
     anew = [page for page in pages if page.path not in kept]
     kept |= {file for page in pages if page.path in kept for file in page.files}
-    contents = {page.path: renderer.render(page).encode() for page in anew}
-    contents |= {file: make().encode() for page in anew for file, make in page.files.items()}
+    contents = {page.path: _utf8(renderer.render(page)) for page in anew}
+    contents |= {file: _utf8(make()) for page in anew for file, make in page.files.items()}
     contents |= {part.path: _received(part) for part in shared if part.path not in kept}
     contents["assets/index.js"] = _search_index(pages)
     contents["assets/parts.css"] = (TEMPLATES / "parts.css").read_bytes() + dark_rules(".chart").encode()
@@ -70,9 +70,14 @@ def write_site(store: RunStore) -> Path:
     return results.site / "index.html"
 
 
+def _utf8(text: str) -> bytes:
+    """A text as bytes; what no encoding knows, such as parts of the names of files, becomes a question mark."""
+    return text.encode(errors="replace")
+
+
 def _received(part: Shared) -> bytes:
     """The script that hands data over."""
-    return f"window.itmReceive({embedded(part.path)},{embedded(made(part.data))});\n".encode()
+    return _utf8(f"window.itmReceive({embedded(part.path)},{embedded(made(part.data))});\n")
 
 
 def _search_index(pages: Sequence[Page]) -> bytes:
@@ -87,7 +92,7 @@ def _search_index(pages: Sequence[Page]) -> bytes:
         }
         for page in pages
     ]
-    return f"window.itmPages = {embedded(entries)};\n".encode()
+    return _utf8(f"window.itmPages = {embedded(entries)};\n")
 
 
 def _manifest(folder: Path) -> dict[str, str]:

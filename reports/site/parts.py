@@ -56,4 +56,4 @@ def figure_files(folder: Path, stem: str, start: Path) -> Callable[[Figure], lis
 
 def file_link(path: Path, start: Path) -> str:
     """A link to a file from a page that lies in the folder `start`."""
-    return quote(Path(os.path.relpath(path, start)).as_posix())
+    return quote(os.fsencode(Path(os.path.relpath(path, start)).as_posix()))

@@ -45,7 +45,10 @@ def _context(results: Results, stored: StoredPage) -> dict[str, Any]:
 def _inputs(results: Results, stored: StoredPage) -> str:
     """Hash of a report's files, by name, size and time, and of the titles of the runs that it names."""
     states = [(path, path.stat()) for path in sorted(stored.file.parent.rglob("*")) if path.is_file()]
-    found = [[str(path.relative_to(stored.file.parent)), state.st_size, state.st_mtime_ns] for path, state in states]
+    found = [
+        [ascii(path.relative_to(stored.file.parent).as_posix()), state.st_size, state.st_mtime_ns]
+        for path, state in states
+    ]
     return sha256_json([found, [[record.run_id, record.title] for record in results.runs_of(stored)]])
 
 

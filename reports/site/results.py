@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 #: Folder of the site below the results.
 SITE = "site"
-#: Folders of the results that hold no reports.
-_OTHERS = {"runs", SITE, "mlartifacts", "mlruns"}
+#: Folders of the results that hold no reports, and folders of the site that hold other pages than those of reports.
+_OTHERS = {"runs", SITE, "mlartifacts", "mlruns", "alignments", "assets", "exhibits", "galleries"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ class Results:
         folder = exhibits_folder(self.store.results, record.dataset, record.split, record.data_sha256)
         if folder not in self._exhibits:
             try:
-                self._exhibits[folder] = read_exhibits(folder)
+                self._exhibits[folder] = _of_data(read_exhibits(folder), record, folder)
             except InvalidRecord as error:
                 logger.warning("pictures and captions are left out of the site: %s", error)
                 self._exhibits[folder] = None
@@ -140,7 +140,7 @@ class Results:
         return f"galleries/{folder_name(record.dataset, record.split, record.data_sha256)}.html#run={run_id}"
 
     def _stored(self) -> Iterator[StoredPage]:
-        root = self.store.results
+        root, taken = self.store.results, set()
         for html in sorted([*root.glob("*/*/*.html"), *root.glob("*/*.html")]):
             file, parts = html.with_suffix(".json"), html.relative_to(root).parts
             if parts[0] in _OTHERS or parts[0].startswith(".") or not file.is_file():
@@ -151,6 +151,9 @@ class Results:
                 logger.warning("a page is left out of the site: %s", error)
                 continue
             name = "-".join([*parts[1:-1], *([html.stem] if len(parts) == 2 else [])])
+            while (parts[0], name) in taken:  # a folder with several reports
+                name = f"{name}-{html.stem}"
+            taken.add((parts[0], name))
             yield StoredPage(
                 kind=safe_name(parts[0]),
                 name=safe_name(name),
@@ -158,6 +161,13 @@ class Results:
                 report=report,
                 written=datetime.fromtimestamp(file.stat().st_mtime, UTC),
             )
+
+
+def _of_data(found: Exhibits | None, record: RunRecord, folder: Path) -> Exhibits | None:
+    """Exhibits, which name the data that they show: the name of their folder holds a few digits of its hash only."""
+    if found is not None and found.data_sha256 != record.data_sha256:
+        raise InvalidRecord(f"{folder} is of other data than run {record.run_id}; delete it to have it made again")
+    return found
 
 
 def named_runs(data: Mapping[str, Any]) -> Iterator[str]:

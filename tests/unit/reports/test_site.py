@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import pytest
 
@@ -149,6 +151,42 @@ def test_a_damaged_report_is_left_out_in_one_line(three_scorers, caplog):
     assert "a page is left out of the site" in caplog.text
     assert not (site / "leaderboards" / "broken.html").exists()
     assert (site / "leaderboards" / "quick.html").exists()
+
+
+def test_several_reports_in_one_folder_have_pages_of_their_own(three_scorers):
+    board(three_scorers)
+    folder = three_scorers.store.results / "leaderboards"
+    write(replace(report.build(three_scorers.store, three_scorers.ids, title="Other"), stem="second"), folder / "quick")
+    write(replace(report.build(three_scorers.store, three_scorers.ids, title="Other"), stem="quick"), folder)
+    site = write_site(three_scorers.store).parent
+    names = {path.name for path in (site / "leaderboards").glob("*.html")}
+    assert names == {"quick.html", "quick-second.html", "quick-quick.html"}
+
+
+def test_a_board_without_numbers_is_not_on_the_first_page_and_stops_nothing(three_scorers):
+    board(three_scorers)
+    file = three_scorers.store.results / "leaderboards/quick/leaderboard.json"
+    values = json.loads(file.read_text())
+    for section in values["sections"]:
+        for table in section["tables"]:
+            del table["columns"]  # as earlier versions wrote them: all values are texts
+            for row in table["rows"]:
+                row["rsum"] = "much"
+    file.write_text(json.dumps(values))
+    index = write_site(three_scorers.store)
+    assert 'data-key="overview-' not in index.read_text()
+    assert "much" in (index.parent / "leaderboards/quick.html").read_text()
+
+
+def test_names_of_files_that_are_no_text_stop_nothing(three_scorers):
+    board(three_scorers)
+    results = three_scorers.store.results
+    for folder in (results / "leaderboards/quick", three_scorers.store.folder(three_scorers.ids[0])):
+        (folder / os.fsdecode(b"leaderboard-\xff.txt")).write_text("x")
+    site = write_site(three_scorers.store).parent
+    (link,) = [link for link in page(site / "leaderboards/quick.html").links if "%FF" in link]
+    assert os.path.lexists(os.fsencode(site / "leaderboards") + b"/" + unquote_to_bytes(link))
+    assert "leaderboard-" not in page(site / f"runs/{three_scorers.ids[0]}.html").text
 
 
 def test_an_empty_folder_has_a_site_too(runs):

@@ -42,8 +42,7 @@
   /** A state whose values exist: what an address names wrongly is as at the beginning. */
   function valid(given) {
     const made = { ...defaults, ...given };
-    if (page.view === "run" && !page.runs[made.run]) made.run = defaults.run;
-    if (page.view === "run" && !ranks[made.run]) made.run = defaults.run;
+    if (page.view === "run" && ![page.runs, ranks].every((known) => Object.hasOwn(known, made.run))) made.run = defaults.run;
     for (const key of ["a", "b"]) if (page.view === "pair") made[key] = (methodOf(split, made[key]) || { label: defaults[key] }).label;
     if (!["i2t", "t2i"].includes(made.direction)) made.direction = defaults.direction;
     if (!offered[page.view].includes(made.sort)) made.sort = defaults.sort;
