@@ -8,8 +8,8 @@ import re
 
 import numpy as np
 import pytest
-from conftest import rank_table
 from PIL import Image
+from rank_tables import rank_table
 
 from harness.records.cards import Card, Cards, Direction, QueryRanks
 from harness.records.exhibits import Exhibits, exhibits_folder, write_exhibits
