@@ -2,11 +2,9 @@
 
 import pytest
 import torch
+from aligning import Aligns, AlignsByAWeightOutsideItsState, AttendsToThePadding
 from doubles import (
     BROKEN,
-    Aligns,
-    AlignsByAWeightOutsideItsState,
-    AttendsToThePadding,
     DeclaresAReadingThatItDoesNotGive,
     DetachesTheImages,
     DropsWordsInPlaceWhileTraining,
