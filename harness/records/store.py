@@ -22,6 +22,8 @@ from harness.files.writing import leftovers, remove_leftovers, require_inside
 from harness.records.cards import FILE as ALIGNMENTS
 from harness.records.cards import Cards, read_cards, write_cards
 from harness.records.documents import write_json
+from harness.records.outcomes import FOLDER as OUTCOMES
+from harness.records.outcomes import OutcomeTable, read_outcomes, write_outcomes
 from harness.records.ranks import RankTable, check_table, read_ranks, write_ranks
 from harness.records.run import REMEDY, RunRecord, read_record
 from harness.records.tops import TopTable, read_tops, write_tops
@@ -199,6 +201,25 @@ class RunStore:
             InvalidRecord: damaged, of another run, or cards that cannot be.
         """
         return read_cards(self.folder(run_id) / ALIGNMENTS, run_id)
+
+    def write_outcomes(self, table: OutcomeTable) -> None:
+        """Write what a run answered to one probe."""
+        about = table.about
+        write_outcomes(self.folder(about.run_id) / OUTCOMES / about.family / f"{about.name}.npz", table)
+
+    def outcomes(self, run_id: str, family: str, name: str) -> OutcomeTable | None:
+        """What a run answered to one probe; None where it was not asked.
+
+        Raises:
+            InvalidRecord: damaged, of another run, or outcomes that cannot be.
+        """
+        path = self.folder(run_id) / OUTCOMES / family / f"{name}.npz"
+        return read_outcomes(path, run_id) if os.path.lexists(path) else None
+
+    def probes(self, run_id: str) -> list[tuple[str, str]]:
+        """Family and name of every probe that a run has outcomes of, sorted."""
+        paths = (self.folder(run_id) / OUTCOMES).glob("*/*.npz")
+        return sorted((path.parent.name, path.stem) for path in paths if not path.name.startswith("."))
 
     def ranks_of(self, record: RunRecord) -> dict[str, RankTable]:
         """The ranks of a finished run, which must have every protocol that the record has an rSum of.

@@ -36,6 +36,9 @@ FLOORS = (
     ("runs",),
     ("profiles", "sweeps", "benchmark", "estimates", "exhibits"),
     ("alignments",),
+    ("probes",),
+    ("grounding", "composition"),
+    ("robustness",),
     ("cli",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,0 +1,1 @@
+"""Grounding: do the words of a caption look at the objects that they name?"""
