@@ -81,3 +81,6 @@ class Probe(ABC):
         Raises:
             ItmError: the questions or the answers cannot be had; the message says why.
         """
+
+    def forget(self) -> None:  # noqa: B027 - most keep nothing
+        """Drop what was generated: no model will be asked for now."""

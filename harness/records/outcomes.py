@@ -42,6 +42,7 @@ class About(Spec):
     run_id: str
     family: str = Field(description="images, captions, regions, clutter, strata, composition, grounding or truth")
     name: str = Field(description="of the probe within its family: blur, objects, swap_attribute")
+    title: str = Field("", description="of the probe, in a few words")
     axis: str = Field("", description="what the values of the levels count: severity, objects; empty = one level")
     levels: tuple[str, ...] = Field(min_length=1, max_length=MOST_LEVELS, description="names, in their order")
     values: tuple[float, ...] = Field(description="of the levels along the axis")
@@ -49,6 +50,9 @@ class About(Spec):
     inputs_sha256: str = Field(description="of `inputs`: models are compared on equal questions only")
     model_sha256: str = Field(description="of the weights that answered")
     counts: dict[str, int] = Field(default_factory=dict, description="pictures, items, missing pictures, ...")
+    refused: str = Field(
+        "", description="why this model cannot be asked, such as a method that aligns nothing; then no answers"
+    )
     partial: str = Field("", description="why the items are not all that the probe has; empty = they are")
     remarks: tuple[str, ...] = Field((), description="what a reader must know: contamination, what was left out")
     seconds: float = Field(0.0, ge=0, description="that the answers took")

@@ -205,7 +205,11 @@ class RunStore:
     def write_outcomes(self, table: OutcomeTable) -> None:
         """Write what a run answered to one probe."""
         about = table.about
-        write_outcomes(self.folder(about.run_id) / OUTCOMES / about.family / f"{about.name}.npz", table)
+        write_outcomes(self.outcomes_path(about.run_id, about.family, about.name), table)
+
+    def outcomes_path(self, run_id: str, family: str, name: str) -> Path:
+        """The file of what a run answered to one probe."""
+        return self.folder(run_id) / OUTCOMES / family / f"{name}.npz"
 
     def outcomes(self, run_id: str, family: str, name: str) -> OutcomeTable | None:
         """What a run answered to one probe; None where it was not asked.
@@ -213,7 +217,7 @@ class RunStore:
         Raises:
             InvalidRecord: damaged, of another run, or outcomes that cannot be.
         """
-        path = self.folder(run_id) / OUTCOMES / family / f"{name}.npz"
+        path = self.outcomes_path(run_id, family, name)
         return read_outcomes(path, run_id) if os.path.lexists(path) else None
 
     def probes(self, run_id: str) -> list[tuple[str, str]]:

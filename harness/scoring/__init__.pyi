@@ -1,5 +1,5 @@
 from .blocks import ScoreBlock, evaluating
-from .inputs import encode_sides, encode_split, image_batch
+from .inputs import encode_images, encode_sides, encode_split, encode_texts, image_batch
 from .matrix import product_backends, score_blocks, similarity_matrix
 from .packed import packed_form
 from .streaming import StreamedScores, scores_of
@@ -7,8 +7,10 @@ from .streaming import StreamedScores, scores_of
 __all__ = [
     "ScoreBlock",
     "StreamedScores",
+    "encode_images",
     "encode_sides",
     "encode_split",
+    "encode_texts",
     "evaluating",
     "image_batch",
     "packed_form",

@@ -90,9 +90,24 @@ def encode_sides(
         InvalidFragments: an encoder returned features that are not finite.
         ItmError: a side fits neither in memory nor on the disk of temporary files.
     """
-    image_encoder, text_encoder = scorer.encoders
+    return encode_images(scorer, split, batch_size, limit=limit), encode_texts(scorer, split, batch_size, limit=limit)
+
+
+def encode_images(
+    scorer: Scorer, split: Split, batch_size: int = 256, *, limit: int | None = None
+) -> Fragments | SideInFile:
+    """The images (I, R, D) of a split alone; see `encode_sides`."""
+    image_encoder, _ = scorer.encoders
     with evaluating(scorer):
-        images = _encoded_images(scorer, split, image_encoder, batch_size, Keeping("images", limit))
+        return _encoded_images(scorer, split, image_encoder, batch_size, Keeping("images", limit))
+
+
+def encode_texts(
+    scorer: Scorer, split: Split, batch_size: int = 256, *, limit: int | None = None
+) -> Fragments | SideInFile:
+    """The captions (T, W, D) of a split alone; see `encode_sides`."""
+    _, text_encoder = scorer.encoders
+    with evaluating(scorer):
         texts = _distinct_texts(split, text_encoder)
         # Captions of one length beside each other: less padding to run through the encoder.
         order = torch.argsort(texts.lengths, stable=True)
@@ -100,7 +115,7 @@ def encode_sides(
         for part in _parts(len(order), batch_size):
             share = float(encoded[part.stop - 1] / encoded[-1])
             keeping.add(scorer.encode_texts(texts.batch(order[part]).to(scorer.device)), share)
-        return images, keeping.finish(torch.argsort(order)[texts.copy_of])
+        return keeping.finish(torch.argsort(order)[texts.copy_of])
 
 
 @dataclass(frozen=True, eq=False)
