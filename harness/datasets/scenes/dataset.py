@@ -18,8 +18,8 @@ from pydantic import Field, model_validator
 from harness.datasets.base import SPLITS, Dataset, DatasetConfig, Split
 from harness.datasets.images import ArrayImages
 from harness.datasets.scenes.detector import FEATURE_WIDTH, describe, detect, most_regions
-from harness.datasets.scenes.grammar import LEVELS, Form, Truth, forms_of, wording
-from harness.datasets.scenes.rendering import CLUTTER, place, render
+from harness.datasets.scenes.grammar import LEVELS, Form, Truth, Word, forms_of, text_of, words_of
+from harness.datasets.scenes.rendering import CLUTTER, Placed, extent, place, render
 from harness.datasets.scenes.world import CELLS, Draws, Scene, edit_scene, sample_scene
 from harness.datasets.store.arrays import cache_folder, load_array, write_array
 from harness.datasets.store.turns import turn, version
@@ -83,9 +83,30 @@ class Scenes(Dataset):
         """The symbolic scenes of a split, one per image."""
         return tuple(self._scene(name, index) for index in range(getattr(self.config, f"{name}_images")))
 
+    def forms(self, name: str) -> tuple[Form, ...]:
+        """The logical form of each caption of a split, in the captions' order."""
+        return tuple(form for forms, _ in self._written(name) for form in forms)
+
+    def words(self, name: str) -> tuple[tuple[Word, ...], ...]:
+        """The words of each caption of a split, in the captions' order: the caption's text split at blanks."""
+        return tuple(words for _, texts in self._written(name) for words in texts)
+
+    def boxes(self, name: str) -> tuple[np.ndarray, ...]:
+        """Where the objects of each picture of a split are drawn.
+
+        Returns:
+            One array per image, (O, 4) float64, its rows in the order of the scene's objects: left, top, right, bottom as
+            fractions of the picture's side. The box is the smallest round what is painted of the object.
+        """
+        size = self.config.image_size
+        return tuple(
+            np.array([extent(obj, size) for obj in self._placed(name, index, scene)]) / size
+            for index, scene in enumerate(self.scenes(name))
+        )
+
     def open_split(self, name: str) -> Split:
         scenes = self.scenes(name)
-        written = [self._captions(name, index, scene) for index, scene in enumerate(scenes)]
+        written = self._written(name)
         forms = [form for forms, _ in written for form in forms]
         ids = tuple(f"{name}-{index:05d}" for index in range(len(scenes)))
         images, relevance = self._arrays(name, scenes, forms)
@@ -93,7 +114,7 @@ class Scenes(Dataset):
             name=name,
             images=images,
             image_ids=ids,
-            captions=tuple(text for _, texts in written for text in texts),
+            captions=tuple(text_of(words) for _, texts in written for words in texts),
             caption_ids=tuple(f"{image}#{level}" for image in ids for level in LEVELS),
             caption_image=np.repeat(np.arange(len(scenes)), len(LEVELS)),
             relevance=relevance,
@@ -110,10 +131,17 @@ class Scenes(Dataset):
             return edit_scene(self._scene(name, index - 1), draws)
         return sample_scene(draws, self.config.min_objects, self.config.max_objects)
 
-    def _captions(self, name: str, index: int, scene: Scene) -> tuple[tuple[Form, ...], tuple[str, ...]]:
-        draws = self._draws(1, name, index)
-        forms = forms_of(scene, draws)
-        return forms, tuple(wording(form, draws) for form in forms)
+    def _written(self, name: str) -> list[tuple[tuple[Form, ...], tuple[tuple[Word, ...], ...]]]:
+        """Forms and words of the captions of each image."""
+        written = []
+        for index, scene in enumerate(self.scenes(name)):
+            draws = self._draws(1, name, index)
+            forms = forms_of(scene, draws)
+            written.append((forms, tuple(words_of(form, draws) for form in forms)))
+        return written
+
+    def _placed(self, name: str, index: int, scene: Scene) -> tuple[Placed, ...]:
+        return place(scene, self._draws(2, name, index), self.config.image_size)
 
     def _arrays(self, name: str, scenes: tuple[Scene, ...], forms: list[Form]) -> tuple[ArrayImages, np.ndarray]:
         """Pictures, region features and relevance, memory-mapped from the cache; all made again if one is damaged."""
@@ -164,7 +192,7 @@ class Scenes(Dataset):
     def _picture(self, name: str, index: int, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         """Pixels (S, S, 3) and region features (R, D) of one image."""
         size, clutter = self.config.image_size, self.config.clutter
-        placed = place(scene, self._draws(2, name, index), size)
+        placed = self._placed(name, index, scene)
         image = render(placed, CLUTTER[clutter], self._draws(3, name, index), size)
         return image, describe(image, detect(placed, clutter, self._draws(4, name, index), size))
 

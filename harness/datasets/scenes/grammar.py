@@ -63,14 +63,49 @@ def forms_of(scene: Scene, draws: Draws) -> tuple[Form, ...]:
     )
 
 
-def wording(form: Form, draws: Draws) -> str:
-    """An English phrase for a form; synonyms and openings are drawn. Long forms, which give places, open plainly."""
-    phrases = [_noun_phrase(obj, draws) for obj in form.objects]
-    opening = _pick(_OPENINGS, draws) if form.objects[0].cell == ANY else ""
+class Word(NamedTuple):
+    """One word of a caption, a comma included that follows it; words are what blanks separate.
+
+    Args:
+        text: as written.
+        object: which object of the form it speaks of; -1 for none: openings, "and", relations.
+        role: what it says: shape, colour, size, texture, place or relation; empty for articles, openings and "and".
+    """
+
+    text: str
+    object: int = -1
+    role: str = ""
+
+
+def words_of(form: Form, draws: Draws) -> tuple[Word, ...]:
+    """An English phrase for a form, word by word; synonyms and openings are drawn.
+
+    Long forms, which give places, open plainly. Forms of one structure (which attributes are said of how many objects)
+    take equally many draws, and equal draws choose the synonyms of the same place in their tables.
+    """
+    phrases = [_noun_phrase(index, obj, draws) for index, obj in enumerate(form.objects)]
+    opening = _plain(_pick(_OPENINGS, draws)) if form.objects[0].cell == ANY else []
     if form.relation:
-        return f"{opening}{phrases[0]} {_pick(RELATIONS[form.relation], draws)} {phrases[1]}"
-    listed = f"{', '.join(phrases[:-1])} and {phrases[-1]}" if len(phrases) > 1 else phrases[0]
-    return f"{opening}{listed}"
+        relation = [Word(text, role="relation") for text in _pick(RELATIONS[form.relation], draws).split()]
+        return (*opening, *phrases[0], *relation, *phrases[1])
+    *listed, last = phrases
+    for phrase in listed[:-1]:
+        phrase[-1] = phrase[-1]._replace(text=f"{phrase[-1].text},")
+    return (*opening, *(word for phrase in listed for word in phrase), *_plain("and" if listed else ""), *last)
+
+
+def wording(form: Form, draws: Draws) -> str:
+    """An English phrase for a form, as one text; see `words_of`."""
+    return text_of(words_of(form, draws))
+
+
+def text_of(words: Sequence[Word]) -> str:
+    """A caption from its words.
+
+    >>> text_of((Word("a"), Word("red", 0, "colour"), Word("circle", 0, "shape")))
+    'a red circle'
+    """
+    return " ".join(word.text for word in words)
 
 
 def holds(relation: str, first: Object, second: Object) -> bool:
@@ -127,15 +162,19 @@ def _say(obj: Object) -> Object:
     return obj._replace(texture=ANY) if TEXTURES[obj.texture] == "plain" else obj
 
 
-def _noun_phrase(obj: Object, draws: Draws) -> str:
-    words = [COLOURS[obj.colour], SHAPES[obj.shape]]
+def _noun_phrase(index: int, obj: Object, draws: Draws) -> list[Word]:
+    words = [Word(COLOURS[obj.colour], index, "colour"), Word(SHAPES[obj.shape], index, "shape")]
     if obj.texture != ANY:
-        words.insert(0, TEXTURES[obj.texture])
+        words.insert(0, Word(TEXTURES[obj.texture], index, "texture"))
     if obj.size != ANY:
-        words.insert(0, _pick(_SIZES[obj.size], draws))
-    article = "an" if words[0][0] in "aeiou" else "a"
-    place = f" {_pick(_PLACES[obj.cell], draws)}" if obj.cell != ANY else ""
-    return f"{article} {' '.join(words)}{place}"
+        words.insert(0, Word(_pick(_SIZES[obj.size], draws), index, "size"))
+    article = "an" if words[0].text[0] in "aeiou" else "a"
+    place = _pick(_PLACES[obj.cell], draws).split() if obj.cell != ANY else []
+    return [Word(article, index), *words, *(Word(text, index, "place") for text in place)]
+
+
+def _plain(text: str) -> list[Word]:
+    return [Word(word) for word in text.split()]
 
 
 def _pick(options: Sequence[str], draws: Draws) -> str:

@@ -126,15 +126,33 @@ def _stroke(canvas: np.ndarray, clutter: Clutter, draws: Draws, width: float) ->
     _blend(canvas, rows, columns, [(off_x * off_x + off_y * off_y <= width * width / 4, colour)])
 
 
-def _draw(canvas: np.ndarray, placed: Placed) -> None:
+def extent(placed: Placed, size: int) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom in pixels of the smallest box round what is painted of an object.
+
+    Args:
+        placed: the object, its centre within the picture.
+        size: side S in pixels.
+    """
+    rows, columns, u, v = _around(placed, size)
+    inside = _SHAPES[SHAPES[placed.object.shape]](u, v)
+    ys, xs = (np.flatnonzero(inside.any(axis=axis)) / SAMPLES for axis in (1, 0))
+    step = 1 / SAMPLES
+    return columns.start + xs[0], rows.start + ys[0], columns.start + xs[-1] + step, rows.start + ys[-1] + step
+
+
+def _around(placed: Placed, size: int) -> tuple[range, range, np.ndarray, np.ndarray]:
+    """The rows and columns of pixels round an object, and the coordinates (u, v) of their samples in radii from it."""
     reach = placed.radius * 1.15  # a tilted square's corners lie outside its upright box
-    size = len(canvas)
     rows = _window(placed.y - reach, placed.y + reach, size)
     columns = _window(placed.x - reach, placed.x + reach, size)
     cosine, sine = placed.rotation
     dx = (_samples(columns)[None, :] - placed.x) / placed.radius
     dy = (_samples(rows)[:, None] - placed.y) / placed.radius
-    u, v = cosine * dx + sine * dy, cosine * dy - sine * dx
+    return rows, columns, cosine * dx + sine * dy, cosine * dy - sine * dx
+
+
+def _draw(canvas: np.ndarray, placed: Placed) -> None:
+    rows, columns, u, v = _around(placed, len(canvas))
     inside = _SHAPES[SHAPES[placed.object.shape]](u, v)
     marked = inside & _TEXTURES[TEXTURES[placed.object.texture]](u, v)
     colour = tuple(channel + placed.shade for channel in RGB[COLOURS[placed.object.colour]])

@@ -18,8 +18,4 @@ def scenes(**options: object) -> Scenes:
 
 def forms_of_test(dataset: Scenes) -> list[Form]:
     """The logical form of each caption of the test split."""
-    return [
-        form
-        for index, scene in enumerate(dataset.scenes("test"))
-        for form in dataset._captions("test", index, scene)[0]
-    ]
+    return list(dataset.forms("test"))
