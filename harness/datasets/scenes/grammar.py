@@ -21,7 +21,8 @@ RELATIONS = {
     "above": ("above", "over"),
     "below": ("below", "under"),
 }
-_PLACES = (
+#: Words of each cell, row by row.
+PLACES = (
     ("in the top left corner", "at the top left"),
     ("at the top", "in the top middle"),
     ("in the top right corner", "at the top right"),
@@ -32,8 +33,10 @@ _PLACES = (
     ("at the bottom", "in the bottom middle"),
     ("in the bottom right corner", "at the bottom right"),
 )
-_SIZES = (("small", "little"), ("large", "big"))
-_OPENINGS = ("", "", "there is ", "a picture of ", "a scene with ")
+#: Words of each size of `SIZES`, in its order.
+SIZE_WORDS = (("small", "little"), ("large", "big"))
+#: What a caption may begin with.
+OPENINGS = ("", "", "there is ", "a picture of ", "a scene with ")
 _ABSENT = -2  #: fills the object slots that a scene does not use; matches no description
 
 
@@ -84,7 +87,7 @@ def words_of(form: Form, draws: Draws) -> tuple[Word, ...]:
     take equally many draws, and equal draws choose the synonyms of the same place in their tables.
     """
     phrases = [_noun_phrase(index, obj, draws) for index, obj in enumerate(form.objects)]
-    opening = _plain(_pick(_OPENINGS, draws)) if form.objects[0].cell == ANY else []
+    opening = _plain(_pick(OPENINGS, draws)) if form.objects[0].cell == ANY else []
     if form.relation:
         relation = [Word(text, role="relation") for text in _pick(RELATIONS[form.relation], draws).split()]
         return (*opening, *phrases[0], *relation, *phrases[1])
@@ -167,9 +170,9 @@ def _noun_phrase(index: int, obj: Object, draws: Draws) -> list[Word]:
     if obj.texture != ANY:
         words.insert(0, Word(TEXTURES[obj.texture], index, "texture"))
     if obj.size != ANY:
-        words.insert(0, Word(_pick(_SIZES[obj.size], draws), index, "size"))
+        words.insert(0, Word(_pick(SIZE_WORDS[obj.size], draws), index, "size"))
     article = "an" if words[0].text[0] in "aeiou" else "a"
-    place = _pick(_PLACES[obj.cell], draws).split() if obj.cell != ANY else []
+    place = _pick(PLACES[obj.cell], draws).split() if obj.cell != ANY else []
     return [Word(article, index), *words, *(Word(text, index, "place") for text in place)]
 
 
@@ -181,4 +184,4 @@ def _pick(options: Sequence[str], draws: Draws) -> str:
     return options[draws.below(len(options))]
 
 
-assert len(_SIZES) == len(SIZES)
+assert len(SIZE_WORDS) == len(SIZES)
