@@ -19,9 +19,13 @@ class RetrievalProbe(Probe):
     All splits of a probe have equal image ids, caption ids and `caption_image`. A split that shares its `images` object, or
     its `captions`, with another split is encoded once on that side.
 
-    Where a split states its relevance, an item that is true of a query but not its own is left out of that query's gallery:
-    such an item is no error, and more clutter makes more of them.
+    Attributes:
+        filtered: leave out of each query's gallery what is true of it but not its own, by `Split.relevance`, which every
+            level then has: such an item is no error, and clutter makes more of them. By default the dataset's own pairs
+            count alone, as in the protocol `full`, so that level 0 of a whole split gives the numbers of the run.
     """
+
+    filtered: bool = False
 
     @abstractmethod
     def split(self, level: int) -> Split:
@@ -41,11 +45,11 @@ class RetrievalProbe(Probe):
             {"images": len(image_ids), "captions": len(caption_ids)},
         )
 
-    @staticmethod
-    def _ranks(model: Model, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    def _ranks(self, model: Model, split: Split) -> tuple[np.ndarray, np.ndarray]:
         similarity = model.similarity(split)
-        if split.relevance is None:
+        if not self.filtered:
             return ranks(similarity, split.caption_image)
+        assert split.relevance is not None
         return filtered_ranks(similarity.numpy(), split.caption_image, split.relevance)
 
 
