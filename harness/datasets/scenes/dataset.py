@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -100,9 +100,23 @@ class Scenes(Dataset):
         """
         size = self.config.image_size
         return tuple(
-            np.array([extent(obj, size) for obj in self._placed(name, index, scene)]) / size
+            np.array([extent(obj, size) for obj in self.placed(name, index, scene)]) / size
             for index, scene in enumerate(self.scenes(name))
         )
+
+    def placed(self, name: str, index: int, scene: Scene) -> tuple[Placed, ...]:
+        """The objects of a picture of a split where they are drawn; those of another scene as they would be."""
+        return place(scene, self.draws(2, name, index), self.config.image_size)
+
+    def draws(self, purpose: int, name: str, index: int, *further: int) -> Draws:
+        """The random stream of one picture for one purpose, so that no number depends on how many came before.
+
+        Args:
+            purpose: 0 its scene, 1 its captions, 2 where objects stand, 3 surroundings, 4 detector; others are free.
+            name, index: the split and which of its pictures.
+            further: what tells several streams of one purpose apart.
+        """
+        return Draws(GENERATOR, self.config.seed, SPLITS.index(name), index, purpose, *further)
 
     def open_split(self, name: str) -> Split:
         scenes = self.scenes(name)
@@ -120,13 +134,9 @@ class Scenes(Dataset):
             relevance=relevance,
         )
 
-    def _draws(self, purpose: int, name: str, index: int) -> Draws:
-        """The random stream of one picture for one purpose, so that no number depends on how many came before."""
-        return Draws(GENERATOR, self.config.seed, SPLITS.index(name), index, purpose)
-
     def _scene(self, name: str, index: int) -> Scene:
         """The scene of an image. Of some pairs (2k, 2k + 1) the second is a minimal edit of the first."""
-        draws = self._draws(0, name, index)
+        draws = self.draws(0, name, index)
         if index % 2 and draws.chance(self.config.minimal_edits):
             return edit_scene(self._scene(name, index - 1), draws)
         return sample_scene(draws, self.config.min_objects, self.config.max_objects)
@@ -135,13 +145,10 @@ class Scenes(Dataset):
         """Forms and words of the captions of each image."""
         written = []
         for index, scene in enumerate(self.scenes(name)):
-            draws = self._draws(1, name, index)
+            draws = self.draws(1, name, index)
             forms = forms_of(scene, draws)
             written.append((forms, tuple(words_of(form, draws) for form in forms)))
         return written
-
-    def _placed(self, name: str, index: int, scene: Scene) -> tuple[Placed, ...]:
-        return place(scene, self._draws(2, name, index), self.config.image_size)
 
     def _arrays(self, name: str, scenes: tuple[Scene, ...], forms: list[Form]) -> tuple[ArrayImages, np.ndarray]:
         """Pictures, region features and relevance, memory-mapped from the cache; all made again if one is damaged."""
@@ -177,7 +184,7 @@ class Scenes(Dataset):
 
         def pictures() -> Iterator[np.ndarray]:
             for index, scene in enumerate(scenes):
-                image, features = self._picture(name, index, scene)
+                image, features = self.picture(name, index, self.placed(name, index, scene))
                 described.append(features)
                 yield np.moveaxis(image, -1, 0)
 
@@ -189,12 +196,19 @@ class Scenes(Dataset):
             "relevance": (truth.of(form) for form in forms),
         }
 
-    def _picture(self, name: str, index: int, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels (S, S, 3) and region features (R, D) of one image."""
+    def picture(self, name: str, index: int, placed: Sequence[Placed]) -> tuple[np.ndarray, np.ndarray]:
+        """Objects in the surroundings of a picture of a split: its background, strokes, noise and detector.
+
+        Args:
+            name, index: the split and which of its pictures.
+            placed: what is drawn in place of that picture's objects.
+
+        Returns:
+            Pixels (S, S, 3) uint8 and region features (R, FEATURE_WIDTH) float32.
+        """
         size, clutter = self.config.image_size, self.config.clutter
-        placed = self._placed(name, index, scene)
-        image = render(placed, CLUTTER[clutter], self._draws(3, name, index), size)
-        return image, describe(image, detect(placed, clutter, self._draws(4, name, index), size))
+        image = render(placed, CLUTTER[clutter], self.draws(3, name, index), size)
+        return image, describe(image, detect(placed, clutter, self.draws(4, name, index), size))
 
 
 def _blocks(rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

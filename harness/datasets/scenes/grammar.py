@@ -21,6 +21,7 @@ RELATIONS = {
     "above": ("above", "over"),
     "below": ("below", "under"),
 }
+OPPOSITES = {"left": "right", "right": "left", "above": "below", "below": "above"}
 #: Words of each cell, row by row.
 PLACES = (
     ("in the top left corner", "at the top left"),
@@ -87,9 +88,9 @@ def words_of(form: Form, draws: Draws) -> tuple[Word, ...]:
     take equally many draws, and equal draws choose the synonyms of the same place in their tables.
     """
     phrases = [_noun_phrase(index, obj, draws) for index, obj in enumerate(form.objects)]
-    opening = _plain(_pick(OPENINGS, draws)) if form.objects[0].cell == ANY else []
+    opening = _plain(draws.pick(OPENINGS)) if form.objects[0].cell == ANY else []
     if form.relation:
-        relation = [Word(text, role="relation") for text in _pick(RELATIONS[form.relation], draws).split()]
+        relation = [Word(text, role="relation") for text in draws.pick(RELATIONS[form.relation]).split()]
         return (*opening, *phrases[0], *relation, *phrases[1])
     *listed, last = phrases
     for phrase in listed[:-1]:
@@ -170,18 +171,14 @@ def _noun_phrase(index: int, obj: Object, draws: Draws) -> list[Word]:
     if obj.texture != ANY:
         words.insert(0, Word(TEXTURES[obj.texture], index, "texture"))
     if obj.size != ANY:
-        words.insert(0, Word(_pick(SIZE_WORDS[obj.size], draws), index, "size"))
+        words.insert(0, Word(draws.pick(SIZE_WORDS[obj.size]), index, "size"))
     article = "an" if words[0].text[0] in "aeiou" else "a"
-    place = _pick(PLACES[obj.cell], draws).split() if obj.cell != ANY else []
+    place = draws.pick(PLACES[obj.cell]).split() if obj.cell != ANY else []
     return [Word(article, index), *words, *(Word(text, index, "place") for text in place)]
 
 
 def _plain(text: str) -> list[Word]:
     return [Word(word) for word in text.split()]
-
-
-def _pick(options: Sequence[str], draws: Draws) -> str:
-    return options[draws.below(len(options))]
 
 
 assert len(SIZE_WORDS) == len(SIZES)

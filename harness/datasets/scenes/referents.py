@@ -73,7 +73,7 @@ def referents_of(form: Form, words: Sequence[Word], scene: Scene) -> tuple[Refer
     ):
         if described >= 0 and role and len(meant[described]) == 1:
             (index,) = meant[described]
-            found.append(Referent(tuple(place for place, _ in group), index, role))  # type: ignore[arg-type]
+            found.append(Referent(tuple(place for place, _ in group), index, role))
     return tuple(found)
 
 

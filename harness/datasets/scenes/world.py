@@ -6,10 +6,12 @@ attributes and only their binding differs ("red circle, blue square" v "blue cir
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+T = TypeVar("T")
 SHAPES = ("circle", "square", "triangle", "cross", "ring", "star")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "white", "black")
 SIZES = ("small", "large")
@@ -65,6 +67,10 @@ class Draws:
 
     def chance(self, probability: float) -> bool:
         return self.between(0.0, 1.0) < probability
+
+    def pick(self, options: Sequence[T]) -> T:
+        """One of some options."""
+        return options[self.below(len(options))]
 
     def order(self, count: int) -> list[int]:
         """The integers below `count` in random order."""

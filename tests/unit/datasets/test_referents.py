@@ -82,7 +82,7 @@ def test_only_a_certain_object_is_named(form, words, scene, expected):
 def test_boxes_are_where_a_picture_changes_when_an_object_leaves_it():
     dataset = scenes(image_size=96, test_images=30)
     for index, (scene, boxes) in enumerate(zip(dataset.scenes("test"), dataset.boxes("test"), strict=True)):
-        placed = place(scene, dataset._draws(2, "test", index), 96)
+        placed = place(scene, dataset.draws(2, "test", index), 96)
         full = render(placed, CLUTTER["none"], Draws(2, index), 96)
         assert boxes.shape == (len(scene), 4)
         for number, box in enumerate(boxes):

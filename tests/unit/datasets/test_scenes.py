@@ -218,7 +218,7 @@ def test_a_damaged_cache_is_made_again(harm, tmp_path, monkeypatch):
 
 def test_the_second_opening_renders_nothing(monkeypatch):
     scenes().split("test")
-    monkeypatch.setattr(Scenes, "_picture", lambda *_: pytest.fail("rendered again"))
+    monkeypatch.setattr(Scenes, "picture", lambda *_: pytest.fail("rendered again"))
     assert len(scenes().split("test").images) == 60
 
 
