@@ -95,10 +95,29 @@ class PositiveCounts:
         Raises:
             InvalidSimilarity: unknown tie rule.
         """
+        return self._share_within(self._depth, ties)
+
+    def coverage(self, k: int, ties: Ties = "pessimistic") -> np.ndarray:
+        """(Q,) share of a query's correct items among the first k; 0..1, and at most k / R.
+
+        It is information retrieval's Recall@k, which the field's "R@K", a hit rate, is not.
+
+        >>> from harness.metrics import count_positives
+        >>> scores, true = np.array([[0.9, 0.7, 0.8, 0.1]]), Positives.from_pairs([0, 0], [0, 1])
+        >>> [count_positives(scores, true, "i2t").coverage(k).item() for k in (1, 2, 3)]
+        [0.5, 0.5, 1.0]
+
+        Raises:
+            InvalidSimilarity: unknown tie rule.
+        """
+        return self._share_within(k, ties)
+
+    def _share_within(self, depth: int | np.ndarray, ties: Ties) -> np.ndarray:
+        """(Q,) share of the correct items among the first `depth`: one number, or (P,) of each item's query."""
         check_ties(ties)
-        if ties == "expected":  # each order of tied items puts the same share of them among the first R
-            return self._mean(np.clip(self._depth - self.above, 0, self.equal) / self.equal)
-        return self._mean(self._item_ranks(ties) < self._depth)
+        if ties == "expected":  # each order of tied items puts the same share of them among the first
+            return self._mean(np.clip(depth - self.above, 0, self.equal) / self.equal)
+        return self._mean(self._item_ranks(ties) < depth)
 
     def average_precision_at_r(self, ties: Ties = "pessimistic") -> np.ndarray:
         """(Q,) mean over the first R places of the precision at each place that holds a correct item; 0..1.

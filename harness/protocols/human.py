@@ -99,6 +99,16 @@ class HumanJudgements(JudgedProtocol):
             },
         )
 
+    def settled(self, subject: Subject) -> Judged:
+        """The own pairs and the judged ones, of the judged images and captions: most pairs nobody looked at."""
+        found = self._judgements(subject)
+        images, captions = own_pairs(subject)
+        rows, columns = np.append(images, found.image), np.append(captions, found.caption)
+        return Judged(
+            of_queries(Positives.from_pairs(rows, columns), found.image),
+            of_queries(Positives.from_pairs(columns, rows), found.caption),
+        )
+
     def ask(self, subject: Subject) -> Asked:
         """The metrics of relevance sets, and rank correlations of scores with grades (-1..1, not percent).
 

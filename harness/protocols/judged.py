@@ -55,6 +55,10 @@ class JudgedProtocol(Protocol):
             InvalidProtocol: what it needs is missing.
         """
 
+    def settled(self, subject: Subject) -> Judged | None:
+        """The pairs of which it is known whether they are correct; None = a pair that is not among `judged` is wrong."""
+        return None
+
     def require(self, subject: Subject) -> None:
         """Refuse a subject without relevance."""
         self.judged(subject)
