@@ -20,17 +20,17 @@ from typing import Any, NamedTuple
 
 from harness.datasets.base import Dataset, Split
 from harness.datasets.scenes.world import Draws
-from harness.probes.base import Answers, Level
+from harness.probes.base import Answers
 from harness.probes.model import Model
 from harness.probes.retrieval import RetrievalProbe
 from harness.robustness.perturbations import edits
 from harness.robustness.perturbations.edits import Context, Edit
 from harness.robustness.perturbations.lexicon import Lexicon, key_of, lexicon_of
+from harness.robustness.perturbations.severities import AXIS, SEVERITIES, severity_levels
 from harness.robustness.perturbations.words import parse
 from harness.spec import sha256_json
 
 FAMILY = "captions"
-SEVERITIES = (1, 2, 3, 4, 5)
 #: Part of every identity: raise it when an edit gives another text than before.
 GENERATOR = 1
 
@@ -91,12 +91,15 @@ class CaptionProbe(RetrievalProbe):
         split: I images, T captions; all or a sample.
         data: hash of the dataset.
         lexicon: words that may replace each other.
-        severities: of 1 to 5, rising.
+        severities: of 1 to 5.
         seed: of the draws.
+
+    Raises:
+        InvalidSpec: see `severity_levels`.
     """
 
     family = FAMILY
-    axis = "severity"
+    axis = AXIS
 
     def __init__(
         self,
@@ -108,7 +111,7 @@ class CaptionProbe(RetrievalProbe):
         seed: int = 0,
     ):
         self.name, self.title = name, KINDS[name].title
-        self.levels = (Level("unchanged", 0.0), *(Level(f"severity {value}", float(value)) for value in severities))
+        self.levels = severity_levels(severities)
         self._split, self._data, self._lexicon, self._seed = split, data, lexicon, seed
         self._texts: dict[int, tuple[str, ...]] = {}
 
@@ -163,7 +166,9 @@ class CaptionProbe(RetrievalProbe):
 
     def answers(self, model: Model) -> Answers:
         """As `RetrievalProbe`, with the number of captions that changed at each level."""
-        changed = {level.name: self.changed(number) for number, level in enumerate(self.levels) if level.value}
+        changed = {
+            f"severity {level.name}": self.changed(number) for number, level in enumerate(self.levels) if level.value
+        }
         found, total, kind = super().answers(model), len(self._split.captions), KINDS[self.name]
         told = ", ".join(f"{count:,} at {name}" for name, count in changed.items())
         remarks = (f"of {total:,} captions {told} changed (the share counts {kind.of})", kind.remark)
@@ -198,7 +203,7 @@ def caption_probes(
     Args:
         dataset: whose captions they are, which decides the lexicon.
         split: of it, all or a sample.
-        severities: of 1 to 5, rising.
+        severities: of 1 to 5.
         seed: of the draws.
     """
     lexicon = lexicon_of(dataset)
