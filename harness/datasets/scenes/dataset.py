@@ -104,6 +104,18 @@ class Scenes(Dataset):
             for index, scene in enumerate(self.scenes(name))
         )
 
+    def detections(self, name: str) -> tuple[np.ndarray, ...]:
+        """Where the regions of each picture of a split lie, as the detector reports them.
+
+        Returns:
+            One array per image, (R, 4) float64, its rows in the order of the region features: left, top, right, bottom as
+            fractions of the picture's side.
+        """
+        return tuple(
+            self._detected(name, index, self.placed(name, index, scene)) / self.config.image_size
+            for index, scene in enumerate(self.scenes(name))
+        )
+
     def placed(self, name: str, index: int, scene: Scene) -> tuple[Placed, ...]:
         """The objects of a picture of a split where they are drawn; those of another scene as they would be."""
         return place(scene, self.draws(2, name, index), self.config.image_size)
@@ -208,7 +220,11 @@ class Scenes(Dataset):
         """
         size, clutter = self.config.image_size, self.config.clutter
         image = render(placed, CLUTTER[clutter], self.draws(3, name, index), size)
-        return image, describe(image, detect(placed, clutter, self.draws(4, name, index), size))
+        return image, describe(image, self._detected(name, index, placed))
+
+    def _detected(self, name: str, index: int, placed: Sequence[Placed]) -> np.ndarray:
+        """(R, 4) the detector's boxes in pixels."""
+        return detect(placed, self.config.clutter, self.draws(4, name, index), self.config.image_size)
 
 
 def _blocks(rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
