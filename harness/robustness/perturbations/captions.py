@@ -84,7 +84,8 @@ KINDS = {
 class CaptionProbe(RetrievalProbe):
     """Retrieval with perturbed captions; see `KINDS`.
 
-    The relevance of the split is kept: images that the unchanged caption is true of besides its own stay out of the gallery.
+    The dataset's own pairs count, as in the protocol `full`. Where the split states more, perturbed captions no longer have it: a
+    word less makes a caption true of more pictures, a wrong one of others.
 
     Args:
         name: a key of `KINDS`.
@@ -133,7 +134,7 @@ class CaptionProbe(RetrievalProbe):
         """The split with its captions at a level; level 0 is the split itself."""
         if self._share(level) == 0:
             return self._split
-        return dataclasses.replace(self._split, captions=self.captions(level), stored_texts=None)
+        return dataclasses.replace(self._split, captions=self.captions(level), relevance=None, stored_texts=None)
 
     def captions(self, level: int) -> tuple[str, ...]:
         """The captions (T) of a level, made once until `forget`."""
