@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 
 from harness.datasets.base import Dataset, Images, Split
 from harness.datasets.store.arrays import cache_folder, load_array, write_array
+from harness.errors import InvalidDataset, one_line
 from harness.exhibits.knowledge import clutter
 from harness.probes.base import Answers, Level, Probe
 from harness.probes.model import Model
@@ -26,6 +28,8 @@ from harness.records.outcomes import Measure
 from harness.records.ranks import RankTable
 from harness.robustness.edges import DECIMALS, edge_density
 from harness.robustness.perturbations.words import parse
+
+logger = logging.getLogger(__name__)
 
 FAMILY = "strata"
 #: Part of every identity and of the cache's names: raise it when queries come into other strata than before.
@@ -229,10 +233,10 @@ def strata_probes(dataset: Dataset, split: Split) -> tuple[StrataProbe, ...]:
     if objects:
         made.append((OBJECTS, lambda: np.array([objects[row] for row in range(len(split.image_ids))])))
     elif "regions" in images.inputs:
-        made.append((REGIONS, lambda: _kept(f"{key}-regions", images, _regions)))
+        made.append((REGIONS, lambda: _kept(f"regions of {key}", images, _regions)))
     made.append((LENGTH, lambda: caption_lengths(split.captions)))
     if "pixels" in images.inputs:
-        made.append((EDGES, lambda: _kept(f"{key}-edges", images, _edges)))
+        made.append((EDGES, lambda: _kept(f"edges of {key}", images, _edges)))
     return tuple(StrataProbe(quantity, split, dataset.sha256, values) for quantity, values in made)
 
 
@@ -247,11 +251,16 @@ def caption_lengths(captions: tuple[str, ...]) -> np.ndarray:
 
 def _kept(name: str, images: Images, count: Callable[[Images], Iterator[float]]) -> np.ndarray:
     """(I,) one number per image, from the cache folder or counted now."""
-    path = cache_folder() / "strata" / f"{name}-{VERSION}.npy"
+    path = cache_folder() / "strata" / f"{name.replace(' ', '-')}-{VERSION}.npy"
     kept = load_array(path, (len(images),), np.float64)
-    if kept is None:
-        kept = write_array(path, (len(images),), np.float64, [np.fromiter(count(images), np.float64)])
-    return np.asarray(kept)
+    if kept is not None:
+        return np.asarray(kept)
+    counted = np.fromiter(count(images), np.float64, len(images))
+    try:
+        write_array(path, counted.shape, np.float64, [counted])
+    except InvalidDataset as error:
+        logger.warning("%s are counted again next time: %s", name, one_line(error))
+    return counted
 
 
 def _regions(images: Images) -> Iterator[float]:

@@ -143,7 +143,7 @@ def of_regions(counts: list[int]) -> tuple[SimpleNamespace, Split]:
     )
 
 
-def test_regions_are_counted_where_objects_are_not_known(tmp_path, caplog):
+def test_regions_are_counted_where_objects_are_not_known(tmp_path):
     data, split = of_regions([10, 36, 20] * 100)
     first, length = strata_probes(data, split)
     assert first.name == "regions"
@@ -152,6 +152,13 @@ def test_regions_are_counted_where_objects_are_not_known(tmp_path, caplog):
     assert strata_probes(data, split)[0].values.tolist() == first.values.tolist()  # from the cache
     assert length.name == "caption_length"
     assert not first.refusal(model(tmp_path, split))
+
+
+def test_a_cache_that_cannot_be_written_is_told_in_a_line(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ITM_CACHE", str(tmp_path / "file"))
+    assert strata_probes(*of_regions([10, 20]))[0].values.tolist() == [10, 20]
+    assert "are counted again next time" in caplog.text
 
 
 def test_data_that_do_not_differ_are_refused_in_words(tmp_path):
