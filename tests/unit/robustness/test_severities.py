@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 
 from harness.errors import InvalidSpec
-from harness.robustness.perturbations import severities
 from harness.robustness.perturbations.severities import draws_of, severity_levels
 
 
@@ -39,7 +36,3 @@ def test_draws_belong_to_their_key():
 def test_draws_of_many_items_are_uniform():
     drawn = np.array([draws_of(0, "noise", f"image-{number}").random() for number in range(2000)])
     assert np.abs(np.histogram(drawn, 10, (0, 1))[0] - 200).max() < 60  # 4.5 standard deviations of a cell
-
-
-def test_examples():
-    assert doctest.testmod(severities).failed == 0
