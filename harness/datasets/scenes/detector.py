@@ -6,7 +6,7 @@ feature is a function of its pixels and its coordinates alone. Exact arithmetic,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -41,16 +41,36 @@ def detect(placed: Sequence[Placed], clutter: str, draws: Draws, size: int) -> n
     """
     boxes = []
     for obj in placed:
-        if not draws.chance(_MISS):
-            boxes += [_jittered(obj, draws) for _ in range(1 + draws.chance(_TWICE))]
+        boxes += _found(obj, draws)
     false = draws.below(MOST_FALSE[clutter] + 1)
     if not boxes and not false:
         return np.array([[0.0, 0.0, size, size]])  # nothing found: the whole picture, as detectors do
-    for _ in range(false):
-        width, height = draws.between(0.15, 0.5) * size, draws.between(0.15, 0.5) * size
-        left, top = draws.between(0, size - width), draws.between(0, size - height)
-        boxes.append((left, top, left + width, top + height))
+    boxes += [_anywhere(draws, size) for _ in range(false)]
     return np.clip(np.array([boxes[i] for i in draws.order(len(boxes))]), 0.0, float(size))
+
+
+def detect_alike(placed: Sequence[Placed], clutter: str, draws: Callable[[int], Draws], size: int) -> np.ndarray:
+    """As `detect`, with draws of its own for each object: what is found of one does not depend on the others.
+
+    Args:
+        placed: the objects.
+        clutter: its level, which decides the number of false positives.
+        draws: for what: 0 false positives, 1 the order, 2 and more one object each, in their order.
+        size: side S in pixels.
+    """
+    boxes = [box for number, obj in enumerate(placed) for box in _found(obj, draws(2 + number))]
+    others = draws(0)
+    boxes += [_anywhere(others, size) for _ in range(others.below(MOST_FALSE[clutter] + 1))]
+    if not boxes:
+        return np.array([[0.0, 0.0, size, size]])
+    return np.clip(np.array([boxes[i] for i in draws(1).order(len(boxes))]), 0.0, float(size))
+
+
+def _found(obj: Placed, draws: Draws) -> list[tuple[float, float, float, float]]:
+    """The boxes of one object: none, one or two."""
+    if draws.chance(_MISS):
+        return []
+    return [_jittered(obj, draws) for _ in range(1 + draws.chance(_TWICE))]
 
 
 def describe(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -79,6 +99,12 @@ def _jittered(obj: Placed, draws: Draws) -> tuple[float, float, float, float]:
     reach = 2.0 * _JITTER * obj.radius
     left, top, right, bottom = (draws.between(-reach, reach) for _ in range(4))
     return obj.x - obj.radius + left, obj.y - obj.radius + top, obj.x + obj.radius + right, obj.y + obj.radius + bottom
+
+
+def _anywhere(draws: Draws, size: int) -> tuple[float, float, float, float]:
+    width, height = draws.between(0.15, 0.5) * size, draws.between(0.15, 0.5) * size
+    left, top = draws.between(0, size - width), draws.between(0, size - height)
+    return left, top, left + width, top + height
 
 
 def _inside(positions: np.ndarray, size: int) -> np.ndarray:

@@ -133,26 +133,54 @@ def extent(placed: Placed, size: int) -> tuple[float, float, float, float]:
         placed: the object, its centre within the picture.
         size: side S in pixels.
     """
-    rows, columns, u, v = _around(placed, size)
-    inside = _SHAPES[SHAPES[placed.object.shape]](u, v)
-    ys, xs = (np.flatnonzero(inside.any(axis=axis)) / SAMPLES for axis in (1, 0))
-    step = 1 / SAMPLES
-    return columns.start + xs[0], rows.start + ys[0], columns.start + xs[-1] + step, rows.start + ys[-1] + step
+    xs, ys = painted(placed, size)
+    half = 0.5 / SAMPLES
+    return float(xs.min() - half), float(ys.min() - half), float(xs.max() + half), float(ys.max() + half)
 
 
-def _around(placed: Placed, size: int) -> tuple[range, range, np.ndarray, np.ndarray]:
-    """The rows and columns of pixels round an object, and the coordinates (u, v) of their samples in radii from it."""
+def painted(placed: Placed, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the samples lie that an object paints, `SAMPLES` x `SAMPLES` in each pixel that it fills.
+
+    Args:
+        placed: the object, its centre within the picture.
+        size: side S in pixels.
+
+    Returns:
+        x and y in pixels, (n,) each, n at least 1.
+    """
+    rows, columns = _around(placed, size)
+    xs, ys = _samples(columns)[None, :], _samples(rows)[:, None]
+    down, across = np.nonzero(paints(placed, xs, ys))
+    return xs[0, across], ys[down, 0]
+
+
+def paints(placed: Placed, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """Whether samples lie in an object.
+
+    Args:
+        placed: the object.
+        xs, ys: in pixels, of shapes that broadcast.
+    """
+    return _SHAPES[SHAPES[placed.object.shape]](*_own(placed, xs, ys))
+
+
+def _around(placed: Placed, size: int) -> tuple[range, range]:
+    """The rows and columns of pixels round an object."""
     reach = placed.radius * 1.15  # a tilted square's corners lie outside its upright box
     rows = _window(placed.y - reach, placed.y + reach, size)
-    columns = _window(placed.x - reach, placed.x + reach, size)
+    return rows, _window(placed.x - reach, placed.x + reach, size)
+
+
+def _own(placed: Placed, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Samples in an object's own coordinates (u, v), in radii from its centre."""
     cosine, sine = placed.rotation
-    dx = (_samples(columns)[None, :] - placed.x) / placed.radius
-    dy = (_samples(rows)[:, None] - placed.y) / placed.radius
-    return rows, columns, cosine * dx + sine * dy, cosine * dy - sine * dx
+    dx, dy = (xs - placed.x) / placed.radius, (ys - placed.y) / placed.radius
+    return cosine * dx + sine * dy, cosine * dy - sine * dx
 
 
 def _draw(canvas: np.ndarray, placed: Placed) -> None:
-    rows, columns, u, v = _around(placed, len(canvas))
+    rows, columns = _around(placed, len(canvas))
+    u, v = _own(placed, _samples(columns)[None, :], _samples(rows)[:, None])
     inside = _SHAPES[SHAPES[placed.object.shape]](u, v)
     marked = inside & _TEXTURES[TEXTURES[placed.object.texture]](u, v)
     colour = tuple(channel + placed.shade for channel in RGB[COLOURS[placed.object.colour]])
