@@ -1,1 +1,1 @@
-"""Reports of what probes found."""
+"""The report of all probes: what perturbed inputs, clutter, composition and grounding say of the methods of a comparison."""
