@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,7 @@ class ProbeAnswers:
     @property
     def title(self) -> str:
         """In a few words."""
-        return getattr(self.about, "title", "") or self.about.name.replace("_", " ")
+        return self.about.title or self.about.name.replace("_", " ")
 
     def of(self, method: str, measure: str) -> Answers | None:
         """The answers of a method on a measure; None where it has none."""
@@ -78,16 +78,20 @@ class Inquiry:
         gallery: the data that the runs were measured on.
         groups: the methods, in the order of their records.
         probes: family -> name -> answers, in the order in which families are reported.
+        seeds: that answered something, by method.
+        remarks: which runs answered nothing.
     """
 
     gallery: Gallery
     groups: tuple[Group, ...]
     probes: Mapping[str, Mapping[str, ProbeAnswers]]
+    seeds: Mapping[str, tuple[int, ...]]
+    remarks: tuple[str, ...] = ()
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The labels of the methods."""
-        return tuple(group.label for group in self.groups)
+        """The labels of the methods that answered something."""
+        return tuple(group.label for group in self.groups if self.seeds[group.label])
 
     @property
     def run_ids(self) -> list[str]:
@@ -125,11 +129,23 @@ def load(store: RunStore, records: Sequence[RunRecord], families: Sequence[str] 
             f"none of {counted(len(records), 'run')} below {store.results}/runs has answers to probes{which}; "
             "run `itm robustness` without --report-only"
         )
+    # A run without any answers, such as one without a saved model, is left out; what others lack takes the method out.
+    seeds = {
+        group.label: tuple(
+            seed for seed in group.seeds if any(seed in own.get(group.label, {}) for own in found.values())
+        )
+        for group in members
+    }
     probes: dict[str, dict[str, ProbeAnswers]] = {}
     for family, name in sorted(found, key=_order):
-        made = _asked(found[family, name], {group.label: group.seeds for group in members})
+        made = _asked(found[family, name], seeds)
         probes.setdefault(family, {})[name] = made
-    return Inquiry(gallery, tuple(members), probes)
+    silent = tuple(
+        f"{group.label}: no answers of {'seed' if len(lost) == 1 else 'seeds'} {listed(lost)}"
+        for group in members
+        if (lost := [str(seed) for seed in group.seeds if seed not in seeds[group.label]])
+    )
+    return Inquiry(gallery, tuple(members), probes, seeds, silent)
 
 
 def _members(records: Sequence[RunRecord]) -> tuple[Gallery, list[Group]]:
@@ -171,10 +187,8 @@ def _asked(tables: Mapping[str, Mapping[int, OutcomeTable]], seeds: Mapping[str,
     for method, wanted in seeds.items():
         own = tables.get(method, {})
         equal = {seed: table for seed, table in own.items() if table.about.inputs_sha256 == chosen}
-        if refused := next((text for t in equal.values() if (text := getattr(t.about, "refused", ""))), ""):
-            absent[method] = refused
-            continue
-        if reason := _unequal(own, equal, wanted):
+        refused = next((table.about.refused for table in equal.values() if table.about.refused), "")
+        if reason := refused or _unequal(own, equal, wanted):
             absent[method] = reason
             continue
         try:
@@ -222,15 +236,17 @@ def _stacked(tables: Mapping[int, OutcomeTable]) -> dict[str, Answers]:
         InvalidRecord: seeds that contradict each other.
     """
     seeds = sorted(tables)
-    names = [measure.name for measure in tables[seeds[0]].measures]
-    return {name: _one(name, [tables[seed].measure(name) for seed in seeds]) for name in names}
+    found = {}
+    for name in (measure.name for measure in tables[seeds[0]].measures):
+        every = [measure for seed in seeds if (measure := tables[seed].measure(name)) is not None]
+        if len(every) == len(seeds):  # some measures exist for some models only, such as an uncertainty that is not 0
+            found[name] = _one(name, every)
+    return found
 
 
-def _one(name: str, measures: Sequence[Measure | None]) -> Answers:
+def _one(name: str, measures: Sequence[Measure]) -> Answers:
     ordered = []
     for measure in measures:
-        if measure is None:
-            raise InvalidRecord(f"some seeds lack the measure '{name}'; {AGAIN}")
         order = np.argsort(measure.item, kind="stable")
         ordered.append((measure, measure.item[order], measure.image[order], measure.values[:, order]))
     first, item, image, _ = ordered[0]
@@ -258,8 +274,3 @@ def pictures_of(probes: Sequence[ProbeAnswers]) -> NDArray[np.str_]:
     """(N,) ids of all pictures that some probes ask about, sorted."""
     every = {id(one.image): one.image for probe in probes for own in probe.answers.values() for one in own.values()}
     return np.unique(np.concatenate(list(every.values()))) if every else np.zeros(0, dtype="U1")
-
-
-def without(inquiry: Inquiry, methods: Sequence[str]) -> Inquiry:
-    """The inquiry without some methods."""
-    return replace(inquiry, groups=tuple(group for group in inquiry.groups if group.label not in methods))

@@ -56,6 +56,7 @@ KINDS = {
     "ablations": "Ablations",
     "sweeps": "Sweeps",
     "profiles": "Profiles",
+    "robustness": "Robustness",
     "galleries": "Galleries",
     "alignments": "Alignments",
     "runs": "Runs",
@@ -67,7 +68,7 @@ KINDS = {
 def kind_title(kind: str) -> str:
     """The title of a kind, also of one that this version does not know.
 
-    >>> kind_title("runs"), kind_title("robustness")
-    ('Runs', 'Robustness')
+    >>> kind_title("runs"), kind_title("case-studies")
+    ('Runs', 'Case studies')
     """
     return KINDS.get(kind, kind.replace("-", " ").capitalize())

@@ -117,20 +117,20 @@ def compare_scores(subjects: Sequence[Subject], declared: Declared) -> tuple[Dif
         TooFewSeeds: a claim about methods of fewer than 2 seeds.
     """
     check_choices(declared.claim, "holm", declared.alpha, declared.resamples, declared.seed)
-    names = list(dict.fromkeys(name for pair in declared.pairs for name in pair))
-    tests = [
+    named = [
         (a, b, k)
         for k, subject in enumerate(subjects)
         for a, b in declared.pairs
         if a in subject.scores and b in subject.scores
     ]
-    if not tests:
+    if not named:
         raise InvalidSetting("a comparison needs two methods that have the same score, there are none")
+    names = list(dict.fromkeys(name for a, b, _ in named for name in (a, b)))
     place = {name: number for number, name in enumerate(names)}
-    first, second, metric = np.asarray([(place[a], place[b], k) for a, b, k in tests], dtype=np.int64).T
+    first, second, metric = np.asarray([(place[a], place[b], k) for a, b, k in named], dtype=np.int64).T
     hypotheses = Hypotheses(first, second, metric)
     columns = columns_of(names, subjects)
-    for subject in {k: subjects[k] for *_, k in tests}.values():
+    for subject in {k: subjects[k] for *_, k in named}.values():
         refuse_few_images(min(score.pictures for score in subject.scores.values()))
     return _differences(names, subjects, columns, hypotheses, declared)
 

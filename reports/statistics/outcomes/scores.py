@@ -115,7 +115,7 @@ def mean_score(values: ArrayLike, cluster: ArrayLike, size: int, *, points: floa
     sums, counts = (_by_picture(rows, owner, size) for rows in (np.where(there, found, 0.0), there.astype(np.float64)))
     totals = counts.sum(axis=1, keepdims=True)
     means = sums.sum(axis=1, keepdims=True) / totals
-    support = (counts > 0).any(axis=0)
+    support: NDArray[np.bool_] = np.logical_or.reduce(counts > 0)
     whole = points == PERCENT and np.array_equal(sums, np.rint(sums)) and len(np.unique(counts[:, support])) == 1
     return Score(
         values=points * means[:, 0],
@@ -143,7 +143,7 @@ def weighted(scores: Sequence[Score], weights: Sequence[float | Fraction]) -> Sc
         shapes = [score.influence.shape for score in scores]
         raise InvalidSetting(f"scores to be added must be of the same seeds and pictures, got {shapes}")
     plain = [float(weight) for weight in weights]
-    support = np.any([score.support for score in scores], axis=0)
+    support: NDArray[np.bool_] = np.logical_or.reduce([score.support for score in scores])
     return Score(
         values=np.sum([w * score.values for w, score in zip(plain, scores, strict=True)], axis=0),
         influence=np.sum([w * score.influence for w, score in zip(plain, scores, strict=True)], axis=0),

@@ -21,6 +21,11 @@ def rsum(runs: MethodRuns):
     return retrieval_score("rsum", (runs.i2t_ranks, np.arange(size)), (runs.t2i_ranks, runs.caption_image), size)
 
 
+def constant(a: int, b: int):
+    """A score of 1 in one method and of 0 in the other, of so many pictures."""
+    return {"a": mean_score([[1.0] * a], range(a), a), "b": mean_score([[0.0] * b], range(b), b)}
+
+
 def only(a, b, **settings):
     (row,) = compare_scores([Subject("x", {"a": a, "b": b}, True)], Declared([("a", "b")], **settings))
     return row
@@ -109,10 +114,10 @@ def test_pictures_without_a_part_in_a_score_do_not_count():
     ("subjects", "error"),
     [
         ([Subject("x", {}, True)], InvalidSetting),
-        ([Subject("x", {"a": mean_score([[1.0] * 9], range(9), 9), "b": mean_score([[0.0] * 9], range(9), 9)}, True)], TooFewImages),
-        ([Subject("x", {"a": mean_score([[1.0] * 40], range(40), 40), "b": mean_score([[0.0] * 41], range(41), 41)}, True)], InvalidSetting),
+        ([Subject("x", constant(9, 9), True)], TooFewImages),
+        ([Subject("x", constant(40, 41), True)], InvalidSetting),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_compared_is_refused(subjects, error):
     with pytest.raises(error):
         compare_scores(subjects, Declared([("a", "b")]))

@@ -63,6 +63,10 @@ def test_worked_value_of_six_pictures_with_five_captions_each():
     assert score.split().se == pytest.approx(17.6383, abs=5e-5)
 
 
+def three(a: np.ndarray, b: np.ndarray) -> list[float]:
+    return [a.mean(), b.mean(), b.mean()]
+
+
 def test_items_without_a_value_take_no_part():
     values, owner = drawn(3)
     some = owner % 3 > 0
@@ -79,8 +83,8 @@ def test_items_without_a_value_take_no_part():
         (lambda a, b: relative(b, a), lambda a, b: 100 * b.mean() / a.mean()),
         (lambda a, b: b - a, lambda a, b: 100 * (b.mean() - a.mean())),
         (lambda a, b: average([a, b]), lambda a, b: 50 * (b.mean() + a.mean())),
-        (lambda a, b: scores.slope([a, b, b], [1, 2, 6]), lambda a, b: 100 * np.polyfit([1, 2, 6], [a.mean(), b.mean(), b.mean()], 1)[0]),
-        (lambda a, b: scores.area([a, b, b], [0, 1, 5]), lambda a, b: 20 * np.trapezoid([a.mean(), b.mean(), b.mean()], [0, 1, 5])),
+        (lambda a, b: scores.slope([a, b, b], [1, 2, 6]), lambda a, b: 100 * np.polyfit([1, 2, 6], three(a, b), 1)[0]),
+        (lambda a, b: scores.area([a, b, b], [0, 1, 5]), lambda a, b: 20 * np.trapezoid(three(a, b), [0, 1, 5])),
         (lambda a, b: relative(scores.area([a, b], [0, 1]), a), lambda a, b: 50 * (a.mean() + b.mean()) / a.mean()),
     ],
     ids=["relative", "difference", "average", "slope", "area", "relative area"],

@@ -1,0 +1,66 @@
+"""Clutter: rSum against the number of objects, and how much each further one costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from harness.reports.robustness.loading import ProbeAnswers
+from harness.reports.robustness.quantities import Findings, Pictures, Quantity, Role, absences, by_method
+from harness.reports.statistics.outcomes.scores import Score, relative, slope
+
+#: The probe whose slope is tested first.
+OBJECTS = "objects"
+
+
+def findings(family: str, probes: Mapping[str, ProbeAnswers], methods: Sequence[str]) -> Findings:
+    """rSum at every level, its slope over the levels, and what of the first level is left at the last."""
+    asked = list(probes.values())
+    pictures = Pictures(asked)
+    quantities: list[Quantity] = []
+    first = OBJECTS if OBJECTS in probes else next(iter(probes))
+    for name, probe in probes.items():
+        about = probe.about
+        levels = [
+            by_method(probe, ((m, pictures.retrieval(own, level, "rsum")) for m, own in probe.answers.items()))
+            for level in range(len(about.levels))
+        ]
+        quantities += [
+            Quantity(
+                f"{family}/{name}/{number}", f"{probe.title}, {about.levels[number]}", "rSum", scores, probe=name,
+                level=about.levels[number], place=about.values[number], low=0.0, high=600.0,
+            )
+            for number, scores in enumerate(levels)
+        ]  # fmt: skip
+        whole = [method for method in levels[0] if all(method in level for level in levels)]
+        if len(set(about.values)) < 2 or not whole:
+            continue
+        slopes = {method: slope([level[method] for level in levels], about.values) for method in whole}
+        unit = f"rSum per {per(name, about.axis)}"
+        role: Role = "primary" if name == first else "secondary"
+        quantities.append(
+            Quantity(f"{family}/{name}/slope", f"{probe.title}: slope", unit, slopes, role, probe=name, digits=2)
+        )
+        left = {
+            method: relative(levels[-1][method], levels[0][method])
+            for method in whole
+            if _above_zero(levels[0][method])
+        }
+        title, unit = (
+            f"{probe.title}: left at {about.levels[-1]} of {about.levels[0]}",
+            "percent of the first level's rSum",
+        )
+        quantities.append(Quantity(f"{family}/{name}/left", title, unit, left, "secondary", name, low=0.0))
+    return Findings(family, quantities, len(pictures), asked, absences(asked, methods))
+
+
+def per(name: str, axis: str) -> str:
+    """One step of an axis, in words.
+
+    >>> per("objects", "objects"), per("overlap", "overlap")
+    ('additional object', 'level of overlap')
+    """
+    return "additional object" if name == OBJECTS else f"level of {axis or name}"
+
+
+def _above_zero(score: Score) -> bool:
+    return bool((score.values > 0).all())
