@@ -34,7 +34,7 @@ class RetrievalProbe(Probe):
     def answers(self, model: Model) -> Answers:
         """`i2t_rank` of every image and `t2i_rank` of every caption; of tied items the wrong one comes first."""
         first = self.split(0)
-        found = [self._ranks(model, self.split(level)) for level in range(len(self.levels))]
+        found = [self._ranks(model, level) for level in range(len(self.levels))]
         image_ids, caption_ids = np.asarray(first.image_ids), np.asarray(first.caption_ids)
         i2t, t2i = (np.stack(rows).astype(np.float64) for rows in zip(*found, strict=True))
         return Answers(
@@ -45,12 +45,17 @@ class RetrievalProbe(Probe):
             {"images": len(image_ids), "captions": len(caption_ids)},
         )
 
-    def _ranks(self, model: Model, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    def true_pairs(self, level: int) -> np.ndarray | None:
+        """(I, T) bool, what is left out of the galleries of a level where it is not a query's own; None = nothing."""
+        return self.split(level).relevance if self.filtered else None
+
+    def _ranks(self, model: Model, level: int) -> tuple[np.ndarray, np.ndarray]:
+        split, true = self.split(level), self.true_pairs(level)
         similarity = model.similarity(split)
-        if not self.filtered:
+        if true is None:
+            assert not self.filtered
             return ranks(similarity, split.caption_image)
-        assert split.relevance is not None
-        return filtered_ranks(similarity.numpy(), split.caption_image, split.relevance)
+        return filtered_ranks(similarity.numpy(), split.caption_image, true)
 
 
 def filtered_ranks(
