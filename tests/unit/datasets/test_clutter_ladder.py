@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def test_each_level_adds_to_the_one_below_and_moves_nothing(ladder):
     for index in range(PICTURES):
         levels = [ladder.beside(index, count).objects for count in OBJECTS]
         assert [len(objects) for objects in levels] == list(OBJECTS)
-        for fewer, more in zip(levels, levels[1:], strict=False):
+        for fewer, more in itertools.pairwise(levels):
             assert more[: len(fewer)] == fewer
 
 
