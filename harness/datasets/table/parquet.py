@@ -27,6 +27,7 @@ class Cell:
     group: int
     row: int
     name: str
+    column: str = IMAGE
 
     @property
     def label(self) -> Path:
@@ -34,10 +35,14 @@ class Cell:
         return self.file / self.name
 
 
-def rows_of(path: Path) -> Iterator[tuple[dict[str, Any], int, int]]:
+def rows_of(path: Path, pictures: Sequence[str] = (IMAGE,)) -> Iterator[tuple[dict[str, Any], int, int]]:
     """The rows of a file as Python values, without the pictures; with each the row group and the row in it.
 
-    Where the file holds pictures, `image` is the dictionary of what is told of them (`path`), or an empty one.
+    Where a column holds pictures, its value is the dictionary of what is told of them (`path`), or an empty one.
+
+    Args:
+        path: the file.
+        pictures: columns that may hold pictures.
 
     Raises:
         InvalidDataset: no Parquet file, or cut off.
@@ -48,16 +53,27 @@ def rows_of(path: Path) -> Iterator[tuple[dict[str, Any], int, int]]:
         _opened(path) as file,
     ):
         schema = file.schema_arrow
-        columns = [leaf for name in schema.names for leaf in _leaves(schema, name)]
+        columns = [leaf for name in schema.names for leaf in _leaves(schema, name, pictures)]
+        blank = [name for name in pictures if holds_pictures(file, name)]
         for group in range(file.num_row_groups):
             table = file.read_row_group(group, columns=columns)
             for row, values in enumerate(table.to_pylist()):
-                yield {**({IMAGE: {}} if holds_pictures(file) else {}), **values}, group, row
+                yield {**{name: {} for name in blank}, **values}, group, row
 
 
-def holds_pictures(file: pq.ParquetFile) -> bool:
-    """Whether a column `image` holds bytes, as a struct with `bytes` or by itself."""
-    return _picture_column(file) is not None
+def holds_pictures(file: pq.ParquetFile, column: str = IMAGE) -> bool:
+    """Whether a column holds bytes, as a struct with `bytes` or by itself."""
+    return _picture_column(file, column) is not None
+
+
+def columns_of(path: Path) -> tuple[str, ...]:
+    """The names of a file's columns; none where it cannot be read. For recognising a layout, which never fails."""
+    try:
+        facts.signature(path)
+        with _opened(path) as file:
+            return tuple(file.schema_arrow.names)
+    except Exception:  # pyarrow raises many kinds
+        return ()
 
 
 class ImageCells:
@@ -72,7 +88,7 @@ class ImageCells:
         self._root, self._cells = root, cells
         self.labels = [cell.label for cell in cells]
         self._lock = threading.Lock()
-        self._groups: dict[tuple[Path, int], Any] = {}
+        self._groups: dict[tuple[Path, int, str], Any] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process nothing is in memory yet, and the lock is its own."""
@@ -92,7 +108,7 @@ class ImageCells:
 
     def _pictures(self, cell: Cell) -> Any:
         """The column of pictures of a row group."""
-        key = cell.file, cell.group
+        key = cell.file, cell.group, cell.column
         with self._lock:
             if key not in self._groups:
                 while len(self._groups) >= _KEPT:
@@ -103,11 +119,11 @@ class ImageCells:
 
 def _read_pictures(cell: Cell) -> Any:
     with reported_as(InvalidDataset, f"{cell.file} cannot be read", "download it again"), _opened(cell.file) as file:
-        column = _picture_column(file)
+        column = _picture_column(file, cell.column)
         if column is None:
             raise InvalidDataset(f"{cell.file} holds no pictures any more; call the command again")
         pictures = file.read_row_group(cell.group, columns=[column]).column(0).combine_chunks()
-        return pictures.field("bytes") if column != IMAGE else pictures
+        return pictures.field("bytes") if column != cell.column else pictures
 
 
 def _opened(path: Path) -> pq.ParquetFile:
@@ -116,25 +132,25 @@ def _opened(path: Path) -> pq.ParquetFile:
     return pq.ParquetFile(path)
 
 
-def _picture_column(file: pq.ParquetFile) -> str | None:
+def _picture_column(file: pq.ParquetFile, name: str) -> str | None:
     import pyarrow as pa
 
     schema = file.schema_arrow
-    if IMAGE not in schema.names:
+    if name not in schema.names:
         return None
-    kind = schema.field(IMAGE).type
+    kind = schema.field(name).type
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return IMAGE
+        return name
     held = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
-    return f"{IMAGE}.bytes" if held else None
+    return f"{name}.bytes" if held else None
 
 
-def _leaves(schema: Any, name: str) -> list[str]:
+def _leaves(schema: Any, name: str, pictures: Sequence[str]) -> list[str]:
     """What is read of a column: all of it, or of pictures only what is told of them."""
     import pyarrow as pa
 
     kind = schema.field(name).type
-    if name != IMAGE:
+    if name not in pictures:
         return [name]
     if pa.types.is_struct(kind):
         return [f"{name}.{field.name}" for field in kind if field.name != "bytes"]
