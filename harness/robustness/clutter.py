@@ -69,7 +69,8 @@ class ClutterProbe(RetrievalProbe):
 
     def true_pairs(self, level: int) -> np.ndarray:
         """(I, T) bool, what is true at any level."""
-        return np.logical_or.reduce([self.split(each).relevance for each in range(len(self.levels))])
+        found = [self.split(each).relevance for each in range(len(self.levels))]
+        return np.logical_or.reduce([true for true in found if true is not None])
 
     def answers(self, model: Model) -> Answers:
         """Ranks at every level, with a remark on how many objects training shows."""
