@@ -88,6 +88,13 @@ def _protocols(_: Path) -> Listing:
     return header, [tuple(getattr(PROTOCOLS.get(name), key) for key in header) for name in PROTOCOLS]
 
 
+def _suites(_: Path) -> Listing:
+    from harness.composition.catalogue import SUITES
+
+    rows = [(name, (suite := SUITES.get(name)).description, suite.files, suite.pictures) for name in SUITES]
+    return ("name", "description", "files", "pictures"), rows
+
+
 def _experiments(_: Path) -> Listing:
     from harness.spec import builtin_experiments, load_experiment
 
@@ -121,6 +128,7 @@ LISTS: dict[str, Callable[[Path], Listing]] = {
     "backbones": _backbones,
     "towers": _towers,
     "protocols": _protocols,
+    "suites": _suites,
     "experiments": _experiments,
     "runs": _runs,
 }
@@ -131,7 +139,7 @@ LISTS: dict[str, Callable[[Path], Listing]] = {
 @results_option
 @plugin_option
 def ls(kind: str, results: Path, plugins: tuple[Path, ...]) -> None:
-    """List what can be named: scorers, variants, datasets, backbones, pretrained towers in packages, protocols,
-    experiments, or the runs in a results folder."""
+    """List what can be named: scorers, variants, datasets, backbones, pretrained towers in packages, protocols, suites of
+    hard negatives, experiments, or the runs in a results folder."""
     add_plugins(plugins)
     show_table(*LISTS[kind](results))

@@ -67,8 +67,8 @@ def nothing_known(model: Model, rows: np.ndarray) -> tuple[Mapping[str, int], tu
 class CompositionProbe(Probe):
     """The examples of one kind, asked of every model.
 
-    Measures: those of the form (`correct`; `image_to_text`; `text`, `image` and `group`), one hit per example, and beside
-    each `<measure>_chance`, a share: how often scores that know nothing are right.
+    Measures: those of the form (`correct`; `image_to_text`; `text`, `image` and `group`), one hit per example. The identity
+    states under `chance`, by measure, how often scores that know nothing are right: a share from 0 to 1.
 
     Args:
         questions: the examples.
@@ -133,13 +133,12 @@ class CompositionProbe(Probe):
         self._portions = None
 
     def _measures(self, scores: np.ndarray) -> tuple[Measure, ...]:
-        asked, by_chance = self.questions, chance(self.questions.form)
+        asked = self.questions
         ids, clusters = np.asarray(asked.ids), np.asarray(asked.clusters)
-        found = []
-        for name, right in judged(scores, asked.form).items():
-            found.append(Measure(name, "hit", ids, clusters, right[None].astype(np.float64)))
-            found.append(Measure(f"{name}_chance", "share", ids, clusters, np.full((1, len(ids)), by_chance[name])))
-        return tuple(found)
+        return tuple(
+            Measure(name, "hit", ids, clusters, right[None].astype(np.float64))
+            for name, right in judged(scores, asked.form).items()
+        )
 
     def _lost(self, model: Model, as_one: np.ndarray) -> tuple[str, ...]:
         """A remark about captions that the text encoder takes for equal."""

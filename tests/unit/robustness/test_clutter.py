@@ -5,10 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small_scenes import scenes
 
+from harness import datasets
 from harness.datasets.base import Dataset
 from harness.robustness.clutter import ObjectsProbe, clutter_probes
+from harness.spec import Component
+
+
+def scenes(**options: object) -> Dataset:
+    small = {"train_images": 12, "val_images": 4, "test_images": 6, "image_size": 32}
+    return datasets.open_dataset(Component(name="scenes", options={**small, **options}))
 
 
 class Knowing:
