@@ -171,8 +171,9 @@ class CaptionProbe(RetrievalProbe):
             f"severity {level.name}": self.changed(number) for number, level in enumerate(self.levels) if level.value
         }
         found, total, kind = super().answers(model), len(self._split.captions), KINDS[self.name]
-        told = ", ".join(f"{count:,} at {name}" for name, count in changed.items())
-        remarks = (f"of {total:,} captions {told} changed (the share counts {kind.of})", kind.remark)
+        ends = list(dict.fromkeys([next(iter(changed)), list(changed)[-1]]))
+        span = " and ".join(f"{changed[end]:,} at {end}" for end in ends)
+        remarks = (f"of {total:,} captions {span} change (the share counts {kind.of})", kind.remark)
         return dataclasses.replace(
             found,
             counts={**found.counts, **{f"changed at {name}": count for name, count in changed.items()}},

@@ -119,6 +119,11 @@ def test_ranks_are_those_of_each_level_and_changes_are_counted():
     assert found.counts["captions"] == 5
     assert found.counts["changed at severity 5"] == 3  # red, two, big and black; "a man" and "snow" have no attribute
     assert FALSE in found.remarks
+    counted = found.counts["changed at severity 1"]
+    told = (
+        f"of 5 captions {counted} at severity 1 and 3 at severity 5 change (the share counts colours, sizes, numbers, "
+    )
+    assert any(remark.startswith(told) for remark in found.remarks)
     assert "drop is right" in asked.title
 
 
