@@ -28,6 +28,7 @@ COMMANDS = {
     "significance": "Test which differences between recorded methods are real.",
     "sweep": "Tune a scorer on the validation split, at a recorded budget.",
     "profile": "Measure accuracy against throughput, latency and memory; find the Pareto front.",
+    "robustness": "Measure robustness, composition and grounding of trained scorers: harder inputs, harder negatives.",
     "features": "Compute the outputs of pretrained towers for a dataset once, ahead of the runs that read them.",
     "report": "Write the leaderboards of all runs in a results folder.",
     "site": "Write the site of a results folder: all reports, runs and pictures, linked.",

@@ -13,7 +13,7 @@ from harness.executors.base import Seat, Worker
 from harness.executors.choice import Placement
 from harness.executors.crew import run_crew
 from harness.executors.local import LocalExecutor
-from harness.probes.work import Inquiry, groups_of, lacking, weights_of, work
+from harness.probes.work import Group, Inquiry, groups_of, lacking, weights_of, work
 from harness.records.store import RunStore
 from harness.runs.workers import seat_device
 
@@ -28,7 +28,8 @@ class AskJob:
 
     def __call__(self, seat: Seat) -> int:
         """Ask; failures are told in lines, and counted by the command from what is missing at the end."""
-        work(self.inquiry, seat_device(seat.device), seat.workers)
+        store = RunStore(self.inquiry.results)
+        work(store, groups_of(self.inquiry), seat_device(seat.device), seat.workers)
         return 0
 
 
@@ -60,12 +61,13 @@ def ask(inquiry: Inquiry, placement: Placement, device: torch.device) -> Asked:
     """
     store = RunStore(inquiry.results)
     store.prepare()
-    left = _left(inquiry, store)
+    groups = groups_of(inquiry)
+    left = _left(groups, store)
     if left:
         executor = placement.create(store)
         seats = executor.seats(placement.workers, placement.device, 1)[: _probes(left)]
         if isinstance(executor, LocalExecutor) and len(seats) == 1:
-            work(inquiry, device)
+            work(store, groups, device)
         else:
 
             def died(worker: Worker, cause: str) -> bool:
@@ -75,8 +77,8 @@ def ask(inquiry: Inquiry, placement: Placement, device: torch.device) -> Asked:
             with executor:
                 ended = run_crew(executor, AskJob(inquiry), seats, poll=lambda: None, died=died)
             if any(code != 0 for code in ended.codes):
-                ended.require_done(f"{counted(len(_left(inquiry, store)), 'answer')} missing")
-        left = _left(inquiry, store)
+                ended.require_done(f"{counted(len(_left(groups, store)), 'answer')} missing")
+        left = _left(groups, store)
     records = [store.require(run_id) for run_id in inquiry.run_ids]
     weights = weights_of(store, records)
     return Asked(
@@ -85,10 +87,10 @@ def ask(inquiry: Inquiry, placement: Placement, device: torch.device) -> Asked:
     )
 
 
-def _left(inquiry: Inquiry, store: RunStore) -> list[tuple[str, str]]:
+def _left(groups: Sequence[Group], store: RunStore) -> list[tuple[str, str]]:
     """Label and probe of every answer that is missing."""
     found = []
-    for group in groups_of(inquiry):
+    for group in groups:
         weights = weights_of(store, group.records)
         for probe in group.probes:
             runs = lacking(store, group, probe, weights)

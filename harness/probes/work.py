@@ -120,11 +120,12 @@ def weights_of(store: RunStore, records: Sequence[RunRecord]) -> dict[str, str]:
     return {record.run_id: model_sha256(store, record.run_id) for record in with_model}
 
 
-def work(inquiry: Inquiry, device: torch.device, share: int = 1) -> int:
+def work(store: RunStore, groups: Sequence[Group], device: torch.device, share: int = 1) -> int:
     """Ask what nobody else is asking. A probe that fails for one model is told in a line and asked of the others.
 
     Args:
-        inquiry: what to ask of whom.
+        store: where the runs lie.
+        groups: what to ask of whom.
         device: to compute on.
         share: workers that this machine's memory is shared by.
 
@@ -134,8 +135,8 @@ def work(inquiry: Inquiry, device: torch.device, share: int = 1) -> int:
     Raises:
         ResultsNotWritable: the results folder cannot be written.
     """
-    store, failures = RunStore(inquiry.results), 0
-    for group in groups_of(inquiry):
+    failures = 0
+    for group in groups:
         weights = weights_of(store, group.records)
         models = _Models(store, group.records, device, share)
         for number, probe in enumerate(group.probes):
