@@ -111,7 +111,7 @@ def _trained(setup: Setup, experiment: str, report_only: bool) -> tuple[Jobs, in
     """The runs of an experiment, and the exit code of those that failed."""
     spec = setup.experiment(experiment)
 
-    from harness.errors import RunFailed
+    from harness.errors import InvalidRecord, RunFailed
     from harness.reports.document import pages
     from harness.runs.planning import plan
 
@@ -120,7 +120,7 @@ def _trained(setup: Setup, experiment: str, report_only: bool) -> tuple[Jobs, in
         store, code = setup.store(), 0
         records = [record for cell in cells if (record := store.finished(cell.run_id)) is not None]
         if not records:
-            raise RunFailed(f"no run of {spec.name} is recorded below {setup.results}; leave out --report-only")
+            raise InvalidRecord(f"no run of {spec.name} is recorded below {setup.results}; leave out --report-only")
     else:
         outcome = setup.run(cells, spec.name, setup.device())
         code = ended(outcome)
