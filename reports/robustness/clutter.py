@@ -34,8 +34,9 @@ def findings(family: str, probes: Mapping[str, ProbeAnswers], methods: Sequence[
         whole = [method for method in levels[0] if all(method in level for level in levels)]
         if len(set(about.values)) < 2 or not whole:
             continue
-        slopes = {method: slope([level[method] for level in levels], about.values) for method in whole}
-        unit = f"rSum per {per(name, about.axis)}"
+        step, places = steps(name, about.axis, about.values)
+        slopes = {method: slope([level[method] for level in levels], places) for method in whole}
+        unit = f"rSum per {step}"
         role: Role = "primary" if name == first else "secondary"
         quantities.append(
             Quantity(f"{family}/{name}/slope", f"{probe.title}: slope", unit, slopes, role, probe=name, digits=2)
@@ -53,13 +54,19 @@ def findings(family: str, probes: Mapping[str, ProbeAnswers], methods: Sequence[
     return Findings(family, quantities, len(pictures), asked, absences(asked, methods))
 
 
-def per(name: str, axis: str) -> str:
-    """One step of an axis, in words.
+def steps(name: str, axis: str, values: Sequence[float]) -> tuple[str, list[float]]:
+    """One step of an axis in words, and the levels in such steps: shares are counted in tenths.
 
-    >>> per("objects", "objects"), per("overlap", "overlap")
-    ('additional object', 'level of overlap')
+    >>> steps("objects", "objects", [2, 4])
+    ('additional object', [2.0, 4.0])
+    >>> steps("overlap", "share of the target covered", [0.0, 0.5])
+    ('further 10 % of the target covered', [0.0, 5.0])
     """
-    return "additional object" if name == OBJECTS else f"level of {axis or name}"
+    if name == OBJECTS:
+        return "additional object", [float(value) for value in values]
+    if axis.startswith("share"):
+        return f"further 10 % {axis.removeprefix('share').strip()}", [10.0 * value for value in values]
+    return f"step of {axis or name}", [float(value) for value in values]
 
 
 def _above_zero(score: Score) -> bool:

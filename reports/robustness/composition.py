@@ -25,7 +25,7 @@ def findings(family: str, probes: Mapping[str, ProbeAnswers], methods: Sequence[
         for measure in measures:
             title = probe.title if len(measures) == 1 else f"{probe.title}: {measure.replace('_', ' ')}"
             one = Quantity(
-                f"{family}/{name}/{measure}", title, "points",
+                f"{family}/{name}/{measure}", title, "%",
                 by_method(probe, ((m, pictures.mean(own.get(measure), 0)) for m, own in probe.answers.items())),
                 "secondary", probe=name, low=0.0, high=100.0, chance=_chance(probe.about.inputs, measure),
             )  # fmt: skip
@@ -63,7 +63,7 @@ def _mean(family: str, suite: str, kinds: Sequence[Quantity], methods: Sequence[
     if not whole:
         return None
     return Quantity(
-        f"{family}/{suite}/mean", f"{suite}, mean of {len(kinds)} kinds" if len(kinds) > 1 else suite, "points", whole,
+        f"{family}/{suite}/mean", f"{suite}, mean of {len(kinds)} kinds" if len(kinds) > 1 else suite, "%", whole,
         "primary", probe=suite, low=0.0, high=100.0,
         chance=sum(chances) / len(chances) if len(chances) == len(kinds) else None,
     )  # fmt: skip

@@ -35,7 +35,8 @@ def curves(found: Findings, methods: Sequence[str], alpha: float) -> Figure | No
     across = min(_PER_ROW, len(probes))
     down = math.ceil(len(probes) / across)
     with figures.canvas(max(5.2, 2.55 * across + 0.6), 2.5 * down + 0.2) as drawing:
-        grid = drawing.subplots(down, across, squeeze=False, sharey=True)
+        alike = len({found.levels_of(probe)[0].unit for probe in probes}) == 1
+        grid = drawing.subplots(down, across, squeeze=False, sharey=alike)
         for number, axes in enumerate(grid.flat):
             if number >= len(probes):
                 axes.set_axis_off()
@@ -46,7 +47,9 @@ def curves(found: Findings, methods: Sequence[str], alpha: float) -> Figure | No
             axes.set_title(figures.label(titles.get(probes[number], probes[number]), 34), fontsize=8.5)
             _places(axes, levels)
             axes.margins(x=0.06)
-            if number % across == 0:
+            if number // across == down - 1 or number + across >= len(probes):
+                axes.set_xlabel(figures.label(_axis_of(found, probes[number]), 36), fontsize=8.5)
+            if number % across == 0 or not alike:
                 axes.set_ylabel(levels[0].unit)
         handles = [
             Line2D([], [], label=figures.label(m, 30), markersize=5, **figures.mark(methods.index(m))) for m in drawn
@@ -147,9 +150,13 @@ def _places(axes: Axes, levels: Sequence[Quantity]) -> None:
             text.set(horizontalalignment="right", rotation_mode="anchor")
 
 
+def _axis_of(found: Findings, probe: str) -> str:
+    return next((one.about.axis for one in found.asked if one.about.name == probe), "")
+
+
 def _axis(shown: Sequence[Quantity]) -> str:
     units = list(dict.fromkeys(one.unit for one in shown))
-    return "percent" if units == ["points"] else units[0]
+    return "percent" if units == ["%"] else units[0]
 
 
 def _level(alpha: float) -> str:

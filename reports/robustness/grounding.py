@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.reports.robustness.loading import Answers, ProbeAnswers
+from harness.reports.robustness.loading import ProbeAnswers
 from harness.reports.robustness.quantities import Findings, Pictures, Quantity, Role, absences, by_method
 from harness.reports.statistics.outcomes.scores import Score
 
-#: measure, title, points of a value of 1, whether it has baselines
-_MEASURES = (
-    ("pointing", "pointing", 100.0),
-    ("inside", "attention inside", 100.0),
-    ("rank_correlation", "rank correlation", 1.0),
+#: Measures in percent that have baselines, with how their gain is tested.
+_BASED: tuple[tuple[str, str, Role], ...] = (
+    ("pointing", "pointing", "primary"),
+    ("inside", "attention inside", "secondary"),
 )
-_BASELINES = ("uniform", "random")
+_BASELINES = {"uniform": "uniform map", "random": "random map", "centre": "middle of the picture"}
+#: Measures in percent that are shown beside them.
+_BESIDE = {
+    "pointing_regions": "pointing, by regions",
+    "inside_regions": "inside, by regions",
+    "inside_ceiling": "inside, at most",
+    "reachable": "words in reach",
+    "matched": "words matched",
+    "gate_separation": "gates: words above others",
+}
 
 
 def findings(family: str, probes: Mapping[str, ProbeAnswers], methods: Sequence[str]) -> Findings:
@@ -22,44 +30,63 @@ def findings(family: str, probes: Mapping[str, ProbeAnswers], methods: Sequence[
     asked = list(probes.values())
     pictures = Pictures(asked)
     quantities: list[Quantity] = []
-    several = len(probes) > 1
     for name, probe in probes.items():
-        for measure, title, points in _MEASURES:
-            head = f"{probe.title}: {title}" if several else title
-            scores = _scores(probe, pictures, measure, points)
-            if not scores:
-                continue
-            digits, high = (1, 100.0) if points == 100 else (3, 1.0)
-            low = 0.0 if points == 100 else -1.0
-            based = measure != "rank_correlation"
-            quantities.append(
-                Quantity(
-                    f"{family}/{name}/{measure}", head, "points" if based else "of correlation", scores,
-                    "shown" if based else "secondary", probe=name, digits=digits, low=low, high=high,
-                    chance=None if based else 0.0,
-                )
-            )  # fmt: skip
-            for baseline in _BASELINES if based else ():
-                of_baseline = _scores(probe, pictures, f"{measure}_{baseline}", points)
-                if not of_baseline:
-                    continue
-                quantities.append(
-                    Quantity(
-                        f"{family}/{name}/{measure}_{baseline}", f"{head}, {baseline}", "points", of_baseline, probe=name,
-                        low=low, high=high, better="",
-                    )
-                )  # fmt: skip
-                if baseline == "uniform":
-                    role: Role = "primary" if measure == "pointing" else "secondary"
-                    gain = {m: scores[m] - of_baseline[m] for m in scores if m in of_baseline}
-                    quantities.append(
-                        Quantity(
-                            f"{family}/{name}/{measure}_gain", f"{head} − uniform", "points", gain, role, probe=name, chance=0.0
-                        )
-                    )  # fmt: skip
+        head = f"{probe.title}: " if len(probes) > 1 else ""
+        for measure, title, role in _BASED:
+            quantities += _based(f"{family}/{name}/{measure}", f"{head}{title}", role, _Reader(name, probe, pictures))
+        quantities += _others(f"{family}/{name}", head, _Reader(name, probe, pictures))
     return Findings(family, quantities, len(pictures), asked, absences(asked, methods))
 
 
-def _scores(probe: ProbeAnswers, pictures: Pictures, measure: str, points: float) -> dict[str, Score]:
-    found: dict[str, Answers | None] = {method: own.get(measure) for method, own in probe.answers.items()}
-    return by_method(probe, ((method, pictures.mean(own, 0, points)) for method, own in found.items()))
+class _Reader:
+    """The measures of one probe."""
+
+    def __init__(self, name: str, probe: ProbeAnswers, pictures: Pictures):
+        self.name, self._probe, self._pictures = name, probe, pictures
+
+    def scores(self, measure: str, points: float = 100.0) -> dict[str, Score]:
+        """The mean of a measure by method."""
+        found = (
+            (method, self._pictures.mean(own.get(measure), 0, points)) for method, own in self._probe.answers.items()
+        )
+        return by_method(self._probe, found)
+
+    def percent(self, key: str, title: str, scores: Mapping[str, Score], *, good: bool = False) -> Quantity:
+        """A share of words or of attention."""
+        better = "higher" if good else ""
+        return Quantity(key, title, "%", scores, probe=self.name, low=0.0, high=100.0, better=better)  # type: ignore[arg-type]
+
+
+def _based(key: str, title: str, role: Role, reader: _Reader) -> list[Quantity]:
+    """A measure, its baselines, and its gain over a map that looks everywhere alike."""
+    measure = key.rpartition("/")[2]
+    own = reader.scores(measure)
+    if not own:
+        return []
+    based = {baseline: reader.scores(f"{measure}_{baseline}") for baseline in _BASELINES}
+    even = based["uniform"]
+    gain = {method: own[method] - even[method] for method in own if method in even}
+    return [
+        Quantity(f"{key}_gain", f"{title} − uniform", "points", gain, role, reader.name, chance=0.0),
+        reader.percent(key, title, own, good=True),
+        *(
+            reader.percent(f"{key}_{baseline}", f"{title}, {words}", based[baseline])
+            for baseline, words in _BASELINES.items()
+            if based[baseline]
+        ),
+    ]
+
+
+def _others(key: str, head: str, reader: _Reader) -> list[Quantity]:
+    made = []
+    if correlation := reader.scores("rank_correlation", 1.0):
+        made.append(
+            Quantity(
+                f"{key}/rank_correlation", f"{head}rank correlation", "", correlation, "secondary", reader.name,
+                digits=3, low=-1.0, high=1.0, chance=0.0,
+            )
+        )  # fmt: skip
+    for measure, title in _BESIDE.items():
+        if scores := reader.scores(measure):
+            made.append(reader.percent(f"{key}/{measure}", f"{head}{title}", scores))
+    return made

@@ -218,9 +218,10 @@ def _unequal(own: Mapping[int, OutcomeTable], equal: Mapping[int, OutcomeTable],
     lacking = [str(seed) for seed in wanted if seed not in equal]
     if not lacking:
         return ""
+    seeds = f"seed {lacking[0]} was" if len(lacking) == 1 else f"seeds {listed(lacking)} were"
     if len(equal) < len(own):
-        return f"seeds {listed(lacking)} were asked other questions, which are not compared; {AGAIN}"
-    return f"seeds {listed(lacking)} were not asked; {AGAIN}"
+        return f"{seeds} asked other questions, which are not compared; {AGAIN}"
+    return f"{seeds} not asked; {AGAIN}"
 
 
 def _said(about: About) -> Iterator[str]:

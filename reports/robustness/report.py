@@ -29,18 +29,6 @@ _FINDERS: Mapping[str, Callable[[str, Mapping[str, ProbeAnswers], Sequence[str]]
     "grounding": grounding.findings,
     "truth": truth.findings,
 }
-_TITLES = {
-    "images": "Perturbed pictures",
-    "captions": "Perturbed captions",
-    "regions": "Perturbed regions",
-    "clutter": "Clutter",
-    "strata": "Strata of the test split",
-    "composition": "Composition",
-    "grounding": "Grounding",
-    "truth": "Many-to-many truth",
-}
-#: Verdicts of each family that the first lines repeat.
-_FIRST = 2
 
 
 def build(
@@ -100,7 +88,7 @@ def _report(title: str, inquiry: Inquiry, order: Sequence[str], results: Sequenc
         for row in one.rows
         if (quantity := one.findings.get(row.key)) is not None
     ]
-    first = [sentence for one in results for sentence in text.verdicts(one)[:_FIRST]]
+    first = [sentence for one in results for sentence in text.headlines(one)]
     opening = _opening(inquiry, results)
     sections = [_section(one, order, runs) for one in results]
     return Report(
@@ -162,9 +150,10 @@ def _section(one: Tested, order: Sequence[str], runs: Mapping[str, str]) -> Sect
     ]
     reading = list(text.READING["perturbed"]) if found.family in _PERTURBED else []
     reading += text.READING.get(found.family, ())
+    said = [*text.headlines(one), *text.verdicts(one), *text.noticed(found), *text.at_chance(found, alpha)]
     return Section(
-        title=_TITLES.get(found.family, found.family),
-        sentences=[*text.verdicts(one), *text.at_chance(found, alpha), *text.opening(one)],
+        title=text.TITLES.get(found.family, found.family),
+        sentences=[*said, *text.opening(one)],
         notices=[Notice("warning" if said.startswith("partial") else "note", said) for said in text.remarks(found)],
         tables=[table for table in made if table is not None],
         figures=[figure for figure in _figures(one, order) if figure is not None],

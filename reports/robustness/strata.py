@@ -10,6 +10,8 @@ from harness.reports.statistics.hits import metric_name
 
 #: Tried in this order: captions alone can be in strata, and images alone.
 _METRICS = ("rsum", "t2i_r1", "i2t_r1")
+#: Probes whose change is tested first: the claim is about cluttered pictures.
+_TELLING = ("objects", "regions", "edge_density")
 
 
 def findings(family: str, probes: Mapping[str, ProbeAnswers], methods: Sequence[str]) -> Findings:
@@ -17,7 +19,8 @@ def findings(family: str, probes: Mapping[str, ProbeAnswers], methods: Sequence[
     asked = list(probes.values())
     pictures = Pictures(asked)
     quantities: list[Quantity] = []
-    for number, (name, probe) in enumerate(probes.items()):
+    first = next((name for name in _TELLING if name in probes), next(iter(probes)))
+    for name, probe in probes.items():
         about = probe.about
         metric = next((m for m in _METRICS if _complete(probe, pictures, m)), None)
         if metric is None:
@@ -37,7 +40,7 @@ def findings(family: str, probes: Mapping[str, ProbeAnswers], methods: Sequence[
         if len(levels) > 1:
             change = {method: levels[-1][method] - levels[0][method] for method in levels[0] if method in levels[-1]}
             title = f"{probe.title}: {about.levels[-1]} minus {about.levels[0]}"
-            role: Role = "primary" if number == 0 else "secondary"
+            role: Role = "primary" if name == first else "secondary"
             quantities.append(Quantity(f"{family}/{name}/change", title, unit, change, role, probe=name))
     return Findings(family, quantities, len(pictures), asked, absences(asked, methods))
 

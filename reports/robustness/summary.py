@@ -19,8 +19,11 @@ _HEADS = {
     "images": ("pictures", "Clean rSum kept, %"),
     "captions": ("captions", "Clean rSum kept, %"),
     "regions": ("regions", "Clean rSum kept, %"),
-    "clutter": ("Clutter slope", ""),
-    "strata": ("Strata", ""),
+    "clutter": ("", "Clutter"),
+    "strata": ("", "Strata"),
+    "composition": ("", "Composition, %"),
+    "grounding": ("", "Grounding"),
+    "truth": ("", "Truth, %"),
 }
 
 
@@ -38,8 +41,8 @@ def summary_table(
         _fill(rows, base, alpha)
     for one in found:
         for quantity in headlines(one):
-            title, group = _HEADS.get(one.family, (quantity.title, ""))
-            title = title if one.family != "strata" else quantity.title
+            title, group = _HEADS.get(one.family, ("", ""))
+            title = title or quantity.title
             said = f"{quantity.title}; {quantity.unit}"
             columns.append(
                 Column(quantity.key, title, "estimate", quantity.digits, group=group, help=said, better=quantity.better)
@@ -60,6 +63,8 @@ def headlines(found: Findings) -> list[Quantity]:
     primary = [one for one in found.of_role("primary") if one.scores]
     if found.family == "truth":
         return primary[:2]
+    if found.family == "clutter" and primary:  # who has little loses little: the slope stands beside what is left
+        return [primary[0], *(one for one in found.quantities if one.key == primary[0].key.replace("/slope", "/left"))]
     return primary[:3]
 
 

@@ -72,7 +72,7 @@ def levels_table(tested: Tested, methods: Sequence[str], runs: Mapping[str, str]
         levels = found.levels_of(probe)
         for method in methods:
             if any(method in one.scores for one in levels):
-                row: dict[str, Any] = {"probe": titles.get(probe, probe), "method": method}
+                row: dict[str, Any] = {"probe": titles.get(probe, probe), "unit": levels[0].unit, "method": method}
                 for number, one in enumerate(levels):
                     values = estimate(one, method, tested.alpha)
                     row |= {key.replace(one.key, f"level{number}"): value for key, value in values.items()}
@@ -80,14 +80,15 @@ def levels_table(tested: Tested, methods: Sequence[str], runs: Mapping[str, str]
                     row["levels"] = ", ".join(one.level for one in levels)
                 rows.append(row)
     names = [one.level for one in found.levels_of(probes[0])] if same else [f"level {n + 1}" for n in range(most)]
-    unit = found.levels_of(probes[0])[0].unit
+    units = list(dict.fromkeys(row["unit"] for row in rows))
     columns = [
         Column("probe", "Probe", pinned=True),
         Column("method", "Method", pinned=True),
+        *([] if len(units) == 1 else [Column("unit", "Score")]),
         *([] if same else [Column("levels", "Levels", prose=True)]),
         *(Column(f"level{number}", name, "estimate") for number, name in enumerate(names)),
     ]
-    caption = f"{unit} at every level; {_level(tested.alpha)} intervals"
+    caption = f"{' or '.join(units)} at every level; {_level(tested.alpha)} intervals"
     table = Table(
         pd.DataFrame(rows), columns, caption, f"{found.family}-levels", collapsed=True, rule_by=["probe"], for_paper=False
     )  # fmt: skip

@@ -11,25 +11,54 @@ from harness.reports.robustness.tables import p_phrase
 from harness.reports.robustness.testing import Tested
 from harness.reports.statistics.outcomes.comparison import Difference
 
-#: Verdicts of a family in its sentences; the rest is in the table of pairs.
+#: Pairs of a family in its sentences; the rest is in the table of pairs.
 _MOST = 6
+_KEPT = ("images", "captions", "regions")
+#: How families are called.
+TITLES = {
+    "images": "Perturbed pictures",
+    "captions": "Perturbed captions",
+    "regions": "Perturbed regions",
+    "clutter": "Clutter",
+    "strata": "Strata of the test split",
+    "composition": "Composition",
+    "grounding": "Grounding",
+    "truth": "Many-to-many truth",
+}
+#: Pairs that a headline names.
+_NAMED = 3
 _CLOSING = {"method": "on new pictures and new seeds", "checkpoint": "on new pictures, for these trained models only"}
 
 
 def verdicts(tested: Tested) -> list[str]:
-    """The primary differences in words, those that were found first; at most a few."""
+    """The primary differences in words: a sentence for each that was found, and one for those that were not."""
     said = []
     for quantity in tested.findings.of_role("primary"):
-        rows = sorted(tested.of(quantity), key=lambda row: (row.outcome == "same answers", not row.significant))
-        said += [verdict(tested, quantity, row) for row in rows[:_MOST]]
-        if len(rows) > _MOST:
-            clear = sum(row.significant for row in rows)
-            said.append(
-                f"{quantity.title}: of {len(rows)} pairs {clear} differ significantly; the table has all of them."
-            )
+        rows = tested.of(quantity)
+        found = [row for row in rows if row.outcome != "inconclusive"]
+        said += [verdict(tested, quantity, row) for row in sorted(found, key=lambda row: row.p_adjusted)[:_MOST]]
+        if len(found) > _MOST:
+            said.append(f"{quantity.title}: {len(found) - _MOST} more pairs were told apart; the table has them.")
+        said += _open(tested, quantity, [row for row in rows if row.outcome == "inconclusive"])
     if tested.untested and any(one.scores for one in tested.findings.quantities):
         said.append(f"Not tested: {tested.untested}.")
     return said
+
+
+def _open(tested: Tested, quantity: Quantity, rows: Sequence[Difference]) -> list[str]:
+    """The pairs that were not told apart, with what their differences may be."""
+    if not rows:
+        return []
+    if len(rows) == 1:
+        return [verdict(tested, quantity, rows[0])]
+    digits = quantity.digits
+    shown = [f"{row.a} − {row.b} {fixed(row.low, digits)} to {fixed(row.high, digits)}" for row in rows[:_MOST]]
+    more = f"; {len(rows) - _MOST} more in the table" if len(rows) > _MOST else ""
+    least = [fixed(edge(row.detectable for row in rows), digits) for edge in (min, max)]
+    return [
+        f"{quantity.title}: not told apart, with {100 * (1 - tested.alpha):g} % intervals of the difference: {'; '.join(shown)}"
+        f"{more}. With 80 % power this set-up detects {' to '.join(dict.fromkeys(least))}; not told apart does not mean equal."
+    ]
 
 
 def verdict(tested: Tested, quantity: Quantity, row: Difference) -> str:
@@ -56,19 +85,59 @@ def _both(quantity: Quantity, row: Difference, family: str) -> str:
     if family == "clutter":
         step = quantity.unit.removeprefix("rSum per ")
         return f"{row.a} {_moves(row.a_score, quantity.digits)} rSum per {step}, {row.b} {_moves(row.b_score, quantity.digits)}"
-    if family in ("images", "captions", "regions"):
-        return f"Of its clean rSum {row.a} keeps {a} %, {row.b} {b} % ({_kind(family, quantity)})"
-    percent = " %" if quantity.unit == "points" else ""
-    return f"{quantity.title}: {row.a} {a}{percent}, {row.b} {b}{percent}"
+    if family in _KEPT:
+        return f"{TITLES[family]}, {quantity.title}: {row.a} keeps {a} % of its clean rSum, {row.b} {b} %"
+    unit = f" {quantity.unit}" if quantity.unit else ""
+    return f"{quantity.title}: {row.a} {a}{unit}, {row.b} {b}{unit}"
 
 
 def _moves(slope: float, digits: int) -> str:
     return f"{'loses' if slope <= 0 else 'gains'} {fixed(abs(slope), digits)}"
 
 
-def _kind(family: str, quantity: Quantity) -> str:
-    thing = {"images": "pictures", "captions": "captions", "regions": "regions"}[family]
-    return f"perturbed {thing}, {quantity.title}"
+def headlines(tested: Tested) -> list[str]:
+    """One sentence per primary quantity: all methods' numbers, and which of them are told apart."""
+    return [headline(tested, one) for one in tested.findings.of_role("primary") if one.scores][:2]
+
+
+def headline(tested: Tested, quantity: Quantity) -> str:
+    """The numbers of all methods on a quantity, and which pairs differ."""
+    better = quantity.better != "lower"
+    order = sorted(quantity.scores, key=lambda method: quantity.scores[method].mean, reverse=better)
+    unit = "%" if quantity.unit.startswith("percent") else quantity.unit
+    values = [f"{method} {fixed(quantity.scores[method].mean, quantity.digits)}" for method in order]
+    family = tested.findings.family
+    name = f"{TITLES[family]}, {quantity.title}{', clean rSum kept' if family in _KEPT else ''}"
+    said = f"{name}: {', '.join(values)}{f' {unit}' if unit else ''}."
+    rows = tested.of(quantity)
+    if not rows:
+        return said
+    apart = [row for row in rows if row.outcome in ("A higher", "B higher")]
+    named = [
+        f"{above} above {below} ({p_phrase(row)})"
+        for row in sorted(apart, key=lambda row: row.p_adjusted)[:_NAMED]
+        for above, below in [(row.a, row.b) if row.difference > 0 else (row.b, row.a)]
+    ]
+    more = f" and {len(apart) - _NAMED} more" if len(apart) > _NAMED else ""
+    if not apart:
+        least = fixed(min(row.detectable for row in rows), quantity.digits)
+        return f"{said} No pair is told apart; differences from {least} on would be found with 80 % power."
+    others = len(rows) - len(apart)
+    rest = f"; {counted(others, 'pair')} not told apart" if others else ""
+    return f"{said} Told apart: {', '.join(named)}{more}{rest}."
+
+
+def noticed(found: Findings) -> Iterator[str]:
+    """What captions that were made false cost, in words."""
+    for quantity in found.quantities:
+        if (
+            quantity.better == "lower"
+            and quantity.role == "secondary"
+            and found.family == "captions"
+            and quantity.scores
+        ):
+            values = [f"{method} keeps {fixed(score.mean, 1)} %" for method, score in quantity.scores.items()]
+            yield f"Captions made false ({quantity.title}): {', '.join(values)}; the more is kept, the less was noticed."
 
 
 def opening(tested: Tested) -> list[str]:
@@ -109,7 +178,8 @@ def at_chance(found: Findings, alpha: float) -> Iterator[str]:
                     names.append(method)
         if names:
             level = "0" if quantity.chance == 0 else f"{fixed(quantity.chance, 1)} %"
-            yield f"At chance ({level}) on {quantity.title}: {listed(names)}, whose interval contains it."
+            holds = "whose interval contains it" if len(names) == 1 else "whose intervals contain it"
+            yield f"At chance ({level}) on {quantity.title}: {listed(names)}, {holds}."
 
 
 READING = {
@@ -124,9 +194,9 @@ READING = {
         "not notice, so it is no part of the mean over kinds, and less is better.",
     ),
     "clutter": (
-        "The slope is the least-squares line of rSum over the levels, each with equal weight: points per step. The targets "
-        "are the same at every level and the gallery is of one size; items that are true of a query without being its own are "
-        "left out of its gallery.",
+        "The slope is that of the least-squares line of rSum over the levels, each with equal weight. The targets are the "
+        "same at every level, and so is the gallery of a query: what is true of it at any level without being its own is left "
+        "out of it at all levels.",
         "A method that finds little among few objects has little to lose: read the slope beside the rSum at the first level "
         "and the share that is left at the last.",
     ),
@@ -145,7 +215,9 @@ READING = {
     ),
     "truth": (
         "A level is a definition of what is correct: `own` are the dataset's own pairs. Unlabelled truth: of the first items "
-        "that are not the query's own, the share that is correct all the same.",
+        "that are not the query's own, the share that is correct all the same. A better method makes fewer errors, and those "
+        "that are left may be of another kind: neither more nor less is better. A random item says how much of the gallery is "
+        "true of such queries.",
     ),
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from harness.records.outcomes import About, Measure, OutcomeTable
+from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.spec import sha256_json
 
@@ -41,6 +42,20 @@ def write(
     )  # fmt: skip
 
 
+def record(store: RunStore, scorer: str, seed: int, **changes: Any) -> RunRecord:
+    """A finished run, as far as the report of its outcomes looks at it."""
+    made = RunRecord(
+        **{
+            "run_id": f"{sha256_json([scorer, seed, changes])[:16]}", "scorer": scorer, "backbone": "patches+words",
+            "dataset": "scenes", "protocols": ("full",), "seed": seed, "metrics": {"full": {"rsum": 300.0}},
+            "data_sha256": "a" * 64, "spec": {"scorer": scorer, "seed": seed}, "status": "finished",
+            "started": "2026-01-01T00:00:00+00:00", **changes,
+        }
+    )  # fmt: skip
+    store.write(made)
+    return made
+
+
 def draw_of(*parts: Any) -> np.random.Generator:
     """A generator that depends on its parts alone."""
     return np.random.default_rng([*"/".join(map(str, parts)).encode()])
@@ -70,9 +85,8 @@ def hits(name: str, chance: float, *seed: Any, pictures: int = PICTURES, items: 
     return Measure(name, unit, item, np.repeat(images, items), np.asarray(values, dtype=float)[None])
 
 
-def fill(store: RunStore, run_id: str, method: str, seed: int, skill: float, pictures: int = PICTURES) -> None:
-    """Outcomes of all families: a better method finds more, and loses less."""
-    who = (method, seed)
+def perturb(store: RunStore, run_id: str, who: tuple[str, int], skill: float, pictures: int = PICTURES) -> None:
+    """Outcomes of perturbed pictures, captions and regions."""
     size: dict[str, Any] = {"pictures": pictures}
     counts = {"counts": {"images": pictures, "captions": pictures * CAPTIONS}}
     severities = ["clean", "1", "2", "3", "4", "5"]
@@ -82,6 +96,22 @@ def fill(store: RunStore, run_id: str, method: str, seed: int, skill: float, pic
     ):  # fmt: skip
         skills = [skill * (1 - loss * n * (1.4 - skill)) for n in range(6)]
         write(store, run_id, probe, ranks(skills, probe, *who, **size), levels=severities, axis="severity", **counts)
+
+
+def confuse(store: RunStore, run_id: str, who: tuple[str, int], skill: float, pictures: int = PICTURES) -> None:
+    """Outcomes of composition."""
+    size: dict[str, Any] = {"pictures": pictures}
+    for kind, chance in (("swap_attribute", 0.5 + skill / 3), ("swap_object", 0.5 + skill / 2), ("count", 0.5)):
+        correct = hits("correct", chance, kind, *who, **size)
+        write(store, run_id, f"composition/scenes-{kind}", [correct], inputs={"chance": {"correct": 0.5}})
+
+
+def fill(store: RunStore, run_id: str, method: str, seed: int, skill: float, pictures: int = PICTURES) -> None:
+    """Outcomes of all families: a better method finds more, and loses less."""
+    who = (method, seed)
+    size: dict[str, Any] = {"pictures": pictures}
+    perturb(store, run_id, who, skill, pictures)
+    confuse(store, run_id, who, skill, pictures)
     objects = (2, 4, 6, 8, 10, 12)
     skills = [skill * (1 - 0.05 * n * (1.6 - skill)) for n in range(6)]
     named = [f"{n} objects" for n in objects]
@@ -93,9 +123,6 @@ def fill(store: RunStore, run_id: str, method: str, seed: int, skill: float, pic
     write(store, run_id, "clutter/overlap", ranks(skills, "v", *who, **size), levels=named, axis="overlap")
     strata = _strata(ranks([skill] * 3, "s", *who, **size))
     write(store, run_id, "strata/objects", strata, levels=["few", "some", "many"], axis="objects")
-    for kind, chance in (("swap_attribute", 0.5 + skill / 3), ("swap_object", 0.5 + skill / 2), ("count", 0.5)):
-        correct = hits("correct", chance, kind, *who, **size)
-        write(store, run_id, f"composition/scenes-{kind}", [correct], inputs={"chance": {"correct": 0.5}})
     if method != "clip":
         pointing = hits("pointing", 0.2 + skill / 2, "g", *who, **size)
         others = [
