@@ -45,7 +45,7 @@ def curves(found: Findings, methods: Sequence[str], alpha: float) -> Figure | No
             for method in drawn:
                 _curve(axes, levels, method, methods.index(method), alpha)
             axes.set_title(figures.label(titles.get(probes[number], probes[number]), 34), fontsize=8.5)
-            _places(axes, levels)
+            _places(axes, levels, _axis_of(found, probes[number]))
             axes.margins(x=0.06)
             if number // across == down - 1 or number + across >= len(probes):
                 axes.set_xlabel(figures.label(_axis_of(found, probes[number]), 36), fontsize=8.5)
@@ -136,18 +136,17 @@ def _said(one: Quantity, method: str, alpha: float) -> str:
     return f"{method}, {one.title}: {fixed(score.mean, one.digits)}{bounds}"
 
 
-def _places(axes: Axes, levels: Sequence[Quantity]) -> None:
-    """Ticks at the levels: their places where the axis counts, else their names."""
+def _places(axes: Axes, levels: Sequence[Quantity], axis: str) -> None:
+    """Ticks at the levels: their places where the axis counts something, else their names."""
     places = [one.place for one in levels]
-    whole = all(float(place).is_integer() for place in places)
-    names = [figures.label(one.level, 12) for one in levels]
-    numbers = [f"{place:g}" for place in places]
-    plain = whole and all(any(c.isdigit() for c in name) or name in ("clean", "unchanged", "none") for name in names)
-    axes.set_xticks(places, numbers if plain else names)
-    if not plain and sum(len(name) for name in names) > 22:
-        axes.tick_params(axis="x", rotation=35)
-        for text in axes.get_xticklabels():
-            text.set(horizontalalignment="right", rotation_mode="anchor")
+    if axis:
+        axes.set_xticks(places, [f"{place:g}" for place in places])
+        return
+    names = [figures.label(one.level, 16) for one in levels]
+    axes.set_xticks(places, names)
+    axes.tick_params(axis="x", rotation=35)
+    for text in axes.get_xticklabels():
+        text.set(horizontalalignment="right", rotation_mode="anchor")
 
 
 def _axis_of(found: Findings, probe: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -85,6 +85,11 @@ class Findings:
     def levels_of(self, probe: str) -> list[Quantity]:
         """The quantities of the single levels of a probe, in order."""
         return [one for one in self.quantities if one.probe == probe and one.level]
+
+
+def answered(found: Findings) -> Findings:
+    """The findings without quantities that no method has, as of probes that no method can be asked."""
+    return replace(found, quantities=[one for one in found.quantities if one.scores])
 
 
 class Pictures:

@@ -15,7 +15,7 @@ from harness.reports.document import render
 from harness.reports.document.model import Column, Figure, Notice, Report, Section, Table
 from harness.reports.robustness import clutter, composition, figures, grounding, perturbed, strata, tables, text, truth
 from harness.reports.robustness.loading import Inquiry, ProbeAnswers, load
-from harness.reports.robustness.quantities import Findings
+from harness.reports.robustness.quantities import Findings, answered
 from harness.reports.robustness.summary import summary_table
 from harness.reports.robustness.testing import Tested, pairs_of, tested
 from harness.reports.statistics.refusals import Claim
@@ -58,7 +58,7 @@ def build(
     """
     inquiry = load(store, records, families)
     found = [
-        _FINDERS[family](family, probes, inquiry.methods)
+        answered(_FINDERS[family](family, probes, inquiry.methods))
         for family, probes in inquiry.probes.items()
         if family in _FINDERS
     ]
@@ -96,7 +96,7 @@ def _report(title: str, inquiry: Inquiry, order: Sequence[str], results: Sequenc
         stem="robustness",
         sentences=[opening, *first],
         sections=[
-            *([Section(title="Summary", tables=[summary], reading=_SUMMARY_READING)] if summary is not None else []),
+            *([Section(title="Summary", tables=[summary], reading=_reading(found))] if summary is not None else []),
             *sections,
             Section(title="Method", sentences=text.method_sentences(results)),
             _runs_section(inquiry),
@@ -121,12 +121,19 @@ def _report(title: str, inquiry: Inquiry, order: Sequence[str], results: Sequenc
     )
 
 
-_SUMMARY_READING = (
-    "Clean rSum is that of the sample that the perturbations use: its gallery is smaller than that of the whole test split, "
-    "so it cannot be compared with numbers on the whole split.",
-    "The worst case is the kind and severity at which the least was left, chosen after all were seen: its interval is that "
-    "of the chosen one and too narrow for a minimum.",
-)
+def _reading(found: Sequence[Findings]) -> list[str]:
+    """How to read the summary."""
+    said = []
+    base = perturbed.clean([one for one in found if one.family in _PERTURBED])
+    if base is not None:
+        pictures = next(iter(base.scores.values())).pictures
+        said = [
+            f"Clean rSum is that of the {pictures:,} pictures that the perturbations use: where that is a sample, the gallery "
+            "is smaller than that of the whole test split, and the number is higher than those on the whole split.",
+            "The worst case is the kind and severity at which the least was left, chosen after all were seen: its interval "
+            "is that of the chosen one and too narrow for a minimum.",
+        ]
+    return [*said, "A dash: the method has no number; its section says why."]
 
 
 def _opening(inquiry: Inquiry, results: Sequence[Tested]) -> str:
@@ -149,7 +156,7 @@ def _section(one: Tested, order: Sequence[str], runs: Mapping[str, str]) -> Sect
         tables.lacking_table(found),
     ]
     reading = list(text.READING["perturbed"]) if found.family in _PERTURBED else []
-    reading += text.READING.get(found.family, ())
+    reading = [*reading, *text.READING.get(found.family, ())] if found.quantities else []
     said = [*text.headlines(one), *text.verdicts(one), *text.noticed(found), *text.at_chance(found, alpha)]
     return Section(
         title=text.TITLES.get(found.family, found.family),

@@ -149,6 +149,8 @@ def opening(tested: Tested) -> list[str]:
         sizes.append(", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in counts.items()))
     distinct = list(dict.fromkeys(filter(None, sizes)))
     probes = counted(len(found.asked), "probe")
+    if not found.quantities:
+        return [f"{probes}, of which no method could be asked."]
     shown = f" of {distinct[0]}" if len(distinct) == 1 else f"; {found.pictures:,} pictures in all"
     return [f"{probes}{shown}."]
 
