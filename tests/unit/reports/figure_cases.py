@@ -18,7 +18,10 @@ from harness.reports.document.model import Figure
 from harness.reports.leaderboard.figures import board_figure
 from harness.reports.profile import figures as profiles
 from harness.reports.profile.rows import AXES, Axis, rows_of
+from harness.reports.robustness import figures as robustness
+from harness.reports.robustness.quantities import Findings, Quantity
 from harness.reports.significance import figures as significance
+from harness.reports.statistics.outcomes.scores import mean_score
 from harness.reports.statistics.ranking import RankedMethod
 from harness.reports.statistics.results import Comparison
 from harness.reports.sweep import figures as sweeps
@@ -226,6 +229,28 @@ def _sweeps(paths: Sequence[str], trials: int, names: Sequence[str], level: bool
     yield sweeps.expected({name: expected_performance(draw.normal(300, 20, max(2, trials))) for name in names})
 
 
+def _robustness(
+    names: Sequence[str], probes: Sequence[str], levels: Sequence[str], axis: str = "severity"
+) -> Iterator[Figure | None]:
+    """Curves of probes over levels and a bar per probe, falling from method to method and level to level."""
+    scores = {
+        (name, level): mean_score([[min(1.0, 0.05 * i % 1)] * 20 + [0.9 / (n + 1)] * 20], range(40), 40, points=600)
+        for i, name in enumerate(names)
+        for n, level in enumerate(levels)
+    }
+    asked: Any = [SimpleNamespace(about=SimpleNamespace(name=probe, axis=axis), title=probe) for probe in probes]
+    quantities = [
+        Quantity(
+            f"images/{probe}/{n}", f"{probe}, {level}", "rSum", {name: scores[name, level] for name in names}, probe=probe,
+            level=level, place=float(n), chance=50.0,
+        )
+        for probe in probes
+        for n, level in enumerate(levels)
+    ]  # fmt: skip
+    yield robustness.curves(Findings("images", quantities, 40, asked), names, 0.05)
+    yield robustness.bars(quantities[:: len(levels)], names, 0.05, "bars", "Percent right", "chance")
+
+
 def _line(count: int, low: float, high: float) -> list[float]:
     return np.linspace(high, low, count).tolist()
 
@@ -253,6 +278,10 @@ CASES: dict[str, Callable[[], Iterator[Figure | None]]] = {
     "ablation of 40": lambda: iter([effects_figure(effects(LONG, _line(40, -4, 3)), "GRM, Table 2")]),
     "description of 3": lambda: iter([lengths(description(["train", "val", "test"], 40))]),
     "description of 1": lambda: iter([lengths(description([LONG[0]], 3))]),
+    "robustness of 4": lambda: _robustness(SEVEN[:4], ["noise", "blur", "low contrast"], list("012345")),
+    "robustness of 1 level": lambda: _robustness(SEVEN[:1], ["scenes"], ["all"], ""),
+    "robustness of 12 long": lambda: _robustness(LONG[:12], LONG[:7], [f"{n} objects and more" for n in range(4)], ""),
+    "robustness of hostile": lambda: _robustness(HOSTILE, HOSTILE, HOSTILE, HOSTILE[1]),
     "description of 12": lambda: iter([lengths(description(LONG[:12], 200))]),
 }  # fmt: skip
 
