@@ -15,6 +15,7 @@ from harness.reports.document import render
 from harness.reports.document.model import Column, Figure, Notice, Report, Section, Table
 from harness.reports.robustness import clutter, composition, figures, grounding, perturbed, strata, tables, text, truth
 from harness.reports.robustness.loading import Inquiry, ProbeAnswers, load
+from harness.reports.robustness.parts import parts_section, whole_of
 from harness.reports.robustness.quantities import Findings, answered
 from harness.reports.robustness.summary import summary_table
 from harness.reports.robustness.testing import Tested, pairs_of, tested
@@ -48,7 +49,8 @@ def build(
         records: finished runs on one split of one dataset.
         title: of the report.
         families: of probes to report; all that have answers by default.
-        against: a method that all others are compared with; None = all pairs up to six methods, else the best one.
+        against: a method that all others are compared with; None = the one that all others are variants of, else all
+            pairs up to six methods, else the best one.
         alpha: level of each family of tests.
         claim: None = about methods where all have three seeds, else about these trained models.
 
@@ -63,9 +65,10 @@ def build(
         if family in _FINDERS
     ]
     order = _order(found, inquiry)
+    against = against or whole_of(inquiry.methods)
     pairs = pairs_of(order, against)
     results = [tested(one, pairs, claim, alpha) for one in found]
-    return _report(title, inquiry, order, results, alpha)
+    return _report(title, inquiry, order, results, alpha, against)
 
 
 def _order(found: Sequence[Findings], inquiry: Inquiry) -> list[str]:
@@ -77,7 +80,9 @@ def _order(found: Sequence[Findings], inquiry: Inquiry) -> list[str]:
     return sorted(inquiry.methods, key=lambda m: -round(scores[m].mean, 9) if m in scores else float("inf"))
 
 
-def _report(title: str, inquiry: Inquiry, order: Sequence[str], results: Sequence[Tested], alpha: float) -> Report:
+def _report(
+    title: str, inquiry: Inquiry, order: Sequence[str], results: Sequence[Tested], alpha: float, against: str | None
+) -> Report:
     runs = {group.label: " ".join(group.run_ids) for group in inquiry.groups}
     found = [one.findings for one in results]
     summary = summary_table(found, order, runs, alpha)
@@ -91,6 +96,8 @@ def _report(title: str, inquiry: Inquiry, order: Sequence[str], results: Sequenc
     first = [sentence for one in results for sentence in text.headlines(one)]
     opening = _opening(inquiry, results)
     sections = [_section(one, order, runs) for one in results]
+    if against and (parts := parts_section(results, inquiry.groups, against, runs)) is not None:
+        sections.insert(0, parts)
     return Report(
         title=title,
         stem="robustness",
