@@ -44,7 +44,7 @@ def curves(found: Findings, methods: Sequence[str], alpha: float) -> Figure | No
             levels = found.levels_of(probes[number])
             for method in drawn:
                 _curve(axes, levels, method, methods.index(method), alpha)
-            axes.set_title(figures.label(titles.get(probes[number], probes[number]), 28), fontsize=8.5)
+            axes.set_title(figures.label(titles.get(probes[number], probes[number]), 24), fontsize=8.5)
             _places(axes, levels, _axis_of(found, probes[number]))
             axes.margins(x=0.06)
             if number // across == down - 1 or number + across >= len(probes):
