@@ -88,10 +88,19 @@ def _protocols(_: Path) -> Listing:
     return header, [tuple(getattr(PROTOCOLS.get(name), key) for key in header) for name in PROTOCOLS]
 
 
+def _probes(_: Path) -> Listing:
+    from harness.robustness.plan import FAMILIES
+
+    return ("family", "what is asked"), list(FAMILIES.items())
+
+
 def _suites(_: Path) -> Listing:
     from harness.composition.catalogue import SUITES
+    from harness.grounding import entities
+    from harness.robustness.plan import ENTITIES
 
     rows = [(name, (suite := SUITES.get(name)).description, suite.files, suite.pictures) for name in SUITES]
+    rows.append((ENTITIES, entities.DESCRIPTION, entities.FILES, entities.PICTURES))
     return ("name", "description", "files", "pictures"), rows
 
 
@@ -128,6 +137,7 @@ LISTS: dict[str, Callable[[Path], Listing]] = {
     "backbones": _backbones,
     "towers": _towers,
     "protocols": _protocols,
+    "probes": _probes,
     "suites": _suites,
     "experiments": _experiments,
     "runs": _runs,
@@ -139,7 +149,7 @@ LISTS: dict[str, Callable[[Path], Listing]] = {
 @results_option
 @plugin_option
 def ls(kind: str, results: Path, plugins: tuple[Path, ...]) -> None:
-    """List what can be named: scorers, variants, datasets, backbones, pretrained towers in packages, protocols, suites of
-    hard negatives, experiments, or the runs in a results folder."""
+    """List what can be named: scorers, variants, datasets, backbones, pretrained towers in packages, protocols, families of
+    probes, suites of hard negatives and boxes, experiments, or the runs in a results folder."""
     add_plugins(plugins)
     show_table(*LISTS[kind](results))

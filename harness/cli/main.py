@@ -39,7 +39,7 @@ COMMANDS = {
     "ensemble": "Record the mean of the saved scores of several runs.",
     "compare-published": "Set measured recalls beside the printed ones of the same method and backbone.",
     "describe": "Describe a dataset before anything is trained on it: what it holds, and which problems it has.",
-    "ls": "List scorers, variants, datasets, backbones, protocols, experiments or runs.",
+    "ls": "List scorers, variants, datasets, backbones, protocols, probes, experiments or runs.",
     "bench": "Measure the speed of the scoring engine on this machine, as ratios.",
     "check": "Run the contract suite on a scorer or a plug-in file.",
     "import-checkpoint": "Convert an authors' checkpoint of SCAN or CHAN, without executing its pickle.",

@@ -14,6 +14,7 @@ from harness.datasets.base import Dataset, Split
 from harness.datasets.scenes.dataset import Scenes
 from harness.errors import InvalidSpec, UnknownName, did_you_mean
 from harness.grounding import plan as grounding
+from harness.grounding.entities import entities_probes
 from harness.probes.base import Probe
 from harness.probes.sampling import sample
 from harness.robustness.clutter import clutter_probes
@@ -36,6 +37,8 @@ FAMILIES = {
 }
 #: Pictures of a sample, where a probe does not ask about the whole split.
 IMAGES = 250
+#: The suite of grounding; those of composition are in their catalogue.
+ENTITIES = "entities"
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,10 @@ class Options:
             family = name.partition("/")[0]
             if family not in FAMILIES:
                 raise InvalidSpec(f"no family of probes '{family}'{did_you_mean(family, FAMILIES)}")
+        known = (*SUITES, ENTITIES)
         for suite, _ in self.suites:
-            if suite not in SUITES:
-                raise UnknownName("suite", suite, SUITES)
+            if suite not in known:
+                raise UnknownName("suite", suite, known)
 
     def probes(self, dataset: Dataset, split: str) -> Sequence[Probe]:
         """Those that fit a split of a dataset.
@@ -137,12 +141,17 @@ def _composition(subject: _Subject) -> Sequence[Probe]:
     if isinstance(subject.dataset, Scenes):
         found += scenes_probes(subject.dataset, subject.name, subject.options.images)
     for name, folder in subject.options.suites:
-        found += suite_probes(name, folder, subject.dataset)
+        if name != ENTITIES:
+            found += suite_probes(name, folder, subject.dataset)
     return found
 
 
 def _grounding(subject: _Subject) -> Sequence[Probe]:
-    return grounding.scenes_probes(subject.dataset, subject.name, subject.options.images)
+    found = [*grounding.scenes_probes(subject.dataset, subject.name, subject.options.images)]
+    for name, folder in subject.options.suites:
+        if name == ENTITIES:
+            found += entities_probes(folder, subject.dataset, subject.name, subject.options.images)
+    return found
 
 
 _MAKERS: dict[str, Callable[[_Subject], Sequence[Probe]]] = {
