@@ -19,39 +19,41 @@ def findings(family: str, probes: Mapping[str, ProbeAnswers], methods: Sequence[
     quantities: list[Quantity] = []
     first = OBJECTS if OBJECTS in probes else next(iter(probes))
     for name, probe in probes.items():
-        about = probe.about
         levels = [
             by_method(probe, ((m, pictures.retrieval(own, level, "rsum")) for m, own in probe.answers.items()))
-            for level in range(len(about.levels))
+            for level in range(len(probe.about.levels))
         ]
-        quantities += [
-            Quantity(
-                f"{family}/{name}/{number}", f"{probe.title}, {about.levels[number]}", "rSum", scores, probe=name,
-                level=about.levels[number], place=about.values[number], low=0.0, high=600.0,
-            )
-            for number, scores in enumerate(levels)
-        ]  # fmt: skip
-        whole = [method for method in levels[0] if all(method in level for level in levels)]
-        if len(set(about.values)) < 2 or not whole:
-            continue
-        step, places = steps(name, about.axis, about.values)
-        slopes = {method: slope([level[method] for level in levels], places) for method in whole}
-        unit = f"rSum per {step}"
-        role: Role = "primary" if name == first else "secondary"
-        quantities.append(
-            Quantity(f"{family}/{name}/slope", f"{probe.title}: slope", unit, slopes, role, probe=name, digits=2)
-        )
-        left = {
-            method: relative(levels[-1][method], levels[0][method])
-            for method in whole
-            if _above_zero(levels[0][method])
-        }
-        title, unit = (
-            f"{probe.title}: left at {about.levels[-1]} of {about.levels[0]}",
-            "percent of the first level's rSum",
-        )
-        quantities.append(Quantity(f"{family}/{name}/left", title, unit, left, "secondary", name, low=0.0))
+        quantities += _single(f"{family}/{name}", probe, levels)
+        if len(set(probe.about.values)) > 1:
+            quantities += _together(f"{family}/{name}", probe, levels, "primary" if name == first else "secondary")
     return Findings(family, quantities, len(pictures), asked, absences(asked, methods))
+
+
+def _single(key: str, probe: ProbeAnswers, levels: Sequence[Mapping[str, Score]]) -> list[Quantity]:
+    """rSum at every level; that of the last one is tested: who finds most in the most cluttered pictures?"""
+    about = probe.about
+    return [
+        Quantity(
+            f"{key}/{number}", f"{probe.title}, {about.levels[number]}", "rSum", scores,
+            "secondary" if number == len(levels) - 1 else "shown", about.name, about.levels[number], about.values[number],
+            low=0.0, high=600.0,
+        )
+        for number, scores in enumerate(levels)
+    ]  # fmt: skip
+
+
+def _together(key: str, probe: ProbeAnswers, levels: Sequence[Mapping[str, Score]], role: Role) -> Sequence[Quantity]:
+    """The slope over the levels, and what of the first level is left at the last."""
+    about = probe.about
+    whole = [method for method in levels[0] if all(method in level for level in levels)]
+    step, places = steps(about.name, about.axis, about.values)
+    slopes = {method: slope([level[method] for level in levels], places) for method in whole}
+    left = {m: relative(levels[-1][m], levels[0][m]) for m in whole if _above_zero(levels[0][m])}
+    title = f"{probe.title}: % left, {about.levels[0]} to {about.levels[-1]}"
+    return [
+        Quantity(f"{key}/slope", f"{probe.title}: slope", f"rSum per {step}", slopes, role, about.name, digits=2),
+        Quantity(f"{key}/left", title, "percent of the first level's rSum", left, "secondary", about.name, low=0.0),
+    ]
 
 
 def steps(name: str, axis: str, values: Sequence[float]) -> tuple[str, list[float]]:

@@ -164,7 +164,8 @@ def _section(one: Tested, order: Sequence[str], runs: Mapping[str, str]) -> Sect
     ]
     reading = list(text.READING["perturbed"]) if found.family in _PERTURBED else []
     reading = [*reading, *text.READING.get(found.family, ())] if found.quantities else []
-    said = [*text.headlines(one), *text.verdicts(one), *text.noticed(found), *text.at_chance(found, alpha)]
+    said = [*text.headlines(one), *text.verdicts(one), *list(text.ends(found))[1:], *text.noticed(found)]
+    said += text.at_chance(found, alpha)
     return Section(
         title=text.TITLES.get(found.family, found.family),
         sentences=[*said, *text.opening(one)],

@@ -97,7 +97,8 @@ def _moves(slope: float, digits: int) -> str:
 
 def headlines(tested: Tested) -> list[str]:
     """One sentence per primary quantity: all methods' numbers, and which of them are told apart."""
-    return [headline(tested, one) for one in tested.findings.of_role("primary") if one.scores][:2]
+    said = [headline(tested, one) for one in tested.findings.of_role("primary") if one.scores][:2]
+    return said + list(ends(tested.findings))[:1]
 
 
 def headline(tested: Tested, quantity: Quantity) -> str:
@@ -125,6 +126,21 @@ def headline(tested: Tested, quantity: Quantity) -> str:
     others = len(rows) - len(apart)
     rest = f"; {counted(others, 'pair')} not told apart" if others else ""
     return f"{said} Told apart: {', '.join(named)}{more}{rest}."
+
+
+def ends(found: Findings) -> Iterator[str]:
+    """rSum at the first and last level of every probe of clutter: who has little loses little."""
+    for probe in found.asked if found.family == "clutter" else ():
+        levels = found.levels_of(probe.about.name)
+        if len(levels) > 1:
+            first, last = levels[0], levels[-1]
+            both = [method for method in first.scores if method in last.scores and first.scores[method].mean > 0]
+            values = [
+                f"{method} {fixed(a, 1)} to {fixed(b, 1)} ({fixed(100 * b / a, 0)} % left)"
+                for method in sorted(both, key=lambda method: -last.scores[method].mean)
+                for a, b in [(first.scores[method].mean, last.scores[method].mean)]
+            ]
+            yield f"rSum from {first.level} to {last.level}, {probe.title}: {', '.join(values)}."
 
 
 def noticed(found: Findings) -> Iterator[str]:
@@ -200,7 +216,7 @@ READING = {
         "same at every level, and so is the gallery of a query: what is true of it at any level without being its own is left "
         "out of it at all levels.",
         "A method that finds little among few objects has little to lose: read the slope beside the rSum at the first level "
-        "and the share that is left at the last.",
+        "and the share that is left at the last. The rSum at the last level is tested too, among the secondary ones.",
     ),
     "strata": (
         "All queries search the gallery of the whole split; the strata differ in their queries. A difference between strata "

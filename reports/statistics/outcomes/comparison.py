@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -233,32 +233,41 @@ def _differences(
             continue
         adjusted = joint.p_maxt[family] if correction == "maxt" else adjust(raw[family], correction)
         for h, p_adjusted in zip(family.tolist(), adjusted.tolist(), strict=True):
-            a, b, k = (int(index[h]) for index in (hypotheses.first, hypotheses.second, hypotheses.metric))
-            units = columns.numerators[a, k] - columns.numerators[b, k]
-            difference, split = float(differences[h]), splits[h]
-            low, high = t_interval(difference, split.se, split.df, declared.alpha)
             rows[h] = Difference(
-                a=names[a],
-                b=names[b],
-                key=subjects[k].key,
                 family=name,
                 m=len(family),
                 correction=correction,
-                a_score=subjects[k].scores[names[a]].mean,
-                b_score=subjects[k].scores[names[b]].mean,
-                difference=difference,
-                low=low,
-                high=high,
                 p=float(raw[h]),
                 p_adjusted=p_adjusted,
                 significant=p_adjusted <= declared.alpha,
-                wins=int((units > 0).sum()),
-                ties=int((units == 0).sum()),
-                losses=int((units < 0).sum()),
-                detectable=minimum_detectable(split.se, alpha=declared.alpha, comparisons=len(family)),
-                variance=split,
+                detectable=minimum_detectable(splits[h].se, alpha=declared.alpha, comparisons=len(family)),
+                **_alone(names, subjects, columns, hypotheses, h),
+                **_bounds(float(differences[h]), splits[h], declared.alpha),
             )
     return tuple(rows[h] for h in range(len(rows)))
+
+
+def _alone(
+    names: Sequence[str], subjects: Sequence[Subject], columns: ImageColumns, hypotheses: Hypotheses, h: int
+) -> dict[str, Any]:
+    """What a difference is of, and on how many pictures which method has more."""
+    a, b, k = (int(index[h]) for index in (hypotheses.first, hypotheses.second, hypotheses.metric))
+    units = columns.numerators[a, k] - columns.numerators[b, k]
+    return {
+        "a": names[a],
+        "b": names[b],
+        "key": subjects[k].key,
+        "a_score": subjects[k].scores[names[a]].mean,
+        "b_score": subjects[k].scores[names[b]].mean,
+        "wins": int((units > 0).sum()),
+        "ties": int((units == 0).sum()),
+        "losses": int((units < 0).sum()),
+    }
+
+
+def _bounds(difference: float, split: VarianceSplit, alpha: float) -> dict[str, Any]:
+    low, high = t_interval(difference, split.se, split.df, alpha)
+    return {"difference": difference, "low": low, "high": high, "variance": split}
 
 
 def _split(
