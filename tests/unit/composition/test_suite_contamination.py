@@ -81,6 +81,22 @@ def test_training_pictures_are_named_by_number_content_and_hash(suite, tmp_path)
     )
 
 
+def test_each_kind_is_told_of_its_own_pictures(suite, tmp_path):
+    """Two kinds that show different pictures, of which only one of the second is a training picture."""
+    path = suite / "data" / "add_att.json"
+    rows = list(json.loads(path.read_text()).items())
+    suites_on_disk.write(path, dict(rows[:5]))
+    suites_on_disk.write(suite / "data" / "swap_att.json", dict(rows[5:]))
+    dataset = trained_on(tmp_path, {f"COCO_val2014_{coco(COUNT - 1)}": None, "else.jpg": None})
+    found = {
+        probe.questions.kind: probe.answers(model_of(Knowing)) for probe in suite_probes("sugarcrepe", suite, dataset)
+    }
+    assert {kind: answers.counts["training_pictures"] for kind, answers in found.items()} == {
+        "add_att": 0,
+        "swap_att": 1,
+    }
+
+
 def test_none_is_said_too(suite, tmp_path):
     (probe,) = suite_probes("sugarcrepe", suite, trained_on(tmp_path, {"a.jpg": None, "b.jpg": None}))
     answers = probe.answers(model_of(Knowing))
