@@ -11,7 +11,7 @@ from naive_scenes import parse, true_in
 from small_scenes import scenes
 
 from harness.datasets.scenes.ladder import FIXED, OBJECTS, SHARES, SPOKEN, Ladder
-from harness.datasets.scenes.rendering import CLUTTER, render
+from harness.datasets.scenes.rendering import CLUTTER, paints, render
 from harness.datasets.scenes.world import Draws
 
 PICTURES = 8
@@ -112,3 +112,56 @@ def test_captions_use_the_words_of_training():
     known = {word.strip(",") for caption in dataset.split("train").captions for word in caption.split()}
     known |= {word.strip(",") for caption in dataset.split("test").captions for word in caption.split()}
     assert {word for caption in Ladder(dataset, "test", 20).captions for word in caption.split()} <= known
+
+
+def samples(placed, size: int = 32) -> set[tuple[int, int]]:
+    """Places (row, column) on the grid of 4 x 4 samples per pixel that an object paints, asked one by one of all."""
+    places = [(row, column) for row in range(4 * size) for column in range(4 * size)]
+    ys, xs = ((np.array(side) + 0.5) / 4 for side in zip(*places, strict=True))
+    return {place for place, inside in zip(places, paints(placed, xs, ys), strict=True) if inside}
+
+
+@pytest.mark.parametrize("level", range(len(SHARES)))
+def test_each_target_shares_at_least_the_stated_part_of_its_samples_with_its_own_distractor_alone(ladder, level):
+    for index in range(3):
+        objects = ladder.against(index, level, behind=True).objects
+        inside = [samples(placed) for placed in objects]
+        for target in (0, 1):
+            toucher = 2 + target
+            share = len(inside[target] & inside[toucher]) / len(inside[target])
+            assert SHARES[level] <= share < SHARES[level] + 0.1  # a row of samples more, at this size
+            others = set().union(*(inside[number] for number in range(FIXED) if number not in (target, toucher)))
+            assert not (inside[target] | inside[toucher]) & others
+            assert len(inside[toucher] - inside[target]) >= 0.4 * len(inside[toucher])
+
+
+def test_pixels_that_a_target_fills_are_the_same_at_every_level_where_nothing_lies_before_it():
+    ladder = Ladder(scenes(clutter="high"), "test", 3)
+    several = [ladder.objects(count) for count in OBJECTS], [ladder.overlapping(level, False) for level in range(4)]
+    for splits in several:
+        pictures = [split.images.pixels(range(3), 32) for split in splits]
+        for index in range(3):
+            for target in ladder.beside(index, 2).objects:
+                inside = np.zeros((128, 128), dtype=bool)
+                inside[tuple(zip(*samples(target), strict=True))] = True
+                filled = inside.reshape(32, 4, 32, 4).all(axis=(1, 3))
+                assert filled.any()
+                for picture in pictures[1:]:
+                    np.testing.assert_array_equal(picture[index][:, filled], pictures[0][index][:, filled])
+
+
+def test_bytes_are_those_of_every_other_machine():
+    """A change here means that outcomes are of other questions: raise VERSION with it."""
+    ladder, total = Ladder(scenes(clutter="high"), "test", 3), hashlib.sha256()
+    for split in (ladder.objects(OBJECTS[-1]), ladder.overlapping(2, behind=False), ladder.overlapping(3, behind=True)):
+        regions = split.images.regions(range(3))
+        assert split.relevance is not None
+        for array in (
+            split.images.pixels(range(3), 32),
+            regions.features.numpy(),
+            regions.mask.numpy(),
+            split.relevance,
+        ):
+            total.update(array.tobytes())
+        total.update("\n".join((*split.captions, *split.caption_ids)).encode())
+    assert total.hexdigest() == "73a272108a3d8a6d25dd7bc1d2d5ea55b5c65a1429b13dde4b57fa435a781825"
