@@ -170,10 +170,10 @@ def _recorded(results: Path) -> Jobs:
 
 def _report(name: str, results: Path, limits: Any, mix_devices: bool, mlflow: bool) -> None:
     from harness.errors import InvalidRecord
-    from harness.profiles import mirror
     from harness.records.profile import ProfileStore
     from harness.reports.document import render
     from harness.reports.profile import report
+    from harness.tracking.reported import Point, tell
     from harness.tracking.tracker import create_tracker
 
     store = ProfileStore(results, name)
@@ -183,6 +183,15 @@ def _report(name: str, results: Path, limits: Any, mix_devices: bool, mlflow: bo
     built = report.build(profiles, title=f"Profile: {name}", limits=limits, mix_devices=mix_devices)
     files = render.write(built, store.folder)
     if mlflow:
-        points = [(row, report.flat_metrics(row)) for row in built.main.to_dict("records")]
-        mirror.tell(create_tracker(results), name, points, files)
+        rows = built.main.to_dict("records")
+        points = [
+            Point(
+                str(row["label"]),
+                report.flat_metrics(row),
+                {key: str(row[key]) for key in ("label", "kind", "base", "device", "gallery", "run_ids")},
+                str(row["device"]),
+            )
+            for row in rows
+        ]
+        tell(create_tracker(results), "profile", name, points, files)
     show_page(built, store.folder)

@@ -99,7 +99,7 @@ def robustness(
     for name, (about, records) in jobs.items():
         if not report_only:
             code = max(code, _asked(setup, results, records, options))
-        _report(results, name, about, records, only, against)
+        _report(results, name, about, records, only, against, setup.mlflow)
     return code
 
 
@@ -201,6 +201,7 @@ def _report(
     records: list[RunRecord],
     only: tuple[str, ...],
     against: str | None,
+    mlflow: bool,
 ) -> None:
     from harness.records.store import RunStore
     from harness.reports.document import pages
@@ -210,4 +211,22 @@ def _report(
     families = tuple(dict.fromkeys(part.partition("/")[0] for part in only)) or None
     report = build(store, records, title=f"Robustness: {name}", families=families, against=against)
     run_ids = [record.run_id for record in records]
-    show_page(report, pages.write_page(report, results / "robustness", name, about, run_ids))
+    folder = pages.write_page(report, results / "robustness", name, about, run_ids)
+    if mlflow:
+        _mirror(results, folder, report.data["scores"])
+    show_page(report, folder)
+
+
+def _mirror(results: Path, folder: Path, scores: list[dict[str, Any]]) -> None:
+    """Show the numbers of each method and the files of the report in MLflow."""
+    from harness.tracking.reported import Point, tell
+    from harness.tracking.tracker import create_tracker
+
+    figures: dict[str, dict[str, float]] = {}
+    run_ids: dict[str, str] = {}
+    for row in scores:
+        figures.setdefault(row["method"], {})[row["key"]] = float(row["value"])
+        run_ids[row["method"]] = row["run_ids"]
+    points = [Point(method, own, {"label": method, "run_ids": run_ids[method]}) for method, own in figures.items()]
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    tell(create_tracker(results), "robustness", folder.name, points, files)
