@@ -13,6 +13,8 @@ from harness.reports.robustness.perturbed import clean, worst
 from harness.reports.robustness.quantities import Findings, Quantity
 from harness.reports.robustness.tables import bounded, estimate
 
+#: Columns that have no room in a table across a page.
+_NOT_IN_PAPERS = ("worst_kind", "strata/", "truth/")
 _SELECTED = "least of all kinds and severities: it was selected, so its interval is too narrow"
 #: Title of a family's headline column, with its group.
 _HEADS = {
@@ -23,7 +25,7 @@ _HEADS = {
     "strata": ("", "Strata"),
     "composition": ("", "Composition, %"),
     "grounding": ("", "Grounding"),
-    "truth": ("", "Truth, %"),
+    "truth": ("", "Errors that are true, %"),
 }
 
 
@@ -42,7 +44,7 @@ def summary_table(
     for one in found:
         for quantity in headlines(one):
             title, group = _HEADS.get(one.family, ("", ""))
-            title = title or quantity.title
+            title = title or _short(one.family, quantity.title)
             said = f"{quantity.title}; {quantity.unit}"
             columns.append(
                 Column(quantity.key, title, "estimate", quantity.digits, group=group, help=said, better=quantity.better)
@@ -55,7 +57,18 @@ def summary_table(
     caption = (
         f"Summary: what each method keeps, loses and finds; {100 * (1 - alpha):g} % intervals over pictures and seeds"
     )
-    return linked(Table(pd.DataFrame(rows), columns, caption, "summary"), ["method"], runs)
+    paper = [column.key for column in columns if not column.key.startswith(_NOT_IN_PAPERS)]
+    return linked(Table(pd.DataFrame(rows), columns, caption, "summary", paper=paper), ["method"], runs)
+
+
+def _short(family: str, title: str) -> str:
+    """The end of a title, whose beginning the heading of its columns says.
+
+    >>> _short("clutter", "objects in the picture: slope"), _short("truth", "errors that are true, image to text")
+    ('slope', 'image to text')
+    """
+    mark = {"clutter": ": ", "strata": ": ", "truth": ", "}.get(family, "")
+    return title.rpartition(mark)[2] if mark else title
 
 
 def headlines(found: Findings) -> list[Quantity]:
