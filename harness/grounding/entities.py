@@ -16,7 +16,7 @@ from harness.datasets.base import Dataset, Split
 from harness.datasets.files import read_lines
 from harness.errors import InvalidDataset, counted
 from harness.grounding.phrases import ANNOTATIONS, NOT_VISUAL, SENTENCES, Picture, read_picture
-from harness.grounding.probe import VERSION, GroundingProbe
+from harness.grounding.probe import NO_PLACES, VERSION, GroundingProbe
 from harness.grounding.targets import Target
 from harness.grounding.texts import plain
 from harness.probes.base import Answers
@@ -79,6 +79,11 @@ class EntityGrounding(GroundingProbe):
 
     def refusal(self, model: Model) -> str:
         """As of every grounding probe, and where no phrase is left to ask about."""
+        encoder = model.scorer.image_encoder
+        if (
+            encoder is not None and encoder.input == "regions"
+        ):  # before the pictures are opened: such data may have none
+            return NO_PLACES
         return super().refusal(model) if self.targets else "no phrase of these captions has a box"
 
     def answers(self, model: Model) -> Answers:

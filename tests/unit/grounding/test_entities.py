@@ -11,6 +11,7 @@ from harness.datasets.images import ArrayImages
 from harness.errors import InvalidDataset
 from harness.grounding.entities import entities_probes
 from harness.grounding.phrases import read_picture
+from harness.grounding.probe import NO_PLACES
 
 CAPTIONS = {
     "1001.jpg": ("A man's dog sits on a red bench.", "Two friends talk"),
@@ -121,6 +122,17 @@ def test_no_phrase_with_a_box_is_a_refusal(root):
         (root / "Annotations" / f"{picture}.xml").write_text(SIZE.format(64, 64, ""))
     probe = probe_of(root)
     assert probe.refusal(doubles.model_of(doubles.Everywhere(probe))) == "no phrase of these captions has a box"
+
+
+def test_regions_without_boxes_are_a_refusal_before_any_picture_is_opened(root):
+    class Unopened(ArrayImages):
+        def original(self, row):
+            raise InvalidDataset("this dataset has no pixels")
+
+    dataset = Photographs()
+    dataset._split.images.__class__ = Unopened
+    (probe,) = entities_probes(root, dataset, "test", 5)
+    assert probe.refusal(doubles.model_of(doubles.Everywhere(probe, "regions"))) == NO_PLACES
 
 
 @pytest.mark.parametrize(
