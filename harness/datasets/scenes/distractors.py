@@ -6,7 +6,6 @@ No distractor has colour and shape of a target or of another distractor, so that
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -49,20 +48,10 @@ def around(targets: Sequence[Placed], draws: Draws, size: int) -> tuple[Placed, 
     return tuple(placed)
 
 
-class Touching(NamedTuple):
-    """Distractors of which two touch a target each.
-
-    Args:
-        others: those that touch nothing.
-        touchers: at each share, one for each target.
-    """
-
-    others: tuple[Placed, ...]
-    touchers: tuple[tuple[Placed, ...], ...]
-
-
-def touching(targets: Sequence[Placed], shares: Sequence[float], draws: Draws, size: int) -> Touching:
-    """Four distractors, of which two move towards a target each until they share the samples that are wanted of it.
+def touching(
+    targets: Sequence[Placed], shares: Sequence[float], draws: Draws, size: int
+) -> tuple[tuple[Placed, ...], ...]:
+    """Two distractors, which move towards a target each until they share the samples that are wanted of it.
 
     Each comes from a cell beside its target, straight towards the target's centre, and stops at the first place (of those
     tried, see `_STEPS`) where the share is reached. Nothing else touches anything, and of a distractor that lies behind its
@@ -73,6 +62,9 @@ def touching(targets: Sequence[Placed], shares: Sequence[float], draws: Draws, s
         shares: of a target's painted samples that also lie in its distractor, ascending from 0.
         draws: for kinds and places.
         size: side S in pixels.
+
+    Returns:
+        At each share, a distractor for each target.
     """
     for _ in range(_ATTEMPTS):
         found = _attempt(targets, shares, draws, size)
@@ -87,7 +79,9 @@ def covered(target: Placed, others: Iterable[Placed], size: int) -> float:
     return float(np.logical_or.reduce([paints(other, xs, ys) for other in others]).mean())
 
 
-def _attempt(targets: Sequence[Placed], shares: Sequence[float], draws: Draws, size: int) -> Touching | None:
+def _attempt(
+    targets: Sequence[Placed], shares: Sequence[float], draws: Draws, size: int
+) -> tuple[tuple[Placed, ...], ...] | None:
     """Distractors that touch as they should; None where a place or a kind is lacking, or something else is touched."""
     free = _free_cells(targets, draws)
     kinds = iter(_other_kinds((target.object for target in targets), draws))
@@ -103,13 +97,12 @@ def _attempt(targets: Sequence[Placed], shares: Sequence[float], draws: Draws, s
             return None
         ways.append(way)
     touchers = tuple(zip(*ways, strict=True))
-    others = tuple(_distractor(kind, cell, draws, size) for kind, cell in zip(kinds, free[:2], strict=False))
     apart = all(
-        not covered(toucher, (targets[1 - number], level[1 - number], *others), size)
+        not covered(toucher, (targets[1 - number], level[1 - number]), size)
         for level in touchers
         for number, toucher in enumerate(level)
     )
-    return Touching(others, touchers) if apart and len(others) == 2 else None
+    return touchers if apart else None
 
 
 def _way(toucher: Placed, target: Placed, shares: Sequence[float], size: int) -> list[Placed] | None:

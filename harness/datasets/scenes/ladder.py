@@ -15,20 +15,20 @@ import numpy as np
 from harness.datasets.base import Split
 from harness.datasets.scenes.dataset import Scenes
 from harness.datasets.scenes.detector import describe, detect_alike
-from harness.datasets.scenes.distractors import MOST, Touching, around, touching
+from harness.datasets.scenes.distractors import MOST, around, touching
 from harness.datasets.scenes.grammar import LEVELS, Form, Truth, forms_of, wording
 from harness.datasets.scenes.pictures import in_memory
 from harness.datasets.scenes.rendering import CLUTTER, Placed, place, render
 from harness.datasets.scenes.world import Draws, Scene, edit_scene, sample_scene
 
 #: Part of the identity of what is generated here: a change of one byte must change it.
-VERSION = 1
+VERSION = 2
 #: Objects in a picture, targets included, at each level.
 OBJECTS = (2, 4, 6, 8, 10, 2 + MOST)
 #: Share of each target's painted samples that also lie in a distractor, at each level of overlap and occlusion.
 SHARES = (0.0, 0.15, 0.3, 0.45)
 #: Objects in a picture at every level of overlap and occlusion.
-FIXED = 6
+FIXED = 4
 #: Levels of captions that speak of two targets at most.
 SPOKEN = LEVELS[:4]
 _PURPOSE = 6  # see `Scenes.draws`
@@ -61,7 +61,7 @@ class Ladder:
         self._size = dataset.config.image_size
         self._scenes = [self._scene(index) for index in range(pictures)]
         self._targets = [place(scene, self._draws(at, _PLACE), self._size) for at, scene in enumerate(self._scenes)]
-        self._touching: dict[int, Touching] = {}
+        self._touching: dict[int, tuple[tuple[Placed, ...], ...]] = {}
         self._forms: list[Form] = []
         captions = []
         for index, scene in enumerate(self._scenes):
@@ -100,9 +100,8 @@ class Ladder:
         targets = self._targets[index]
         if index not in self._touching:  # the same at every level
             self._touching[index] = touching(targets, SHARES, self._draws(index, _TOUCHING), self._size)
-        others, touchers = self._touching[index]
-        objects = (*targets, *touchers[level], *others)
-        return Drawn(objects, (4, 5, 0, 1, 2, 3) if behind else (4, 5, 2, 3, 0, 1))
+        objects = (*targets, *self._touching[index][level])
+        return Drawn(objects, (0, 1, 2, 3) if behind else (2, 3, 0, 1))
 
     def _draws(self, index: int, *purpose: int) -> Draws:
         return self.dataset.draws(_PURPOSE, self.name, index, *purpose)
