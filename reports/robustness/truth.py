@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import numpy as np
+from scipy.stats import spearmanr
+
 from harness.reports.robustness.loading import ProbeAnswers
 from harness.reports.robustness.quantities import Findings, Pictures, Quantity, Role, absences, by_method
+from harness.reports.statistics.errors import InvalidSetting
 from harness.reports.statistics.outcomes.scores import Score
+from harness.reports.statistics.outcomes.selective import aurc_score, auroc_score
 
 _DIRECTIONS = {"i2t": "image to text", "t2i": "text to image"}
 #: measure, title, whether more is better, how it is tested
@@ -45,7 +50,78 @@ def findings(family: str, probes: Mapping[str, ProbeAnswers], methods: Sequence[
                                 role if number else "shown", name, level, float(number), low=0.0, high=100.0, better=better,
                             )
                         )  # fmt: skip
+            quantities += _margins(f"{family}/{name}", of_level, probe, pictures, number)
+        quantities += _uncertainties(f"{family}/{name}", probe, pictures)
     return Findings(family, quantities, len(pictures), asked, absences(asked, methods))
+
+
+def _margins(key: str, of_level: str, probe: ProbeAnswers, pictures: Pictures, number: int) -> list[Quantity]:
+    """Whether a wider margin over the second item means a safer first one, of each direction."""
+    name, level, made = probe.about.name, probe.about.levels[number], []
+    for direction, words in _DIRECTIONS.items():
+        found: dict[str, tuple[Score, Score]] = {}
+        for method, own in probe.answers.items():
+            margin, correct = own.get(f"{direction}_margin"), own.get(f"{direction}_correct")
+            if margin is None or correct is None:
+                continue
+            asked = margin.values[:, number], correct.values[:, number], pictures.numbers(margin), len(pictures)
+            try:
+                found[method] = auroc_score(*asked), aurc_score(*asked)
+            except InvalidSetting:  # no answer is right, or all are
+                continue
+        if found:
+            place = f"{key}/{level}/{direction}"
+            made += [
+                Quantity(
+                    f"{place}_auroc", f"margins tell right from wrong, {words}{of_level}", "%",
+                    {method: both[0] for method, both in found.items()}, "secondary", name, level, float(number), low=0.0,
+                    high=100.0, chance=50.0, better="higher",
+                ),
+                Quantity(
+                    f"{place}_aurc", f"wrong among the surest, {words}{of_level}", "%",
+                    {method: both[1] for method, both in found.items()}, "shown", name, level, float(number), low=0.0,
+                    high=100.0, better="lower",
+                ),
+            ]  # fmt: skip
+    return made
+
+
+_UNCERTAIN = {
+    "uncertainty": "its uncertainty of a picture with the number of true captions",
+    "uncertainty_relative": "the same, relative to the length of its regions",
+}
+
+
+def _uncertainties(key: str, probe: ProbeAnswers, pictures: Pictures) -> list[Quantity]:
+    """Rank correlation of what a method says of its uncertainty with how many captions are true of a picture."""
+    last, made = len(probe.about.levels) - 1, []
+    for measure, title in _UNCERTAIN.items():
+        scores = {}
+        for method, own in probe.answers.items():
+            said, truths = own.get(measure), own.get("i2t_truths")
+            if said is not None and truths is not None:
+                number = np.searchsorted(truths.item, said.item)
+                known = said.values[:, min(last, said.values.shape[1] - 1)], truths.values[:, last][:, number]
+                if not np.isnan(np.stack(known)).any():
+                    scores[method] = _correlation(*known, pictures.numbers(said), len(pictures))
+        if scores:
+            made.append(
+                Quantity(f"{key}/{measure}", f"rank correlation: {title}", "", scores, "shown", probe.about.name, digits=3,
+                         low=-1.0, high=1.0, chance=0.0)
+            )  # fmt: skip
+    return made
+
+
+def _correlation(said: np.ndarray, truths: np.ndarray, cluster: np.ndarray, size: int) -> Score:
+    """Spearman's rank correlation of every seed; what a picture moves of it by leaving the picture out (jackknife)."""
+    values, moved = [], np.zeros((len(said), size))
+    for seed, (first, second) in enumerate(zip(said, truths, strict=True)):
+        values.append(float(spearmanr(first, second).statistic))
+        without = [float(spearmanr(np.delete(first, n), np.delete(second, n)).statistic) for n in range(len(first))]
+        change = values[-1] - np.array(without)
+        moved[seed, cluster] = (change - change.mean()) * (1 - 1 / len(change))
+    support = np.bincount(cluster, minlength=size) > 0
+    return Score(np.array(values), moved, support)
 
 
 def _scores(probe: ProbeAnswers, pictures: Pictures, measure: str, level: int) -> dict[str, Score]:
