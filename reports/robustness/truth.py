@@ -8,12 +8,14 @@ from typing import Literal
 import numpy as np
 from scipy.stats import spearmanr
 
-from harness.reports.robustness.loading import ProbeAnswers
+from harness.reports.robustness.loading import Answers, ProbeAnswers
 from harness.reports.robustness.quantities import Findings, Pictures, Quantity, Role, absences, by_method
 from harness.reports.statistics.errors import InvalidSetting
 from harness.reports.statistics.outcomes.scores import Score
 from harness.reports.statistics.outcomes.selective import aurc_score, auroc_score
 
+#: The level of the dataset's own pairs.
+_OWN = "own"
 _DIRECTIONS = {"i2t": "image to text", "t2i": "text to image"}
 #: measure, title, whether more is better, how it is tested
 _MEASURES: tuple[tuple[str, str, Literal["", "higher", "lower"], Role], ...] = (
@@ -94,22 +96,43 @@ _UNCERTAIN = {
 
 def _uncertainties(key: str, probe: ProbeAnswers, pictures: Pictures) -> list[Quantity]:
     """Rank correlation of what a method says of its uncertainty with how many captions are true of a picture."""
-    last, made = len(probe.about.levels) - 1, []
+    made = []
     for measure, title in _UNCERTAIN.items():
         scores = {}
         for method, own in probe.answers.items():
             said, truths = own.get(measure), own.get("i2t_truths")
-            if said is not None and truths is not None:
-                number = np.searchsorted(truths.item, said.item)
-                known = said.values[:, min(last, said.values.shape[1] - 1)], truths.values[:, last][:, number]
-                if not np.isnan(np.stack(known)).any():
-                    scores[method] = _correlation(*known, pictures.numbers(said), len(pictures))
+            known = None if said is None or truths is None else _known(probe.about.levels, said, truths)
+            if said is not None and known is not None:
+                asked, uncertainty, number = known
+                scores[method] = _correlation(uncertainty, number, pictures.numbers(said)[asked], len(pictures))
         if scores:
             made.append(
                 Quantity(f"{key}/{measure}", f"rank correlation: {title}", "", scores, "shown", probe.about.name, digits=3,
                          low=-1.0, high=1.0, chance=0.0)
             )  # fmt: skip
     return made
+
+
+def _known(levels: Sequence[str], said: Answers, truths: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Pictures of which the last level that can say so knows the true captions, and both numbers of them, (S, n).
+
+    None where no level does, or either number is the same for all: the own captions alone are not all that are true.
+    """
+    number = np.searchsorted(truths.item, said.item)
+    for level in reversed(range(len(levels))):
+        if levels[level] == _OWN:
+            continue
+        first, second = said.values[:, level], truths.values[:, level][:, number]
+        asked = np.asarray(~np.isnan(np.stack([first, second])).any(axis=(0, 1)))
+        if _vary(first[:, asked]) and _vary(second[:, asked]):
+            return asked, first[:, asked], second[:, asked]
+    return None
+
+
+def _vary(values: np.ndarray) -> bool:
+    """Whether the values (S, n) of every seed differ, whichever picture is left out."""
+    most = [np.unique(row, return_counts=True)[1].max(initial=0) for row in values]
+    return values.shape[1] - max(most) > 1
 
 
 def _correlation(said: np.ndarray, truths: np.ndarray, cluster: np.ndarray, size: int) -> Score:

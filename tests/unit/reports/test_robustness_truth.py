@@ -75,3 +75,48 @@ def test_uncertainty_is_set_against_the_number_of_true_captions_by_picture(repor
     assert found["value"] == pytest.approx(np.mean(wanted))
     assert 0 < found["value_low"] < found["value"] < found["value_high"] < 1
     assert not any(row["key"].endswith("uncertainty") and row["method"] == "clip" for row in report.data["scores"])
+
+
+def uncertain(tmp_path, levels: list[str], truths: np.ndarray, uncertainty: np.ndarray | None = None):
+    """The report of two methods of which one is unsure: truths (L, pictures) of its levels."""
+    store = RunStore(tmp_path)
+    own = np.random.default_rng(3).random(PICTURES) if uncertainty is None else uncertainty
+    for scorer in ("grm", "clip"):
+        made = measures(scorer, 0)
+        ids = np.array([f"p{n:03}" for n in range(PICTURES)])
+        several = [
+            Measure(one.name, one.unit, one.item, one.image, np.tile(one.values, (len(levels), 1)))
+            for one in made
+            if one.name in ("i2t_correct", "i2t_margin")
+        ]
+        several.append(Measure("i2t_truths", "value", ids, ids, truths))
+        if scorer == "grm":
+            several.append(Measure("uncertainty", "value", ids, ids, np.tile(own, (len(levels), 1))))
+        run = made_outcomes.record(store, scorer, 0)
+        made_outcomes.write(store, run.run_id, "truth/pairs", several, levels=levels)
+    return build(store, store.records(), title="x"), own
+
+
+def correlations(report) -> list[float]:
+    return [row["value"] for row in report.data["scores"] if row["key"] == "truth/pairs/uncertainty"]
+
+
+def test_the_number_of_own_captions_is_no_number_of_true_ones(tmp_path):
+    report, _ = uncertain(tmp_path, ["own"], np.full((1, PICTURES), 5.0))  # as in Flickr30k, of which no more is known
+    assert correlations(report) == []
+    assert any(row["key"] == "truth/pairs/own/i2t_auroc" for row in report.data["scores"])
+
+
+def test_a_constant_uncertainty_has_no_correlation(tmp_path):
+    truths = np.stack([np.full(PICTURES, 5.0), np.arange(PICTURES) + 1.0])
+    report, _ = uncertain(tmp_path, ["own", "scenes_relevance"], truths, np.ones(PICTURES))
+    assert correlations(report) == []
+
+
+def test_pictures_that_a_protocol_does_not_ask_have_no_part_in_the_correlation(tmp_path):
+    known = np.random.default_rng(5).integers(1, 30, PICTURES).astype(float)
+    known[::3] = np.nan  # as ECCV Caption asks some of COCO's pictures; of human, which comes last, no number is known
+    truths = np.stack([np.full(PICTURES, 5.0), known, np.full(PICTURES, np.nan)])
+    report, own = uncertain(tmp_path, ["own", "eccv_caption", "human"], truths)
+    asked = ~np.isnan(known)
+    assert correlations(report) == [pytest.approx(spearmanr(own[asked], known[asked]).statistic)]
