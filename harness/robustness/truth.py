@@ -48,10 +48,8 @@ from harness.probes.model import Model
 from harness.probes.sampling import sample
 from harness.protocols.judged import Judged, JudgedProtocol, own_pairs
 from harness.records.outcomes import Measure, Unit
+from harness.robustness.uncertainty import uncertainties
 from harness.runs.evaluation import subject_of
-from harness.scorer import Scorer
-from harness.scoring import evaluating
-from harness.scoring.blocks import slices
 
 VERSION = 1
 #: The level of the dataset's own pairs.
@@ -60,10 +58,6 @@ OWN = "own"
 DEPTHS = (1, 5, 10)
 #: Pictures of the largest split that is asked whole: the 5,000 on which COCO's judgements are defined.
 LARGEST_WHOLE = 5000
-#: The readings of a scorer that say how uncertain it is of an image, by the measure that they become.
-UNCERTAINTIES = {"uncertainty": "region_sigma", "uncertainty_relative": "region_noise"}
-#: Images whose readings are computed at once.
-BATCH = 256
 
 _UNITS: dict[str, Unit] = {
     "error": "hit",
@@ -304,20 +298,3 @@ def distinct(captions: Sequence[str]) -> np.ndarray:
     for column, caption in enumerate(captions):
         first.setdefault(caption, column)
     return np.fromiter(first.values(), dtype=np.int64)
-
-
-def uncertainties(model: Model, split: Split) -> dict[str, np.ndarray]:
-    """(I,) of each image, the mean over its regions; empty where a scorer is certain or does not say."""
-    scorer: Scorer = model.scorer
-    wanted = {measure: reading for measure, reading in UNCERTAINTIES.items() if reading in scorer.readings}
-    if not wanted:
-        return {}
-    images, _ = model.encode(split)
-    with evaluating(scorer):
-        read = [scorer.image_readings(images[part]) for part in slices(len(images), BATCH)]
-    found = {}
-    for measure, reading in wanted.items():
-        values = torch.cat([one[reading].double().reshape(len(one[reading]), -1).nanmean(1).cpu() for one in read])
-        if bool((values > 0).any()):  # regions without uncertainty have a variance of 0
-            found[measure] = values.numpy()
-    return found

@@ -45,8 +45,8 @@ def auroc_score(margins: ArrayLike, correct: ArrayLike, cluster: ArrayLike, size
 def aurc_score(margins: ArrayLike, correct: ArrayLike, cluster: ArrayLike, size: int) -> Score:
     """The share of wrong answers among the k with the widest margins, averaged over all k, in percent: less is better.
 
-    The area under the risk-coverage curve (Geifman and El-Yaniv 2017). It is the share of wrong answers at least where
-    margins say nothing, and far below it where they do. Tied margins are averaged over their orders. A query moves it as
+    The area under the risk-coverage curve (Geifman and El-Yaniv 2017). Where margins say nothing, it is the share of wrong
+    answers; the more they say, the further below it lies. Tied margins are averaged over their orders. A query moves it as
     itself, and by the places that it gives the queries below.
 
     Args, Raises: as `auroc_score`; a seed whose answers are all right or all wrong is no error here.
