@@ -57,7 +57,9 @@ def parts_section(
         sentences=parts_sentences(results, groups, whole),
         tables=[table],
         reading=(
-            "Below 0 the part helps: without it the variant reaches less. Tests are corrected within each family.",
+            "Below 0 the variant has less of what the column counts, whether or not that is told apart. It then lacks something "
+            "that helped, except under unlabelled truth and strata, where neither less nor more is better. Tests are corrected "
+            "within each family.",
         ),
     )
 

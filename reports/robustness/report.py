@@ -13,12 +13,14 @@ from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.reports.document import render
 from harness.reports.document.model import Column, Figure, Notice, Report, Section, Table
+from harness.reports.document.text import fixed
 from harness.reports.robustness import clutter, composition, figures, grounding, perturbed, strata, tables, text, truth
 from harness.reports.robustness.loading import Inquiry, ProbeAnswers, load
 from harness.reports.robustness.parts import parts_section, whole_of
 from harness.reports.robustness.quantities import Findings, answered
 from harness.reports.robustness.summary import summary_table
 from harness.reports.robustness.testing import Tested, pairs_of, tested
+from harness.reports.statistics.outcomes.scores import Score
 from harness.reports.statistics.refusals import Claim
 
 _PERTURBED = ("images", "captions", "regions")
@@ -137,20 +139,36 @@ def _reading(found: Sequence[Findings]) -> list[str]:
         said = [
             f"Clean rSum is that of the {pictures:,} pictures that the perturbations use: where that is a sample, the gallery "
             "is smaller than that of the whole test split, and the number is higher than those on the whole split.",
+            *_floor(base.scores, perturbed.by_chance([one for one in found if one.family in _PERTURBED])),
             "The worst case is the kind and severity at which the least was left, chosen after all were seen: its interval "
             "is that of the chosen one and too narrow for a minimum.",
         ]
     return [*said, "A dash: the method has no number; its section says why."]
 
 
+def _floor(clean: Mapping[str, Score], chance: float | None) -> list[str]:
+    """What a random order keeps of the methods' clean rSum: where the least was left, often nothing but this."""
+    shares = [100.0 * chance / score.mean for score in clean.values() if chance is not None and score.mean > 0]
+    if not shares or chance is None:
+        return []
+    kept = " to ".join(dict.fromkeys(fixed(edge(shares), 1) for edge in (min, max)))
+    return [
+        f"A random order has an rSum of {fixed(chance, 1)} here, which is {kept} % of the clean rSum of the methods, the more "
+        "the weaker a method is: about so much is left even where a model finds nothing."
+    ]
+
+
 def _opening(inquiry: Inquiry, results: Sequence[Tested]) -> str:
-    probes = sum(len(one.findings.asked) for one in results)
+    asked = [probe for one in results for probe in one.findings.asked]
+    answered_ones = [probe for probe in asked if probe.answers]
+    equal = all(not probe.absent for probe in answered_ones)
     seeds = [len(own) for own in inquiry.seeds.values() if own]
     spelled = f"{seeds[0]}" if len(set(seeds)) == 1 else f"{min(seeds)} to {max(seeds)}"
     each = f", {spelled} {'seed' if spelled == '1' else 'seeds'} each" if seeds else ""
     return (
-        f"{counted(len(inquiry.methods), 'method')}{each}, answered {counted(probes, 'probe')} on {inquiry.gallery.dataset} "
-        f"{inquiry.gallery.split}; all were asked the same."
+        f"{counted(len(inquiry.methods), 'method')}{each}, answered {counted(len(answered_ones), 'probe')} on "
+        f"{inquiry.gallery.dataset} {inquiry.gallery.split}; "
+        f"{'all answered the same' if equal else 'on each, only those that answered the same are compared'}."
     )
 
 

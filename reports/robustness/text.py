@@ -54,11 +54,15 @@ def _open(tested: Tested, quantity: Quantity, rows: Sequence[Difference]) -> lis
     digits = quantity.digits
     shown = [f"{row.a} − {row.b} {fixed(row.low, digits)} to {fixed(row.high, digits)}" for row in rows[:_MOST]]
     more = f"; {len(rows) - _MOST} more in the table" if len(rows) > _MOST else ""
-    least = [fixed(edge(row.detectable for row in rows), digits) for edge in (min, max)]
     return [
         f"{quantity.title}: not told apart, with {100 * (1 - tested.alpha):g} % intervals of the difference: {'; '.join(shown)}"
-        f"{more}. With 80 % power this set-up detects {' to '.join(dict.fromkeys(least))}; not told apart does not mean equal."
+        f"{more}. With 80 % power this set-up detects {_detectable(rows, digits)}; not told apart does not mean equal."
     ]
+
+
+def _detectable(rows: Sequence[Difference], digits: int) -> str:
+    """What would be found of the easiest pair and of the hardest: some pairs vary much more than others."""
+    return " to ".join(dict.fromkeys(fixed(edge(row.detectable for row in rows), digits) for edge in (min, max)))
 
 
 def verdict(tested: Tested, quantity: Quantity, row: Difference) -> str:
@@ -70,8 +74,9 @@ def verdict(tested: Tested, quantity: Quantity, row: Difference) -> str:
     both = _both(quantity, row, family)
     if row.outcome == "same answers":
         return f"{both}: no picture tells them apart; are the runs the same?"
+    what = "difference of slopes" if family == "clutter" else "difference"
     sure = (
-        f"{100 * (1 - tested.alpha):g} % CI of the difference {fixed(row.low, digits)} to {fixed(row.high, digits)}; "
+        f"{100 * (1 - tested.alpha):g} % CI of the {what} {fixed(row.low, digits)} to {fixed(row.high, digits)}; "
         f"{p_phrase(row)}, {counted(row.m, 'comparison')}"
     )
     if row.outcome == "inconclusive":
@@ -121,8 +126,9 @@ def headline(tested: Tested, quantity: Quantity) -> str:
     ]
     more = f" and {len(apart) - _NAMED} more" if len(apart) > _NAMED else ""
     if not apart:
-        least = fixed(min(row.detectable for row in rows), quantity.digits)
-        return f"{said} No pair is told apart; differences from {least} on would be found with 80 % power."
+        return (
+            f"{said} No pair is told apart; with 80 % power this set-up detects {_detectable(rows, quantity.digits)}."
+        )
     others = len(rows) - len(apart)
     rest = f"; {counted(others, 'pair')} not told apart" if others else ""
     return f"{said} Told apart: {', '.join(named)}{more}{rest}."
@@ -134,12 +140,15 @@ def ends(found: Findings) -> Iterator[str]:
         levels = found.levels_of(probe.about.name)
         if len(levels) > 1:
             first, last = levels[0], levels[-1]
-            both = [method for method in first.scores if method in last.scores and first.scores[method].mean > 0]
+            left = found.get(f"{found.family}/{probe.about.name}/left")
+            shares = left.scores if left is not None else {}  # seed by seed, as in the table
             values = [
-                f"{method} {fixed(a, 1)} to {fixed(b, 1)} ({fixed(100 * b / a, 0)} % left)"
-                for method in sorted(both, key=lambda method: -last.scores[method].mean)
-                for a, b in [(first.scores[method].mean, last.scores[method].mean)]
+                f"{method} {fixed(first.scores[method].mean, 1)} to {fixed(last.scores[method].mean, 1)} "
+                f"({fixed(shares[method].mean, 0)} % left)"
+                for method in sorted(shares, key=lambda method: -last.scores[method].mean)
             ]
+            if not values:
+                continue
             yield f"rSum from {first.level} to {last.level}, {probe.title}: {', '.join(values)}."
 
 
@@ -197,14 +206,15 @@ def at_chance(found: Findings, alpha: float) -> Iterator[str]:
         if names:
             level = "0" if quantity.chance == 0 else f"{fixed(quantity.chance, 1)} %"
             holds = "whose interval contains it" if len(names) == 1 else "whose intervals contain it"
-            yield f"At chance ({level}) on {quantity.title}: {listed(names)}, {holds}."
+            yield f"Not told from chance ({level}) on {quantity.title}: {listed(names)}, {holds}."
 
 
 READING = {
     "perturbed": (
         "Kept: the area under the curve of rSum over severity, from the unchanged input (severity 0) to the largest severity "
-        "by trapezoids, as percent of what the unchanged rSum would give; 100 = nothing is lost. The mean over kinds gives "
-        "every kind one voice.",
+        "by trapezoids, as percent of what the unchanged rSum would give; 100 = nothing is lost. The unchanged input weighs half "
+        "of the first step, so a method that loses all from severity 1 to 5 still keeps 10. The mean over kinds gives every "
+        "kind one voice.",
         "Every method answered the same perturbed inputs, drawn once.",
     ),
     "captions": (
@@ -245,8 +255,8 @@ def method_sentences(tested: Sequence[Tested]) -> list[str]:
     alpha = tested[0].alpha if tested else 0.05
     return [
         "The unit is the picture: all its captions, examples or words, all levels and all seeds move together. Ratios, slopes "
-        "and areas are linearised per picture (delta method); intervals are mean ± t(N − 1) · SE, with the variance between "
-        "seeds where there are several.",
+        "and areas are linearised per picture (delta method); intervals are mean ± t · SE with N − 1 degrees of freedom or, "
+        "where there are several seeds, with the variance between them and Satterthwaite's degrees of freedom.",
         "Each section is one declared family of tests for its headline (Holm) and one for everything else (maxT), with a "
         f"level of {alpha:g}. For trained models p is that of a sign flip of the pictures' differences, for methods (from "
         "three seeds on) of a t with Satterthwaite's degrees of freedom.",

@@ -231,7 +231,8 @@ def _differences(
     for family, (name, correction) in zip(families, kinds, strict=True):
         if not len(family):
             continue
-        adjusted = joint.p_maxt[family] if correction == "maxt" else adjust(raw[family], correction)
+        # The p of a claim about methods is that of another distribution than maxT's: a correction never lowers it.
+        adjusted = np.maximum(joint.p_maxt, raw)[family] if correction == "maxt" else adjust(raw[family], correction)
         for h, p_adjusted in zip(family.tolist(), adjusted.tolist(), strict=True):
             rows[h] = Difference(
                 family=name,
@@ -240,7 +241,9 @@ def _differences(
                 p=float(raw[h]),
                 p_adjusted=p_adjusted,
                 significant=p_adjusted <= declared.alpha,
-                detectable=minimum_detectable(splits[h].se, alpha=declared.alpha, comparisons=len(family)),
+                detectable=minimum_detectable(
+                    splits[h].se, alpha=declared.alpha, comparisons=len(family), df=splits[h].df
+                ),
                 **_alone(names, subjects, columns, hypotheses, h),
                 **_bounds(float(differences[h]), splits[h], declared.alpha),
             )

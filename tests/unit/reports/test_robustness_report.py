@@ -12,6 +12,7 @@ import pytest
 from harness.errors import InvalidRecord, UnknownName
 from harness.records.store import RunStore
 from harness.reports.document import render
+from harness.reports.robustness.perturbed import random_rsum
 from harness.reports.robustness.report import build
 from harness.reports.robustness.testing import pairs_of
 
@@ -147,11 +148,57 @@ def test_a_refusal_is_a_dash_with_its_reason(everything):
     assert row[-1].main == "—"
 
 
-def test_what_contains_chance_is_said_to_be_at_chance(everything):
+def test_what_contains_chance_is_not_told_from_it_and_not_called_chance(everything):
     section = next(s for s in everything[1].sections if s.title == "Composition")
-    at_chance = [sentence for sentence in section.sentences if sentence.startswith("At chance (50.0 %)")]
+    at_chance = [sentence for sentence in section.sentences if sentence.startswith("Not told from chance (50.0 %)")]
     assert any("scenes-count" in sentence for sentence in at_chance)
     assert not any("grm" in sentence for sentence in at_chance if "swap_object" in sentence)
+
+
+def test_what_could_be_detected_is_said_of_the_hardest_pair_too(asked):
+    """A difference as large as the easiest pair's limit need not be found of another pair."""
+    for record in asked.records():
+        for kind in ("scenes-count", "scenes-swap_object"):
+            correct = made_outcomes.hits(
+                "correct", 0.6, record.scorer if record.scorer == "scan" else "same", record.seed
+            )
+            stated = {"chance": {"correct": 0.5}}
+            made_outcomes.write(asked, record.run_id, f"composition/{kind}", [correct], inputs=stated)
+    page = report(asked)
+    said = next(sentence for sentence in page.sentences if "No pair is told apart" in sentence)
+    limits = [row["detectable"] for row in page.data["pairs"] if row["key"] == "composition/scenes/mean"]
+    assert f"detects {min(limits):.1f} to {max(limits):.1f}" in said
+
+
+def test_probes_that_nobody_answered_are_not_counted(asked):
+    before = report(asked).sentences[0]
+    assert before.endswith("all answered the same.")
+    for record in asked.records():
+        made_outcomes.write(asked, record.run_id, "regions/dropped", [], refused="no regions")
+    assert report(asked).sentences[0] == before
+    other = made_outcomes.hits("correct", 0.9, "x")
+    made_outcomes.write(asked, run_of(asked, "chan", 1), "composition/scenes-count", [other], inputs={"data": "c" * 64})
+    assert "only those that answered the same are compared" in report(asked).sentences[0]
+
+
+def test_what_a_random_order_keeps_is_beside_the_worst_case(everything):
+    page = everything[1]
+    draw = np.random.default_rng(0)
+    images, captions = made_outcomes.PICTURES, made_outcomes.PICTURES * made_outcomes.CAPTIONS
+    own = made_outcomes.CAPTIONS
+    firsts = np.array([draw.permutation(captions)[:own].min() for _ in range(20_000)])
+    by_draws = sum(100 * (firsts < k).mean() + 100 * k / images for k in (1, 5, 10))
+    found = random_rsum(np.full(images, own))
+    assert found == pytest.approx(by_draws, abs=1.0)
+    reading = next(section for section in page.sections if section.title == "Summary").reading
+    assert any(f"A random order has an rSum of {found:.1f} here" in said for said in reading)
+
+
+def test_what_is_left_is_the_same_number_in_the_sentence_and_in_the_table(everything):
+    page = everything[1]
+    said = next(sentence for sentence in page.sentences if sentence.startswith("rSum from "))
+    for method in SKILLS:
+        assert f"({value(page.main, 'clutter/objects/left', method):.0f} % left)" in said.partition(f"{method} ")[2]
 
 
 def test_no_verdict_calls_an_open_difference_none(everything):

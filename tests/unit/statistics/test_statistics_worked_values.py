@@ -143,6 +143,7 @@ def test_icc():
 def test_power_formulas():
     assert detection_factor() == pytest.approx(2.80, abs=5e-3)
     assert minimum_detectable(2.0) == pytest.approx(5.60, abs=5e-3)
+    assert minimum_detectable(2.0, df=4) == pytest.approx(2 * (2.7764 + 0.9410), abs=5e-4)
     assert design_effect(0.25) == 2.0
     assert minimum_detectable(1.0, comparisons=10) == pytest.approx(stats.norm.isf(0.0025) + stats.norm.isf(0.2))
 
