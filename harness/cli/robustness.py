@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from harness.cli.options import Setup, add_plugins, ended, experiment_options, repeatable
 from harness.cli.refreshing import follow, refreshes_site
@@ -19,8 +22,14 @@ if TYPE_CHECKING:
     from harness.robustness.plan import Options
 
 
+logger = logging.getLogger(__name__)
+
+
 def _names(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))
+    found = tuple(dict.fromkeys(name for part in (text or "").split(",") if (name := part.strip().rstrip("/"))))
+    if text is not None and not found:
+        raise click.BadParameter("names of families or probes expected, for example clutter,images/blur, got none")
+    return found
 
 
 def _severities(ctx: click.Context, param: click.Parameter, text: str) -> tuple[int, ...]:
@@ -48,7 +57,10 @@ def _suites(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) 
 @click.command()
 @click.argument("targets", metavar="EXP|RESULTS|RUN...", nargs=-1, required=True)
 @click.option(
-    "--only", metavar="FAMILY[/NAME],...", callback=_names, help="Probes to ask.  [default: all that fit the data]"
+    "--only",
+    metavar="FAMILY[/NAME],...",
+    callback=_names,
+    help="Probes to ask; the report shows all that is recorded.  [default: all that fit the data]",
 )
 @click.option(
     "--images",
@@ -60,7 +72,7 @@ def _suites(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) 
     "--severities", default="1,2,3,4,5", metavar="N,N,...", callback=_severities, help="Severities of perturbations."
 )
 @repeatable("--suite", "suites", "NAME=FOLDER", "Files of a suite; see `itm ls suites`.", callback=_suites)
-@click.option("--against", metavar="METHOD", help="Compare every method with this one only.")
+@click.option("--against", metavar="METHOD", help="Method that every other one is compared with, instead of all pairs.")
 @click.option("--report-only", is_flag=True, help="Report of what is recorded, without asking anything.")
 @experiment_options
 @refreshes_site
@@ -83,6 +95,8 @@ def robustness(
     from harness.robustness.plan import Options
     from harness.spec import builtin_experiments
 
+    if report_only:
+        _refuse_questions()
     options = Options(only, images, severities, suites)
     add_plugins(setup.plugins)
     first, code = targets[0], 0
@@ -96,15 +110,35 @@ def robustness(
         setup = _without_overrides(setup)
     else:
         results, jobs = setup.results, _named(setup.results, targets)
-    for name, (about, records) in jobs.items():
+    for name, job in jobs.items():
         if not report_only:
-            code = max(code, _asked(setup, results, records, options))
-        _report(results, name, about, records, only, against, setup.mlflow)
+            code = max(code, _asked(setup, results, job.records, options))
+        _report(results, name, job, against, setup.mlflow)
     return code
 
 
-#: Page -> what it is about, and its runs.
-Jobs = dict[str, tuple[dict[str, Any], list["RunRecord"]]]
+def _refuse_questions() -> None:
+    """A report of what is recorded has no use for options of what is asked."""
+    context = click.get_current_context()
+    for name in ("only", "images", "severities", "suites"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            flag = {"suites": "--suite"}.get(name, f"--{name}")
+            raise click.UsageError(
+                f"{flag} changes what is asked, and --report-only asks nothing; leave one of them out"
+            )
+
+
+@dataclass(frozen=True)
+class Job:
+    """A report: its title, what it is about, and its runs."""
+
+    title: str
+    about: dict[str, Any]
+    records: list[RunRecord]
+
+
+#: By the name of the page.
+Jobs = dict[str, Job]
 
 
 def _trained(setup: Setup, experiment: str, report_only: bool) -> tuple[Jobs, int]:
@@ -127,7 +161,7 @@ def _trained(setup: Setup, experiment: str, report_only: bool) -> tuple[Jobs, in
         records = list(outcome.records)
         if not records:
             raise RunFailed("no run finished, so there is nothing to ask; see the errors above")
-    return {spec.name: (pages.about_experiment(spec), records)}, code
+    return {spec.name: Job(f"Robustness: {spec.name}", pages.about_experiment(spec), records)}, code
 
 
 def _without_overrides(setup: Setup) -> Setup:
@@ -139,10 +173,17 @@ def _without_overrides(setup: Setup) -> Setup:
 
 def _recorded(results: Path) -> Jobs:
     """The runs of a results folder by dataset and split."""
+    from harness import registry
     from harness.records.store import RunStore
     from harness.reports.runs.loading import sound_records
+    from harness.runs.ensemble import ORIGIN
 
-    return _by_split(sound_records(RunStore(results)), "all")
+    records = sound_records(RunStore(results))
+    unknown = sorted({r.scorer for r in records if r.scorer not in registry.names() and r.code_origin != ORIGIN})
+    if unknown:
+        logger.warning("runs of %s are left out: no such scorer; name its file with --plugin", ", ".join(unknown))
+    # An ensemble is a mean of saved scores: it has no model to ask.
+    return _by_split([r for r in records if r.scorer not in unknown and r.code_origin != ORIGIN], "all")
 
 
 def _named(results: Path, targets: tuple[str, ...]) -> Jobs:
@@ -157,7 +198,7 @@ def _named(results: Path, targets: tuple[str, ...]) -> Jobs:
 
 
 def _by_split(records: list[RunRecord], prefix: str) -> Jobs:
-    from harness.errors import InvalidRecord
+    from harness.errors import InvalidRecord, counted
     from harness.files.names import safe_name
 
     found: dict[tuple[str, ...], list[RunRecord]] = {}
@@ -171,7 +212,10 @@ def _by_split(records: list[RunRecord], prefix: str) -> Jobs:
         about: dict[str, Any] = {"all runs of": [dataset, split, sha256]}
         if prefix != "all":
             about = {"runs": sorted(record.run_id for record in own)}
-        jobs[safe_name(f"{prefix}-{dataset}-{split}-{sha256[:8]}")] = (about, own)
+        which = "all runs" if prefix == "all" else counted(len(own), "run")
+        jobs[safe_name(f"{prefix}-{dataset}-{split}-{sha256[:8]}")] = Job(
+            f"Robustness of {which} on {dataset} {split}", about, own
+        )
     return jobs
 
 
@@ -188,30 +232,20 @@ def _asked(setup: Setup, results: Path, records: list[RunRecord], options: Optio
     inquiry = Inquiry(RunStore(results).results, tuple(record.run_id for record in records), options, changed)
     asked: Asked = ask(inquiry, setup.placement(), setup.device())
     for label in asked.without_model:
-        complain(f"{label} has no saved model and is not asked")
+        logger.warning("%s has no saved model and is not asked", label)
     for missing in asked.missing:
         complain(f"no answer of {missing}; see the errors above")
     return int(bool(asked.missing))
 
 
-def _report(
-    results: Path,
-    name: str,
-    about: dict[str, Any],
-    records: list[RunRecord],
-    only: tuple[str, ...],
-    against: str | None,
-    mlflow: bool,
-) -> None:
+def _report(results: Path, name: str, job: Job, against: str | None, mlflow: bool) -> None:
     from harness.records.store import RunStore
     from harness.reports.document import pages
     from harness.reports.robustness.report import build
 
-    store = RunStore(results)
-    families = tuple(dict.fromkeys(part.partition("/")[0] for part in only)) or None
-    report = build(store, records, title=f"Robustness: {name}", families=families, against=against)
-    run_ids = [record.run_id for record in records]
-    folder = pages.write_page(report, results / "robustness", name, about, run_ids)
+    report = build(RunStore(results), job.records, title=job.title, against=against)
+    run_ids = [record.run_id for record in job.records]
+    folder = pages.write_page(report, results / "robustness", name, job.about, run_ids)
     if mlflow:
         _mirror(results, folder, report.data["scores"])
     show_page(report, folder)

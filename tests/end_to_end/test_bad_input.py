@@ -375,6 +375,8 @@ CASES = [
     case("robustness", "EXP|RESULTS|RUN"),
     case("robustness nowhere", "no run 'nowhere'"),
     case("robustness {folder}", "run"),
+    case("robustness {tiny} --only ''", "got none"),
+    case("robustness {results} --only images --report-only", "--report-only asks nothing"),
     case("robustness {tiny} --only blurr", "no family of probes 'blurr'"),
     case("robustness {tiny} --only image", "did you mean 'images'"),
     case("robustness {results} --only images/blurr", "did you mean 'images/blur'"),

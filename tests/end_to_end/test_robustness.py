@@ -97,7 +97,7 @@ def test_some_runs_and_a_whole_folder_have_reports_of_their_own(itm, results):
     assert "written:" in out
     names = {path.name for path in (results / "robustness").iterdir()}
     assert len(names) == 2
-    code, _, err = itm("robustness", results, "--report-only", "--only", "captions")
+    code, _, err = itm("robustness", results, "--report-only")
     assert code == 0, err
     assert len({path.name for path in (results / "robustness").iterdir()}) == 3
 
@@ -117,3 +117,21 @@ def test_a_run_without_a_model_is_left_out_with_a_line(itm, results):
     code, _, err = itm("robustness", results, "--only", "captions/typos", "--severities", "2", "--no-mlflow")
     assert code == 0
     assert "has no saved model and is not asked" in err
+
+
+def test_a_few_probes_more_leave_the_report_of_all_others(itm, results):
+    before = report(results)
+    code, _, err = itm(
+        "robustness", "quickstart", *SMALL, "--only", "captions/reordered", "--no-mlflow", "--results", results
+    )
+    assert code == 0, err
+    titles = [section["title"] for section in report(results)["sections"]]
+    assert titles == [section["title"] for section in before["sections"]]
+    assert "Perturbed pictures" in titles
+
+
+@pytest.mark.parametrize("option", [("--only", "captions"), ("--severities", "1"), ("--images", "40")])
+def test_a_report_alone_asks_nothing(itm, results, option):
+    code, _, err = itm("robustness", results, "--report-only", *option)
+    assert code == 2
+    assert f"{option[0]} changes what is asked, and --report-only asks nothing" in err

@@ -106,7 +106,8 @@ def share_with(store, cells, end):
 def test_a_cell_of_another_command_is_waited_for_last_and_not_run_again(store, cells):
     heard, ended = share_with(store, cells, lambda spec: record(store, spec))
     assert heard.ran == [1, 2]
-    assert heard.waiting == [[0]]
+    assert heard.waiting  # once, or oftener where the machine is busy
+    assert all(cells == [0] for cells in heard.waiting)
     assert heard.taken == [0]
     assert [(cell.record.seed, cell.ours, cell.code) for cell in ended] == [(1, True, 0), (2, True, 0), (0, False, 0)]
 
