@@ -6,6 +6,7 @@ of them. What is kept is bounded; what falls out is computed again.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
@@ -15,7 +16,6 @@ import torch
 from torch import Tensor
 
 from harness.backbones.base import Encoder, ImageEncoder, TextEncoder
-from harness.datasets.base import Images
 from harness.features.items import ImageItems, Items, TextItems
 from harness.features.towers import tower_key
 from harness.fragments import Fragments
@@ -98,7 +98,7 @@ class Towers:
         self._uses = Counter(self._keys.values())
         self._outputs = RecentlyUsed(LARGEST_SHARED)
 
-    def outputs(self, scorer: Scorer, encoder: Encoder, side: Images | tuple[str, ...]) -> RawSide | None:
+    def outputs(self, scorer: Scorer, encoder: Encoder, side: Any) -> RawSide | None:
         """What the tower of an encoder makes of images or captions; None where no other scorer has this tower.
 
         Args:
@@ -109,19 +109,21 @@ class Towers:
         key = self._keys.get(id(encoder), "")
         if self._uses[key] < 2:
             return None
-        form = (getattr(encoder, "image_size", 0), getattr(encoder, "resize", ""))
-        return self._outputs.get(
-            (key, form), (side,), lambda: _run(scorer, encoder, side), lambda raw: bytes_of(raw.raw)
-        )
-
-
-def _run(scorer: Scorer, encoder: Encoder, side: Any) -> RawSide:
-    items: Items
-    if isinstance(encoder, ImageEncoder):
-        items = ImageItems(side, (encoder.image_size, encoder.resize), None)
-    else:
+        if isinstance(encoder, ImageEncoder):
+            form = (encoder.image_size, encoder.resize)
+            return self._made((key, form), side, lambda: _run(scorer, encoder, ImageItems(side, form, None)))
         assert isinstance(encoder, TextEncoder)
-        items = TextItems(encoder.tokenizer(side))
+        # Two encoders of one tower may read captions up to different lengths, or in another case.
+        texts = TextItems(encoder.tokenizer(side))
+        read = hashlib.sha256(b"".join(texts.digests) + texts.rows.tobytes()).digest()
+        return self._made((key, read), side, lambda: _run(scorer, encoder, texts))
+
+    def _made(self, key: Hashable, side: object, make: Callable[[], RawSide]) -> RawSide:
+        found: RawSide = self._outputs.get(key, (side,), make, lambda made: bytes_of(made.raw))
+        return found
+
+
+def _run(scorer: Scorer, encoder: Encoder, items: Items) -> RawSide:
     with evaluating(scorer):
         parts = [
             encoder.raw(items.batch(np.arange(part.start, part.stop)).to(scorer.device)).to("cpu")

@@ -159,8 +159,8 @@ def _ask(store: RunStore, probe: Probe, model: Model, weights: Mapping[str, str]
     """Ask one model and keep its answers; whether that worked."""
     record, started = model.record, time.perf_counter()
     try:
-        refused = probe.refusal(model)
         with computing(int(record.spec.get("threads", 1)), model.scorer.device):
+            refused = probe.refusal(model)
             answers = Answers(()) if refused else probe.answers(model)
         about = About(
             run_id=record.run_id,

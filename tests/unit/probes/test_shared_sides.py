@@ -9,11 +9,14 @@ import numpy as np
 import torch
 
 from harness import datasets
+from harness.backbones.base import TextEncoder
+from harness.fragments import Fragments, Tokens
 from harness.probes.model import Model
 from harness.probes.retrieval import filtered_ranks
 from harness.probes.sampling import sample
 from harness.probes.sides import RecentlyUsed, Towers
 from harness.runs.reopening import scorer_of
+from harness.scorer import Scorer
 
 CPU = torch.device("cpu")
 
@@ -42,6 +45,50 @@ def test_a_shared_tower_runs_once_and_changes_no_score(store, monkeypatch):
     for scores in found:
         torch.testing.assert_close(scores, alone[0], rtol=0, atol=1e-6)
     assert not with_tower or sum(calls) == len(split.image_ids)
+
+
+class Reads(TextEncoder):
+    """A tower that gives each token's number, of the first `longest` words."""
+
+    raw_width = 1
+
+    def __init__(self, longest):
+        super().__init__(None, lambda texts: self.read(texts, longest))
+        self.tower = torch.nn.Linear(1, 1)
+        torch.nn.init.ones_(self.tower.weight)
+        torch.nn.init.zeros_(self.tower.bias)
+
+    @staticmethod
+    def read(texts, longest):
+        words = [[len(word) for word in text.split()[:longest]] for text in texts]
+        width = max(map(len, words))
+        ids = torch.tensor([own + [0] * (width - len(own)) for own in words])
+        return Tokens(ids, ids > 0)
+
+    def tower_module(self):
+        return self.tower
+
+    def raw(self, batch):
+        return Fragments(self.tower(batch.ids[..., None].float()), batch.mask)
+
+
+class Speaks(Scorer):
+    """A scorer of captions alone."""
+
+    def __init__(self, longest):
+        torch.nn.Module.__init__(self)
+        self.image_encoder, self.text_encoder = torch.nn.Identity(), Reads(longest)
+        self.image_encoder.tower_module = lambda: None
+
+
+def test_encoders_of_one_tower_that_read_other_tokens_share_nothing():
+    captions = ("a small dog", "two cats", "a small dog")
+    scorers = [Speaks(longest) for longest in (1, 3, 3)]
+    towers = Towers(scorers)
+    found = [towers.outputs(scorer, scorer.text_encoder, captions) for scorer in scorers]
+    assert [int(one.lengths(one.rows).max()) for one in found] == [1, 3, 3]
+    assert found[1] is found[2]
+    assert found[1].read(found[1].rows)[[0]].features[0, :, 0].tolist() == [1.0, 5.0, 3.0]
 
 
 def test_what_is_kept_is_bounded_and_the_latest():
