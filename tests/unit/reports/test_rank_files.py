@@ -3,84 +3,25 @@
 from __future__ import annotations
 
 import gzip
-from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from rank_files import CAPTIONS, IMAGES, csv_rows, similarity, write_csv, write_trec
 
 from harness.errors import InvalidRecord, ItmError
 from harness.reports.runs.queries import all_seeds, one_seed
 from harness.reports.runs.rank_csv import read_rank_csv
 from harness.reports.runs.subjects import first_place_remarks
-from harness.reports.runs.trec import read_trec, trec_ranks
+from harness.reports.runs.trec import read_trec
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.errors import (
     AggregateOnlyResults,
     DifferentCaptionMaps,
-    DifferentQueries,
     DuplicateQueries,
     InvalidRanks,
     MissingQueries,
 )
-from harness.reports.statistics.hits import METRICS, image_columns
-
-IMAGES, CAPTIONS = 40, 2
-
-
-def csv_rows(method: str = "theirs", seed: object = 0, draw: int = 0, **extra: str) -> list[dict]:
-    """Ranks 0 to 11 of 40 images with 2 captions each, as rows of the documented CSV."""
-    generator = np.random.default_rng(draw)
-    rows = []
-    for image in range(IMAGES):
-        common = {"seed": seed, "method": method, **extra}
-        rows.append(
-            {"query_id": f"i{image}", "direction": "i2t", "rank": int(generator.integers(12)), "image_id": f"i{image}",
-             "caption_id": "", **common}
-        )  # fmt: skip
-        for n in range(CAPTIONS):
-            caption = f"c{image}-{n}"
-            rows.append(
-                {"query_id": caption, "direction": "t2i", "rank": int(generator.integers(12)), "image_id": f"i{image}",
-                 "caption_id": caption, **common}
-            )  # fmt: skip
-    return rows
-
-
-def write_csv(path: Path, rows: list[dict]) -> Path:
-    pd.DataFrame(rows).to_csv(path, index=False)
-    return path
-
-
-def similarity(seed: int = 0) -> np.ndarray:
-    """(I, T) scores without ties; a caption's own image is favoured."""
-    scores = np.random.default_rng(seed).standard_normal((IMAGES, IMAGES * CAPTIONS))
-    return scores + 1.5 * np.kron(np.eye(IMAGES), np.ones((1, CAPTIONS)))
-
-
-def write_trec(folder: Path, scores: np.ndarray, method: str = "theirs.seed3", depth: int = 20) -> Path:
-    """Runs and qrels of a similarity, lists cut at a depth."""
-    folder.mkdir(exist_ok=True)
-    captions = [f"c{t // CAPTIONS}-{t % CAPTIONS}" for t in range(scores.shape[1])]
-    images = [f"i{i}" for i in range(len(scores))]
-    sides = {"i2t": (images, captions, scores), "t2i": (captions, images, scores.T)}
-    for direction, (queries, documents, matrix) in sides.items():
-        run, qrels = [], []
-        for q, query in enumerate(queries):
-            best = np.argsort(-matrix[q], kind="stable")[:depth]
-            run += [f"{query} Q0 {documents[d]} {n} {matrix[q, d]} tag" for n, d in enumerate(best, 1)]
-            same = [d for d in documents if d.split("-")[0][1:] == query.split("-")[0][1:]]
-            qrels += [f"{query} 0 {document} 1" for document in same]
-        (folder / f"{method}.{direction}.run").write_text("\n".join(run) + "\n")
-        (folder / f"{direction}.qrels").write_text("\n".join(qrels) + "\n")
-    return folder
-
-
-def naive_rank(scores: dict[str, float], positives: set[str]) -> int:
-    """Negatives that score at least as much as the best positive, one by one."""
-    best = max((scores[p] for p in positives if p in scores), default=-np.inf)
-    return sum(value >= best for document, value in scores.items() if document not in positives)
 
 
 def test_a_csv_gives_the_ranks_that_it_holds(tmp_path):
@@ -113,53 +54,6 @@ def test_folds_of_a_csv_are_strata(tmp_path):
     rows = [{**row, "fold": int(row["image_id"][1:]) // 20} for row in csv_rows()]
     (run,) = read_rank_csv(write_csv(tmp_path / "folds.csv", rows))
     assert np.bincount(run.runs.fold.astype(int)).tolist() == [20, 20]
-
-
-def test_trec_ranks_are_those_of_a_loop_with_ties_against_the_method(tmp_path):
-    generator = np.random.default_rng(4)
-    run, qrels, scores, relevant = [], [], {}, defaultdict(set)
-    for q in range(60):
-        # Five levels of score for 15 documents: ties everywhere, between positives and negatives too.
-        scores[f"q{q}"] = {f"d{d}": float(generator.integers(5)) for d in range(15)}
-        for d in generator.choice(15, size=1 + q % 3, replace=False):
-            relevant[f"q{q}"].add(f"d{d}")
-            qrels.append({"query": f"q{q}", "document": f"d{d}"})
-        run += [f"q{q} Q0 {d} 1 {s} x" for d, s in scores[f"q{q}"].items()]
-    path = tmp_path / "x.run"
-    path.write_text("\n".join(run))
-    found = trec_ranks(path, pd.DataFrame(qrels), depth=10)
-    assert found.to_dict() == {q: naive_rank(scores[q], relevant[q]) for q in scores}
-
-
-def test_trec_recalls_are_those_of_ranx(tmp_path):
-    (run,) = read_trec(write_trec(tmp_path / "trec", similarity()))
-    assert (run.runs.name, run.runs.seeds) == ("theirs", (3,))
-    found = dict(zip(METRICS, image_columns([run.runs], METRICS).scores[0].tolist(), strict=True))
-    # hit_rate@K of ranx 0.3.21 on the same runs and qrels, in percent
-    ranx = {"i2t_r1": 45.0, "i2t_r5": 77.5, "i2t_r10": 90.0, "t2i_r1": 31.25, "t2i_r5": 66.25, "t2i_r10": 85.0}
-    assert {name: found[name] for name in ranx} == pytest.approx(ranx, abs=1e-9)
-
-
-def test_a_cut_list_keeps_the_recalls_it_can_and_refuses_those_it_cannot(tmp_path):
-    scores = similarity()
-    (full,) = read_trec(write_trec(tmp_path / "full", scores, depth=80))
-    (cut,) = read_trec(write_trec(tmp_path / "cut", scores, depth=10))
-    recalls = [name for name in METRICS if name != "rsum"]
-    assert image_columns([cut.runs], recalls).scores.tolist() == image_columns([full.runs], recalls).scores.tolist()
-    with pytest.raises(InvalidRanks, match="end before 20 documents"):
-        read_trec(tmp_path / "cut", depth=20)
-
-
-def test_captions_with_several_positives_need_their_own_image(tmp_path):
-    folder = write_trec(tmp_path / "trec", similarity())
-    with (folder / "t2i.qrels").open("a") as file:
-        file.write("c0-0 0 i7 1\n")
-    with pytest.raises(DifferentCaptionMaps, match=r"1 \(c0-0\).*captions.csv"):
-        read_trec(folder)
-    owner = [{"caption_id": f"c{i}-{n}", "image_id": f"i{i}"} for i in range(IMAGES) for n in range(CAPTIONS)]
-    write_csv(folder / "captions.csv", owner)
-    (run,) = read_trec(folder)
-    assert run.runs.image_ids[run.runs.caption_image[0]] == "i0"
 
 
 def shifted(rows, by=1, **only):
@@ -358,52 +252,6 @@ def test_csvs_that_cannot_be_trusted_are_refused(tmp_path, broken, error, messag
     with pytest.raises(error, match=message) as caught:
         read_rank_csv(path)
     assert isinstance(caught.value, ItmError)
-
-
-def edit(name, change):
-    def apply(folder):
-        path = folder / name
-        path.write_text(change(path.read_text()))
-
-    return apply
-
-
-@pytest.mark.parametrize(
-    ("broken", "error", "message"),
-    [
-        (edit("theirs.seed3.i2t.run", lambda t: t.replace(t.split()[4], "nan", 1)), InvalidRanks, "NaN or infinite"),
-        (edit("theirs.seed3.i2t.run", lambda t: t + t.splitlines()[0]), DuplicateQueries, r"1 \(i0\)"),
-        (edit("theirs.seed3.i2t.run", lambda t: t + "i77 Q0 c0-0 1 0.5 x"), DifferentQueries, r"1 \(i77\)"),
-        (
-            edit("theirs.seed3.i2t.run", lambda t: t.replace(" tag\n", "\n", 1)),
-            InvalidRecord,
-            "line 1: 5 columns, 6 expected",
-        ),
-        (
-            edit("theirs.seed3.t2i.run", lambda t: "\n" + t.replace(" tag\n", " a tag\n", 1)),
-            InvalidRecord,
-            "line 2: 7 columns, 6",
-        ),
-        (edit("i2t.qrels", lambda t: t + "i99 0 c0-0 1"), MissingQueries, r"lacks queries 1 \(i99\)"),
-        (edit("i2t.qrels", lambda t: t + t.splitlines()[0]), DuplicateQueries, "judged twice"),
-        (edit("i2t.qrels", lambda t: t.replace(" 0 ", " ", 1)), InvalidRecord, "cannot read|columns"),
-        (edit("i2t.qrels", lambda t: t.replace(" 1\n", " yes\n", 1)), InvalidRecord, "line 1: relevance"),
-        (
-            edit("i2t.qrels", lambda t: t.replace(" 1\n", " nan\n", 1)),
-            InvalidRecord,
-            "relevance .* not finite .* 1 \\(",
-        ),
-        (lambda f: (f / "theirs.seed3.t2i.run").unlink(), InvalidRecord, "has no t2i run"),
-        (lambda f: (f / "theirs.seed3.t2i.run").rename(f / "odd.run"), InvalidRecord, "METHOD.i2t.run"),
-        (lambda f: (f / "t2i.qrels").unlink(), InvalidRecord, "cannot read"),
-        (lambda f: [path.unlink() for path in f.glob("*.run")], InvalidRecord, "no run"),
-    ],
-)
-def test_trec_folders_that_cannot_be_trusted_are_refused(tmp_path, broken, error, message):
-    folder = write_trec(tmp_path / "trec", similarity())
-    broken(folder)
-    with pytest.raises(error, match=message):
-        read_trec(folder)
 
 
 def test_the_protocols_on_own_pairs_are_those_of_the_engine():
