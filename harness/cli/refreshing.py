@@ -135,4 +135,4 @@ def _complete_new(store: RunStore, device: torch.device, data: RunDatasets | Non
 
 def _shown(store: RunStore) -> list[RunRecord]:
     """The runs of which there is more to show than their records."""
-    return [record for record in store.records() if record.status == "finished" and record.origin == "measured"]
+    return [record for record in store.records() if record.status == "finished" and record.has_ranks]

@@ -66,7 +66,7 @@ def prepare(
     data = data or RunDatasets()
     by_folder: dict[Path, list[RunRecord]] = {}
     for record in records:
-        if record.status == "finished" and record.origin == "measured":
+        if record.status == "finished" and record.has_ranks:
             folder = exhibits_folder(store.results, record.dataset, record.split, record.data_sha256)
             by_folder.setdefault(folder, []).append(record)
     found = [_prepared(store, folder, members, rows, data) for folder, members in by_folder.items()]

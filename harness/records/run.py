@@ -22,6 +22,8 @@ from harness.spec import Spec
 
 SCHEMA_VERSION = 1
 REMEDY = "delete the run's folder to run it again"
+#: On what the epoch of a checkpoint was chosen; `nothing` = there was no training, or no choice to make.
+SelectedOn = Literal["validation", "test", "last epoch", "nothing"]
 _PERCENT = re.compile(r"(i2t|t2i)_r\d+")
 
 
@@ -34,7 +36,10 @@ class RunRecord(Labelled, Spec):
 
     schema_version: int = SCHEMA_VERSION
     run_id: str
-    origin: Literal["measured", "published"] = "measured"
+    origin: Literal["measured", "foreign", "published"] = Field(
+        "measured",
+        description="measured by this harness, ranked here from the results of other code, or printed figures",
+    )
     scorer: str
     variant: str = ""
     code_origin: str = Field("re-implementation", description="re-implementation or official weights")
@@ -50,6 +55,10 @@ class RunRecord(Labelled, Spec):
     diagnostics: Diagnostics = Diagnostics()
     cost: Cost = Cost()
     training: Training = Training()
+    selected_on: SelectedOn | None = Field(
+        None,
+        description="what the checkpoint was chosen on, as its author states; null = as this harness does, or unknown",
+    )
     features: dict[str, Any] = Field(
         default_factory=dict, description="what was read from the feature store, by side: tower, type, keys and hashes"
     )
@@ -76,6 +85,11 @@ class RunRecord(Labelled, Spec):
                 if name == "rsum" and not 0 <= value <= 600:
                     raise ValueError(f"rsum of {protocol} must be 0 to 600, got {value:g}")
         return metrics
+
+    @property
+    def has_ranks(self) -> bool:
+        """Whether the rank of every query is kept, so that it can be tested; printed figures have averages only."""
+        return self.origin != "published"
 
     @property
     def ties(self) -> Ties:

@@ -104,7 +104,7 @@ def complete_tops(store: RunStore, device: torch.device, data: RunDatasets | Non
     Raises:
         ResultsNotWritable: a folder cannot be written.
     """
-    runs = [r for r in store.records() if r.status == "finished" and r.origin == "measured"]
+    runs = [r for r in store.records() if r.status == "finished" and r.has_ranks]
     data, done = data or RunDatasets(), 0
     for record in runs:
         try:

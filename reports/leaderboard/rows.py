@@ -88,7 +88,7 @@ def make_board(store: RunStore, gallery: Gallery, groups: Sequence[Group]) -> Bo
     Raises:
         InvalidRecord, InvalidComparison: see `harness.reports.runs.loading.method_runs`.
     """
-    runs = {group.label: method_runs(store, group) for group in groups if group.first.origin == "measured"}
+    runs = {group.label: method_runs(store, group) for group in groups if group.first.has_ranks}
     comparison, refusal = _compare(list(runs.values()))
     ranked = tiers(comparison) if comparison else ()
     places = {place.name: place for place in ranked}
@@ -147,7 +147,7 @@ def _row(group: Group, runs: MethodRuns | None, place: RankedMethod | None) -> R
         scorer=record.scorer,
         variant=record.variant,
         backbone=record.backbone,
-        origin=record.code_origin if record.origin == "measured" else "published",
+        origin=record.code_origin if record.has_ranks else "published",
         seeds=len(group.seeds),
         tuning_trials=_most(record.tuning.trials for record in group.records),
         tuning_steps=_most(budget.steps for budget in budgets if budget),

@@ -156,7 +156,7 @@ def _members(records: Sequence[RunRecord]) -> tuple[Gallery, list[Group]]:
         raise InvalidRecord(
             f"the runs are on {len(named)} splits ({', '.join(named)}): make one report for each, by --dataset"
         )
-    measured = [record for record in records if record.origin == "measured"]
+    measured = [record for record in records if record.has_ranks]
     galleries = groups(measured)
     if not galleries:
         raise InvalidRecord(f"none of {counted(len(records), 'run')} is a finished measurement; see `itm ls runs`")

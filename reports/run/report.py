@@ -93,7 +93,7 @@ def inputs(store: RunStore, record: RunRecord, peers: Peers, mirrored: Sequence[
 
 def _ranks(store: RunStore, record: RunRecord) -> tuple[dict[str, RankTable], str]:
     """The ranks by protocol, and what is wrong with them."""
-    if record.status != "finished" or record.origin != "measured":
+    if record.status != "finished" or not record.has_ranks:
         return {}, ""
     try:
         found = store.ranks_of(record)

@@ -111,7 +111,7 @@ def runs_of_table(
 
 
 def _check_record(store: RunStore, record: RunRecord) -> None:
-    if record.origin != "measured":
+    if not record.has_ranks:
         return
     for protocol, metrics in record.metrics.items():
         if "rsum" in metrics:

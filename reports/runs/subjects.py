@@ -69,7 +69,7 @@ def of_records(store: RunStore, gallery: Gallery, members: Sequence[Group], gall
     Raises:
         InvalidRecord, InvalidComparison, InvalidSimilarity: see `method_runs`.
     """
-    measured = [group for group in members if group.first.origin == "measured"]
+    measured = [group for group in members if group.first.has_ranks]
     alike = [g for g in galleries if (g.dataset, g.protocol) == (gallery.dataset, gallery.protocol)]
     return Subject(
         dataset=gallery.dataset,
@@ -79,7 +79,7 @@ def of_records(store: RunStore, gallery: Gallery, members: Sequence[Group], gall
         images_key=f"{gallery.dataset} {gallery.split}",
         methods=tuple(method_runs(store, group, rivals=True) for group in measured),
         evidence=tuple(_evidence(store, group.label, record) for group in measured for record in group.records),
-        published=tuple(group.label for group in members if group.first.origin != "measured"),
+        published=tuple(group.label for group in members if not group.first.has_ranks),
         remarks=tuple(_remarks(measured)),
     )
 

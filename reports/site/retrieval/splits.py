@@ -167,7 +167,7 @@ def splits(results: Results) -> Iterator[Split]:
     """The splits that can be shown: their exhibits are there, and the first results of at least one run."""
     by_split: dict[str, list[RunRecord]] = {}
     for run in results.finished.values():
-        if run.origin == "measured" and results.exhibits(run) is not None:
+        if run.has_ranks and results.exhibits(run) is not None:
             by_split.setdefault(folder_name(run.dataset, run.split, run.data_sha256), []).append(run)
     for runs in by_split.values():
         shown = [run for run in runs if (results.store.folder(run.run_id) / TOP).is_file()]
