@@ -133,9 +133,10 @@ def power_sentences(comparison: Comparison) -> list[str]:
     """What the set-up could have found."""
     points = [row.detectable_corrected for row in comparison.of_metric(comparison.primary)]
     shown = [fixed(value, decimals(comparison.primary)) for value in (min(points), max(points))]
+    few = " How little few seeds tell of their own variance is counted." if comparison.claim == "method" else ""
     return [
         f"With {comparison.images:,} images, a true difference of {shown[0] if len(points) == 1 else ' to '.join(shown)} "
-        f"points of {metric_name(comparison.primary)} would be found with 80 % power after correction. This is for planning: "
+        f"points of {metric_name(comparison.primary)} would be found with 80 % power after correction.{few} This is for planning: "
         "the power at the observed difference is not computed, as it says nothing that p does not."
     ]
 

@@ -16,6 +16,7 @@ from harness.reports.statistics.hits import METRICS, ImageColumns, image_columns
 from harness.reports.statistics.hubs import hub_notices
 from harness.reports.statistics.intervals import t_interval, t_p_value, tost
 from harness.reports.statistics.joint import Hypotheses, resample
+from harness.reports.statistics.power import images_needed, minimum_detectable
 from harness.reports.statistics.queries import QueryHits
 from harness.reports.statistics.refusals import Claim, Notice, aligned, check_seeds, refuse_few_images, warnings_for
 from harness.reports.statistics.results import Comparison, Family, PairRow
@@ -31,14 +32,7 @@ from harness.reports.statistics.settings import (
     declared_families,
     pair_hypotheses,
 )
-from harness.reports.statistics.variance import (
-    SeedDraws,
-    VarianceSplit,
-    clustered_variance,
-    combine,
-    images_needed,
-    minimum_detectable,
-)
+from harness.reports.statistics.variance import SeedDraws, VarianceSplit, clustered_variance, combine
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,9 +166,13 @@ def _rows(
     queries = QueryHits(methods, columns.metrics)
     rows: dict[int, PairRow] = {}
     for family, member, critical in zip(families, members, joint.critical, strict=True):
-        adjusted = joint.p_maxt[member] if family.correction == "maxt" else adjust(raw[member], family.correction)
+        # Drawn seed effects have lighter tails than Satterthwaite's t: without the raw p and the pair's own interval as
+        # the least, a correction could make a claim about methods with few seeds look surer.
+        maxt = np.maximum(joint.p_maxt, raw)[member]
+        adjusted = maxt if family.correction == "maxt" else adjust(raw[member], family.correction)
         for h, p_adjusted in zip(member.tolist(), adjusted.tolist(), strict=True):
             e = estimates[h]
+            alone = _alone(e, family.m, settings)
             rows[h] = PairRow(
                 a=methods[e.first].name,
                 b=methods[e.second].name,
@@ -183,10 +181,10 @@ def _rows(
                 p=float(raw[h]),
                 p_adjusted=p_adjusted,
                 significant=p_adjusted <= settings.alpha,
-                simultaneous_low=e.difference - critical * e.split.se,
-                simultaneous_high=e.difference + critical * e.split.se,
+                simultaneous_low=min(e.difference - critical * e.split.se, alone["low"]),
+                simultaneous_high=max(e.difference + critical * e.split.se, alone["high"]),
                 diagnostics=queries.diagnose(e.first, e.second, e.metric, e.split.images),
-                **_alone(e, family.m, settings),
+                **alone,
             )
     return tuple(rows[h] for h in range(len(estimates)))
 
@@ -204,8 +202,8 @@ def _alone(e: Estimate, comparisons: int, settings: Settings) -> dict[str, Any]:
         "wins": int((e.units > 0).sum()),
         "ties": int((e.units == 0).sum()),
         "losses": int((e.units < 0).sum()),
-        "detectable": minimum_detectable(e.split.se, alpha=settings.alpha),
-        "detectable_corrected": minimum_detectable(e.split.se, alpha=settings.alpha, comparisons=comparisons),
+        "detectable": minimum_detectable(e.split, alpha=settings.alpha),
+        "detectable_corrected": minimum_detectable(e.split, alpha=settings.alpha, comparisons=comparisons),
         "target": target,
         "images_needed": images_needed(e.split, len(e.units), target, alpha=settings.alpha, comparisons=comparisons),
         "variance": e.split,

@@ -40,17 +40,17 @@ class PairRow:
     difference: float  # points, as all to `simultaneous_high`; the interval is difference ± t(df) se
     low: float
     high: float
-    simultaneous_low: float  # holds for all of the family together (maxT)
+    simultaneous_low: float  # holds for all of the family together (maxT); never narrower than the interval
     simultaneous_high: float
     p: float  # raw: sign flip for checkpoints, Satterthwaite t for methods
-    p_adjusted: float  # after the family's correction
+    p_adjusted: float  # after the family's correction; never below p
     p_cluster_t: float  # cross-check, from images alone
     significant: bool  # p_adjusted <= alpha
     wins: int  # images on which a scores more, as much, less than b
     ties: int
     losses: int
     diagnostics: QueryDiagnostics
-    detectable: float  # points found with 80 % power at alpha
+    detectable: float  # points found with 80 % power at alpha, see `power`
     detectable_corrected: float  # at alpha / m
     target: float  # a difference worth finding, in points
     images_needed: float  # to find it at alpha / m

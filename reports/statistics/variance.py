@@ -1,9 +1,8 @@
-"""The variance of a difference, from new images and from new seeds, and the difference that it lets one detect.
+"""The variance of a difference, from new images and from new seeds.
 
 A claim about methods, not checkpoints, needs both: V = s²(d_i)/N + s²_A/S_A + s²_B/S_B with Satterthwaite's degrees of
 freedom. A Welch test on seed means forgets the first term: by simulation its type I error grows from 16 % to 52 %
-between 3 and 10 seeds. The detectable difference is for planning; the power at the observed difference is never
-computed, since it says nothing that the p-value does not.
+between 3 and 10 seeds. What a variance lets one detect is in `power`.
 """
 
 from __future__ import annotations
@@ -11,13 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
-from harness.reports.statistics.checks import array, codes, level, number, whole
+from harness.reports.statistics.checks import array, codes, number
 from harness.reports.statistics.errors import TooFewImages, TooFewSeeds
 
 
@@ -28,6 +25,7 @@ class VarianceSplit:
     images: float
     seeds: tuple[float, ...]  # of each method; empty for a claim about checkpoints
     df: float  # Satterthwaite degrees of freedom of the total
+    dfs: tuple[float, ...] = ()  # of each part alone: images, then seeds; those of the total where there is one part
 
     @property
     def total(self) -> float:
@@ -101,74 +99,19 @@ def combine(images: float, df_images: float, seed_scores: Sequence[ArrayLike]) -
     """
     number(images, "the variance of the images", least=0)
     number(df_images, "degrees of freedom", above=0)
-    terms, shares = [], [images**2 / df_images]
+    terms, dfs, shares = [], [], [images**2 / df_images]
     for group in seed_scores:
         scores = array(group, "scores of the seeds")
         if len(scores) < 2:
             raise TooFewSeeds("the variance between seeds needs at least 2 seeds, got 1; train more seeds")
         term = float(scores.var(ddof=1)) / len(scores)
         terms.append(term)
+        dfs.append(len(scores) - 1.0)
         shares.append(term**2 / (len(scores) - 1))
     # fsum: exact in any order, so that swapping two methods changes no bit.
     total, denominator = math.fsum([images, *terms]), math.fsum(shares)
-    return VarianceSplit(images, tuple(terms), total**2 / denominator if denominator > 0 else float(df_images))
-
-
-def detection_factor(alpha: float = 0.05, power: float = 0.8, df: float = math.inf) -> float:
-    """Standard errors between zero and a difference found with that power: 2.80 for 80 % at a two-sided 5 %.
-
-    A standard error that is known by few degrees of freedom needs more of them: with 4, as of three seeds of two methods, 3.72.
-
-    Raises:
-        InvalidSetting: alpha or the power outside 0 to 1.
-
-    >>> round(detection_factor(), 2), round(detection_factor(df=4), 2)
-    (2.8, 3.72)
-    """
-    level(alpha)
-    number(power, "power", above=0, below=1)
-    if math.isinf(df):
-        normal = NormalDist()
-        return normal.inv_cdf(1.0 - alpha / 2.0) + normal.inv_cdf(power)
-    number(df, "degrees of freedom", above=0)
-    return float(stats.t.ppf(1.0 - alpha / 2.0, df) + stats.t.ppf(power, df))
-
-
-def minimum_detectable(
-    se: float, *, alpha: float = 0.05, power: float = 0.8, comparisons: int = 1, df: float = math.inf
-) -> float:
-    """Smallest true difference, in the units of se, found with the given power at alpha / comparisons by a t of df.
-
-    Raises:
-        InvalidSetting: a negative se, no comparison, alpha or the power outside 0 to 1.
-    """
-    number(se, "a standard error", least=0)
-    whole(comparisons, "the number of comparisons", least=1)
-    return detection_factor(alpha / comparisons, power, df) * se
-
-
-def images_needed(
-    split: VarianceSplit, images: int, target: float, *, alpha: float = 0.05, power: float = 0.8, comparisons: int = 1
-) -> float:
-    """Images with which a true difference of `target` points would be found with the given power.
-
-    Args:
-        split: the variance at the present number of images; only its image part shrinks with more images.
-        images: the present N.
-        target: points.
-        alpha, power, comparisons: as in `minimum_detectable`.
-
-    Returns:
-        A whole number, or infinity when the seeds alone vary too much.
-
-    Raises:
-        InvalidSetting: a target that is not above 0, or counts below 1.
-    """
-    number(target, "the difference to find", above=0)
-    whole(images, "images", least=1)
-    whole(comparisons, "the number of comparisons", least=1)
-    allowed = (target / detection_factor(alpha / comparisons, power)) ** 2 - sum(split.seeds)
-    return float(math.ceil(split.images * images / allowed)) if allowed > 0 else math.inf
+    df = total**2 / denominator if denominator > 0 else float(df_images)
+    return VarianceSplit(images, tuple(terms), df, (float(df_images), *dfs))
 
 
 class SeedDraws:

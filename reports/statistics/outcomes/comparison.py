@@ -22,15 +22,10 @@ from harness.reports.statistics.hits import ImageColumns
 from harness.reports.statistics.intervals import t_interval, t_p_value
 from harness.reports.statistics.joint import Hypotheses, resample
 from harness.reports.statistics.outcomes.scores import Score
+from harness.reports.statistics.power import minimum_detectable
 from harness.reports.statistics.refusals import MINIMUM_SEEDS, Claim, refuse_few_images
 from harness.reports.statistics.settings import check_choices
-from harness.reports.statistics.variance import (
-    SeedDraws,
-    VarianceSplit,
-    clustered_variance,
-    combine,
-    minimum_detectable,
-)
+from harness.reports.statistics.variance import SeedDraws, VarianceSplit, clustered_variance, combine
 
 #: Sums of absolute numerators stay below this many bits, so that they and their doubles are exact.
 _BITS = 49
@@ -241,9 +236,7 @@ def _differences(
                 p=float(raw[h]),
                 p_adjusted=p_adjusted,
                 significant=p_adjusted <= declared.alpha,
-                detectable=minimum_detectable(
-                    splits[h].se, alpha=declared.alpha, comparisons=len(family), df=splits[h].df
-                ),
+                detectable=minimum_detectable(splits[h], alpha=declared.alpha, comparisons=len(family)),
                 **_alone(names, subjects, columns, hypotheses, h),
                 **_bounds(float(differences[h]), splits[h], declared.alpha),
             )

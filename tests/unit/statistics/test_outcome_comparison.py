@@ -13,6 +13,7 @@ from harness.reports.statistics.errors import InvalidSetting, TooFewImages
 from harness.reports.statistics.outcomes.comparison import Declared, Subject, compare_scores, default_claim
 from harness.reports.statistics.outcomes.recalls import retrieval_score
 from harness.reports.statistics.outcomes.scores import mean_score, relative, slope
+from harness.reports.statistics.power import Part, detectable_at
 from harness.reports.statistics.runs import MethodRuns
 
 
@@ -176,14 +177,18 @@ def test_a_correction_never_lowers_the_p_of_a_claim_about_methods():
     assert all(row.p_adjusted >= row.p for row in rows)
 
 
-def test_the_detectable_difference_is_found_about_as_often_as_is_said():
-    """Of three seeds, with which the standard error has hardly more degrees of freedom than four."""
+def test_the_detectable_difference_knows_how_few_the_seeds_are():
+    """Of three seeds, whose standard error has hardly more degrees of freedom than four."""
     draw = np.random.default_rng(8)
     a, b = (
         mean_score(0.5 + 0.01 * draw.random((3, 60)) + draw.normal(0, 0.1, (3, 1)), range(60), 60) for _ in range(2)
     )
     row = only(a, b, claim="method")
-    df = row.variance.df
-    assert df < 5
-    drawn = (draw.standard_normal(100_000) + row.detectable / row.se) / np.sqrt(draw.chisquare(df, 100_000) / df)
-    assert (drawn > stats.t.isf(0.025, df)).mean() == pytest.approx(0.8, abs=0.05)
+    assert row.variance.df < 5
+    assert row.detectable > 3.76 * row.se  # by the noncentral t of four degrees of freedom
+    assert row.detectable == pytest.approx(
+        detectable_at(
+            [Part(v, df) for v, df in zip((row.variance.images, *row.variance.seeds), row.variance.dfs, strict=True)]
+        ),
+        rel=0.01,
+    )

@@ -17,15 +17,16 @@ from harness.reports.statistics.corrections import adjust, checked_resamples, ne
 from harness.reports.statistics.hits import components
 from harness.reports.statistics.intervals import single_interval, t_interval, t_p_value, tost
 from harness.reports.statistics.permutation import critical_value, flip_test
-from harness.reports.statistics.queries import design_effect, disagreement, icc
-from harness.reports.statistics.variance import (
-    VarianceSplit,
-    clustered_variance,
-    combine,
+from harness.reports.statistics.power import (
+    Part,
+    detectable_at,
     detection_factor,
     images_needed,
     minimum_detectable,
+    power_at,
 )
+from harness.reports.statistics.queries import design_effect, disagreement, icc
+from harness.reports.statistics.variance import VarianceSplit, clustered_variance, combine
 from tests.studies.calibration import monte_carlo_error
 from tests.studies.gallery import SharedGallery
 from tests.studies.simulation import World, naive_p
@@ -78,8 +79,12 @@ REFUSED = {
     "design effect of 2": (lambda: design_effect(2.0), "correlation must be a number from -1 to 1"),
     "power 1": (lambda: detection_factor(0.05, 1.0), "power must be a number above 0 and below 1, got 1.0"),
     "detection at NaN": (lambda: detection_factor(NAN), "alpha must be a number"),
-    "detection with SE NaN": (lambda: minimum_detectable(NAN), "standard error"),
-    "detection of half a test": (lambda: minimum_detectable(1.0, comparisons=0.5), "whole number of at least 1"),
+    "detection of half a test": (lambda: minimum_detectable(SPLIT, comparisons=0.5), "whole number of at least 1"),
+    "power of a NaN": (lambda: power_at(NAN, [Part(1.0, 9)]), "the difference must be a number"),
+    "power of a part of NaN": (lambda: power_at(1.0, [Part(NAN, 9)]), "a part of the variance must be a number of at least 0"),
+    "power without variance": (lambda: power_at(1.0, []), "the variance must be a number above 0"),
+    "power with no degrees of freedom": (lambda: Part(1.0, 0), "degrees of freedom must be a number above 0"),
+    "power below alpha": (lambda: detectable_at([Part(1.0, 9)], power=0.01), "power must be a number above 0.05"),
     "target 0": (lambda: images_needed(SPLIT, 100, 0.0), "difference to find must be a number above 0"),
     "target NaN": (lambda: images_needed(SPLIT, 100, NAN), "difference to find"),
     "half an image": (lambda: images_needed(SPLIT, 0.5, 1.0), "images must be a whole number"),
