@@ -1,91 +1,73 @@
-"""`itm evaluate`: every protocol's numbers from results that any code made."""
+"""`itm evaluate`: every protocol's numbers, with intervals, from results that any code made."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import Literal
 
 import click
 
-from harness.cli.options import NamedPath, repeatable
-from harness.cli.scored import (
-    LEGEND,
-    UNITS,
-    dataset_component,
-    dataset_set_option,
-    print_numbers,
-    tie_rules,
-    ties_option,
-)
+from harness.cli.given import Given, given_options, say_not_evaluated
+from harness.cli.options import NamedPath
+from harness.cli.scored import LEGEND, UNITS, print_intervals, print_numbers, tie_rules, ties_option
 from harness.cli.terminal import say, say_file
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
-@click.argument("results", nargs=-1, type=NamedPath(), metavar="[RESULTS]...")
-@click.option("--dataset", required=True, metavar="D", help="Dataset, or experiment whose dataset is meant.")
-@dataset_set_option
-@click.option("--split", default="test", type=click.Choice(["train", "val", "test"]), help="Split of the dataset.")
-@repeatable("--protocol", "names", "P", "Protocol to evaluate.", "all that fit the dataset and the results")
+@given_options
 @ties_option
-@click.option("--ensemble", is_flag=True, help="Mean of the matrices, marked as an ensemble.")
-@click.option("--rows", type=click.Choice(["images", "captions"]), help="What the rows of a square score matrix are.")
-@click.option("--images", type=NamedPath(), metavar="FILE", help="Embeddings of the images; needs --captions.")
-@click.option("--captions", type=NamedPath(), metavar="FILE", help="Embeddings of the captions; needs --images.")
-@click.option("--measure", default="cosine", type=click.Choice(["cosine", "dot"]), help="How embeddings are compared.")
 @click.option("--json", "out", type=NamedPath(dir_okay=False), help="File for all numbers as JSON.")
-def evaluate(
-    results: tuple[Path, ...],
-    dataset: str,
-    overrides: tuple[str, ...],
-    split: str,
-    names: tuple[str, ...],
-    ties: str | None,
-    ensemble: bool,
-    rows: Literal["images", "captions"] | None,
-    images: Path | None,
-    captions: Path | None,
-    measure: Literal["cosine", "dot"],
-    out: Path | None,
-) -> None:
+def evaluate(given: Given, ties: str | None, out: Path | None) -> None:
     """Evaluate RESULTS of any code on the protocols of a dataset, in the order of its split; higher scores are better.
 
     RESULTS is a score matrix of images x captions (.npy, the authors' {'npts', 'sims'}, text, .npz, .safetensors, .pt),
     its shards by fold (files or a folder), ranks.pth.tar, or candidate lists (.json, .npz, TREC runs). Embeddings come as
     one file of two arrays, or with --images and --captions. docs/outputs.md shows each. No pickle is executed.
 
-    Numbers are compared exactly as they stand. Several matrices need --ensemble: their mean is evaluated.
+    Numbers are compared exactly as they stand. Several matrices need --ensemble: their mean is evaluated. Intervals are of
+    95 % for new images, with the image as the unit. `itm add` records the same results as a run.
     """
-    from harness import datasets
-    from harness.outputs.opening import Reading, require_readable
     from harness.records.documents import write_json
-    from harness.runs.evaluation import evaluate_files
+    from harness.reports.runs.intervals import intervals_of
 
-    reading = Reading(rows=rows, measure=measure, ensemble=ensemble, images=images, captions=captions)
-    require_readable(results, reading)
-    opened, rules = datasets.open_dataset(dataset_component(dataset, overrides)), tie_rules(ties, "pessimistic")
-    found = evaluate_files(results, opened, split, names, rules, reading)
-    files = [path for path in (*results, images, captions) if path is not None]
-    say(f"{' + '.join(path.name for path in files)}{' (ensemble)' if ensemble else ''} on {opened.title} {split}, "
-        f"{found.gallery[0]:,} images and {found.gallery[1]:,} captions, ties {', '.join(rules)}: {found.shape}")  # fmt: skip
+    rules = tie_rules(ties, "pessimistic")
+    found = given.evaluated(rules)
+    for line in found.chance:
+        logger.warning("%s", line)
+    intervals = {
+        name: intervals_of(measured.ranks, measured.metrics, rules[0], measured.depths)
+        for name, measured in found.measured.items()
+        if measured.ranks is not None
+    }
+    say(f"{given.title}, {found.gallery[0]:,} images and {found.gallery[1]:,} captions, ties {', '.join(rules)}: "
+        f"{found.output.title}")  # fmt: skip
     print_numbers(found.metrics)
+    print_intervals(intervals)
     say(LEGEND)
-    for name, reason in found.refused.items():
-        say(f"not evaluated: {name}: {reason}", err=True)
+    say_not_evaluated(found)
     if out:
         content = {
-            "scores": [path.name for path in files],
-            "origin": "ensemble" if ensemble else "given scores",
-            "shape": found.shape,
-            "dataset": opened.title,
-            "split": split,
+            "scores": [path.name for path in given.files],
+            "origin": "ensemble" if given.reading.ensemble else "given scores",
+            "shape": found.output.title,
+            "dataset": given.dataset.title,
+            "split": given.split,
             "images": found.gallery[0],
             "captions": found.gallery[1],
-            "data_sha256": opened.sha256,
+            "data_sha256": given.dataset.sha256,
             "duplicate_captions": found.duplicate_captions,
             "units": UNITS,
             "metrics": found.metrics,
+            "intervals": {"ties": rules[0], "level": 0.95, "unit": "image", "protocols": _as_json(intervals)},
+            "at_chance": {line.direction: str(line) for line in found.chance},
             "protocols": found.info,
-            "not_evaluated": found.refused,
+            "not_evaluated": {**found.unfit, **found.refused},
         }
         write_json(out, content)
         say_file("written", out)
+
+
+def _as_json(intervals: dict) -> dict:
+    return {name: {key: [one.low, one.high] for key, one in rows.items()} for name, rows in intervals.items()}

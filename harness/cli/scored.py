@@ -13,7 +13,10 @@ from harness.errors import InvalidDataset, InvalidRecord, did_you_mean
 from harness.records.ties import RECALLS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from harness.records.store import RunStore
+    from harness.reports.statistics.intervals import Interval
     from harness.spec import Component
 
 #: protocol -> tie rule -> metrics
@@ -115,6 +118,19 @@ def print_numbers(numbers: Numbers) -> None:
             ]
             rows.append([name, *([rule] if several else []), *cells, ", ".join(rest)])
     show_table(titles, rows, numeric=[number for number, title in enumerate(titles) if title in _COLUMNS])
+
+
+def print_intervals(intervals: Mapping[str, Mapping[str, Interval]]) -> None:
+    """The 95 % intervals of the recalls and rSum, one row per protocol; nothing where none is known."""
+    rows = [
+        [name, *(_range(found.get(key)) for key in (*RECALLS, "rsum"))] for name, found in intervals.items() if found
+    ]
+    if rows:
+        show_table(["95 % interval", *RECALLS, "rsum"], rows, numeric=range(1, len(RECALLS) + 2))
+
+
+def _range(interval: Interval | None) -> str:
+    return "-" if interval is None else f"{interval.low:.1f}–{interval.high:.1f}"
 
 
 def _shown(key: str, value: float | None) -> str:

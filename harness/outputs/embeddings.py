@@ -27,6 +27,14 @@ _BLOCK_ROWS = 4096
 _log = logging.getLogger(__name__)
 
 
+class Embedded(Matrix):
+    """Scores that our engine has made of embeddings."""
+
+    def negated(self) -> Matrix:
+        """Refused: the measure says how they compare."""
+        raise InvalidSimilarity("embeddings are compared by --measure, so --distances has no meaning; leave it out")
+
+
 class InnerProduct(Scorer):
     """Inner products (I, T) of items of one fragment each."""
 
@@ -69,7 +77,7 @@ def embedded(
     prepare = MEASURES[measure]
     scores = scores_of(InnerProduct(), _fragments(prepare(left)), _fragments(prepare(right)))
     title = f"embeddings of width {left.shape[1]:,}, compared by {measure}"
-    return Matrix(scores.numpy() if isinstance(scores, Tensor) else scores, title)
+    return Embedded(scores.numpy() if isinstance(scores, Tensor) else scores, title)
 
 
 def _vectors(contents: Contents, name: str) -> np.ndarray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from harness.errors import InvalidProtocol
 from harness.metrics.positives import Direction
 from harness.outputs.base import Measured, Output
 from harness.protocols import Protocol, Subject
+from harness.records.ranks import RankTable
 from harness.records.ties import RECALLS, Ties
 from harness.scoring.memory import empty_matrix
 
@@ -92,24 +93,41 @@ class CandidateLists(Output):
         """
         metrics: dict[str, float] = {}
         info: dict[str, Any] = {}
+        tables: dict[Direction, RankTable] = {}
         for direction, lists in self.listed.items():
             scores = lists.matrix(direction, self.images, self.texts, lists.level)
             found = protocol.evaluate(scores, subject, ties)
             known = self._decided(protocol, subject, direction)
             metrics |= {key: value for key, value in found.metrics.items() if key in known}
-            info = found.info
+            info, tables[direction] = found.info, found.ranks
         if not metrics:
             raise InvalidProtocol(f"protocol {protocol.name}: {self.title} decide none of its numbers")
         if all(recall in metrics for recall in RECALLS):
             metrics["rsum"] = sum(metrics[recall] for recall in RECALLS)
-        return Measured(metrics, info)
+        depths: dict[str, int] = {
+            direction: depth for direction in tables if (depth := self._depth(protocol, subject, direction))
+        }
+        return Measured(metrics, info, _joined(tables), depths)
+
+    def _depth(self, protocol: Protocol, subject: Subject, direction: Direction) -> int | None:
+        """The largest K at which every query's hit is known; None = every K is."""
+        best, worst = (
+            getattr(protocol.evaluate(self._places(direction), subject, rule).ranks, f"{direction}_rank")
+            for rule in ("optimistic", "pessimistic")
+        )
+        open_ranks = best[best != worst]
+        return int(open_ranks.min()) if len(open_ranks) else None
+
+    def _places(self, direction: Direction) -> np.ndarray:
+        """(I, T) by which listed items stand in the order of the list, and all others tie below them."""
+        lists = self.listed[direction]
+        return lists.matrix(direction, self.images, self.texts, lists.place)
 
     def _decided(self, protocol: Protocol, subject: Subject, direction: Direction) -> frozenset[str]:
         """The metrics of a direction that no order of the items left out can change."""
         key = protocol, direction
         if key not in self._known:
-            lists = self.listed[direction]
-            scores = lists.matrix(direction, self.images, self.texts, lists.place)
+            scores = self._places(direction)
             best = protocol.evaluate(scores, subject, "optimistic").metrics
             worst = protocol.evaluate(scores, subject, "pessimistic").metrics
             found = {
@@ -121,6 +139,14 @@ class CandidateLists(Output):
                 found.discard(f"{direction}_medr")
             self._known[key] = frozenset(found)
         return self._known[key]
+
+
+def _joined(tables: Mapping[Direction, RankTable]) -> RankTable | None:
+    """The ranks of both directions in one table; None where one is missing."""
+    if len(tables) < 2:
+        return None
+    of_captions = {f.name: getattr(tables["t2i"], f.name) for f in fields(RankTable) if f.name.startswith("t2i_")}
+    return replace(tables["i2t"], **of_captions)
 
 
 def levels(query: np.ndarray, place: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -35,6 +35,8 @@ class Matrix(Output):
         title, precision: see `Output`.
     """
 
+    scores: np.ndarray | ScoreSource
+
     def __init__(self, scores: np.ndarray | ScoreSource, title: str, precision: str = ""):
         self.scores, self.title = scores, title
         half = isinstance(scores, np.ndarray) and scores.dtype == np.float16
@@ -45,11 +47,16 @@ class Matrix(Output):
         """Count for all of them in one pass over the scores."""
         self._counted = dict(zip(protocols, counted(protocols, self.scores, subject)[0], strict=True))
 
+    def negated(self) -> Matrix:
+        """Higher is better, from scores of which lower ones are."""
+        assert isinstance(self.scores, np.ndarray)  # of a file
+        return Matrix(negated(self.scores), f"{self.title} of distances, negated", self.precision)
+
     def measure(self, protocol: Protocol, subject: Subject, ties: Ties) -> Measured:
         """Every protocol; see `Output.measure`."""
         known = self._counted.get(protocol)
         found = known(ties) if known else protocol.evaluate(self.scores, subject, ties)
-        return Measured(found.metrics, found.info)
+        return Measured(found.metrics, found.info, found.ranks)
 
 
 class Shards(Output):
@@ -63,6 +70,10 @@ class Shards(Output):
     def __init__(self, shards: Sequence[np.ndarray], title: str, precision: str = ""):
         self.shards, self.title, self.precision = list(shards), title, precision
 
+    def negated(self) -> Shards:
+        """As of `Matrix`."""
+        return Shards([negated(shard) for shard in self.shards], f"{self.title} of distances, negated", self.precision)
+
     def refusal(self, protocol: Protocol) -> str:
         """Only a mean over as many folds can be computed."""
         if isinstance(protocol, FoldProtocol) and protocol.folds == len(self.shards):
@@ -75,7 +86,7 @@ class Shards(Output):
             raise InvalidProtocol(reason)
         assert isinstance(protocol, FoldProtocol)
         found = protocol.evaluate(self._whole(protocol, subject), subject, ties)
-        return Measured(found.metrics, found.info)
+        return Measured(found.metrics, found.info, found.ranks)
 
     def _whole(self, protocol: FoldProtocol, subject: Subject) -> np.ndarray:
         """(I, T) with the shards in the blocks of their folds; a fold protocol reads nothing else."""
@@ -161,6 +172,15 @@ def shards_of(members: Sequence[tuple[Contents, str]], images: int, rows: Rows |
     names = ", ".join(contents.path.name for contents, _ in members)
     _log.info("%s: the score matrices of %s folds, in this order", names, len(shards))
     return Shards(shards, f"{len(shards)} shards of a score matrix, one per fold", members[0][0].precision)
+
+
+def negated(scores: np.ndarray) -> np.ndarray:
+    """Scores (I, T) in the opposite order, exactly.
+
+    >>> negated(np.array([[1, 2]], dtype=np.uint8)).tolist()
+    [[-1.0, -2.0]]
+    """
+    return -scores if scores.dtype.kind == "f" else -scores.astype(np.float64)
 
 
 def in_order(paths: Sequence[Path]) -> list[Path]:

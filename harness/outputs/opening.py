@@ -38,12 +38,14 @@ class Reading:
         rows: what the rows of a square score matrix are.
         measure: how embeddings are compared.
         ensemble: whether several matrices are averaged.
+        distances: whether lower scores are better.
         images, captions: files of embeddings, one per side.
     """
 
     rows: Rows | None = None
     measure: Measure = "cosine"
     ensemble: bool = False
+    distances: bool = False
     images: Path | None = None
     captions: Path | None = None
 
@@ -93,9 +95,14 @@ def open_output(paths: Sequence[Path], split: Split, reading: Reading) -> Output
         reading: what the user says of them.
 
     Raises:
-        InvalidSimilarity: no shape that is known, or one that contradicts the split.
+        InvalidSimilarity: no shape that is known, or one that contradicts the split or what the user says.
     """
     require_readable(paths, reading)
+    output = _opened(paths, split, reading)
+    return output.negated() if reading.distances else output
+
+
+def _opened(paths: Sequence[Path], split: Split, reading: Reading) -> Output:
     images, texts = len(split.image_ids), len(split.captions)
     if reading.images and reading.captions:
         sides = [read_contents(path) for path in (reading.images, reading.captions)]

@@ -28,6 +28,7 @@ class Ranks(Output):
     """
 
     title = "ranks of every query (ties broken by the program that made them)"
+    knows_best_captions = False
 
     def __init__(self, i2t: np.ndarray, t2i: np.ndarray):
         self.i2t, self.t2i = i2t, t2i
@@ -45,9 +46,11 @@ class Ranks(Output):
         if reason := self.refusal(protocol):
             raise InvalidProtocol(reason)
         protocol.check(subject)
-        metrics = metrics_from_ties(_untied(self.i2t), _untied(self.t2i), ties)
+        i2t, t2i = _untied(self.i2t), _untied(self.t2i)
+        metrics = metrics_from_ties(i2t, t2i, ties)
         metrics.pop("tie_rate")
-        return Measured(metrics)
+        images, captions = np.arange(len(self.i2t)), np.arange(len(self.t2i))
+        return Measured(metrics, {}, subject.rank_table(images, captions, i2t, t2i, first_captions(subject), ties))
 
 
 def ranks_of(contents: Contents, caption_image: np.ndarray, images: int) -> Ranks:
@@ -73,6 +76,13 @@ def ranks_of(contents: Contents, caption_image: np.ndarray, images: int) -> Rank
     _check_first(contents, "rt", i2t, caption_image[_items(first_text, texts)] == row)
     _check_first(contents, "rti", t2i, _items(first_image, images) == caption_image)
     return Ranks(i2t.astype(np.int64), t2i.astype(np.int64))
+
+
+def first_captions(subject: Subject) -> np.ndarray:
+    """(I,) the first caption of each image: which one ranked best is not known."""
+    first = np.full(subject.images, len(subject.caption_image))
+    np.minimum.at(first, np.asarray(subject.caption_image), np.arange(len(subject.caption_image)))
+    return first
 
 
 def _pair(contents: Contents, name: str) -> tuple[np.ndarray, np.ndarray]:

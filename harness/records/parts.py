@@ -120,6 +120,15 @@ class Tuning(Part):
     study: str | None = None
     seeds_per_trial: int | None = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anybody said how many trials there were; of a foreign run it may not be known.
+
+        >>> Tuning().is_known, Tuning(trials=0).is_known
+        (False, True)
+        """
+        return "trials" in self.model_fields_set
+
 
 class Evaluation(Part):
     """What the metrics rest on: the tie rule, captions that repeat, protocols' files, and metrics by other tie rules."""
@@ -129,6 +138,31 @@ class Evaluation(Part):
     protocols: dict[str, Any] = Field(default_factory=dict)
     ensemble: tuple[str, ...] | None = Field(None, description="run ids whose scores were averaged")
     other_ties: dict[str, dict[str, dict[str, float]]] = Field(default_factory=dict)
+
+
+class SourceFile(Spec):
+    """A file that a run was made from, by its name without folders."""
+
+    name: str
+    sha256: str
+
+
+class Source(Part):
+    """What a foreign run was made from: results of other code, as its author named them."""
+
+    files: tuple[SourceFile, ...] = ()
+    shape: str = Field("", description="what the files hold, in words")
+    reading: dict[str, Any] = Field(
+        default_factory=dict, description="what the author said of the files, by option, where it is not the default"
+    )
+    depths: dict[str, int] = Field(
+        default_factory=dict,
+        description="of candidate lists, by direction: items that every list has; ranks from there on are not known, and "
+        "stand at the end of the gallery",
+    )
+    best_captions_known: bool = Field(
+        True, description="whether ranks.npz names the best caption of each image; else it names the first"
+    )
 
 
 class WordMean(Spec):

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from harness.errors import InvalidRecord
 from harness.files.names import is_safe_name
 from harness.records.documents import read_document
-from harness.records.parts import Code, Cost, Diagnostics, Environment, Evaluation, Training, Tuning
+from harness.records.parts import Code, Cost, Diagnostics, Environment, Evaluation, Source, Training, Tuning
 from harness.records.ties import Ties
 from harness.settings.run import Labelled
 from harness.spec import Spec
@@ -55,6 +55,7 @@ class RunRecord(Labelled, Spec):
     diagnostics: Diagnostics = Diagnostics()
     cost: Cost = Cost()
     training: Training = Training()
+    source: Source | None = Field(None, description="of a foreign run: the results that it was made from")
     selected_on: SelectedOn | None = Field(
         None,
         description="what the checkpoint was chosen on, as its author states; null = as this harness does, or unknown",

@@ -13,13 +13,9 @@ from torch import Tensor
 
 from harness import protocols
 from harness.datasets.base import Dataset, Split
-from harness.datasets.repeats import duplicate_captions, report_captions
-from harness.errors import InvalidProtocol, InvalidSimilarity
+from harness.datasets.repeats import duplicate_captions
 from harness.fragments import Fragments
 from harness.metrics import Similarity, TopItems, TopLists, count
-from harness.outputs.base import Measured
-from harness.outputs.checks import report_chance, report_rounding
-from harness.outputs.opening import Reading, open_output
 from harness.records.ranks import RankTable
 from harness.records.scores import write_scores
 from harness.records.ties import Ties
@@ -67,27 +63,6 @@ class Results:
     ranks: dict[str, RankTable]
     top: TopTable
     info: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class FileResults:
-    """The numbers of results from files.
-
-    Args:
-        metrics: by protocol and tie rule.
-        info: by protocol, what its numbers rest on; see `Results`.
-        refused: protocols that do not fit the split, with the reason.
-        duplicate_captions: counts of the split's repeated captions.
-        shape: what the files hold, in words.
-        gallery: images and captions of the split.
-    """
-
-    metrics: dict[str, dict[str, dict[str, float]]]
-    info: dict[str, dict[str, Any]]
-    refused: dict[str, str]
-    duplicate_captions: dict[str, Any]
-    shape: str
-    gallery: tuple[int, int]
 
 
 @torch.no_grad()
@@ -178,60 +153,4 @@ def _top_table(split: Split, lists: TopLists) -> TopTable:
         caption_id=np.asarray(split.caption_ids),
         caption_image=np.asarray(split.caption_image, dtype=np.int64),
         **lists._asdict(),
-    )
-
-
-def evaluate_files(
-    paths: Sequence[Path],
-    dataset: Dataset,
-    split_name: str,
-    names: Sequence[str],
-    rules: Sequence[Ties],
-    reading: Reading | None = None,
-) -> FileResults:
-    """The numbers of results that other code has written.
-
-    Args:
-        paths: see `harness.outputs.opening.open_output`.
-        dataset, split_name: what was scored.
-        names: protocols; none = all that fit.
-        rules: tie rules.
-        reading: what the user says of the files.
-
-    Raises:
-        UnknownName, InvalidProtocol: a protocol that does not exist, or that does not fit the split or the results.
-        InvalidSimilarity: results that do not fit the split, or that hold values which are not finite.
-    """
-    split = dataset.split(split_name)
-    subject = subject_of(split, dataset)
-    for name in names:
-        protocols.get(name).check(subject)
-    output = open_output(paths, split, reading or Reading())
-    fit, refused = (list(names), dict[str, str]()) if names else protocols.fitting(subject)
-    protocols.report(fit, subject)
-    repeated = report_captions(split.captions, split.caption_image, f"{dataset.title} {split_name}")
-    output.look(tuple(protocols.get(name) for name in fit), subject)
-    done: dict[str, dict[Ties, Measured]] = {}
-    for name in fit:
-        try:
-            if reason := output.refusal(protocols.get(name)):
-                raise InvalidProtocol(reason)
-            done[name] = {rule: output.measure(protocols.get(name), subject, rule) for rule in rules}
-        except InvalidProtocol as error:
-            if names:
-                raise
-            refused[name] = str(error)
-    if not done:
-        raise InvalidSimilarity(f"{output.title} give no number: {'; '.join(refused.values())}")
-    metrics = {name: {str(rule): found.metrics for rule, found in results.items()} for name, results in done.items()}
-    report_rounding(output, protocols.get(next(iter(done))), subject)
-    report_chance({name: results[str(rules[0])] for name, results in metrics.items()}, subject)
-    info = {name: results[rules[-1]].info for name, results in done.items()}
-    return FileResults(
-        metrics,
-        {name: about for name, about in info.items() if about},
-        refused,
-        repeated.as_dict(),
-        output.title,
-        (len(split.image_ids), len(split.captions)),
     )

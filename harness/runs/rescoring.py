@@ -16,7 +16,7 @@ from harness.records.ranks import RankTable
 from harness.records.run import RunRecord
 from harness.records.scores import SCORES, open_scores
 from harness.records.store import TOP, RunStore
-from harness.records.ties import Ties
+from harness.records.ties import RECALLS, Ties
 from harness.records.tops import TopTable
 from harness.runs.agreement import check_agreement, check_metrics, metrics_from_table
 from harness.runs.evaluation import subject_of, top_of
@@ -111,9 +111,26 @@ def _by_ranks(store: RunStore, record: RunRecord) -> Evaluate:
 
     def evaluate(name: str, rule: Ties) -> Evaluation:
         table = _same_gallery(record, tables, name)
-        return Evaluation(metrics_from_table(record, name, table, rule), table)
+        metrics = metrics_from_table(record, name, table, rule)
+        if record.source and record.source.depths:  # of cut lists, whose ranks beyond them are not known
+            metrics = {key: value for key, value in metrics.items() if _is_decided(key, record.source.depths)}
+        return Evaluation(metrics, table)
 
     return evaluate
+
+
+def _is_decided(metric: str, depths: Mapping[str, int]) -> bool:
+    """Whether ranks that are known up to some depths decide a metric: its recalls up to there, and rSum if all are.
+
+    >>> [_is_decided(name, {"t2i": 5}) for name in ("t2i_r5", "t2i_r10", "i2t_meanr", "t2i_meanr", "rsum")]
+    [True, False, True, False, False]
+    """
+    if metric == "rsum":
+        return all(_is_decided(recall, depths) for recall in RECALLS)
+    direction, _, what = metric.partition("_")
+    if direction not in depths:
+        return metric != "tie_rate"
+    return what.startswith("r") and what[1:].isdecimal() and int(what[1:]) <= depths[direction]
 
 
 def _same_gallery(record: RunRecord, tables: dict[str, RankTable], name: str) -> RankTable:

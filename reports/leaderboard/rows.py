@@ -149,7 +149,7 @@ def _row(group: Group, runs: MethodRuns | None, place: RankedMethod | None) -> R
         backbone=record.backbone,
         origin=record.code_origin if record.has_ranks else "published",
         seeds=len(group.seeds),
-        tuning_trials=_most(record.tuning.trials for record in group.records),
+        tuning_trials=_most(record.tuning.trials for record in group.records if record.tuning.is_known),
         tuning_steps=_most(budget.steps for budget in budgets if budget),
         tuning_seconds=_most(budget.seconds for budget in budgets if budget),
         device=group.computed_on,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -84,7 +84,13 @@ def method_runs(store: RunStore, group: Group, *, rivals: bool = False) -> Metho
 
 
 def runs_of_table(
-    table: RankTable, *, name: str, seed: int, gallery: Gallery, ties: Ties = "pessimistic"
+    table: RankTable,
+    *,
+    name: str,
+    seed: int,
+    gallery: Gallery,
+    ties: Ties = "pessimistic",
+    depths: Mapping[str, int] | None = None,
 ) -> MethodRuns:
     """One seed's rank table, whose ranks are under a tie rule, as `MethodRuns`.
 
@@ -106,6 +112,7 @@ def runs_of_table(
         folds[~folds.index.duplicated()],
         i2t_ties=i2t_ties,
         t2i_ties=t2i_ties,
+        depths=depths,
         gallery=f"{gallery.title} ({gallery.data_sha256[:12]})",
     )
 
@@ -122,7 +129,8 @@ def _check_record(store: RunStore, record: RunRecord) -> None:
 def _checked_runs(store: RunStore, record: RunRecord, gallery: Gallery, name: str) -> MethodRuns:
     """A run's ranks; a record whose recalls are not theirs is refused: one of the two files is not of this run."""
     table, metrics = store.ranks_of(record)[gallery.protocol], record.metrics[gallery.protocol]
-    runs = runs_of_table(table, name=name, seed=record.seed, gallery=gallery, ties=record.ties)
+    depths = record.source.depths if record.source else None
+    runs = runs_of_table(table, name=name, seed=record.seed, gallery=gallery, ties=record.ties, depths=depths)
     recalls = image_columns([runs], RECALLS).seed_scores[0][0]
     for key, of_ranks in {**dict(zip(RECALLS, recalls.tolist(), strict=True)), "rsum": float(np.sum(recalls))}.items():
         stated = metrics.get(key)

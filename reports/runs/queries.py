@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +24,7 @@ def one_seed(
     *,
     i2t_ties: NDArray[np.int64] | None = None,
     t2i_ties: NDArray[np.int64] | None = None,
+    depths: Mapping[str, int] | None = None,
     gallery: str = "",
 ) -> MethodRuns:
     """One seed's ranks, from ranks by image id and by caption id, the image id of each caption and folds by image id.
@@ -52,6 +53,7 @@ def one_seed(
         caption_ids=t2i.index.tolist(),
         fold=None if folds is None else folds.reindex(images).to_numpy(),
         image_queried=np.arange(len(images)) < len(asked),
+        depths=depths or {},
         gallery=gallery,
     )
 
@@ -78,6 +80,9 @@ def all_seeds(name: str, runs: Sequence[MethodRuns]) -> MethodRuns:
         name=name,
         seeds=tuple(seeds),
         **joined_seeds(ordered),
+        depths={
+            way: min(run.depths.get(way, depth) for run in runs) for run in runs for way, depth in run.depths.items()
+        },
         rivals=None if None in rivals else tuple(one for own in rivals for one in own or ()),
         seed_selection="best" if any(run.seed_selection == "best" for run in runs) else "all",
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +36,8 @@ class MethodRuns:
     #: items (the expected rule). None: a rank below K is a hit.
     i2t_ties: Any = None
     t2i_ties: Any = None  # (S, T, 2) likewise
+    #: By direction the K up to which hits are known, where lists were cut; ranks from there on stand at the end.
+    depths: Mapping[str, int] = field(default_factory=dict)
     gallery: str = ""  # identifies the gallery (protocol and data hash); methods must agree
     rivals: tuple[Rivals, ...] | None = None  # per seed, where the scores are kept
     seed_selection: Literal["all", "best"] = "all"  # `compare` refuses the best of several
@@ -54,9 +56,9 @@ class MethodRuns:
             raise errors.AggregateOnlyResults(
                 "no per-query ranks, and published averages cannot be tested; run the method here or import its rank file"
             )
-        for field, known in (("seed_selection", ("all", "best")), ("checkpoint_chosen_on", ("validation", "test"))):
-            if getattr(self, field) not in known:
-                raise errors.InvalidSetting(f"{field} must be {' or '.join(known)}, got {getattr(self, field)!r}")
+        for name, known in (("seed_selection", ("all", "best")), ("checkpoint_chosen_on", ("validation", "test"))):
+            if getattr(self, name) not in known:
+                raise errors.InvalidSetting(f"{name} must be {' or '.join(known)}, got {getattr(self, name)!r}")
         images, captions = _ids("image", self.image_ids), _ids("caption", self.caption_ids)
         seeds = tuple(whole(seed, "each seed") for seed in self.seeds)
         if len(set(seeds)) < len(seeds) or not seeds:
@@ -81,7 +83,15 @@ class MethodRuns:
         """Chance of each query to hit at K, (S, I) or (S, T): 0 or 1 where ranks are whole.
 
         Images that are no query of their own count 0.
+
+        Raises:
+            InvalidRanks: the lists that the ranks come from are cut above K.
         """
+        if k > self.depths.get(direction, k):
+            raise errors.InvalidRanks(
+                f"'{self.name}': its {direction} lists are cut, so hits are known up to K = {self.depths[direction]}, not at "
+                f"{k}; ask for a smaller K, or add its score matrix"
+            )
         ranks, ties = (self.i2t_ranks, self.i2t_ties) if direction == "i2t" else (self.t2i_ranks, self.t2i_ties)
         if ties is None:
             hits = (ranks < k).astype(np.float64)
