@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.reports.robustness.loading import ProbeAnswers
 from harness.reports.robustness.quantities import Findings, Pictures, Quantity, absences, by_method
+from harness.reports.statistics.chance import random_scorer
 from harness.reports.statistics.outcomes.scores import Score, area, average, relative
 
 #: A perturbation that makes a caption false: who keeps its recall did not notice.
@@ -93,24 +93,9 @@ def by_chance(found: Sequence[Findings]) -> float | None:
         for own in probe.answers.values():
             if {"i2t_rank", "t2i_rank"} <= set(own):
                 pictures, captions = own["i2t_rank"], own["t2i_rank"]
-                owned = np.bincount(np.searchsorted(pictures.item, captions.image), minlength=len(pictures.item))
-                return random_rsum(owned)
+                owner = np.searchsorted(pictures.item, captions.image)
+                return random_scorer(owner, len(pictures.item)).scores["rsum"]
     return None
-
-
-def random_rsum(owned: NDArray[np.int64]) -> float:
-    """Expected rSum of a random order of pictures that have so many captions each, one item a place.
-
-    >>> round(random_rsum(np.array([1] * 100)), 6)
-    32.0
-    """
-    pictures, captions, said = len(owned), int(owned.sum()), 0.0
-    for k in (1, 5, 10):
-        # A picture misses where none of the first k captions is one of its own.
-        steps = np.arange(min(k, captions))
-        missed = np.prod(np.clip(captions - owned[:, None] - steps, 0, None) / (captions - steps), axis=1)
-        said += 100.0 * float(1.0 - missed.mean()) + 100.0 * min(k / pictures, 1.0)
-    return said
 
 
 def worst(found: Sequence[Findings]) -> dict[str, tuple[Quantity, Score]]:

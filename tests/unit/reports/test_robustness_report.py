@@ -12,9 +12,9 @@ import pytest
 from harness.errors import InvalidRecord, UnknownName
 from harness.records.store import RunStore
 from harness.reports.document import render
-from harness.reports.robustness.perturbed import random_rsum
 from harness.reports.robustness.report import build
 from harness.reports.robustness.testing import pairs_of
+from harness.reports.statistics.chance import random_scorer
 
 SKILLS = {"grm": 0.8, "scan": 0.65, "chan": 0.62, "clip": 0.4}
 
@@ -188,7 +188,7 @@ def test_what_a_random_order_keeps_is_beside_the_worst_case(everything):
     own = made_outcomes.CAPTIONS
     firsts = np.array([draw.permutation(captions)[:own].min() for _ in range(20_000)])
     by_draws = sum(100 * (firsts < k).mean() + 100 * k / images for k in (1, 5, 10))
-    found = random_rsum(np.full(images, own))
+    found = random_scorer(np.repeat(np.arange(images), own), images).scores["rsum"]
     assert found == pytest.approx(by_draws, abs=1.0)
     reading = next(section for section in page.sections if section.title == "Summary").reading
     assert any(f"A random order has an rSum of {found:.1f} here" in said for said in reading)
