@@ -26,6 +26,7 @@ COMMANDS = {
     "leaderboard": "Train, evaluate and rank the scorers of an experiment.",
     "ablate": "Measure what each component of a scorer contributes.",
     "significance": "Test which differences between recorded methods are real.",
+    "gate": "Let a pipeline pass only if a result is no worse than a baseline: exit code 0 or 1.",
     "sweep": "Tune a scorer on the validation split, at a recorded budget.",
     "profile": "Measure accuracy against throughput, latency and memory; find the Pareto front.",
     "robustness": "Measure robustness, composition and grounding of trained scorers: harder inputs, harder negatives.",

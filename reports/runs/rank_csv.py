@@ -40,7 +40,7 @@ def read_rank_csv(path: Path, ranks_from: Origin | None = None) -> list[ForeignR
     Args:
         path: the file.
         ranks_from: what it calls the first place where no query of a method, seed and direction has rank 0; None = not
-            said.
+            said. A file with a column `ranks_from` says it itself.
 
     Returns:
         One run per method and seed, in the order of the file.
@@ -62,7 +62,7 @@ def read_rank_csv(path: Path, ranks_from: Origin | None = None) -> list[ForeignR
     _check(path, frame["direction"], frame["direction"].isin(DIRECTIONS), "direction must be i2t or t2i")
     dataset, protocol = (_one_value(path, frame, name) for name in ("dataset", "protocol"))
     runs = _runs(path, frame)  # refuses what is no table of ranks before any rank is interpreted
-    counted, remark = _from_zero(path, frame, ranks_from)
+    counted, remark = _stated_origin(path, frame) or _from_zero(path, frame, ranks_from)
     _require_within_gallery(path, counted, protocol)
     runs = runs if counted is frame else _runs(path, counted)
     digest = ((path.name, sha256_file(path)),)
@@ -144,6 +144,16 @@ def _folds(path: Path, rows: pd.DataFrame) -> pd.Series:
     torn = folds.index[folds.index.duplicated()]
     refuse(DifferentCaptionMaps, torn, f"{path}: images in more than one fold:", "give each image one fold")
     return folds
+
+
+def _stated_origin(path: Path, frame: pd.DataFrame) -> tuple[pd.DataFrame, str] | None:
+    """The same rows with ranks counted from 0 where the file itself says how it counts; None where it does not."""
+    stated = _one_value(path, frame, "ranks_from")
+    if stated not in ("", "0", "1"):
+        raise InvalidRecord(f"{path}: ranks_from must be 0 or 1, got '{stated:.30}'")
+    if stated == "1" and (line := first_line(frame["rank"] == 0)):
+        raise InvalidRanks(f"{path}, line {line}: rank 0 in a file whose column ranks_from says that it counts from 1")
+    return (frame.assign(rank=frame["rank"] - int(stated)), "") if stated else None
 
 
 def _from_zero(path: Path, frame: pd.DataFrame, origin: Origin | None) -> tuple[pd.DataFrame, str]:

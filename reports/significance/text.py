@@ -136,8 +136,8 @@ def power_sentences(comparison: Comparison) -> list[str]:
     few = " How little few seeds tell of their own variance is counted." if comparison.claim == "method" else ""
     return [
         f"With {comparison.images:,} images, a true difference of {shown[0] if len(points) == 1 else ' to '.join(shown)} "
-        f"points of {metric_name(comparison.primary)} would be found with 80 % power after correction.{few} This is for planning: "
-        "the power at the observed difference is not computed, as it says nothing that p does not."
+        f"points of {metric_name(comparison.primary)} would be found with 80 % power after correction.{few} This is for "
+        "planning: the power at the observed difference is not computed, as it says nothing that p does not."
     ]
 
 

@@ -110,6 +110,19 @@ COMMANDS_ON_RUNS = [
             "scores": "",
         }.items()
     ],
+    # Gates
+    case("gate", "Missing argument 'A'"),
+    case("gate {results}", "--write"),
+    case("gate {results}:scan {nowhere}", "nowhere"),
+    case("gate {results}:scam {id}", "did you mean 'scan'"),
+    case("gate {id} {other_id} --min-delta nan", "finite"),
+    case("gate {id} {other_id} --min-delta much", "much"),
+    case("gate {id} {other_id} --confidence 1", "--confidence"),
+    case("gate {id} {other_id} --metric r7", "r7"),
+    case("gate {id} {other_id} --claim method", "seed"),
+    case("gate {id} {table}", "query_id"),
+    case("gate {id} --write {results}/x.txt", ".csv"),
+    case("gate {id} {ranks_negative}", "negative"),
     # Scores
     case("evaluate {scores}", "--dataset"),
     case("evaluate {scores} --dataset nothing", "nothing"),

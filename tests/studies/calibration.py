@@ -17,12 +17,14 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
+from harness.errors import counted
 from harness.records.ties import RECALLS
 from harness.reports.statistics.checks import number, whole
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.errors import InvalidSetting
 from harness.reports.statistics.hits import METRICS, image_columns
 from harness.reports.statistics.hubs import gallery_counted
+from harness.reports.statistics.noninferiority import non_inferiority
 from tests.studies.gallery import SharedGallery
 from tests.studies.simulation import World, naive_p
 
@@ -168,6 +170,19 @@ def method_claims(world: MadeUp, repetitions: int, seed: int) -> list[Measured]:
     return [pair, Measured(joint, setting, rates[1], 0.0, max(0.07, ALPHA + slack), repetitions)]
 
 
+def gate_error(world: World, repetitions: int, seed: int) -> Measured:
+    """How often `itm gate` passes a method that is worse than the baseline by exactly the margin."""
+    margin = world.true_rsum(0) - world.true_rsum(1)
+    passed = [
+        non_inferiority(*world.draw(generator), min_delta=margin).outcome == "non-inferior"
+        for generator in _generators(seed, repetitions)
+    ]
+    claim = "method" if world.seeds >= 3 else "checkpoint"
+    setting = f"N = {world.images}, {counted(world.seeds, 'seed')}, margin {margin:.1f}"
+    high = ALPHA + monte_carlo_error(ALPHA, repetitions)
+    return Measured(f"gate, type I, {claim} claim", setting, float(np.mean(passed)), 0.0, high, repetitions)
+
+
 def table(repetitions: int, seed: int = 0, kinds: Sequence[str] = KINDS) -> Iterator[Measured]:
     """The whole calibration, line by line as it is measured.
 
@@ -196,6 +211,9 @@ def _query_lines(repetitions: int, seed: int) -> Iterator[Measured]:
     for seeds in SEED_COUNTS:
         world = World(images=500, methods=4, seeds=seeds, seed_sd=0.03, seed_query_sd=0.3)
         yield from method_claims(world, repetitions, seed + 3)
+    for seeds in (1, *SEED_COUNTS):
+        world = World(images=500, seeds=seeds, seed_sd=0.03, seed_query_sd=0.3, offset=0.05)
+        yield gate_error(world, repetitions, seed + 4)
 
 
 def _gallery_lines(repetitions: int, seed: int) -> Iterator[Measured]:

@@ -1,0 +1,1 @@
+"""The gate of a pipeline: is a result no worse than a baseline?"""
