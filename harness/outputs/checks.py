@@ -169,4 +169,4 @@ def _readings(scores: Similarity, owner: np.ndarray, images: int) -> Iterator[tu
         blocks = "the columns hold every image's first caption, then every second one, and so on: order them as the split does"
         yield scores, np.arange(len(owner)) % images, blocks
     for shift in (1, -1):
-        yield scores, np.roll(owner, shift), "the columns are shifted by one caption: order them as the split does"
+        yield scores, (owner + shift) % images, "the rows are shifted by one image: order them as the split does"

@@ -59,3 +59,19 @@ def evaluate(folder, tmp_path, capsys) -> Callable[..., Evaluated]:
         return Evaluated(int(stop.value.code or 0), said.out, said.err, content)
 
     return run
+
+
+@pytest.fixture
+def add(folder, tmp_path, capsys) -> Callable[..., tuple[int, str]]:
+    """Runs `itm add` into `tmp_path/results` on the tiny dataset: its exit code and what it said."""
+
+    def run(*arguments, root: Path = folder, name: str = "theirs") -> tuple[int, str]:
+        words = [*map(str, arguments), "--dataset", "precomp", "--set", f"root={root}", "--name", name]
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main(["add", *words, "--results", str(tmp_path / "results")])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return int(stop.value.code or 0), said.out + said.err
+
+    return run
