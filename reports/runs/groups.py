@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.errors import InvalidRecord
 from harness.records.run import RunRecord
+from harness.reports.runs.evidence import tuning
 from harness.settings.values import flatten
 from harness.spec import canonical_json, sha256_json
 
@@ -28,6 +29,8 @@ _NOT_IDENTITY = (
 _MOST_LABEL_KEYS = 3
 _HASH_DIGITS = 8
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+# How settings are found unless a label says otherwise; an ensemble's label always does.
+_USUAL = ("default", "unknown", "mixed", "ensembled", "tuned and ensembled")
 # Keys of a spec that labels name first.
 _TELLING = ("config.", "image.", "text.", "training.", "evaluation.")
 
@@ -168,9 +171,11 @@ def _labelled(gallery: Gallery, parts: Mapping[str, list[RunRecord]]) -> list[Gr
 
 
 def _unique_labels(made: Sequence[Group]) -> list[str]:
-    """Short names that tell methods apart: the label, then the backbone, then what differs in the specs, then a hash."""
+    """Short names that tell methods apart: the label, then how the settings were found, then the backbone, then what differs
+    in the specs, then a hash."""
     labels = [group.label for group in made]
     for marks_of in (
+        lambda some: ["" if (kind := tuning(group.records)) in _USUAL else f" ({kind})" for group in some],
         lambda some: [f" [{group.first.backbone}]" for group in some],
         lambda some: _differences([_texts(group.first.spec) for group in some]),
         lambda some: [f" [{group.identity[:6]}]" for group in some],

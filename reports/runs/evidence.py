@@ -1,0 +1,90 @@
+"""What a row of a table rests on beside its numbers: what its checkpoint was chosen on, and how its settings were found.
+
+What nobody said is `unknown`, never a guess. Everything follows from the records, so no dataset and no model is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.records.run import RunRecord
+
+UNKNOWN = "unknown"
+#: Runs of one row, or members of an ensemble, that differ.
+MIXED = "mixed"
+#: On what the authors' public code keeps its best epoch, by scorer: weights of theirs were chosen there. SCAN, CHAN and
+#: VSE-infinity (and NAAF and SGRAF) read the validation split `dev`; LAPS (and AVSE, HREM and D2S-VSE) the test split.
+AUTHORS_SELECT_ON = {"scan": "validation", "chan": "validation", "vse_infinity": "validation", "laps": "test"}
+#: How a table calls settings by the trials that found them and by whether scores were averaged.
+_TUNING = {
+    (False, False): "default",
+    (True, False): "tuned",
+    (False, True): "ensembled",
+    (True, True): "tuned and ensembled",
+}
+
+
+def selected_on(records: Sequence[RunRecord]) -> str:
+    """On what the checkpoints of a row's runs were chosen: validation, test, last epoch, nothing, mixed or unknown."""
+    return _one(checkpoint_selected_on(record) for record in records)
+
+
+def checkpoint_selected_on(record: RunRecord) -> str:
+    """On what the checkpoint of one run was chosen; see `selected_on`.
+
+    A run that was trained here keeps the epoch of the best validation rSum. Without a training there was nothing to choose,
+    unless the weights are an author's, who chose them.
+    """
+    if record.selected_on is not None:
+        return record.selected_on
+    if record.origin != "measured":
+        return UNKNOWN
+    members = record.spec.get("ensemble")
+    if isinstance(members, Sequence) and not isinstance(members, str):
+        return _one(_of_spec(member, record.code_origin) for member in members)
+    return _of_spec(record.spec, record.code_origin)
+
+
+def tuning(records: Sequence[RunRecord]) -> str:
+    """How the settings of a row's runs were found: default, tuned, ensembled, tuned and ensembled, mixed or unknown.
+
+    These are different entries of one method: an ensemble costs its members' time, a tuned one its trials.
+    """
+    return _one(kind_of(record) for record in records)
+
+
+def kind_of(record: RunRecord) -> str:
+    """As `tuning`, of one run."""
+    ensembled = bool(record.evaluation.ensemble) or (
+        record.source is not None and record.source.reading.get("ensemble")
+    )
+    if record.origin != "measured" and not record.tuning.is_known:
+        return "ensembled" if ensembled else UNKNOWN
+    return _TUNING[record.tuning.trials > 0, bool(ensembled)]
+
+
+def measured_by(record: RunRecord) -> str:
+    """Who ranked the queries: this harness with models of its own, this harness from another's results, or nobody here."""
+    return {"measured": "measured here", "foreign": "added", "published": "published"}[record.origin]
+
+
+def _of_spec(spec: Any, code_origin: str) -> str:
+    if not isinstance(spec, Mapping):
+        return UNKNOWN
+    training = spec.get("training")
+    if isinstance(training, Mapping) and training.get("epochs"):
+        return "validation"
+    if spec.get("weights"):
+        return AUTHORS_SELECT_ON.get(str(spec.get("scorer")), UNKNOWN) if "official" in code_origin else UNKNOWN
+    return "nothing" if isinstance(training, Mapping) else UNKNOWN
+
+
+def _one(values: Iterable[str]) -> str:
+    """The value that all share.
+
+    >>> _one(["test", "test"]), _one(["test", "unknown"]), _one([])
+    ('test', 'mixed', 'unknown')
+    """
+    found = list(dict.fromkeys(values))
+    return found[0] if len(found) == 1 else MIXED if found else UNKNOWN
