@@ -7,17 +7,30 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import Setup, dry_run_option, ended, experiment_options, latex_options, published_option
+from harness.cli.options import (
+    Setup,
+    baseline_option,
+    dry_run_option,
+    ended,
+    experiment_options,
+    latex_options,
+    published_option,
+)
 from harness.cli.refreshing import refreshes_site
 from harness.cli.terminal import show_page
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.reports.document.model import Paper
+    from harness.reports.leaderboard.baseline import Reference
+    from harness.spec import Experiment
 
 
 @click.command()
 @click.argument("experiment", metavar="EXP")
 @published_option
+@baseline_option
 @latex_options
 @click.option("--tuned", is_flag=True, help="Best settings found by `itm sweep EXP` instead of those of EXP.")
 @click.option("--allow-unequal-tuning", is_flag=True, help="With --tuned: scorers tuned at different budgets.")
@@ -25,7 +38,14 @@ if TYPE_CHECKING:
 @experiment_options
 @refreshes_site
 def leaderboard(
-    setup: Setup, experiment: str, published: bool, tuned: bool, allow_unequal_tuning: bool, dry_run: bool, paper: Paper
+    setup: Setup,
+    experiment: str,
+    published: bool,
+    baseline: str,
+    tuned: bool,
+    allow_unequal_tuning: bool,
+    dry_run: bool,
+    paper: Paper,
 ) -> int:
     """Train, evaluate and rank the scorers of EXP: a YAML file, or the name of a built-in experiment.
 
@@ -39,6 +59,7 @@ def leaderboard(
         from harness.sweeps.tuned import tuned_experiment
 
         spec = tuned_experiment(spec, setup.results, allow_unequal_tuning)
+    reference = _reference(baseline, setup.results, spec) if baseline else None
 
     if dry_run:
         from harness.cli.plan import document_of, show
@@ -55,8 +76,19 @@ def leaderboard(
     if outcome.records:
         run_ids = [record.run_id for record in outcome.records]
         title = f"Leaderboard: {spec.name}"
-        built = report.build(store, run_ids, title=title, failures=outcome.failures, published=published)
+        built = report.build(
+            store, run_ids, title=title, failures=outcome.failures, published=published, baseline=reference
+        )
         about = pages.about_experiment(spec)
         built = replace(built, paper=paper)
         show_page(built, pages.write_page(built, store.results / "leaderboards", spec.name, about, run_ids))
     return ended(outcome)
+
+
+def _reference(baseline: str, results: Path, spec: Experiment) -> Reference:
+    """The baseline, refused before anything is trained if no file and no planned method can be meant."""
+    from harness.reports.leaderboard.baseline import read_reference, require_known
+
+    reference = read_reference(baseline, results)
+    require_known(reference, [entry.name for entry in spec.scorers])
+    return reference

@@ -111,6 +111,15 @@ published_option = click.option(
 )
 
 
+baseline_option = click.option(
+    "--baseline",
+    default="",
+    show_default=False,
+    metavar="METHOD|RUN|FILE",
+    help="Method that every other one is set against, in a column of differences; PATH:METHOD where a file has several.",
+)
+
+
 def latex_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options of the LaTeX tables of a leaderboard, handed over as one `paper`, checked before anything runs."""
 

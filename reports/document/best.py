@@ -7,11 +7,14 @@ from typing import Any
 
 from harness.reports.document.model import Column, cell, is_missing
 
-_PUBLISHED = "published"
+#: `origin` of a row that a paper prints.
+PUBLISHED = "published"
+#: `origin` of a row that no method has: what knowing nothing comes to.
+CHANCE = "chance"
 
 
 def comparable(records: Sequence[Mapping[Any, Any]], *, published: bool = False) -> list[bool]:
-    """Whether each row takes part: published rows are not compared with measured ones, whose set-up may differ.
+    """Whether each row takes part: published rows are not compared with measured ones, whose set-up may differ, chance never.
 
     Args:
         records: the rows of a table's frame.
@@ -21,9 +24,12 @@ def comparable(records: Sequence[Mapping[Any, Any]], *, published: bool = False)
     [False, True]
     >>> comparable([{"origin": "published"}, {"origin": "published"}])  # with each other
     [True, True]
+    >>> comparable([{"origin": "chance"}, {"origin": "published"}])
+    [False, True]
     """
-    theirs = [record.get("origin") == _PUBLISHED for record in records]
-    return [published or all(theirs) or not one for one in theirs]
+    origins = [record.get("origin") for record in records]
+    own = any(origin not in (PUBLISHED, CHANCE) for origin in origins)
+    return [origin != CHANCE and (published or not own or origin != PUBLISHED) for origin in origins]
 
 
 def can_be_best(column: Column, record: Mapping[Any, Any]) -> bool:

@@ -20,6 +20,7 @@ _LATEX = str.maketrans(
         "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
         "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "[": "{[}", "]": "{]}",
         "–": "--", MISSING: "---", "±": r"$\pm$", "×": r"$\times$", "²": r"$^2$", "·": r"$\cdot$", "µ": r"$\mu$",
+        "†": r"\dag{}", "‡": r"\ddag{}", "Δ": r"$\Delta$",
         "≥": r"$\geq$", "≤": r"$\leq$", "\N{MINUS SIGN}": "$-$", "→": r"$\rightarrow$", "“": "``", "”": "''", "’": "'",
     }
 )  # fmt: skip

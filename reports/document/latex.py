@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from harness.errors import UnknownName
 from harness.reports.document import escaping
-from harness.reports.document.best import best_rows, comparable
+from harness.reports.document.best import PUBLISHED, best_rows, comparable
 from harness.reports.document.model import Cell, Column, Paper, Report, Table
 from harness.reports.document.text import MISSING, listed
 
@@ -107,7 +107,10 @@ def _paper_table(table: Table, paper: Paper) -> PaperTable:
     if any(bold):
         compared = [column.noise for column in columns if column.better and column.noise in table.frame]
         noisy = bool(compared) and bool(table.frame[compared].eq(True).any(axis=None))
-        apart = not all(comparable(records, published=paper.published))
+        apart = any(
+            record.get("origin") == PUBLISHED and not takes_part
+            for record, takes_part in zip(records, comparable(records, published=paper.published), strict=True)
+        )
         caption = f"{caption.rstrip('.')}. {_rule(noisy, apart)}"
     return PaperTable(shown, rows, left_out, caption, layout)
 

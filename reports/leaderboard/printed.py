@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from harness.reports.leaderboard.rows import Board, Row, flat_row
-from harness.reports.published.rows import method_key, published_rows_for
+from harness.reports.published.rows import method_key, published_rows_for, towers
 from harness.reports.statistics.hits import METRICS
 
 
@@ -45,7 +45,7 @@ def _row(board: Board, row: Mapping[Any, Any]) -> Row:
         label=row["method"],
         scorer=row["method"],
         variant=row["variant"],
-        backbone=" + ".join(filter(None, (row["visual_backbone"], row["text_encoder"]))),
+        backbone=towers(row),
         origin="published",
         kind=row["kind"],
         images=row["images"] or None,

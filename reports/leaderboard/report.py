@@ -9,12 +9,14 @@ from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.reports.document.model import Report, Section
 from harness.reports.leaderboard import tables, text
+from harness.reports.leaderboard.baseline import Reference, require_found
 from harness.reports.leaderboard.figures import board_figure
 from harness.reports.leaderboard.levels import LEVELS, inside_of_group, levels_section
 from harness.reports.leaderboard.printed import printed_rows
 from harness.reports.leaderboard.rows import COSTS, Board, Row, board_frame, make_board
 from harness.reports.runs.groups import groups
 from harness.reports.runs.loading import finished_records
+from harness.reports.statistics.results import Comparison
 
 _PAIR = (
     "a", "b", "difference", "se", "df", "low", "high", "simultaneous_low", "simultaneous_high", "p", "p_adjusted",
@@ -24,7 +26,7 @@ _PAIR = (
 
 def paper_columns() -> list[str]:
     """Keys of the columns that the LaTeX tables of a leaderboard may have."""
-    columns = [*tables.ACCURACY, *COSTS, *tables.TUNING, *LEVELS, *tables.PRINTED]
+    columns = [*tables.ACCURACY, *tables.DIFFERENCE, *COSTS, *tables.TUNING, *LEVELS, *tables.PRINTED]
     return list(dict.fromkeys(column.key for column in columns))
 
 
@@ -35,6 +37,7 @@ def build(
     title: str,
     failures: Sequence[RunRecord] = (),
     published: bool | Sequence[str] | None = None,
+    baseline: Reference | None = None,
 ) -> Report:
     """Build the leaderboard of some finished runs, one section per dataset and protocol.
 
@@ -45,16 +48,22 @@ def build(
         failures: records of runs that failed, to be listed with their errors.
         published: True joins the published figures of the same dataset and protocol (but for other papers' ablations),
             names of methods join only theirs.
+        baseline: what every method is set against, see `harness.reports.leaderboard.baseline.read_reference`.
 
     Returns:
         The report; `main` is flat and numeric, `data` holds the run ids and every pair's test.
 
     Raises:
         InvalidRecord: a run is missing, unfinished, or its files are damaged or contradict each other.
-        InvalidComparison: seeds of one method were asked different queries.
+        InvalidComparison: seeds of one method, or a method and the baseline, were asked different queries.
+        UnknownName, DifferentGalleries: a baseline that is on none of the galleries.
     """
     galleries = groups(finished_records(store, run_ids))
-    boards = [make_board(store, gallery, members) for gallery, members in galleries.items()]
+    boards = [make_board(store, gallery, members, baseline) for gallery, members in galleries.items()]
+    if baseline:
+        labels = [group.label for board in boards for group in board.groups]
+        found = [board.against is not None for board in boards]
+        require_found(baseline, found, [board.gallery.title for board in boards], labels)
     joined = [(board, *printed_rows(board, published)) for board in boards]
     inside = [levels_section(store, board) for board in boards]
     sections = [part for parts, (more, _) in zip(joined, inside, strict=True) for part in (_section(*parts), *more)]
@@ -63,7 +72,11 @@ def build(
     return Report(
         title=title,
         stem="leaderboard",
-        sentences=[*map(text.headline, boards), *text.failure_count(failures)],
+        sentences=[
+            *map(text.headline, boards),
+            *(said for board in boards for said in text.verdicts(board)),
+            *text.failure_count(failures),
+        ],
         sections=sections,
         brief=tables.brief((board, more) for board, more, _ in joined),
         main=board_frame([row for board, more, _ in joined for row in (*board.rows, *more)]),
@@ -112,12 +125,21 @@ def _data(board: Board) -> dict[str, Any]:
             {**row, "run_ids": list(group.run_ids), "seeds": list(group.seeds), "identity": group.identity}
             for row, group in zip(board.rows, board.groups, strict=True)
         ],
-        "tests": _tests(board),
+        "tests": _tests(board.comparison),
+        "chance": [{"name": floor.name, **floor.scores} for floor in board.floors],
+        "baseline": _baseline(board),
     }
 
 
-def _tests(board: Board) -> dict[str, Any] | None:
-    comparison = board.comparison
+def _baseline(board: Board) -> dict[str, Any] | None:
+    against = board.against
+    if against is None:
+        return None
+    tests = _tests(against.comparison) or {"untested": against.reason}
+    return {"name": against.baseline.name, "rsum": against.baseline.rsum, **tests}
+
+
+def _tests(comparison: Comparison | None) -> dict[str, Any] | None:
     if comparison is None:
         return None
     return {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,11 @@ import pandas as pd
 from harness.records import noise
 from harness.records.store import RunStore
 from harness.reports.document.model import Column
+from harness.reports.leaderboard.baseline import Differences, Reference, differences, find_baseline
 from harness.reports.runs.groups import Gallery, Group
 from harness.reports.runs.loading import method_runs
+from harness.reports.runs.sizes import Size, gallery_size
+from harness.reports.statistics.chance import Floor, at_chance, constant_scorer, random_scorer, shown_parts
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.errors import InvalidComparison, TooFewImages
 from harness.reports.statistics.hits import METRICS
@@ -54,13 +57,19 @@ COSTS = tuple(
 _MEMORY = {"peak_gpu_allocated_mib": "GPU allocated", "peak_rss_mib": "process resident", "peak_memory_mib": "peak"}
 # Beside the recalls, from the records: median and mean rank, and the share of queries that tie with a wrong item.
 _EXTRA_METRICS = ("i2t_medr", "i2t_meanr", "t2i_medr", "t2i_meanr", "tie_rate")
-_COUNTS = ("tier", "rank", "rank_low", "rank_high", "seeds", "images", "captions", "tuning_trials", "tuning_steps")
+_COUNTS = (
+    *("tier", "rank", "rank_low", "rank_high", "seeds", "images", "captions", "tuning_trials", "tuning_steps"),
+    *("folds", "gallery_images", "gallery_captions"),
+)
 #: Every column of the CSV.
 _COLUMNS = (
     *("dataset", "split", "protocol", "tier", "rank", "rank_low", "rank_high"),
     *("label", "scorer", "variant", "backbone", "origin", "kind", "seeds", "images", "captions"),
     *(f"{metric}{part}" for metric in METRICS for part in ("", "_sd", "_low", "_high")),
     *("interval_covers", *_EXTRA_METRICS, "tuning_trials", "tuning_steps", "tuning_seconds"),
+    *("folds", "gallery_images", "gallery_captions", "chance_rsum", "at_chance"),
+    *("baseline", "baseline_difference", "baseline_difference_low", "baseline_difference_high"),
+    *("baseline_p", "baseline_p_adjusted"),
     *(cost.key for cost in COSTS),
     *(cost.noise for cost in COSTS if cost.key in noise.TIMES),
     *("peak_memory_kind", "device", "data_sha256", "citation", "note", "source", "run_ids", "selected_on"),
@@ -80,13 +89,23 @@ class Board:
     images: int  # queries
     captions: int
     captions_per_image: tuple[int, int]  # fewest and most
+    size: Size | None = None  # of the gallery; None without ranks
+    floors: tuple[Floor, ...] = ()  # a random order, then constant scores; empty where the files do not decide them
+    against: Differences | None = None  # a baseline, where one was asked for and is on this gallery
 
 
-def make_board(store: RunStore, gallery: Gallery, groups: Sequence[Group]) -> Board:
+def make_board(store: RunStore, gallery: Gallery, groups: Sequence[Group], reference: Reference | None = None) -> Board:
     """Compute a gallery's leaderboard from its groups.
 
+    Args:
+        store: where the runs lie.
+        gallery: what the board is about.
+        groups: its methods.
+        reference: a baseline to set them against.
+
     Raises:
-        InvalidRecord, InvalidComparison: see `harness.reports.runs.loading.method_runs`.
+        InvalidRecord, InvalidComparison: see `harness.reports.runs.loading.method_runs` and
+            `harness.reports.leaderboard.baseline.find_baseline`.
     """
     runs = {group.label: method_runs(store, group) for group in groups if group.first.has_ranks}
     comparison, refusal = _compare(list(runs.values()))
@@ -94,6 +113,13 @@ def make_board(store: RunStore, gallery: Gallery, groups: Sequence[Group]) -> Bo
     places = {place.name: place for place in ranked}
     order = {name: position for position, name in enumerate(places)}
     made = {group.label: _row(group, runs.get(group.label), places.get(group.label)) for group in groups}
+    first = next(iter(runs.values()), None)
+    size = gallery_size(first, gallery.protocol) if first else None
+    floors = _floors(first, size, groups) if first and size else ()
+    against = _against(reference, gallery, runs, made) if reference else None
+    for label, row in made.items():
+        row |= against.rows.get(label, {}) if against else {}
+        row |= _of_gallery(row, size if label in runs else None, floors)
 
     def best_first(group: Group) -> tuple[float, int, str]:
         rsum = made[group.label]["rsum"]
@@ -101,7 +127,6 @@ def make_board(store: RunStore, gallery: Gallery, groups: Sequence[Group]) -> Bo
         return 1.0 if rsum is None else -round(rsum, 9), order.get(group.label, len(order)), group.label
 
     by_place = sorted(groups, key=best_first)
-    first = next(iter(runs.values()), None)
     counts = [0] if first is None else np.bincount(first.caption_image, minlength=len(first.image_ids))
     return Board(
         gallery=gallery,
@@ -113,6 +138,9 @@ def make_board(store: RunStore, gallery: Gallery, groups: Sequence[Group]) -> Bo
         images=int(first.image_queried.sum()) if first else 0,
         captions=len(first.caption_ids) if first else 0,
         captions_per_image=(int(min(counts)), int(max(counts))),
+        size=size,
+        floors=floors,
+        against=against,
     )
 
 
@@ -125,6 +153,38 @@ def flat_row(gallery: Gallery, **values: Any) -> Row:
 def board_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """Rows as a frame whose counts stay whole where some are missing."""
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(dict.fromkeys(_COUNTS, "Int64"))
+
+
+def _floors(runs: MethodRuns, size: Size, groups: Sequence[Group]) -> tuple[Floor, ...]:
+    """Scorers that know nothing, where the ranks decide how many correct items each query has."""
+    if size.queries_only:
+        return ()
+    asked = runs.caption_image, len(runs.image_ids), runs.fold
+    rules = sorted(
+        {group.first.ties for group in groups if group.first.has_ranks} - {"expected"}
+    )  # that is a random order
+    constant = [constant_scorer(*asked, ties=rule) for rule in rules]
+    return (random_scorer(*asked), *([replace(constant[0], name="constant scores")] if len(rules) == 1 else constant))
+
+
+def _of_gallery(row: Row, size: Size | None, floors: Sequence[Floor]) -> Row:
+    """What a row has from its gallery: how large that is, what a random order scores there, and whether it scores more."""
+    found: Row = {}
+    if size and not size.queries_only:
+        found = {"folds": len(size.images), "gallery_images": min(size.images), "gallery_captions": min(size.captions)}
+    if floors:
+        found["chance_rsum"] = floors[0].scores["rsum"]
+        if row["rsum_low"] is not None:
+            found["at_chance"] = ", ".join(shown_parts(at_chance(row, floors[0]))) or "no"
+    return found
+
+
+def _against(
+    reference: Reference, gallery: Gallery, runs: Mapping[str, MethodRuns], made: Mapping[str, Row]
+) -> Differences | None:
+    scores = {label: row["rsum"] for label, row in made.items() if row["rsum"] is not None}
+    baseline = find_baseline(reference, gallery, runs, scores)
+    return differences(baseline, runs, scores) if baseline else None
 
 
 def _compare(runs: Sequence[MethodRuns]) -> tuple[Comparison | None, str]:

@@ -11,10 +11,13 @@ from harness.errors import counted
 from harness.records import noise
 from harness.records.run import RunRecord
 from harness.records.ties import RECALLS
+from harness.reports.document.best import CHANCE
 from harness.reports.document.model import Column, Table
 from harness.reports.document.recalls import recall_columns
 from harness.reports.document.text import single_line
-from harness.reports.leaderboard.rows import COSTS, Board, Row, board_frame
+from harness.reports.leaderboard.marks import legend, marked
+from harness.reports.leaderboard.rows import COSTS, Board, Row, board_frame, flat_row
+from harness.reports.leaderboard.text import verdicts
 from harness.reports.published.rows import method_key
 
 # A longer list of other methods' figures is folded away; one that fills more than a page is no table for a paper.
@@ -30,14 +33,29 @@ ACCURACY = (
     Column("shown_rank", "Rank", help="ranks that the tests leave open"),
     *_NAMES,
     *recall_columns("estimate"),
-    Column("rsum", "rSum", "estimate", help="sum of the six recalls", better="higher", pinned=True),
+    Column("rsum", "rSum", "estimate", help="sum of the six recalls, 0 to 600", better="higher", pinned=True),
     Column("seeds", "Seeds", "count"),
     Column("tuning_trials", "Trials", "count", help="tuning trials before these runs"),
     _BACKBONE,
     Column("origin", "Origin"),
 )
+#: The difference from a baseline, where one was asked for; after rSum.
+DIFFERENCE = (
+    Column(
+        "baseline_difference",
+        "Δ rSum",
+        "estimate",
+        help="rSum minus the baseline's, paired by image, with its interval",
+    ),
+    Column(
+        "baseline_p_adjusted",
+        "p (Holm)",
+        "p",
+        help="of that difference, corrected for all comparisons with the baseline",
+    ),
+)
 #: Of the accuracy, what a paper has room for.
-_PAPER = ("shown_scorer", "variant", *RECALLS, "rsum")
+_PAPER = ("shown_scorer", "variant", *RECALLS, "rsum", *(column.key for column in DIFFERENCE))
 #: What the settings cost to find; shown where any method was tuned.
 TUNING = (
     Column("tuning_steps", "Tuning steps", "count", help="training steps of all tuning trials"),
@@ -75,20 +93,33 @@ _BRIEF = (
 
 def accuracy_and_cost(board: Board) -> list[Table]:
     """All methods with their recalls, and again with their costs where any cost is known."""
-    ranks = {place.name: place.open_ranks for place in board.ranked}
-    frame = board_frame(board.rows).assign(
-        shown_scorer=[_scorer(row) for row in board.rows],
-        shown_rank=[ranks.get(row["label"], "") for row in board.rows],
-    )
+    rows = [*board.rows, *chance_rows(board)]
     title, slug = board.gallery.title, board.gallery.slug
-    caption = f"Accuracy on {title}: recalls in percent, best rSum first"
-    tables = [Table(frame, ACCURACY, caption, f"accuracy-{slug}", rule_by=("tier",), paper=_PAPER)]
+    caption = f"Accuracy on {title} ({_size(board)}): recalls in percent, best rSum first"
+    accuracy = Table(
+        _named(board, rows),
+        _with_difference(board, ACCURACY),
+        caption,
+        f"accuracy-{slug}",
+        rule_by=("tier",),
+        muted=range(len(board.rows), len(rows)),
+        paper=_PAPER,
+    )
+    tables, frame = [accuracy], _named(board, board.rows)
     if frame[list(_COST)].notna().any(axis=None):
         tuning = TUNING if any(row["tuning_steps"] for row in board.rows) else ()
         columns = [*_NAMES, *COSTS, *tuning, _BACKBONE, Column("device", "Device", prose=True)]
-        caption = f"Cost on {title}, in the same order"
+        caption = f"Cost on {title} ({_size(board)}), in the same order"
         tables.append(Table(frame, columns, caption, f"cost-{slug}"))
     return tables
+
+
+def chance_rows(board: Board) -> list[Row]:
+    """What scorers that know nothing come to on a board, as rows without interval, tier or cost."""
+    return [
+        flat_row(board.gallery, label=floor.name, scorer=floor.name, origin=CHANCE, kind=CHANCE, **floor.scores)
+        for floor in board.floors
+    ]
 
 
 def printed_tables(board: Board, rows: Sequence[Row]) -> list[Table]:
@@ -131,14 +162,44 @@ def brief(boards: Iterable[tuple[Board, Sequence[Row]]]) -> list[Table | str]:
     for board, published in boards:
         rows = [row for row in board.rows if row["origin"] != "published"]
         if rows:
-            caption = board.gallery.title
-            parts.append(Table(board_frame(rows), _BRIEF, caption, "brief", rule_by=("tier",)))
+            caption = f"{board.gallery.title} ({_size(board)})"
+            lines = [{**row, "label": marked(row["label"], row)} for row in rows]
+            shown = board_frame([*lines, *chance_rows(board)])
+            muted = range(len(lines), len(shown))
+            columns = _with_difference(board, _BRIEF)
+            if board.against:  # the difference is what was asked for
+                columns = [replace(column, wide=column.wide or column.key in RECALLS) for column in columns]
+            parts.append(Table(shown, columns, caption, "brief", rule_by=("tier",), muted=muted))
+            parts += [*legend(rows), *verdicts(board)]
         if count := len(board.rows) - len(rows) + len(published):
             parts.append(f"and {counted(count, 'published row')} (see the files; they have no interval and no tier)")
         noisy |= any(row[column.noise] for row in rows for column in _BRIEF if column.noise)
     if noisy:
         parts.append(noise.LEGEND)
     return parts or ["no finished run"]
+
+
+def _named(board: Board, rows: Sequence[Row]) -> pd.DataFrame:
+    """Rows with their names and marks, and the ranks that the tests leave open."""
+    ranks = {place.name: place.open_ranks for place in board.ranked}
+    return board_frame(rows).assign(
+        shown_scorer=[marked(_scorer(row), row) for row in rows],
+        shown_rank=[ranks.get(row["label"], "") for row in rows],
+    )
+
+
+def _with_difference(board: Board, columns: Sequence[Column]) -> list[Column]:
+    """The columns, with those of the baseline after rSum, or without them."""
+    own = [column for column in columns if column not in DIFFERENCE]
+    if board.against is None:
+        return own
+    after = next(number for number, column in enumerate(own, 1) if column.key == "rsum")
+    shown = DIFFERENCE if board.against.comparison else [replace(DIFFERENCE[0], title="Δ rSum, untested")]
+    return [*own[:after], *shown, *own[after:]]
+
+
+def _size(board: Board) -> str:
+    return board.size.text if board.size else "size unknown"
 
 
 def _scorer(row: Row) -> str:

@@ -8,6 +8,7 @@ from harness.errors import counted
 from harness.records import noise
 from harness.records.run import RunRecord
 from harness.reports.document.text import fixed, listed, significant, single_line
+from harness.reports.leaderboard.marks import is_at_chance, legend
 from harness.reports.leaderboard.rows import Board, Row
 from harness.reports.statistics.refusals import MINIMUM_SEEDS
 
@@ -27,12 +28,14 @@ def headline(board: Board) -> str:
     """Who leads, and by how sure a margin."""
     best, place = board.rows[0], board.gallery.title
     score = f"rSum {fixed(best['rsum'], 1)}{_range(best)}" if best["rsum"] is not None else "no rSum"
+    if is_at_chance(best, "rSum"):
+        floor = fixed(best["chance_rsum"], 1)
+        return f"On {place}, no method is better than chance: {best['label']} has {score}, a random order {floor}."
     if board.comparison is None:
         verb = "has" if len(board.rows) == 1 else "has the highest score,"
         return f"On {place}, {best['label']} {verb} {score}. {board.refusal}".strip()
     equals = [other.name for other in board.ranked if other.tier == 1 and other.name != best["label"]]
-    method = board.comparison.claim == "method"
-    claim = "on new images and new seeds" if method else "on new images, for these checkpoints"
+    claim = _whose(board.comparison.claim)
     if equals:
         return f"On {place}, {best['label']} has the highest {score}, but {listed(equals)} cannot be told apart from it {claim}."
     return f"On {place}, {best['label']} leads with {score}: the others are significantly worse {claim}."
@@ -51,7 +54,55 @@ def subject(board: Board) -> str:
 
 def reading(board: Board) -> list[str]:
     """How to read the tables of a board: what the numbers are, what they rest on, what they do not show."""
-    return [_HIT_RATE, *_uncertainty(board), *_limits(board), *_cost(board)]
+    return [_HIT_RATE, *_chance(board), *_uncertainty(board), *_difference(board), *_limits(board), *_cost(board)]
+
+
+def verdicts(board: Board) -> Iterator[str]:
+    """What the comparison with the baseline says; nothing without one."""
+    against = board.against
+    if against is None:
+        return
+    start = f"Against {against.baseline.name} (rSum {fixed(against.baseline.rsum, 1)}) on {board.gallery.title}"
+    if against.comparison is None:
+        yield f"{start}, differences are untested: {against.reason}."
+        return
+    better = [row.a for row in against.comparison.rows if row.outcome == "A better"]
+    worse = [row.a for row in against.comparison.rows if row.outcome == "B better"]
+    open_ones = [row.a for row in against.comparison.rows if row.a not in {*better, *worse}]
+    parts = [
+        f"{listed(names)} {'is' if len(names) == 1 else 'are'} {what}"
+        for names, what in ((better, "better"), (worse, "worse"), (open_ones, "not told apart from it"))
+        if names
+    ]
+    yield f"{start}: {'; '.join(parts)} ({_whose(against.comparison.claim)})."
+
+
+def _difference(board: Board) -> Iterator[str]:
+    comparison = board.against.comparison if board.against else None
+    if comparison is not None:
+        yield (
+            f"Δ rSum is a method's rSum minus that of {board.against.baseline.name}, paired by image, with its own 95 % "  # type: ignore[union-attr]
+            f"interval; p is corrected by Holm's method for {counted(len(comparison.rows), 'comparison')} with it, "
+            f"{_whose(comparison.claim)}."
+        )
+
+
+def _whose(claim: str) -> str:
+    return "on new images and new seeds" if claim == "method" else "on new images, for these checkpoints"
+
+
+def _chance(board: Board) -> Iterator[str]:
+    if not board.floors:
+        if board.size and board.size.queries_only:
+            yield (
+                "No row of chance is shown: the files do not say how many correct items each query has under this protocol."
+            )
+        return
+    yield (
+        "The row of a random order is exact, not drawn: it follows from the size of the gallery and the number of correct "
+        "items of each query. Constant scores are equal for all pairs, ranked under the methods' tie rule."
+    )
+    yield from legend(board.rows)
 
 
 def footnotes(board: Board) -> Iterator[str]:

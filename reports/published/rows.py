@@ -7,7 +7,9 @@ per-query ranks none of them can be tested against anything.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -67,6 +69,33 @@ def published_rows_for(dataset: str, protocol: str, method: str | None = None) -
         chosen &= (frame["key"] == key) | (frame["method"].map(method_key) == key)
     order = ["rsum", "t2i_r1", "method", "variant"]
     return frame[chosen].sort_values(order, ascending=[False, False, True, True], kind="stable").reset_index(drop=True)
+
+
+def printed_figures(name: str, dataset: str = "", protocol: str = "") -> pd.DataFrame:
+    """The published rows with an rSum that a name means, on one dataset and protocol or on any.
+
+    Args:
+        name: a method as printed; where it has several rows, with its variant, and its towers in brackets.
+        dataset, protocol: as `published_rows_for`; empty = any.
+
+    >>> len(printed_figures("no such method"))
+    0
+    """
+    frame = published_rows_for(dataset, protocol) if dataset else published_rows()
+    frame = frame[frame["rsum"].notna()]
+    titles = [printed_titles(row) for row in frame.to_dict("records")]
+    return frame[[method_key(name) in {method_key(title) for title in some} for some in titles]]
+
+
+def printed_titles(row: Mapping[Any, Any]) -> tuple[str, str, str]:
+    """The names of a published row: the method, with its variant, and with its towers too."""
+    variant = f"{row['method']} {row['variant']}".strip()
+    return str(row["method"]), variant, f"{variant} [{towers(row)}]"
+
+
+def towers(row: Mapping[Any, Any]) -> str:
+    """The encoders of a published row, as printed."""
+    return " + ".join(filter(None, (row["visual_backbone"], row["text_encoder"])))
 
 
 def method_key(name: str) -> str:

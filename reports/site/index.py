@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.files.reading import Damaged
+from harness.reports.document.best import CHANCE
 from harness.reports.document.model import Column, Table
 from harness.reports.document.stored import require_numbers
 from harness.reports.runs.groups import Gallery, groups
@@ -109,10 +110,15 @@ def _best_methods(gallery: Gallery, run_ids: set[str], showing: Sequence[StoredP
     ]
     if not of_gallery:
         return None, 0
-    whole = max(of_gallery, key=lambda entry: entry[:2])[2].frame
-    columns = [column for column in _COLUMNS if column.key in whole]
+    every = max(of_gallery, key=lambda entry: entry[:2])[2].frame
+    origins = every["origin"].tolist() if "origin" in every else [""] * len(every)
+    methods = [row for row, origin in enumerate(origins) if origin != CHANCE]
+    chance = [row for row, origin in enumerate(origins) if origin == CHANCE]
+    best = methods[:_METHODS]
+    columns = [column for column in _COLUMNS if column.key in every]
     caption = f"{gallery.title}: methods by rSum"
-    rule_by = ("tier",) if "tier" in whole else ()
-    return Table(whole.head(_METHODS), columns, caption, f"overview-{gallery.slug}", rule_by=rule_by), max(
-        0, len(whole) - _METHODS
-    )
+    rule_by = ("tier",) if "tier" in every else ()
+    shown = every.iloc[best + chance].reset_index(drop=True)
+    muted = range(len(best), len(shown))
+    table = Table(shown, columns, caption, f"overview-{gallery.slug}", rule_by=rule_by, muted=muted)
+    return table, len(methods) - len(best)

@@ -13,6 +13,8 @@ EXPERIMENTS = [
     case("ls scorer", "scorer"),
     case("ls", "scorers"),
     case("leaderboard {tiny} --columns rsun", "did you mean 'rsum'"),
+    case("report {results} --baseline nothing", "unknown baseline 'nothing'"),
+    case("leaderboard {tiny} --baseline nothing", "unknown baseline 'nothing'"),
     case("report {results} --columns scorer,nothing", "unknown column of the LaTeX tables 'nothing'"),
     # Experiment files
     case("leaderboard nowhere", "unknown experiment 'nowhere'"),
