@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import add_plugins, plugin_option, results_option
-from harness.cli.terminal import show_table
+from harness.cli.options import NamedPath, add_plugins, plugin_option, repeatable, results_option
+from harness.cli.terminal import say, say_file, show_table
 
 if TYPE_CHECKING:
     from harness.files.packages import Packaged
@@ -115,20 +115,12 @@ def _experiments(_: Path) -> Listing:
     return ("name", "runs", "data", "what it compares"), rows
 
 
-def _runs(results: Path) -> Listing:
-    from harness.protocols import summary
-    from harness.records.store import RunStore
-
-    keys = ("run_id", "label", "backbone", "dataset", "seed", "status")
-    records = RunStore(results).records()
-    rows = [(*(getattr(r, key) for key in keys), summary(r.metrics) or r.error) for r in records]
-    return ("run", "scorer", "backbone", "dataset", "seed", "status", "result"), rows
-
-
 def _first_line(part: type) -> str:
     return (inspect.getdoc(part) or "").split("\n")[0]
 
 
+#: Columns of runs that go into one line below where all runs share them.
+_FOLDED = ("status", "origin", "backbone", "dataset")
 #: By kind, of a results folder.
 LISTS: dict[str, Callable[[Path], Listing]] = {
     "scorers": _scorers,
@@ -140,16 +132,90 @@ LISTS: dict[str, Callable[[Path], Listing]] = {
     "probes": _probes,
     "suites": _suites,
     "experiments": _experiments,
-    "runs": _runs,
 }
+RUNS = "runs"
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(list(LISTS)))
+@click.argument("kind", type=click.Choice([*LISTS, RUNS]))
+@repeatable("--scorer", "scorer", "NAME", "Method of the runs, with or without its variant.", "all")
+@repeatable("--dataset", "dataset", "NAME", "Dataset of the runs.", "all")
+@repeatable("--split", "split", "NAME", "Split that the runs were evaluated on.", "all")
+@repeatable("--protocol", "protocol", "NAME", "Protocol that the runs have numbers of.", "all")
+@repeatable("--seed", "seed", "N", "Random seed of the runs.", "all")
+@repeatable("--status", "status", "S", "State of the runs: finished, failed or running.", "all")
+@repeatable("--origin", "origin", "O", "Origin of the runs: measured, foreign or published.", "all")
+@repeatable("--where", "where", "KEY=VALUE", "Setting of the runs by dotted key, e.g. training.epochs=3.", "all")
+@click.option(
+    "--sort", type=click.Choice(["started", "rsum", "scorer", "seed"]), default="started", help="Order of runs."
+)
+@click.option(
+    "--json", "out", type=NamedPath(dir_okay=False), help="File for the runs as JSON, with all their numbers."
+)
 @results_option
 @plugin_option
-def ls(kind: str, results: Path, plugins: tuple[Path, ...]) -> None:
+def ls(
+    kind: str,
+    where: tuple[str, ...],
+    sort: str,
+    out: Path | None,
+    results: Path,
+    plugins: tuple[Path, ...],
+    **filters: Any,
+) -> None:
     """List what can be named: scorers, variants, datasets, backbones, pretrained towers in packages, protocols, families of
-    probes, suites of hard negatives and boxes, experiments, or the runs in a results folder."""
+    probes, suites of hard negatives and boxes, experiments, or the runs in a results folder.
+
+    Runs can be filtered, by settings too; a column says in which settings the runs of one method differ."""
     add_plugins(plugins)
+    if kind == RUNS:
+        _list_runs(results, filters, where, sort, out)
+        return
+    given = [f"--{name}" for name, values in {**filters, "where": where, "json": out}.items() if values]
+    if given:
+        raise click.UsageError(f"{given[0]} is a filter of runs; `itm ls {kind}` has none")
     show_table(*LISTS[kind](results))
+
+
+def _list_runs(
+    results: Path, values: dict[str, tuple[str, ...]], where: tuple[str, ...], sort: str, out: Path | None
+) -> None:
+    """Runs by filters: as a table, and as a file of their records' numbers."""
+    from harness.protocols import summary
+    from harness.records.documents import write_json
+    from harness.records.store import RunStore
+    from harness.reports.runs.listing import SORTS, Filters, chosen, settings_apart
+
+    settings = dict(_key_value(text) for text in where)
+    records = sorted(chosen(RunStore(results).records(), Filters(values, settings)), key=SORTS[sort])
+    apart = settings_apart(records)
+    columns: dict[str, list[object]] = {
+        "run": [r.run_id for r in records],
+        "scorer": [r.label for r in records],
+        "seed": [r.seed for r in records],
+        "result": [summary(r.metrics) or r.error for r in records],
+        "differs in": list(apart),
+        "status": [r.status for r in records],
+        "origin": [r.origin for r in records],
+        "backbone": [r.backbone for r in records],
+        "dataset": [f"{r.dataset} {r.split}" for r in records],
+    }
+    alike = (
+        {key: cells[0] for key, cells in columns.items() if key in _FOLDED and len(set(cells)) == 1} if records else {}
+    )
+    shown = {key: cells for key, cells in columns.items() if key not in alike and any(str(cell) for cell in cells)}
+    show_table(list(shown), list(zip(*shown.values(), strict=True)))
+    if len(records) > 1:
+        same = ", ".join(f"{key} {value}" for key, value in alike.items())
+        say(f"{len(records):,} runs{f'; all: {same}' if same else ''}", err=True)
+    if out:
+        keys = ("run_id", "label", "origin", "status", "dataset", "split", "seed", "metrics", "started", "error")
+        write_json(out, [{key: getattr(r, key) for key in keys} | {"spec": r.spec} for r in records])
+        say_file("written", out)
+
+
+def _key_value(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise click.UsageError(f"--where needs KEY=VALUE, such as training.epochs=3, got '{text}'")
+    return key, value

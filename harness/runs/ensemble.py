@@ -52,6 +52,8 @@ def record_ensemble(store: RunStore, run_ids: Sequence[str], names: Sequence[str
     results = evaluate(scores, split, tuple(names) or shared, EvaluationSpec(ties=ties), dataset)
     record = RunRecord(
         run_id=sha256_json({"ensemble": sorted(member.run_id for member in members)})[:16],
+        origin="foreign" if any(member.origin == "foreign" for member in members) else "measured",
+        selected_on=members[0].selected_on if len({member.selected_on for member in members}) == 1 else None,
         scorer=f"{' + '.join(member.label for member in members)} ({ORIGIN})",
         code_origin=ORIGIN,
         citation="; ".join(dict.fromkeys(filter(None, (member.citation for member in members)))),

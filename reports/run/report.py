@@ -56,7 +56,7 @@ def build(
         The report; its attachment `<run id>.yaml` holds the settings that make the run again.
     """
     peers = peers or Peers([record])
-    ranks, damage = _ranks(store, record)
+    ranks, damage = sound_ranks(store, record)
     made, command = again.settings_file(record), again.command(store, record, settings)
     failed = record.status == "failed"
     sections = [
@@ -91,7 +91,7 @@ def inputs(store: RunStore, record: RunRecord, peers: Peers, mirrored: Sequence[
     return sha256_json([files, others, seeds, [vars(one) for one in mirrored], store.results.as_posix()])
 
 
-def _ranks(store: RunStore, record: RunRecord) -> tuple[dict[str, RankTable], str]:
+def sound_ranks(store: RunStore, record: RunRecord) -> tuple[dict[str, RankTable], str]:
     """The ranks by protocol, and what is wrong with them."""
     if record.status != "finished" or not record.has_ranks:
         return {}, ""

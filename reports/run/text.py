@@ -7,7 +7,8 @@ from datetime import datetime
 
 from harness.errors import counted
 from harness.records.run import RunRecord
-from harness.reports.document.text import duration, fixed, single_line
+from harness.reports.document.text import duration, fixed, listed, single_line
+from harness.reports.runs.evidence import UNKNOWN, checkpoint_selected_on
 
 _RULE = {
     "pessimistic": "Wrong items with the same score as the best correct one count as ranked before it.",
@@ -27,7 +28,8 @@ def headline(record: RunRecord) -> list[str]:
         return [
             f"{record.title} on {record.dataset} failed: {single_line(record.error) or 'the record does not say why'}."
         ]
-    return [*_reached(record), *_trained(record), *_computed(record), *_tuned(record)]
+    made = _added(record) if record.source is not None else [*_trained(record), *_computed(record)]
+    return [*_reached(record), *made, *_tuned(record)]
 
 
 def reading(record: RunRecord) -> Iterator[str]:
@@ -71,6 +73,23 @@ def _reached(record: RunRecord) -> Iterator[str]:
         )
         place = f"{record.dataset} {record.split}, protocol {protocol}"
         yield f"{record.title} reaches rSum {fixed(values['rsum'], 1)} on {place} ({recalls})."
+
+
+def _added(record: RunRecord) -> Iterator[str]:
+    """Of a foreign run: where its ranks come from, and what its author says of it."""
+    source = record.source
+    assert source is not None
+    files = listed([file.name for file in source.files]) or "files that the record does not name"
+    said = "".join(f", {key} {value}" for key, value in source.reading.items())
+    yield f"Its ranks come from {files}: {source.shape}{said}; added on {record.started[:10]}."
+    for direction, depth in source.depths.items():
+        yield f"Its {direction} lists are cut: what stands beyond place {depth} of some query is not known."
+    chosen = checkpoint_selected_on(record)
+    yield (
+        "Its author does not say what the checkpoint was chosen on."
+        if chosen == UNKNOWN
+        else (f"By its author, the checkpoint was chosen on: {chosen}.")
+    )
 
 
 def _trained(record: RunRecord) -> Iterator[str]:

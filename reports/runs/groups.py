@@ -177,7 +177,7 @@ def _unique_labels(made: Sequence[Group]) -> list[str]:
     for marks_of in (
         lambda some: ["" if (kind := tuning(group.records)) in _USUAL else f" ({kind})" for group in some],
         lambda some: [f" [{group.first.backbone}]" for group in some],
-        lambda some: _differences([_texts(group.first.spec) for group in some]),
+        lambda some: differences([settings_texts(group.first.spec) for group in some]),
         lambda some: [f" [{group.identity[:6]}]" for group in some],
     ):
         for label in [label for label in dict.fromkeys(labels) if labels.count(label) > 1]:
@@ -189,7 +189,7 @@ def _unique_labels(made: Sequence[Group]) -> list[str]:
     return labels
 
 
-def _differences(specs: Sequence[Mapping[str, str]]) -> list[str]:
+def differences(specs: Sequence[Mapping[str, str]]) -> list[str]:
     """The values of at most three keys that tell the specs apart, in parentheses."""
     differing = {key for spec in specs for key in spec if len({other.get(key) for other in specs}) > 1}
     keys = sorted(
@@ -205,5 +205,10 @@ def _short(value: str) -> str:
     return value[:_HASH_DIGITS] if _SHA256.fullmatch(value) else value
 
 
-def _texts(spec: Mapping[str, Any]) -> dict[str, str]:
+def settings_texts(spec: Mapping[str, Any]) -> dict[str, str]:
+    """The settings of a run by dotted key, each as a text.
+
+    >>> settings_texts({"training": {"epochs": 3}, "scorer": "scan"})
+    {'training.epochs': '3', 'scorer': 'scan'}
+    """
     return {k: v if isinstance(v, str) else canonical_json(v) for k, v in flatten(spec).items()}
