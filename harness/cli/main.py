@@ -23,6 +23,7 @@ from harness.similarity import settings
 #: Name -> one line for the list; each command lies in the module of its name.
 COMMANDS = {
     "plan": "Show what an experiment will run, which files are missing, and what it will cost.",
+    "power": "Show how many seeds and test images find a difference, before anything is trained.",
     "leaderboard": "Train, evaluate and rank the scorers of an experiment.",
     "ablate": "Measure what each component of a scorer contributes.",
     "significance": "Test which differences between recorded methods are real.",

@@ -53,6 +53,7 @@ def made(values: Values) -> Mapping[str, Any]:
 KINDS = {
     "leaderboards": "Leaderboards",
     "significance": "Significance",
+    "power": "Power",
     "ablations": "Ablations",
     "sweeps": "Sweeps",
     "profiles": "Profiles",

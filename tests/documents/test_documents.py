@@ -208,7 +208,11 @@ def at_tiny_size(line: str, store: RunStore) -> str:
         if re.search(pattern, line):
             line = re.sub(pattern, place(store).replace("\\", r"\\"), line)
     words = shlex.split(line, comments=True)
-    sets = TINY.get(words[2], []) if words[1] in ("leaderboard", "ablate", "sweep", "profile", "robustness") else []
+    sets = (
+        TINY.get(words[2], [])
+        if words[1] in ("leaderboard", "ablate", "sweep", "profile", "robustness", "power")
+        else []
+    )
     root = [] if "dataset.root" in line or "flickr8k" not in words[2:3] else ["dataset.root=../shared/flickr8k"]
     more = [part for setting in [*sets, *root] for part in ("--set", setting)]
     return shlex.join([*words, *more, *shlex.split(SHORT.get(words[1], ""))])

@@ -110,6 +110,19 @@ COMMANDS_ON_RUNS = [
             "scores": "",
         }.items()
     ],
+    # Plans of seeds and images
+    case("power", "--sd-images"),
+    case("power {nowhere}", "nowhere"),
+    case("power {tiny} --results {nowhere}", "--sd-images"),
+    case("power {results} --power 1", "power"),
+    case("power {results} --alpha 0", "alpha"),
+    case("power {results} --difference -1", "--difference"),
+    case("power {results} --metric r7", "r7"),
+    case("power {results} --comparisons 0", "--comparisons"),
+    case("power {results} --icc 0.1", "--disagreement"),
+    case("power {results} --sd-seeds nan", "finite"),
+    case("power {results} --set seeds=2", "--set"),
+    case("power --sd-images 5", "--images"),
     # Gates
     case("gate", "Missing argument 'A'"),
     case("gate {results}", "--write"),
