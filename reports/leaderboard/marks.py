@@ -9,14 +9,15 @@ from harness.errors import counted
 from harness.reports.document.text import fixed, listed
 
 Row = dict[str, Any]
+_ON_TEST = "†"
 _AT_CHANCE = "§"
 
 
 def marks(row: Row) -> str:
     """The marks of a row, none where nothing is wrong.
 
-    >>> marks({"at_chance": "i2t"}), marks({"at_chance": "no"}), marks({"at_chance": None})
-    ('§', '', '')
+    >>> marks({"at_chance": "i2t", "selected_on": "test"}), marks({"at_chance": "no"}), marks({})
+    ('†§', '', '')
     """
     return "".join(mark for mark, holds in _HOLDS if holds(row))
 
@@ -33,6 +34,11 @@ def marked(name: str, row: Row) -> str:
 def legend(rows: Iterable[Row]) -> Iterator[str]:
     """What the marks of some rows mean, mark by mark; nothing where there are none."""
     some = list(rows)
+    if on_test := [row["label"] for row in some if is_selected_on_test(row)]:
+        yield (
+            f"{_ON_TEST} Selected on test: the checkpoints of {_some(list(dict.fromkeys(on_test)))} were chosen by their test "
+            "scores, which are therefore too high."
+        )
     chance = [row for row in some if is_at_chance(row)]
     if chance:
         floor = fixed(chance[0]["chance_rsum"], 1)
@@ -49,7 +55,12 @@ def is_at_chance(row: Row, part: str = "") -> bool:
     return part in said.split(", ") if part else said != "no"
 
 
-_HOLDS = ((_AT_CHANCE, is_at_chance),)
+def is_selected_on_test(row: Row) -> bool:
+    """Whether the checkpoint of a row was chosen by its test scores."""
+    return row.get("selected_on") == "test"
+
+
+_HOLDS = ((_ON_TEST, is_selected_on_test), (_AT_CHANCE, is_at_chance))
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:

@@ -51,6 +51,8 @@ def _row(board: Board, row: Mapping[Any, Any]) -> Row:
         images=row["images"] or None,
         note="; ".join(filter(None, (row["note"], summed))),
         source=row["source"],
-        selected_on=row["selected_on"] or None,
+        selected_on={"dev": "validation"}.get(row["selected_on"], row["selected_on"] or "unknown"),
+        ranked="published",
+        tuning_kind={"ensemble": "ensembled"}.get(row["kind"], "unknown"),
         **values,
     )

@@ -26,7 +26,7 @@ _PAIR = (
 
 def paper_columns() -> list[str]:
     """Keys of the columns that the LaTeX tables of a leaderboard may have."""
-    columns = [*tables.ACCURACY, *tables.DIFFERENCE, *COSTS, *tables.TUNING, *LEVELS, *tables.PRINTED]
+    columns = [*tables.ACCURACY, *tables.DIFFERENCE, *tables.EVIDENCE, *COSTS, *tables.TUNING, *LEVELS, *tables.PRINTED]
     return list(dict.fromkeys(column.key for column in columns))
 
 
@@ -110,7 +110,7 @@ def _section(board: Board, published: Sequence[Row], remarks: Sequence[str]) -> 
         sentences=[text.subject(board)],
         tables=[*tables.accuracy_and_cost(board), *tables.printed_tables(board, published)],
         figures=[figure] if figure else [],
-        reading=[*text.reading(board), *remarks],
+        reading=[*text.reading(board, published), *remarks],
         footnotes=list(text.footnotes(board)),
     )
 

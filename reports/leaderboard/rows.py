@@ -13,6 +13,7 @@ from harness.records import noise
 from harness.records.store import RunStore
 from harness.reports.document.model import Column
 from harness.reports.leaderboard.baseline import Differences, Reference, differences, find_baseline
+from harness.reports.runs import evidence
 from harness.reports.runs.groups import Gallery, Group
 from harness.reports.runs.loading import method_runs
 from harness.reports.runs.sizes import Size, gallery_size
@@ -69,7 +70,7 @@ _COLUMNS = (
     *("interval_covers", *_EXTRA_METRICS, "tuning_trials", "tuning_steps", "tuning_seconds"),
     *("folds", "gallery_images", "gallery_captions", "chance_rsum", "at_chance"),
     *("baseline", "baseline_difference", "baseline_difference_low", "baseline_difference_high"),
-    *("baseline_p", "baseline_p_adjusted"),
+    *("baseline_p", "baseline_p_adjusted", "ranked", "tuning_kind", "rsum_se", "rsum_seed_percent"),
     *(cost.key for cost in COSTS),
     *(cost.noise for cost in COSTS if cost.key in noise.TIMES),
     *("peak_memory_kind", "device", "data_sha256", "citation", "note", "source", "run_ids", "selected_on"),
@@ -208,6 +209,9 @@ def _row(group: Group, runs: MethodRuns | None, place: RankedMethod | None) -> R
         variant=record.variant,
         backbone=record.backbone,
         origin=record.code_origin if record.has_ranks else "published",
+        ranked=evidence.measured_by(record),
+        selected_on=evidence.selected_on(group.records),
+        tuning_kind=evidence.tuning(group.records),
         seeds=len(group.seeds),
         tuning_trials=_most(record.tuning.trials for record in group.records if record.tuning.is_known),
         tuning_steps=_most(budget.steps for budget in budgets if budget),
@@ -235,10 +239,15 @@ def _intervals(runs: MethodRuns) -> Row:
     """Mean, SD over seeds and interval of every recall and rSum; a single image has no interval."""
     row: Row = {"interval_covers": "images and seeds" if len(runs.seeds) > 1 else "images"}
     try:
-        for metric in METRICS:
-            row |= single_interval(runs, metric).columns(metric)
+        found = {metric: single_interval(runs, metric) for metric in METRICS}
     except TooFewImages:
         return {}
+    for metric, interval in found.items():
+        row |= interval.columns(metric)
+    whole = found["rsum"]
+    row["rsum_se"] = whole.se
+    if whole.sd is not None and whole.se > 0:
+        row["rsum_seed_percent"] = 100.0 * whole.sd**2 / len(runs.seeds) / whole.se**2
     return row
 
 

@@ -35,9 +35,26 @@ ACCURACY = (
     *recall_columns("estimate"),
     Column("rsum", "rSum", "estimate", help="sum of the six recalls, 0 to 600", better="higher", pinned=True),
     Column("seeds", "Seeds", "count"),
-    Column("tuning_trials", "Trials", "count", help="tuning trials before these runs"),
     _BACKBONE,
-    Column("origin", "Origin"),
+)
+#: What stands behind each row of the accuracy.
+EVIDENCE = (
+    *_NAMES,
+    Column("ranked", "Ranks", help="measured here, or added from the results of other code"),
+    Column("origin", "Code", help="whose code or weights"),
+    Column("selected_on", "Selected on", help="what the checkpoints were chosen on; unknown where nobody said"),
+    Column("tuning_kind", "Settings", help="how they were found; an ensemble averages the scores of several models"),
+    Column("tuning_trials", "Trials", "count", help="tuning trials before these runs"),
+    Column(
+        "rsum_se",
+        "SE (rSum)",
+        "number",
+        1,
+        help="standard error of rSum, points: new images, and new seeds from two on",
+    ),
+    Column(
+        "rsum_seed_percent", "From seeds (%)", "number", 0, help="share of its variance that more seeds would reduce"
+    ),
 )
 #: The difference from a baseline, where one was asked for; after rSum.
 DIFFERENCE = (
@@ -66,7 +83,7 @@ PRINTED = (
     *recall_columns("number"),
     Column("rsum", "rSum", "number", better="higher", pinned=True),
     _BACKBONE,
-    Column("selected_on", "Selected on", help="split on which the public code keeps its best epoch; empty = not known"),
+    Column("selected_on", "Selected on", help="split on which the public code keeps its best epoch"),
     Column("origin", "Origin"),
     Column("note", "Note", prose=True),
     Column("source", "Source", prose=True),
@@ -106,6 +123,8 @@ def accuracy_and_cost(board: Board) -> list[Table]:
         paper=_PAPER,
     )
     tables, frame = [accuracy], _named(board, board.rows)
+    caption = f"What stands behind each row on {title} ({_size(board)}), in the same order"
+    tables.append(Table(frame, EVIDENCE, caption, f"evidence-{slug}"))
     if frame[list(_COST)].notna().any(axis=None):
         tuning = TUNING if any(row["tuning_steps"] for row in board.rows) else ()
         columns = [*_NAMES, *COSTS, *tuning, _BACKBONE, Column("device", "Device", prose=True)]
@@ -129,7 +148,7 @@ def printed_tables(board: Board, rows: Sequence[Row]) -> list[Table]:
     for key, what, on_board in (("same", "of the methods above", True), ("other", "of other methods", False)):
         part = [row for row in rows if (method_key(row["scorer"]) in ours) is on_board]
         table = Table(
-            frame=board_frame(part),
+            frame=board_frame([{**row, "scorer": marked(row["scorer"], row)} for row in part]),
             columns=PRINTED,
             caption=f"Published figures {what} on {board.gallery.title}, as printed ({counted(len(part), 'row')})",
             key=f"published-{key}-{board.gallery.slug}",

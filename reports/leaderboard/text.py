@@ -52,9 +52,18 @@ def subject(board: Board) -> str:
     )
 
 
-def reading(board: Board) -> list[str]:
+def reading(board: Board, published: Sequence[Row] = ()) -> list[str]:
     """How to read the tables of a board: what the numbers are, what they rest on, what they do not show."""
-    return [_HIT_RATE, *_chance(board), *_uncertainty(board), *_difference(board), *_limits(board), *_cost(board)]
+    return [
+        _HIT_RATE,
+        *_chance(board),
+        *legend([*board.rows, *published]),
+        *_uncertainty(board),
+        *_difference(board),
+        *_selection(board),
+        *_limits(board),
+        *_cost(board),
+    ]
 
 
 def verdicts(board: Board) -> Iterator[str]:
@@ -87,6 +96,22 @@ def _difference(board: Board) -> Iterator[str]:
         )
 
 
+def _selection(board: Board) -> Iterator[str]:
+    """That the rows were chosen on different data, where they were."""
+    by_choice: dict[str, list[str]] = {}
+    for row in board.rows:
+        by_choice.setdefault(row["selected_on"] or "unknown", []).append(row["label"])
+    if len(by_choice) > 1:
+        parts = [f"{choice}: {listed(names)}" for choice, names in by_choice.items()]
+        yield f"The rows differ in what their checkpoints were selected on ({'; '.join(parts)}): they are not on equal terms."
+    kinds: dict[str, list[str]] = {}
+    for row in board.rows:
+        kinds.setdefault(row["tuning_kind"] or "unknown", []).append(row["label"])
+    if len(kinds) > 1:
+        parts = [f"{kind}: {listed(names)}" for kind, names in kinds.items()]
+        yield f"The settings were found in different ways ({'; '.join(parts)}); these are different entries of a method."
+
+
 def _whose(claim: str) -> str:
     return "on new images and new seeds" if claim == "method" else "on new images, for these checkpoints"
 
@@ -102,7 +127,6 @@ def _chance(board: Board) -> Iterator[str]:
         "The row of a random order is exact, not drawn: it follows from the size of the gallery and the number of correct "
         "items of each query. Constant scores are equal for all pairs, ranked under the methods' tie rule."
     )
-    yield from legend(board.rows)
 
 
 def footnotes(board: Board) -> Iterator[str]:
