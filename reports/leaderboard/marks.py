@@ -34,7 +34,7 @@ def marked(name: str, row: Row) -> str:
 def legend(rows: Iterable[Row]) -> Iterator[str]:
     """What the marks of some rows mean, mark by mark; nothing where there are none."""
     some = list(rows)
-    if on_test := [row["label"] for row in some if is_selected_on_test(row)]:
+    if on_test := [_whose(row) for row in some if is_selected_on_test(row)]:
         yield (
             f"{_ON_TEST} Selected on test: the checkpoints of {_some(list(dict.fromkeys(on_test)))} were chosen by their test "
             "scores, which are therefore too high."
@@ -61,6 +61,10 @@ def is_selected_on_test(row: Row) -> bool:
 
 
 _HOLDS = ((_ON_TEST, is_selected_on_test), (_AT_CHANCE, is_at_chance))
+
+
+def _whose(row: Row) -> str:
+    return f"{row['label']} (published)" if row.get("ranked") == "published" else str(row["label"])
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:

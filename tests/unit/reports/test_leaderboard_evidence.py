@@ -69,5 +69,5 @@ def test_printed_rows_that_were_selected_on_test_have_the_mark_too(runs):
     assert ("LAPS †", "test") in pairs
     assert {name for name, on in pairs if on != "test"} == {"SCAN"}
     assert {on for name, on in pairs if name == "SCAN"} <= {"validation", "unknown"}
-    assert "† Selected on test: the checkpoints of LAPS were" in " ".join(report.sections[0].reading)
+    assert "† Selected on test: the checkpoints of LAPS (published)" in " ".join(report.sections[0].reading)
     assert set(report.main["scorer"]) == {"laps", "LAPS", "SCAN"}  # no marks in the CSV
