@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
-from harness.errors import InvalidSpec, UnknownName, did_you_mean
+from harness.errors import InvalidSpec, UnknownName
 from harness.records.run import RunRecord
 from harness.reports.runs.groups import differences, settings_texts
 
@@ -88,8 +89,9 @@ def settings_apart(records: Sequence[RunRecord]) -> list[str]:
 def _require_setting(key: str, value: str, specs: Sequence[Mapping[str, str]]) -> None:
     values = sorted({spec[key] for spec in specs if key in spec})
     if not values:
-        known = sorted({name for spec in specs for name in spec})
-        raise InvalidSpec(f"these runs have no setting '{key}'{did_you_mean(key, known)}; `itm show RUN` lists a run's")
+        near = get_close_matches(key, sorted({name for spec in specs for name in spec}), 2)
+        meant = f"; did you mean '{near[0]}'" + (f" or '{near[1]}'" if near[1:] else "") + "?" if near else ""
+        raise InvalidSpec(f"these runs have no setting '{key}'{meant or ';'} `itm show RUN` lists those of a run")
     if value not in values:
         raise UnknownName(f"value of {key} in these runs", value, values)
 
