@@ -74,13 +74,18 @@ class Cost(Part):
 
 
 class Epoch(Part):
-    """One epoch of a training: mean losses, validation metrics, the learning rate at its end, seconds."""
+    """One epoch of a training: mean losses, validation metrics, the learning rate at its end, seconds.
+
+    `watched` holds metrics of the test split, where it was watched (`evaluation.watch_test`): no result, and nothing was
+    chosen by them.
+    """
 
     epoch: int = 0
     losses: dict[str, float] = Field(default_factory=dict)
     validation: dict[str, float] = Field(default_factory=dict)
     learning_rate: float | None = None
     seconds: float | None = None
+    watched: dict[str, float] = Field(default_factory=dict)
 
 
 class Devices(Part):

@@ -35,6 +35,7 @@ from harness.runs.diagnostics import Diagnosed, diagnose, diagnose_safely
 from harness.runs.evaluation import Results, Scored, evaluate, score_split
 from harness.runs.progress import ProgressWriter
 from harness.runs.saved_models import describe_model, save_model
+from harness.runs.watching import watcher
 from harness.scorer import Scorer
 from harness.scoring.inputs import image_batch
 from harness.scoring.spilled import in_memory
@@ -186,6 +187,7 @@ def _trained(
         batch_size_eval=spec.evaluation.batch_size,
         feeding=spec.feeding,
         title=spec.title,
+        watch=watcher(scorer, splits, spec),
     )
     return result if together is None else replace(result, step_ms=together.step_ms, devices=together.described)
 
@@ -240,7 +242,7 @@ def _finished(
             "epochs": len(trained.history),
             "steps": trained.steps,
             "seconds": trained.seconds,
-            "history": [epoch.model_dump() for epoch in trained.history],
+            "history": [epoch.model_dump(exclude=None if epoch.watched else {"watched"}) for epoch in trained.history],
             **({"devices": trained.devices} if trained.devices else {}),
         },
         environment=environment.describe(device).model_copy(update={"products": products.chosen()}),

@@ -21,6 +21,7 @@ from harness.machine.cpus import Share, use_share
 from harness.machine.threads import compute_threads
 from harness.measure.system import peak_memory
 from harness.runs.building import build_scorer, open_dataset, splits_for
+from harness.runs.watching import watched_splits, watcher
 from harness.similarity import settings as engine
 from harness.spec import RunSpec
 from harness.training.loop import fit
@@ -91,7 +92,7 @@ def train(number: int, job: RankJob, tell: Tell) -> dict[str, Any]:
     ):
         dataset = open_dataset(spec.dataset)
         scorer = build_scorer(spec, dataset).to(device)
-        splits, _ = splits_for(scorer, spec, dataset, ("train", "val"))
+        splits, _ = splits_for(scorer, spec, dataset, ("train", "val", *watched_splits(spec)))
         result = fit(
             scorer,
             splits["train"],
@@ -105,6 +106,7 @@ def train(number: int, job: RankJob, tell: Tell) -> dict[str, Any]:
             ranks=group,
             feeding=spec.feeding,
             title=spec.title,
+            watch=watcher(scorer, splits, spec),
         )
     return {"step_ms": result.step_ms, "memory": memory}
 

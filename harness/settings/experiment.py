@@ -104,6 +104,11 @@ class EvaluationSpec(Spec):
         True,
         description="record what each level of a score ranks alone and what gates and regions do, where it has any",
     )
+    watch_test: bool = Field(
+        False,
+        description="evaluate the test split after each epoch too, and keep it apart, to say what choosing the epoch on it "
+        "would have bought; nothing is chosen by it",
+    )
 
     @field_validator("streaming", mode="before")
     @classmethod
@@ -114,8 +119,9 @@ class EvaluationSpec(Spec):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Where nothing is asked for, written as before there was streaming."""
-        return {key: value for key, value in serialise(self).items() if key != "streaming" or value != "auto"}
+        """Where nothing is asked for, written as before there was a choice."""
+        unused = {"streaming": "auto", "watch_test": False}
+        return {key: value for key, value in serialise(self).items() if key not in unused or value != unused[key]}
 
 
 class FeatureSpec(Spec):

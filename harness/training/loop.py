@@ -1,7 +1,8 @@
 """Training: a scorer, a train split and a validation split in, the best epoch by validation rSum out.
 
-The test split is not an argument of anything here. Every epoch has its own random stream, derived from the seed and the
-epoch's number, so a run that is resumed from its checkpoint ends in the same weights as one that was never stopped.
+The test split is not an argument of anything here; `watch` may look at it, and nothing is chosen by what it sees. Every
+epoch has its own random stream, derived from the seed and the epoch's number, so a run that is resumed from its checkpoint
+ends in the same weights as one that was never stopped.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def fit(
     ranks: Ranks = ALONE,
     feeding: FeedingSpec = AUTOMATIC,
     title: str = "this training",
+    watch: Callable[[], dict[str, float]] | None = None,
 ) -> TrainingResult:
     """Train a scorer in place and leave it with the weights of its best validation epoch.
 
@@ -59,6 +61,8 @@ def fit(
         ranks: the processes that train together, each of which calls this; the first one validates, writes and tells.
         feeding: how batches are read; no number depends on it.
         title: what a log line calls it.
+        watch: called after the validation of each epoch; what it returns is kept beside the epoch, and nothing is chosen
+            by it.
 
     Returns:
         The course of the training; of the first process only.
@@ -96,6 +100,7 @@ def fit(
                 validation=metrics,
                 learning_rate=steps.learning_rate,
                 seconds=working_time() - started,
+                watched=watch() if watch is not None else {},
             )
             result.history.append(epoch)
             if number == 0 or metrics["rsum"] > result.best["rsum"]:

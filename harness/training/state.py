@@ -31,6 +31,7 @@ class Epoch(Spec, strict=True):
         validation: metrics of the validation split, as `harness.metrics.retrieval_metrics`.
         learning_rate: at the end of the epoch.
         seconds: training and validation together.
+        watched: metrics of a split that is only watched; nothing is chosen by them.
     """
 
     epoch: int
@@ -38,6 +39,7 @@ class Epoch(Spec, strict=True):
     validation: dict[str, float]
     learning_rate: float
     seconds: float
+    watched: dict[str, float] = Field(default_factory=dict)
 
     @field_validator("validation")
     @classmethod

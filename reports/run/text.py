@@ -8,7 +8,7 @@ from datetime import datetime
 from harness.errors import counted
 from harness.records.run import RunRecord
 from harness.reports.document.text import duration, fixed, listed, single_line
-from harness.reports.runs.evidence import UNKNOWN, checkpoint_selected_on
+from harness.reports.runs.evidence import UNKNOWN, bonus_sentence, checkpoint_selected_on
 
 _RULE = {
     "pessimistic": "Wrong items with the same score as the best correct one count as ranked before it.",
@@ -105,6 +105,8 @@ def _trained(record: RunRecord) -> Iterator[str]:
         best = f", rSum {fixed(rsum, 1)} there" if isinstance(rsum, int | float) else ""
         kept = f"; the weights of epoch {epoch} were kept, the best on the validation split{best}" if epoch else ""
         yield f"It was trained for {counted(training.epochs, 'epoch')}{steps}{took}{kept}."
+        if bonus := bonus_sentence([record]):
+            yield f"The test split was watched: {bonus}."
 
 
 def _computed(record: RunRecord) -> Iterator[str]:

@@ -64,6 +64,34 @@ def kind_of(record: RunRecord) -> str:
     return _TUNING[record.tuning.trials > 0, bool(ensembled)]
 
 
+def bonus_of_the_test_split(record: RunRecord) -> float | None:
+    """What choosing the epoch on the test split would have bought a run, in points of rSum; never a result of it.
+
+    The largest test rSum over the epochs minus that of the epoch that was kept.
+
+    Returns:
+        0 or more; None where the test split was not watched (`evaluation.watch_test`).
+    """
+    course = [epoch.watched.get("rsum") for epoch in record.training.history]
+    kept = record.validation.get("epoch")
+    if not course or None in course or not isinstance(kept, int) or not 1 <= kept <= len(course):
+        return None
+    known = [rsum for rsum in course if rsum is not None]
+    return max(known) - known[kept - 1]
+
+
+def bonus_sentence(records: Sequence[RunRecord]) -> str:
+    """The same of the runs of a row, in words; "" where none of them was watched."""
+    found = [bonus for record in records if (bonus := bonus_of_the_test_split(record)) is not None]
+    if not found:
+        return ""
+    mean, runs = sum(found) / len(found), f"mean of {len(found)} runs" if len(found) > 1 else "one run"
+    return (
+        f"choosing the epoch on the test split would have bought {mean:.1f} rSum here ({runs}); the numbers are of the "
+        "epoch that the validation split chose"
+    )
+
+
 def measured_by(record: RunRecord) -> str:
     """Who ranked the queries: this harness with models of its own, this harness from another's results, or nobody here."""
     return {"measured": "measured here", "foreign": "added", "published": "published"}[record.origin]

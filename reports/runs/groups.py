@@ -25,6 +25,7 @@ _NOT_IDENTITY = (
     "evaluation.cost_repeats",
     "evaluation.save_scores",
     "evaluation.diagnostics",
+    "evaluation.watch_test",
 )
 _MOST_LABEL_KEYS = 3
 _HASH_DIGITS = 8
