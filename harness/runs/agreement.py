@@ -16,6 +16,11 @@ from harness.records.run import RunRecord
 from harness.records.scores import SCORES
 from harness.records.ties import TiedRanks, Ties
 
+
+class NotDecidedByRanks(InvalidRecord):
+    """Sound ranks of a run do not hold what was asked of them; its scores would."""
+
+
 # Metrics that are computed again may differ in their last bits, by the order of a sum.
 _TOLERANCE = 1e-6
 # Under the expected rule recalls and medians depend on how a harness's version defines them, the ranks do not.
@@ -78,14 +83,13 @@ def metrics_from_table(record: RunRecord, protocol: str, table: RankTable, rule:
     """Metrics under a tie rule from the ranks of a protocol: means over its folds.
 
     Raises:
-        InvalidRecord: the ranks do not decide them.
+        NotDecidedByRanks: the ranks do not decide them.
     """
     lacking = _undecided(table)
     if lacking.any() and "expected" in (record.ties, rule):
-        raise InvalidRecord(
+        raise NotDecidedByRanks(
             f"run {record.run_id} has no {SCORES}: {int(np.count_nonzero(lacking))} image queries of protocol {protocol} "
-            "tie, and its ranks, of an earlier version, do not hold what the expected rule needs; run it again with "
-            "--set evaluation.save_scores=true"
+            "tie, and its ranks, of an earlier version, do not hold what the expected rule needs"
         )
     # Where it is unknown how many positives tie, no rule that needs it is asked for, or nothing ties.
     i2t = TiedRanks.from_ranks(table.i2t_rank, table.i2t_ties, np.maximum(table.i2t_best_tied, 1), record.ties)

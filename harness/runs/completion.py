@@ -11,7 +11,6 @@ import torch
 from pydantic import ValidationError
 
 from harness import protocols
-from harness.datasets.base import Dataset
 from harness.errors import InvalidRecord, ItmError, ResultsNotWritable
 from harness.files.writing import set_aside
 from harness.metrics import Similarity
@@ -22,8 +21,8 @@ from harness.runs.building import TEST_SPLIT, open_dataset, splits_for
 from harness.runs.cell import tuning_of
 from harness.runs.computing import computing
 from harness.runs.diagnostics import diagnose
-from harness.runs.evaluation import Scored, evaluate, score_split, subject_of
-from harness.runs.reopening import RunDatasets, dataset_of, scorer_of
+from harness.runs.evaluation import evaluate, score_split, subject_of
+from harness.runs.reopening import RunDatasets, dataset_of, score_again, scorer_of
 from harness.runs.saved_models import load_model
 from harness.spec import EvaluationSpec, RunSpec
 
@@ -149,7 +148,7 @@ def complete_top(store: RunStore, run_id: str, device: torch.device, data: RunDa
         if from_scores:
             similarity = open_scores(folder / SCORES, len(split.image_ids), len(split.captions))
         else:
-            similarity = _scored_again(store, record, dataset, device).similarity
+            similarity = score_again(store, record, dataset, device).similarity
         results = evaluate(similarity, split, known, evaluation, dataset)
     source = SCORES if from_scores else "weights"
     apart = _require_alike(record, results.metrics, source, TOP)
@@ -157,18 +156,6 @@ def complete_top(store: RunStore, run_id: str, device: torch.device, data: RunDa
         store.write_top(run_id, results.top)
     logger.info("run %s (%s): %s made from its %s%s", run_id, record.label, TOP, source, apart)
     return True
-
-
-def _scored_again(store: RunStore, record: RunRecord, dataset: Dataset, device: torch.device) -> Scored:
-    """The split of a run scored by its weights, from the feature store where the run's towers are kept there."""
-    scorer = scorer_of(store, record, device)
-    split = dataset.split(record.split)
-    try:
-        splits, _ = splits_for(scorer, RunSpec.model_validate(record.spec), dataset, (record.split,))
-        split = splits[record.split]
-    except ValidationError:  # of an earlier version, or an imported model: its towers compute live
-        pass
-    return score_split(scorer, split, EvaluationSpec(ties=record.ties))
 
 
 def _complete_scores(record: RunRecord, spec: RunSpec, folder: Path, device: torch.device) -> None:

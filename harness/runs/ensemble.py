@@ -17,6 +17,7 @@ from harness.records.scores import SCORES, mean_scores, open_member, write_score
 from harness.records.store import RunStore
 from harness.runs.agreement import check_data
 from harness.runs.evaluation import evaluate
+from harness.runs.reopening import scores_remedy
 from harness.spec import EvaluationSpec, sha256_json
 
 ORIGIN = "ensemble"
@@ -89,9 +90,7 @@ def _members(store: RunStore, run_ids: Sequence[str]) -> list[RunRecord]:
     for run_id in run_ids:
         record = store.require(run_id)
         if not (store.folder(run_id) / SCORES).is_file():
-            raise InvalidRecord(
-                f"run {run_id} ({record.label}) has no {SCORES}; run it again with --set evaluation.save_scores=true"
-            )
+            raise InvalidRecord(f"run {run_id} ({record.label}) has no {SCORES}; {scores_remedy(store, record)}")
         members.append(record)
     first = members[0]
     for other in members[1:]:

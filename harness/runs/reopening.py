@@ -1,7 +1,8 @@
-"""A finished run opened again from what it left: the dataset that its record names, and its trained scorer."""
+"""A finished run opened again from what it left: the dataset that its record names, its trained scorer, and its scores."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,10 +15,12 @@ from harness.errors import InvalidRecord, InvalidSpec, ItmError
 from harness.records.run import REMEDY, RunRecord
 from harness.records.store import RunStore
 from harness.runs.agreement import check_data
+from harness.runs.building import splits_for
+from harness.runs.evaluation import Scored, score_split
 from harness.runs.saved_models import load_model
 from harness.scorer import Scorer
 from harness.settings.base import explain
-from harness.spec import Component
+from harness.spec import Component, EvaluationSpec, RunSpec
 
 #: The weights of a run, in its folder.
 MODEL = "model.safetensors"
@@ -113,3 +116,37 @@ def scorer_of(store: RunStore, record: RunRecord, device: torch.device) -> Score
         UnknownName: the scorer comes from a plug-in that is not loaded.
     """
     return load_model(store.folder(record.run_id) / MODEL).to(device)
+
+
+def score_again(store: RunStore, record: RunRecord, dataset: Dataset, device: torch.device) -> Scored:
+    """The split of a run scored by its weights, from the feature store where the run's towers are kept there.
+
+    Raises:
+        InvalidCheckpoint: the weights are missing or damaged.
+        UnknownName: the scorer comes from a plug-in that is not loaded.
+    """
+    scorer = scorer_of(store, record, device)
+    split = dataset.split(record.split)
+    try:
+        splits, _ = splits_for(scorer, RunSpec.model_validate(record.spec), dataset, (record.split,))
+        split = splits[record.split]
+    except ValidationError:  # of an earlier version, or an imported model: its towers compute live
+        pass
+    return score_split(scorer, split, EvaluationSpec(ties=record.ties))
+
+
+def has_weights(store: RunStore, record: RunRecord) -> bool:
+    """Whether a run kept the weights that score its split again."""
+    return (store.folder(record.run_id) / MODEL).is_file()
+
+
+def scores_remedy(store: RunStore, record: RunRecord) -> str:
+    """What to do about a run that kept no scores, in words that end a sentence."""
+    if has_weights(store, record):
+        words = ["itm", "rescore", record.run_id, "--save-scores", "--results", store.results.as_posix()]
+        return f"make them from its weights with `{shlex.join(words)}`"
+    if record.origin == "foreign":
+        return "its model is not here, as it was added from results of other code; add its matrix with `itm add --save-scores`"
+    if record.evaluation.ensemble:
+        return "an ensemble has no weights; average its members again with `itm ensemble`"
+    return "run it again with --set evaluation.save_scores=true"

@@ -1,4 +1,5 @@
-"""Further protocols and tie rules for a recorded run, from its saved scores or ranks; no model, no GPU."""
+"""Further protocols and tie rules for a recorded run: from its saved scores or its ranks, or where neither suffices from
+its saved weights, which score the split again."""
 
 from __future__ import annotations
 
@@ -6,21 +7,29 @@ import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
 
 from harness import protocols
+from harness.datasets.base import Dataset, Split
 from harness.errors import InvalidRecord
-from harness.protocols.base import Evaluation
+from harness.metrics import Similarity
+from harness.protocols.base import Evaluation, Subject
 from harness.protocols.folds import FoldProtocol
+from harness.records import environment
+from harness.records.parts import Environment
 from harness.records.ranks import RankTable
 from harness.records.run import RunRecord
 from harness.records.scores import SCORES, open_scores
 from harness.records.store import TOP, RunStore
 from harness.records.ties import RECALLS, Ties
 from harness.records.tops import TopTable
-from harness.runs.agreement import check_agreement, check_metrics, metrics_from_table
-from harness.runs.evaluation import subject_of, top_of
-from harness.runs.reopening import dataset_of
+from harness.runs.agreement import NotDecidedByRanks, check_agreement, check_metrics, metrics_from_table
+from harness.runs.computing import computing
+from harness.runs.evaluation import Scored, subject_of, top_of
+from harness.runs.reopening import MODEL, dataset_of, has_weights, score_again, scores_remedy
 
 Evaluate = Callable[[str, Ties], Evaluation]  #: of a protocol under a tie rule
 
@@ -46,6 +55,9 @@ def rescore(
     names: Sequence[str],
     ties: Sequence[Ties] = (),
     options: dict[str, Any] | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    save_scores: bool = False,
 ) -> Rescored:
     """Evaluate protocols of a finished run and write them into its record.
 
@@ -55,16 +67,19 @@ def rescore(
     Args:
         store: where the run lies.
         run_id: the run.
-        names: protocols.
+        names: protocols; none = the scores alone are wanted.
         ties: tie rules; none = the run's own.
         options: of the dataset, where they changed since the run (its folder).
+        device: where its weights score the split, if they have to.
+        save_scores: whether scores that are made from the weights are kept as `scores.npy`; it is made where it lacks.
 
     Returns:
         The numbers and the new record. Nothing is written unless all of them could be made.
 
     Raises:
-        InvalidRecord: no finished run, neither its scores nor its ranks suffice, or they do not give the metrics that the
-            record has; the message says which.
+        InvalidRecord: no finished run, none of its scores, ranks and weights suffice, or they do not give the metrics that
+            the record has; the message says which.
+        InvalidCheckpoint: the weights are needed, and are damaged.
         InvalidProtocol: a protocol does not fit the dataset.
         InvalidDataset: the data are not those of the run.
     """
@@ -72,28 +87,95 @@ def rescore(
         protocols.get(name)
     with store.claim(run_id):  # nobody else writes the record between our reading and our writing
         record = store.require(run_id)
-        from_scores = os.path.lexists(store.folder(run_id) / SCORES)
-        evaluate, top = (
-            _by_scores(store, record, names, options or {}) if from_scores else (_by_ranks(store, record), None)
-        )
-        found = {name: {rule: evaluate(name, rule) for rule in tuple(ties) or (record.ties,)} for name in names}
-        if top is not None and not os.path.lexists(store.folder(run_id) / TOP):  # of an earlier version
-            store.write_top(run_id, top())
-        changed = _write(store, record, found)
+        rules = tuple(ties) or (record.ties,)
+        opened = _opened(store, record, names, rules, options or {}, torch.device(device), save_scores)
+        found = {name: {rule: opened.evaluate(name, rule) for rule in rules} for name in names}
+        if opened.top is not None and not os.path.lexists(store.folder(run_id) / TOP):  # of an earlier version
+            store.write_top(run_id, opened.top())
+        if save_scores and opened.scored is not None:
+            opened.scored.save(store.folder(run_id) / SCORES)
+        changed = _write(store, record, found) if found else record
     metrics = {name: {str(rule): result.metrics for rule, result in rules.items()} for name, rules in found.items()}
-    return Rescored(changed, metrics, SCORES if from_scores else "ranks.npz")
+    return Rescored(changed, metrics, opened.source)
 
 
-def _by_scores(
-    store: RunStore, record: RunRecord, names: Sequence[str], options: dict[str, Any]
-) -> tuple[Evaluate, Callable[[], TopTable]]:
+class _Opened(NamedTuple):
+    """What numbers of a run are made from: `scored` only where its weights scored the split again."""
+
+    source: str
+    evaluate: Evaluate
+    top: Callable[[], TopTable] | None = None
+    scored: Scored | None = None
+
+
+def _opened(
+    store: RunStore,
+    record: RunRecord,
+    names: Sequence[str],
+    rules: Sequence[Ties],
+    options: dict[str, Any],
+    device: torch.device,
+    save_scores: bool,
+) -> _Opened:
+    """The cheapest source that suffices: scores, then ranks, then weights."""
+    path = store.folder(record.run_id) / SCORES
+    if os.path.lexists(path):
+        return _by_scores(record, names, options, path)
+    lacking = f"run {record.run_id} has no {SCORES}"
+    if not save_scores:
+        evaluate = _by_ranks(store, record)
+        try:
+            for name in names:
+                for rule in rules:
+                    evaluate(name, rule)
+        except NotDecidedByRanks as error:
+            lacking = str(error)
+        else:
+            return _Opened("ranks.npz", evaluate)
+    if not has_weights(store, record):
+        raise InvalidRecord(f"{lacking}; {scores_remedy(store, record)}")
+    return _by_weights(store, record, names, options, device)
+
+
+def _by_scores(record: RunRecord, names: Sequence[str], options: dict[str, Any], path: Path) -> _Opened:
+    _, split, subject = _subject(record, names, options)
+    scores = open_scores(path, len(split.image_ids), len(split.captions))
+    return _Opened(SCORES, _checked(record, scores, subject, SCORES), functools.partial(top_of, scores, split))
+
+
+def _by_weights(
+    store: RunStore, record: RunRecord, names: Sequence[str], options: dict[str, Any], device: torch.device
+) -> _Opened:
+    """From scores that the weights give now, if they give the recorded numbers: those of another device or library may
+    exchange a few queries, and then one record would hold numbers of two matrices."""
+    dataset, split, subject = _subject(record, names, options)
+    with computing(int(record.spec.get("threads", 1)), device):
+        scored = score_again(store, record, dataset, device)
+        try:
+            evaluate = _checked(record, scored.similarity, subject, MODEL)
+        except InvalidRecord as error:
+            made, here = record.environment, environment.describe(device)
+            raise InvalidRecord(f"{error} (made {_where(made)}; now {_where(here)})") from None
+    return _Opened(MODEL, evaluate, functools.partial(top_of, scored.similarity, split), scored)
+
+
+def _where(found: Environment) -> str:
+    return f"on {found.computed_on} with torch {found.torch or 'unknown'}"
+
+
+def _subject(record: RunRecord, names: Sequence[str], options: dict[str, Any]) -> tuple[Dataset, Split, Subject]:
+    """The dataset and split of a run, and what protocols see of it; refuses those that do not fit."""
     dataset = dataset_of(record, options)
     split = dataset.split(record.split)
     subject = subject_of(split, dataset)
     for name in names:
         protocols.get(name).check(subject)
     protocols.report(names, subject)
-    scores = open_scores(store.folder(record.run_id) / SCORES, len(split.image_ids), len(split.captions))
+    return dataset, split, subject
+
+
+def _checked(record: RunRecord, scores: Similarity, subject: Subject, source: str) -> Evaluate:
+    """Evaluations of scores that give the recorded metrics."""
 
     @functools.cache
     def evaluate(name: str, rule: Ties) -> Evaluation:
@@ -101,8 +183,8 @@ def _by_scores(
 
     for name, stated in record.metrics.items():
         if name in protocols.PROTOCOLS:  # else of a later version
-            check_metrics(record, name, stated, evaluate(name, record.ties).metrics, SCORES)
-    return evaluate, functools.partial(top_of, scores, split)
+            check_metrics(record, name, stated, evaluate(name, record.ties).metrics, source)
+    return evaluate
 
 
 def _by_ranks(store: RunStore, record: RunRecord) -> Evaluate:
@@ -140,9 +222,9 @@ def _same_gallery(record: RunRecord, tables: dict[str, RankTable], name: str) ->
     source = next((tables[other] for other in (name, *sorted(equal)) if other in tables), None)
     if source is None or not isinstance(protocol, FoldProtocol):
         have = ", ".join(tables) or "none"
-        raise InvalidRecord(
+        raise NotDecidedByRanks(
             f"run {record.run_id} has no {SCORES}, which protocol {name} needs: its ranks ({have}) are about another gallery "
-            "or other positives; run it again with --set evaluation.save_scores=true"
+            "or other positives"
         )
     protocol.check(
         protocols.Subject(
