@@ -17,6 +17,7 @@ from harness.cli.options import (
     results_option,
     set_option,
 )
+from harness.cli.refreshing import follow, refreshes_site
 from harness.cli.terminal import say_file, show_page
 from harness.errors import InvalidSpec
 
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 @set_option
 @plugin_option
 @results_option
+@refreshes_site
 def power(
     source: str | None,
     difference: float | None,
@@ -107,6 +109,7 @@ def power(
         raise InvalidSpec(
             f"--json takes one plan, and {source} has {len(plans)} galleries: choose by --dataset and --protocol"
         )
+    follow(wanted.root(source))
     root = out or wanted.root(source) / "power"
     for plan in plans:
         page = report.build(plan)

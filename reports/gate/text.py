@@ -119,10 +119,12 @@ def _named(side: Side, letter: str) -> str:
 
 
 def _scope(found: NonInferiority) -> str:
+    a, b = found.seeds
+    seeds = f"{counted(a, 'seed')} each" if a == b else f"{a} and {b} seeds"
     if found.claim == "method":
-        return f"claim: the methods retrained ({found.seeds[0]} and {found.seeds[1]} seeds)."
-    several = " Three seeds of both would carry a claim about the methods." if min(found.seeds) < 3 else ""
-    return f"claim: these trained models only, {found.seeds[0]} and {counted(found.seeds[1], 'seed')}.{several}"
+        return f"claim: the methods retrained, {seeds}."
+    more = " Three seeds of both would carry a claim about the methods." if min(a, b) < 3 else ""
+    return f"claim: these trained models only, {seeds}.{more}"
 
 
 def _about(side: Side) -> dict[str, Any]:

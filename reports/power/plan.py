@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.records.run import RunRecord
-from harness.reports.runs.subjects import Subject
+from harness.reports.runs.subjects import FOREIGN, Subject
 from harness.reports.statistics.checks import number, whole
 from harness.reports.statistics.errors import InvalidSetting
 from harness.reports.statistics.hits import components as recalls_of
@@ -180,7 +180,7 @@ def plan_of_runs(subject: Subject, setup: Setup, question: Question, records: Se
         recorded_seeds=tuple(len(runs.seeds) for runs in methods),
         stated=stated,
         cost=_cost(records),
-        run_ids=tuple(dict.fromkeys(item.source for item in subject.evidence)),
+        run_ids=tuple(dict.fromkeys(item.source for item in subject.evidence if item.source != FOREIGN)),
     )
 
 

@@ -25,14 +25,16 @@ from harness.reports.statistics.errors import InvalidSetting
 from harness.reports.statistics.hits import METRICS, image_columns
 from harness.reports.statistics.hubs import gallery_counted
 from harness.reports.statistics.noninferiority import non_inferiority
+from harness.reports.statistics.power import POWER
 from tests.studies.gallery import SharedGallery
+from tests.studies.promises import FLICKR8K, QUICKSTART, found_in_hits, found_in_scores
 from tests.studies.simulation import World, naive_p
 
 ALPHA = 0.05
 # Standard deviations of a method's way with an image and with a caption, for a low to high intra-image correlation.
 CORRELATIONS = ((0.22, 0.70), (0.36, 0.64), (0.50, 0.48), (0.58, 0.32))
 SEED_COUNTS = (3, 5, 10)
-KINDS = ("queries", "gallery")
+KINDS = ("queries", "gallery", "plans")
 # Near-perfect methods whose few errors all come from hubs of their own: what the image as the unit cannot see.
 HUBS = SharedGallery(dimension=32, method_image_sd=0.5, hub_sd=0.1)
 MadeUp = World | SharedGallery
@@ -189,7 +191,8 @@ def table(repetitions: int, seed: int = 0, kinds: Sequence[str] = KINDS) -> Iter
     Args:
         repetitions: draws for each setting; 2,000 put the Monte-Carlo error of 5 % at 1.5 points.
         seed: of everything.
-        kinds: `queries` that depend on each other through their image, `gallery` for a shared gallery.
+        kinds: `queries` that depend on each other through their image, `gallery` for a shared gallery, `plans` for
+            `itm gate` and `itm power`.
 
     Yields:
         The lines.
@@ -198,6 +201,8 @@ def table(repetitions: int, seed: int = 0, kinds: Sequence[str] = KINDS) -> Iter
         yield from _query_lines(repetitions, seed)
     if "gallery" in kinds:
         yield from _gallery_lines(repetitions, seed)
+    if "plans" in kinds:
+        yield from _plan_lines(repetitions, seed)
 
 
 def _query_lines(repetitions: int, seed: int) -> Iterator[Measured]:
@@ -211,9 +216,26 @@ def _query_lines(repetitions: int, seed: int) -> Iterator[Measured]:
     for seeds in SEED_COUNTS:
         world = World(images=500, methods=4, seeds=seeds, seed_sd=0.03, seed_query_sd=0.3)
         yield from method_claims(world, repetitions, seed + 3)
+
+
+def _plan_lines(repetitions: int, seed: int) -> Iterator[Measured]:
     for seeds in (1, *SEED_COUNTS):
-        world = World(images=500, seeds=seeds, seed_sd=0.03, seed_query_sd=0.3, offset=0.05)
+        world = World(images=500, seeds=seeds, seed_sd=0.03 * (seeds > 1), seed_query_sd=0.3, offset=0.05)
         yield gate_error(world, repetitions, seed + 4)
+    for name, components, images, comparisons in (("quickstart", QUICKSTART, 500, 6), ("flickr8k", FLICKR8K, 1000, 21)):
+        for seeds in (1, *SEED_COUNTS):
+            of = f"{name}, {counted(seeds, 'seed')}, N = {images}, {comparisons} comparisons"
+            sized = {"images": images, "seeds": seeds, "comparisons": comparisons, "repetitions": repetitions}
+            yield kept_power(found_in_scores(components, seed=seed + 5, **sized), of, repetitions)
+    for seeds in (1, 3, 5):
+        of = f"ranks to verdict, {counted(seeds, 'seed')}, N = 150"
+        yield kept_power(found_in_hits(seeds=seeds, repetitions=repetitions, seed=seed + 6), of, repetitions)
+
+
+def kept_power(rate: float, setting: str, repetitions: int) -> Measured:
+    """How often the difference is found of which `itm power` says that 80 % of experiments find it."""
+    slack = monte_carlo_error(POWER, repetitions)
+    return Measured("planned difference found", setting, rate, POWER - slack, POWER + slack, repetitions)
 
 
 def _gallery_lines(repetitions: int, seed: int) -> Iterator[Measured]:
