@@ -61,14 +61,17 @@ def test_promises_with_a_shared_gallery():
     assert all("shared gallery" in line.setting for line in lines)
 
 
-@pytest.mark.parametrize("kind", ["queries", "gallery", "all"])
+@pytest.mark.parametrize("kind", ["queries", "gallery", "plans", "all"])
 def test_kinds_of_made_up_methods(monkeypatch, kind):
     line = Measured("x", "N = 1", 0.05, 0.0, 0.1, 20)
     monkeypatch.setattr(calibration, "_query_lines", lambda repetitions, seed: iter([replace(line, what="queries")]))
     monkeypatch.setattr(calibration, "_gallery_lines", lambda repetitions, seed: iter([replace(line, what="gallery")]))
+    monkeypatch.setattr(calibration, "_plan_lines", lambda repetitions, seed: iter([replace(line, what="plans")]))
     written: list[str] = []
     assert calibration.main(["--kind", kind], written.append) == 0
-    assert [row.split(" | ")[0][2:] for row in written[2:]] == (["queries", "gallery"] if kind == "all" else [kind])
+    assert [row.split(" | ")[0][2:] for row in written[2:]] == (
+        ["queries", "gallery", "plans"] if kind == "all" else [kind]
+    )
 
 
 @pytest.mark.parametrize("arguments", [["--repetitions", "0"], ["--seed", "-1"], ["--kind", "both"]])
