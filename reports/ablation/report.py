@@ -14,6 +14,7 @@ from harness.reports.ablation.figures import effects_figure
 from harness.reports.ablation.rows import COSTS, Ablated, Effects, Published, effects
 from harness.reports.document.model import Report, Section
 from harness.reports.runs.loading import finished_records
+from harness.reports.runs.sizes import with_size
 from harness.reports.statistics.verdicts import verdict
 
 
@@ -83,7 +84,9 @@ def _section(part: Effects, source: str) -> Section:
             *(notice.message for notice in comparison.notices),
             *(verdict(comparison, row) for row in comparison.of_metric("rsum")),
         ],
-        tables=[tables.effects_table(part, source), tables.recalls_table(part)],
+        tables=[
+            with_size(table, part.size) for table in (tables.effects_table(part, source), tables.recalls_table(part))
+        ],
         figures=[effects_figure(part, source)],
         footnotes=[
             f"Measured on {'; '.join(part.devices)}. Costs are medians over seeds, as a change from the reference in percent.",

@@ -11,6 +11,7 @@ from harness.records.store import RunStore
 from harness.reports.document.model import Column
 from harness.reports.runs.groups import Gallery, Group, groups
 from harness.reports.runs.loading import finished_records, method_runs
+from harness.reports.runs.sizes import Size, gallery_size
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.hits import METRICS
 from harness.reports.statistics.refusals import default_claim
@@ -62,6 +63,7 @@ class Effects:
     rows: tuple[Row, ...]  # that of the reference, then the others in their order
     comparison: Comparison  # of every other model with the reference
     devices: tuple[str, ...]  # what the runs were computed and timed on
+    size: Size
 
     @property
     def by_loss(self) -> list[Row]:
@@ -89,7 +91,11 @@ def effects(
                 row["published_difference"] = published.difference(removed[label], removed[reference])
             rows.append(row)
         devices = dict.fromkeys(group.computed_on for group in members.values())
-        made.append(Effects(gallery, reference, tuple(rows), comparison, tuple(devices)))
+        made.append(
+            Effects(
+                gallery, reference, tuple(rows), comparison, tuple(devices), gallery_size(runs[0], gallery.protocol)
+            )
+        )
     return made
 
 

@@ -59,7 +59,9 @@ def recalls_table(effects: Effects) -> Table:
 def brief(effects: Effects, source: str) -> Table:
     """The effects with the columns that a terminal has room for."""
     columns = [_MODEL, _RSUM, _DIFFERENCE, _CORRECTED, *([_published(source)] if source else [])]
-    return replace(effects_table(effects, source), columns=columns, caption=effects.gallery.title)
+    return replace(
+        effects_table(effects, source), columns=columns, caption=f"{effects.gallery.title} ({effects.size.text})"
+    )
 
 
 def _published(source: str) -> Column:

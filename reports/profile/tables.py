@@ -79,7 +79,10 @@ def points(rows: Sequence[Row], profile: Profile) -> Table:
     return Table(
         frame=pd.DataFrame(order),
         columns=_POINTS,
-        caption=f"All points, best rSum first; queries at a gallery of {profile.gallery:,}, on {profile.device}",
+        caption=(
+            f"All points, best rSum first; recalls on {profile.images:,} images and {profile.captions:,} captions, queries at a "
+            f"gallery of {profile.gallery:,}, on {profile.device}"
+        ),
         key="points",
         muted=[number for number, row in enumerate(order) if not row["fronts"] and not row["noisy"]],
     )

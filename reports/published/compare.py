@@ -7,6 +7,7 @@ shown with the nearest printed rows; none is left out in silence.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,8 @@ def build(store: RunStore, run_ids: Sequence[str], *, tolerance: float = TOLERAN
     printed = frame[frame["kind"] != "ablation"]  # of other papers' methods: `itm ablate` shows those
     pairs, sentences, sections = [], [], []
     for gallery, members in groups(finished_records(store, run_ids)).items():
-        size = len(store.ranks(members[0].first.run_id)[gallery.protocol].i2t_rank)
+        table = store.ranks(members[0].first.run_id)[gallery.protocol]
+        size, captions = len(table.i2t_rank), len(table.t2i_rank)
         found = [_compare(group, printed, size, tolerance) for group in members]
         part = [pair for rows, _ in found for pair in rows]
         said = [sentence for _, sentence in found]
@@ -62,7 +64,9 @@ def build(store: RunStore, run_ids: Sequence[str], *, tolerance: float = TOLERAN
             (nearest_table, [pair for pair in part if not pair["comparable"]]),
             (extra_table, [row for group in members for row in _extra(group)]),
         ]
-        tables = [table(gallery, rows) for table, rows in shown if rows]
+        about = f"{gallery.title} ({size:,} images and {captions:,} captions)"
+        tables = [make(gallery, rows) for make, rows in shown if rows]
+        tables = [replace(made, caption=made.caption.replace(gallery.title, about, 1)) for made in tables]
         sections.append(
             Section(title=gallery.title, sentences=said, tables=tables, reading=reading(matching, tolerance))
         )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from harness.records.ranks import OWN_GALLERY
+from harness.reports.document.model import Table
 from harness.reports.statistics.runs import MethodRuns
 
 
@@ -41,6 +42,17 @@ def gallery_size(runs: MethodRuns, protocol: str) -> Size:
     images = np.bincount(fold, weights=runs.image_queried).astype(int)
     captions = np.bincount(fold[runs.caption_image], minlength=len(images))
     return Size(tuple(images.tolist()), tuple(captions.tolist()), queries_only=protocol not in OWN_GALLERY)
+
+
+def with_size(table: Table, size: Size) -> Table:
+    """A table whose caption says how large the galleries behind it are.
+
+    >>> import pandas as pd
+    >>> with_size(Table(pd.DataFrame(), (), "Pairs.", "pairs"), Size((500,), (2500,))).caption
+    'Pairs; gallery: 500 images, 2,500 captions.'
+    """
+    end = "." if table.caption.endswith(".") else ""
+    return replace(table, caption=f"{table.caption.removesuffix('.')}; {size.text}{end}")
 
 
 def _span(counts: Sequence[int]) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.reports.document.linking import linked
 from harness.reports.document.model import Report, Section, Table
+from harness.reports.runs.sizes import gallery_size, with_size
 from harness.reports.runs.subjects import FOREIGN
 from harness.reports.significance import figures, tables, text
 from harness.reports.significance.examine import Result
@@ -67,11 +68,16 @@ def build(result: Result) -> Report:
 
 def _pairs(result: Result, others: Sequence[str]) -> Section:
     comparison = result.comparison
-    evidence = [tables.pairs_table(comparison), tables.other_metrics_table(comparison)]
+    size = gallery_size(result.methods[0], result.subject.protocol)
+    evidence = [
+        with_size(table, size)
+        for table in (tables.pairs_table(comparison), tables.other_metrics_table(comparison))
+        if table
+    ]
     shown = [figures.forest(comparison), figures.matrix(comparison)]
     return Section(
         title="Pairs",
-        tables=[*([tables.remaining_verdicts(others)] if others else []), *(table for table in evidence if table)],
+        tables=[*([tables.remaining_verdicts(others)] if others else []), *evidence],
         figures=[figure for figure in shown if figure],
     )
 
@@ -79,6 +85,7 @@ def _pairs(result: Result, others: Sequence[str]) -> Section:
 def _ranking(result: Result) -> Section:
     comparison, ranking = result.comparison, result.ranking
     table = linked(tables.scores_table(comparison, result.methods, ranking), ["method"], _runs(result))
+    table = with_size(table, gallery_size(result.methods[0], result.subject.protocol))
     if not ranking:
         why = (
             "No tiers and no ranks: they need all pairs, corrected for the family-wise error (--pairs all, --correction "
@@ -135,6 +142,7 @@ def _data(result: Result, flat: Sequence[dict[str, Any]], verdicts: Sequence[str
         },
         "images": comparison.images,
         "captions": comparison.captions,
+        "folds": len(gallery_size(result.methods[0], result.subject.protocol).images),
         "methods": [
             {"name": name, "seeds": seeds, "scores": dict(zip(comparison.metrics, own, strict=True))}
             for name, seeds, own in zip(comparison.methods, comparison.seeds, scores, strict=True)
