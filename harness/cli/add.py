@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli.given import Given, given_options, say_not_evaluated
-from harness.cli.options import results_option
+from harness.cli.options import NamedPath, repeatable, results_option
 from harness.cli.refreshing import refreshes_site
 from harness.cli.scored import LEGEND, print_numbers
 from harness.cli.terminal import say, say_file
@@ -35,6 +35,14 @@ logger = logging.getLogger(__name__)
     "--ties", type=click.Choice(["pessimistic", "optimistic", "expected"]), default="pessimistic",
     help="Order of items with the same score.",
 )  # fmt: skip
+@repeatable(
+    "--trained-on",
+    "trained_on",
+    "DATA",
+    "Data that it was trained on: a dataset's folder, or a file of ids or file names.",
+    "not known",
+    type=NamedPath(),
+)
 @click.option("--save-scores", is_flag=True, help="The scores too, for ensembles and further protocols.")
 @click.option("--allow-chance", is_flag=True, help="Results that rank no better than chance.")
 @results_option
@@ -49,6 +57,7 @@ def add(
     selected_on: str | None,
     trials: int | None,
     ties: str,
+    trained_on: tuple[Path, ...],
     save_scores: bool,
     allow_chance: bool,
     results: Path,
@@ -62,6 +71,7 @@ def add(
 
     from harness.records.store import RunStore
     from harness.runs.foreign import Stated, record_foreign, undecided
+    from harness.runs.overlaps import of_named_training
 
     stated = Stated(
         name=name,
@@ -84,6 +94,7 @@ def add(
         stated,
         ties=rule,
         reading=given.reading,
+        overlaps=of_named_training(given.dataset, given.split, trained_on) if trained_on else None,
         save_scores=save_scores,
         allow_chance=allow_chance,
     )

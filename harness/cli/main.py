@@ -36,6 +36,7 @@ COMMANDS = {
     "site": "Write the site of a results folder: all reports, runs and pictures, linked.",
     "evaluate": "Evaluate scores, embeddings, ranks or lists that any code made, on every protocol.",
     "add": "Record results of any code as a run that takes part beside trained ones.",
+    "contamination": "Look for test images among what recorded runs were trained on.",
     "show": "Show everything that is recorded of one run.",
     "diagnose": "Show what each level of a run's score ranks alone, and its gates and regions.",
     "explain": "Show where each word of a caption looks in a picture, from a run's saved model.",

@@ -109,10 +109,11 @@ def views(dataset: Dataset, *, quick: bool = False) -> list[View]:
     Raises:
         InvalidDataset: a split that exists cannot be opened.
     """
-    return [_view(dataset, name, quick) for name in dataset.splits]
+    return [view_of(dataset, name, quick) for name in dataset.splits]
 
 
-def _view(dataset: Dataset, name: str, quick: bool) -> View:
+def view_of(dataset: Dataset, name: str, quick: bool = False) -> View:
+    """One split that exists; arguments and errors as `views`."""
     if isinstance(dataset, PhotographDataset):
         entries = dataset.entries(name)
         captions = [caption for entry in entries for caption in entry.captions]

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 
 from harness.errors import InvalidRecord
 from harness.files.names import is_safe_name
+from harness.records.description import Contamination
 from harness.records.documents import read_document
 from harness.records.parts import Code, Cost, Diagnostics, Environment, Evaluation, Source, Training, Tuning
 from harness.records.ties import Ties
@@ -59,6 +60,9 @@ class RunRecord(Labelled, Spec):
     selected_on: SelectedOn | None = Field(
         None,
         description="what the checkpoint was chosen on, as its author states; null = as this harness does, or unknown",
+    )
+    overlaps: tuple[Contamination, ...] | None = Field(
+        None, description="images of the split that were trained on, by training data; null = not looked for"
     )
     features: dict[str, Any] = Field(
         default_factory=dict, description="what was read from the feature store, by side: tower, type, keys and hashes"

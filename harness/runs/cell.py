@@ -33,6 +33,7 @@ from harness.runs.computing import computing
 from harness.runs.devices import Together, train_together
 from harness.runs.diagnostics import Diagnosed, diagnose, diagnose_safely
 from harness.runs.evaluation import Results, Scored, evaluate, score_split
+from harness.runs.overlaps import of_run
 from harness.runs.progress import ProgressWriter
 from harness.runs.saved_models import describe_model, save_model
 from harness.runs.watching import watcher
@@ -154,7 +155,8 @@ def _run(spec: RunSpec, store: RunStore, device: torch.device, listener: Listene
     if kept is not None:
         scored.save(kept)
     record = _finished(spec, dataset, results, trained, cost, device, started)
-    record = record.model_copy(update={"diagnostics": inside.record, "features": features})
+    overlaps = of_run(spec, dataset, TEST_SPLIT)
+    record = record.model_copy(update={"diagnostics": inside.record, "features": features, "overlaps": overlaps})
     store.write(record)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return record

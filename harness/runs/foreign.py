@@ -19,6 +19,7 @@ from harness.outputs.base import Measured, Output
 from harness.outputs.checks import AtChance, at_chance, report_rounding
 from harness.outputs.opening import Reading, open_output
 from harness.records import environment
+from harness.records.description import Contamination
 from harness.records.parts import Source, SourceFile, Tuning
 from harness.records.ranks import RankTable
 from harness.records.run import RunRecord, SelectedOn
@@ -160,6 +161,7 @@ def record_foreign(
     *,
     ties: Ties = "pessimistic",
     reading: Reading | None = None,
+    overlaps: tuple[Contamination, ...] | None = None,
     save_scores: bool = False,
     allow_chance: bool = False,
 ) -> RunRecord:
@@ -173,6 +175,7 @@ def record_foreign(
         stated: what their author says of them.
         ties: tie rule of the ranks.
         reading: what the user says of the files.
+        overlaps: images of the split that were trained on; None = not known.
         save_scores: whether `scores.npy` is kept, for ensembles and further protocols.
         allow_chance: record results that rank no better than chance.
 
@@ -197,6 +200,7 @@ def record_foreign(
             f"{found.output.title} hold no scores of all pairs, which --save-scores needs; leave it out"
         )
     record = _record(paths, dataset, component, found, tables, stated, ties, reading or Reading())
+    record = record.model_copy(update={"overlaps": overlaps})
     with store.claim(record.run_id):
         if save_scores and found.output.scores is not None:
             write_scores(store.folder(record.run_id) / SCORES, _array(found.output.scores))

@@ -6,8 +6,10 @@ What nobody said is `unknown`, never a guess. Everything follows from the record
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from harness.records.description import Contamination
 from harness.records.run import RunRecord
 
 UNKNOWN = "unknown"
@@ -62,6 +64,56 @@ def kind_of(record: RunRecord) -> str:
     if record.origin != "measured" and not record.tuning.is_known:
         return "ensembled" if ensembled else UNKNOWN
     return _TUNING[record.tuning.trials > 0, bool(ensembled)]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How many images of an evaluated split were trained on.
+
+    Args:
+        shared: of them; None = not known.
+        images: of the split; 0 = not known.
+        how: what was compared, in words.
+        unknown: what could not be told, in words; "" = everything was.
+    """
+
+    shared: int | None
+    images: int = 0
+    how: str = ""
+    unknown: str = ""
+
+    def __str__(self) -> str:
+        if self.shared is None:
+            return UNKNOWN
+        found = f"{self.shared:,} of {self.images:,}" if self.shared else "none found"
+        return f"{found}{f'; {self.unknown}' if self.unknown else ''}"
+
+
+def contamination(records: Sequence[RunRecord]) -> Overlap:
+    """How many images of the evaluated split the runs of a row were trained on, as far as it was looked for.
+
+    The largest number of any run counts. Whether a pretrained tower has seen the images is never known here.
+    """
+    found = [record.overlaps for record in records]
+    unknown = "towers unknown" if any(has_pretrained_towers(record.spec) for record in records) else ""
+    if any(overlaps is None for overlaps in found):
+        return Overlap(None, unknown=unknown)
+    every = [one for overlaps in found for one in overlaps or ()]
+    worst = max(every, key=lambda one: one.any, default=None)
+    if worst is None:
+        return Overlap(0, how="generated images", unknown=unknown)
+    return Overlap(worst.any, worst.images, _compared(worst), unknown)
+
+
+def has_pretrained_towers(spec: Mapping[str, Any]) -> bool:
+    """Whether an image or text tower began with weights that were trained elsewhere."""
+    towers = [spec.get(side) for side in ("image", "text")]
+    return any(tower.get("pretrained") or tower.get("model") for tower in towers if isinstance(tower, Mapping))
+
+
+def _compared(one: Contamination) -> str:
+    ways = {"name": one.names, "number": one.numbers, "content": one.equal, "perceptual hash": one.near}
+    return ", ".join(f"{count:,} by {way}" for way, count in ways.items() if count is not None)
 
 
 def bonus_of_the_test_split(record: RunRecord) -> float | None:
