@@ -10,6 +10,7 @@ from harness.reports.document.text import fixed, listed
 
 Row = dict[str, Any]
 _ON_TEST = "†"
+_CONTAMINATED = "‡"
 _AT_CHANCE = "§"
 
 
@@ -39,6 +40,11 @@ def legend(rows: Iterable[Row]) -> Iterator[str]:
             f"{_ON_TEST} Selected on test: the checkpoints of {_some(list(dict.fromkeys(on_test)))} were chosen by their test "
             "scores, which are therefore too high."
         )
+    if trained := [f"{_whose(row)} ({row['contamination']})" for row in some if is_contaminated(row)]:
+        yield (
+            f"{_CONTAMINATED} Trained on test images: {_some(list(dict.fromkeys(trained)))}. Their numbers say little of images "
+            "that they have not seen."
+        )
     chance = [row for row in some if is_at_chance(row)]
     if chance:
         floor = fixed(chance[0]["chance_rsum"], 1)
@@ -60,7 +66,12 @@ def is_selected_on_test(row: Row) -> bool:
     return row.get("selected_on") == "test"
 
 
-_HOLDS = ((_ON_TEST, is_selected_on_test), (_AT_CHANCE, is_at_chance))
+def is_contaminated(row: Row) -> bool:
+    """Whether images of the split were found among those that a row was trained on."""
+    return bool(row.get("contaminated_images"))
+
+
+_HOLDS = ((_ON_TEST, is_selected_on_test), (_CONTAMINATED, is_contaminated), (_AT_CHANCE, is_at_chance))
 
 
 def _whose(row: Row) -> str:

@@ -60,7 +60,7 @@ _MEMORY = {"peak_gpu_allocated_mib": "GPU allocated", "peak_rss_mib": "process r
 _EXTRA_METRICS = ("i2t_medr", "i2t_meanr", "t2i_medr", "t2i_meanr", "tie_rate")
 _COUNTS = (
     *("tier", "rank", "rank_low", "rank_high", "seeds", "images", "captions", "tuning_trials", "tuning_steps"),
-    *("folds", "gallery_images", "gallery_captions"),
+    *("folds", "gallery_images", "gallery_captions", "contaminated_images"),
 )
 #: Every column of the CSV.
 _COLUMNS = (
@@ -71,6 +71,7 @@ _COLUMNS = (
     *("folds", "gallery_images", "gallery_captions", "chance_rsum", "at_chance"),
     *("baseline", "baseline_difference", "baseline_difference_low", "baseline_difference_high"),
     *("baseline_p", "baseline_p_adjusted", "ranked", "tuning_kind", "rsum_se", "rsum_seed_percent"),
+    *("contamination", "contaminated_images", "contamination_compared", "test_selection_bonus"),
     *(cost.key for cost in COSTS),
     *(cost.noise for cost in COSTS if cost.key in noise.TIMES),
     *("peak_memory_kind", "device", "data_sha256", "citation", "note", "source", "run_ids", "selected_on"),
@@ -201,6 +202,7 @@ def _compare(runs: Sequence[MethodRuns]) -> tuple[Comparison | None, str]:
 def _row(group: Group, runs: MethodRuns | None, place: RankedMethod | None) -> Row:
     record, costs = group.first, [record.cost for record in group.records]
     budgets = [record.tuning.budget for record in group.records]
+    overlap = evidence.contamination(group.records)
     memory = next((key for key in _MEMORY if group.cost(key) is not None), None)
     row = flat_row(
         group.gallery,
@@ -212,6 +214,10 @@ def _row(group: Group, runs: MethodRuns | None, place: RankedMethod | None) -> R
         ranked=evidence.measured_by(record),
         selected_on=evidence.selected_on(group.records),
         tuning_kind=evidence.tuning(group.records),
+        contamination=str(overlap),
+        contaminated_images=overlap.shared,
+        contamination_compared=overlap.how,
+        test_selection_bonus=evidence.mean_bonus(group.records),
         seeds=len(group.seeds),
         tuning_trials=_most(record.tuning.trials for record in group.records if record.tuning.is_known),
         tuning_steps=_most(budget.steps for budget in budgets if budget),

@@ -43,6 +43,11 @@ EVIDENCE = (
     Column("ranked", "Ranks", help="measured here, or added from the results of other code"),
     Column("origin", "Code", help="whose code or weights"),
     Column("selected_on", "Selected on", help="what the checkpoints were chosen on; unknown where nobody said"),
+    Column(
+        "contamination",
+        "Test images trained on",
+        help="found by name, number, content or perceptual hash; unknown where it was not looked for",
+    ),
     Column("tuning_kind", "Settings", help="how they were found; an ensemble averages the scores of several models"),
     Column("tuning_trials", "Trials", "count", help="tuning trials before these runs"),
     Column(

@@ -10,6 +10,7 @@ from harness.records.run import RunRecord
 from harness.reports.document.text import fixed, listed, significant, single_line
 from harness.reports.leaderboard.marks import is_at_chance, legend
 from harness.reports.leaderboard.rows import Board, Row
+from harness.reports.runs.evidence import bonus_sentence
 from harness.reports.statistics.refusals import MINIMUM_SEEDS
 
 _TIES = {
@@ -191,6 +192,9 @@ def _uncertainty(board: Board) -> Iterator[str]:
 
 def _limits(board: Board) -> Iterator[str]:
     yield from _tie_rule(board)
+    for group in board.groups:
+        if bonus := bonus_sentence(group.records):
+            yield f"{group.label}: {bonus}."
     trials = {row["tuning_trials"] for row in board.rows if row["tuning_trials"] is not None}
     if trials == {0}:
         yield (

@@ -132,12 +132,18 @@ def bonus_of_the_test_split(record: RunRecord) -> float | None:
     return max(known) - known[kept - 1]
 
 
+def mean_bonus(records: Sequence[RunRecord]) -> float | None:
+    """The mean of `bonus_of_the_test_split` over those of some runs that were watched; None where none was."""
+    found = [bonus for record in records if (bonus := bonus_of_the_test_split(record)) is not None]
+    return sum(found) / len(found) if found else None
+
+
 def bonus_sentence(records: Sequence[RunRecord]) -> str:
     """The same of the runs of a row, in words; "" where none of them was watched."""
-    found = [bonus for record in records if (bonus := bonus_of_the_test_split(record)) is not None]
-    if not found:
+    mean, count = mean_bonus(records), sum(bonus_of_the_test_split(record) is not None for record in records)
+    if mean is None:
         return ""
-    mean, runs = sum(found) / len(found), f"mean of {len(found)} runs" if len(found) > 1 else "one run"
+    runs = f"mean of {count} runs" if count > 1 else "one run"
     return (
         f"choosing the epoch on the test split would have bought {mean:.1f} rSum here ({runs}); the numbers are of the "
         "epoch that the validation split chose"

@@ -179,6 +179,11 @@ COMMANDS_ON_RUNS = [
     case("add {scores} --dataset {tiny} --name x --trials many", "--trials"),
     case("add {scores} --dataset {tiny} --name x --protocol coco_5k", "5,000"),
     # Recorded runs
+    case("contamination nothing", "no run 'nothing'"),
+    case("contamination {id} --against {nowhere}", "does not exist"),
+    case("contamination {id} --against {empty}", "no image ids"),
+    case("contamination {id} --set colour=red", "no dataset of these runs has the option 'colour'"),
+    case("add {scores} --dataset {tiny} --name x --trained-on {nowhere}", "does not exist"),
     case("show", "RUN"),
     case("show nothing", "no run 'nothing'"),
     case("show {id} --json {folder}", ""),

@@ -137,7 +137,8 @@ def test_the_order_of_methods_and_datasets_decides_nothing_but_their_order(two):
 def test_identical_methods_share_their_places(two):
     datasets = [replace(d, methods=[*d.methods, replace(d.methods[0], name="twin")]) for d in two()]
     found = standings(datasets, **QUICK)
-    assert found.counts[0] == found.counts[3] and found.places[0] == found.places[3]
+    assert found.counts[0] == found.counts[3]
+    assert found.places[0] == found.places[3]
     assert (found.place_low[0], found.place_high[0]) == (found.place_low[3], found.place_high[3])
     assert found.place_high[0] - found.place_low[0] >= 1  # neither can be told to be the better one
     assert found.wins[0, 3] == found.ahead[0, 3] == 0.5
@@ -151,7 +152,8 @@ def test_a_method_that_wins_every_image_is_first_in_every_draw(make_runs):
         return DatasetRuns(name, name, [runs, best])
 
     found = standings([on("x", 40, 1), on("y", 50, 2)], **QUICK)
-    assert found.first.tolist() == [0.0, 1.0] and found.ahead[1, 0] == 1.0
+    assert found.first.tolist() == [0.0, 1.0]
+    assert found.ahead[1, 0] == 1.0
     assert (found.place_low.tolist(), found.place_high.tolist()) == ([2, 1], [2, 1])
 
 
