@@ -49,7 +49,8 @@ def one_side(source: str, place: Place) -> Side:
         UnknownName: a method, dataset or protocol that is not there.
     """
     subjects, method = _subjects(source, place)
-    return _side(source, *_first_protocol(source, _with_method(source, subjects, method or place.method)))
+    found = _with_method(source, subjects, method or place.method)
+    return _side(source, *_first_protocol(source, found), _said_protocol(found))
 
 
 def two_sides(first: str, second: str, place: Place) -> tuple[Side, Side]:
@@ -73,7 +74,8 @@ def two_sides(first: str, second: str, place: Place) -> tuple[Side, Side]:
         )
     chosen = _first_protocol(first, [a for a, _ in pairs])
     partner = next(b for a, b in pairs if a[0] is chosen[0] and a[1] == chosen[1])
-    a, b = _side(first, *chosen), _side(second, *partner, remark=_said_method(second, method or place.method, partner))
+    a = _side(first, *chosen, _said_protocol([a for a, _ in pairs]))
+    b = _side(second, *partner, _said_method(second, method or place.method, partner))
     if a.gallery and b.gallery and a.gallery != b.gallery:
         raise DifferentGalleries(
             f"{first} searched the gallery '{a.gallery}' and {second} '{b.gallery}': the data changed; make the baseline anew "
@@ -158,6 +160,13 @@ def _stated(name: str) -> str:
 def _said_method(source: str, method: str, partner: tuple[Subject, str]) -> str:
     several = len(partner[0].methods) > 1
     return f"{source}: '{partner[1]}' is taken, as on the other side" if several and not method else ""
+
+
+def _said_protocol(found: Sequence[tuple[Subject, str]]) -> str:
+    names = list(dict.fromkeys(subject.protocol for subject, _ in found))
+    return (
+        f"protocol {names[0]} is taken, the first of {', '.join(names)}; --protocol chooses" if len(names) > 1 else ""
+    )
 
 
 def _side(source: str, subject: Subject, method: str, remark: str = "") -> Side:

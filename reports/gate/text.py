@@ -35,7 +35,7 @@ def verdict(a: Side, b: Side, found: NonInferiority) -> str:
     return (
         f"{HEADINGS[found.outcome]}: {_named(a, 'A')} minus {_named(b, 'B')} is {signed(found.difference, digits)} {unit}, "
         f"{reach} ({ends}one-sided, {100 * found.confidence:g} % confidence), and {signed(found.min_delta, digits)} is allowed; "
-        f"{counted(found.images, 'image')}, {_scope(found)}"
+        f"{counted(found.images, 'image')}{_where(a, b)}, {_scope(found)}"
     )
 
 
@@ -116,6 +116,11 @@ def _code(side: Side) -> str:
 
 def _named(side: Side, letter: str) -> str:
     return f"{letter} '{side.runs.name}'"
+
+
+def _where(a: Side, b: Side) -> str:
+    known = a if a.dataset else b
+    return f" of {known.dataset}, {known.protocol}" if known.dataset else ""
 
 
 def _scope(found: NonInferiority) -> str:

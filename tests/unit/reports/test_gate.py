@@ -182,3 +182,16 @@ def test_a_rank_csv_may_say_how_it_counts(first, code, itm, tmp_path):
     found, _, err = itm("gate", theirs, ours, "--min-delta", -0.001)
     assert found == code
     assert ("ranks_from must be 0 or 1" in err) == (code == 2)
+
+
+def test_of_several_protocols_the_first_is_taken_and_said(itm, runs, tmp_path):
+    for protocol in ("full", "flickr30k_1k"):
+        for scorer, skill in (("grm", 0.9), ("scan", 0.2)):
+            runs.add_drawn(skill, scorer=scorer, protocol=protocol)
+    code, out, err = itm("gate", f"{runs.store.results}:grm", f"{runs.store.results}:scan")
+    assert code == 0
+    assert "60 images of scenes, full, claim" in out
+    assert "protocol full is taken, the first of full, flickr30k_1k" in err
+    _, out, err = itm("gate", f"{runs.store.results}:grm", f"{runs.store.results}:scan", "--protocol", "flickr30k_1k")
+    assert "60 images of scenes, flickr30k_1k, claim" in out
+    assert "is taken" not in err
