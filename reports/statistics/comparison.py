@@ -161,7 +161,7 @@ def _rows(
         draws=draws,
     )
     raw = joint.p_flip
-    if settings.claim == "method":
+    if raw is None:
         raw = np.asarray([t_p_value(e.difference, e.split.se, e.split.df) for e in estimates])
     queries = QueryHits(methods, columns.metrics)
     rows: dict[int, PairRow] = {}

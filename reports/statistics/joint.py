@@ -6,8 +6,12 @@ centred contributions follows from that and the signs' sums over the query group
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +27,11 @@ from harness.reports.statistics.permutation import (
     tail_probability,
 )
 from harness.reports.statistics.variance import SeedDraws
+
+#: Resamples that are worked on at once, and threads that do so.
+_ROWS, _THREADS = 2048, max(1, min(4, os.cpu_count() or 1))
+#: Told of work done and of all work.
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +60,7 @@ class Hypotheses:
 class JointResult:
     """What the resampling says of H hypotheses in families."""
 
-    p_flip: NDArray[np.float64]  # (H,) sign flip
+    p_flip: NDArray[np.float64] | None  # (H,) sign flip; None for a claim about methods, which has no use for it
     p_maxt: NDArray[np.float64]  # (H,) step-down, each within its family
     critical: tuple[float, ...]  # one simultaneous critical value per family, in standard errors
 
@@ -66,6 +75,7 @@ def resample(
     resamples: int,
     seed: int,
     draws: SeedDraws | None = None,
+    progress: Progress | None = None,
 ) -> JointResult:
     """Flip all images' signs together and compare every hypothesis and family with what chance gives.
 
@@ -81,60 +91,186 @@ def resample(
         resamples: rows of signs.
         seed: of the signs.
         draws: seed effects, for a claim about methods; None for checkpoints.
+        progress: told how many resamples of how many are done.
     """
     differences = hypotheses.numerators(columns).T  # (N, H)
     observed = np.abs(differences.sum(axis=0)).astype(np.float64)
     root = root_sum_squares(differences)
     squares = np.square(hypotheses.influence(columns)).sum(axis=1)
-    stepwise = [MaxT((observed / root if draws is None else t_observed)[family]) for family in families]
-    counts = np.zeros(len(observed), dtype=np.int64)
-    maxima: list[list[NDArray[np.float64]]] = [[] for _ in families]
+    statistic = observed / root if draws is None else t_observed
+    total, exact = flip_count(len(columns.fold), resamples)
+    blocks = _blocks(columns, hypotheses, resamples, seed, draws)
+    lock, done = Lock(), 0
 
-    for sums, effects in _pair_sums(columns, hypotheses, resamples, seed):
-        absolute = np.abs(sums)
-        counts += (absolute >= observed).sum(axis=0)
-        centred = _studentised(effects, squares, len(columns.fold), draws, hypotheses)
-        statistics = absolute / root if draws is None else centred
-        for family, steps, largest in zip(families, stepwise, maxima, strict=True):
-            steps.update(statistics[:, family])
-            largest.append(centred[:, family].max(axis=1))
+    def work() -> _Work:
+        """Take blocks until none is left. What is counted does not depend on who took which."""
+        nonlocal done
+        own = _Work(_Tests(hypotheses, columns, observed, root, squares), families, statistic)
+        while True:
+            with lock:
+                block = next(blocks, None)
+            if block is None:
+                return own
+            own.add(block)
+            with lock:
+                done += block.rows
+                if progress:
+                    progress(done, total)
 
-    rows, exact = flip_count(len(columns.fold), resamples)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        first, *others = [future.result() for future in [pool.submit(work) for _ in range(_THREADS)]]
+    for other in others:
+        first.merge(other)
     p_maxt = np.ones(len(observed))
-    for family, steps in zip(families, stepwise, strict=True):
-        p_maxt[family] = steps.p_values(rows, exact)[0]
-    critical = tuple(critical_value(np.concatenate(largest), alpha) for largest in maxima)
-    return JointResult(tail_probability(counts, rows, exact), p_maxt, critical)
+    for family, steps in zip(families, first.steps, strict=True):
+        p_maxt[family] = steps.p_values(total, exact)[0]
+    critical = tuple(critical_value(np.concatenate(largest), alpha) for largest in first.maxima)
+    p_flip = tail_probability(first.tests.counts, total, exact) if draws is None else None
+    return JointResult(p_flip, p_maxt, critical)
 
 
-def _pair_sums(
-    columns: ImageColumns, hypotheses: Hypotheses, resamples: int, seed: int
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Yield blocks (rows, H): flipped sums of whole differences, and of centred contributions in points."""
+class _Work:
+    """What one thread counts."""
+
+    def __init__(self, tests: _Tests, families: Sequence[NDArray[np.int64]], statistic: NDArray[np.float64]):
+        self.tests, self.families = tests, families
+        self.steps = [MaxT(statistic[family]) for family in families]
+        self.maxima: list[list[NDArray[np.float64]]] = [[] for _ in families]
+
+    def add(self, block: _Block) -> None:
+        """Count a block."""
+        for family, steps, largest in zip(self.families, self.steps, self.maxima, strict=True):
+            top = np.full(block.rows, -np.inf)
+            steps.update(block.rows, partial(self.tests.statistics, block, family, top))
+            largest.append(top)
+
+    def merge(self, other: _Work) -> None:
+        """Add what another thread counted."""
+        self.tests.counts += other.tests.counts
+        for steps, theirs in zip(self.steps, other.steps, strict=True):
+            steps.merge(theirs)
+        for largest, more in zip(self.maxima, other.maxima, strict=True):
+            largest += more
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Resamples of all methods: what each hypothesis is made of, with the resamples along the last axis."""
+
+    sums: NDArray[np.float64]  # (M K, rows) of the numerators
+    groups: NDArray[np.float64]  # (rows, G) of the queries
+    effects: NDArray[np.float64] | None  # (M K, rows) of seeds, and the variances estimated with them
+    variances: NDArray[np.float64] | None
+
+    @property
+    def rows(self) -> int:
+        """Resamples."""
+        return len(self.groups)
+
+
+def _blocks(
+    columns: ImageColumns, hypotheses: Hypotheses, resamples: int, seed: int, draws: SeedDraws | None
+) -> Iterator[_Block]:
+    """Blocks of resamples, large enough for long loops of the processor."""
     methods, metrics, size = columns.numerators.shape
     flat = columns.numerators.reshape(methods * metrics, size)
-    first = hypotheses.first * metrics + hypotheses.metric
-    second = hypotheses.second * metrics + hypotheses.metric
-    # A block holds a row of signs per image and about eight temporary rows per hypothesis.
-    rows = max(1, BLOCK_BYTES // (8 * max(size, 8 * len(first))))
-    means, scale = hypotheses.group_means(columns), columns.scale[hypotheses.metric]
-    for block in sign_sums(np.concatenate([flat, columns.groups]).T, resamples, seed, rows):
-        sums = block[:, first] - block[:, second]
+    # How many rows are drawn at a time decides which seed effects meet which signs: other blocks, other numbers.
+    rows = max(1, BLOCK_BYTES // (8 * max(size, 8 * len(hypotheses.first))))
+    held: list[_Block] = []
+    for drawn in sign_sums(np.concatenate([flat, columns.groups]).T, resamples, seed, rows):
+        effects, variances = draws.block(len(drawn)) if draws else (None, None)
+        held.append(
+            _Block(
+                drawn[:, : len(flat)].T,
+                drawn[:, len(flat) :],
+                None if effects is None else effects.reshape(len(flat), -1),
+                None if variances is None else variances.reshape(len(flat), -1),
+            )
+        )
+        if sum(block.rows for block in held) >= _ROWS:
+            yield _joined(held)
+            held = []
+    if held:
+        yield _joined(held)
+
+
+def _joined(blocks: Sequence[_Block]) -> _Block:
+    drawn = blocks[0].effects is not None
+    return _Block(
+        np.concatenate([block.sums for block in blocks], axis=1),
+        np.concatenate([block.groups for block in blocks]),
+        np.concatenate([block.effects for block in blocks], axis=1) if drawn else None,
+        np.concatenate([block.variances for block in blocks], axis=1) if drawn else None,
+    )
+
+
+class _Tests:
+    """Statistics of hypotheses under resampling; without seed effects it also counts how often a flip beats the data."""
+
+    def __init__(
+        self,
+        hypotheses: Hypotheses,
+        columns: ImageColumns,
+        observed: NDArray[np.float64],
+        root: NDArray[np.float64],
+        squares: NDArray[np.float64],
+    ):
+        metrics = len(columns.metrics)
+        self.first = hypotheses.first * metrics + hypotheses.metric
+        self.second = hypotheses.second * metrics + hypotheses.metric
+        self.means, self.scale = hypotheses.group_means(columns), columns.scale[hypotheses.metric][:, None]
+        self.observed, self.root, self.squares = observed[:, None], root[:, None], squares[:, None]
+        self.images = len(columns.fold)
+        self.counts = np.zeros(len(observed), dtype=np.int64)
+
+    def statistics(
+        self, block: _Block, family: NDArray[np.int64], top: NDArray[np.float64], which: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """What maxT compares for some members of a family, (len(which), rows); raises `top` to the largest centred one."""
+        h = family[which]
+        first, second = self.first[h], self.second[h]
+        sums = block.sums[first] - block.sums[second]
+        effects = sums * self.scale[h]
+        effects -= self._of_groups(block, self.means[h])
+        variance = self._variance(effects, h)
+        if block.effects is not None and block.variances is not None:
+            effects += block.effects[first] - block.effects[second]
+            variance += block.variances[first] + block.variances[second]
+        centred = _studentised(effects, variance)
+        np.maximum(top, centred.max(axis=0), out=top)
+        if block.effects is not None:
+            return centred
+        absolute = np.abs(sums)
+        self.counts[h] += (absolute >= self.observed[h]).sum(axis=1)
+        return absolute / self.root[h]
+
+    @staticmethod
+    def _of_groups(block: _Block, means: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(H, rows) what the query groups' means come to under the signs."""
+        if block.groups.shape[1] == 2:  # the sum of two products has one order; einsum is slow at so short a sum
+            found = means[:, :1] * block.groups[:, 0]
+            found += means[:, 1:] * block.groups[:, 1]
+            return found
         # einsum, not a BLAS product: its order of summation does not depend on the number of threads.
-        yield sums, sums * scale - np.einsum("rg,hg->rh", block[:, len(flat) :], means)
+        return np.asarray(np.einsum("rg,hg->hr", block.groups, means))
+
+    def _variance(self, effects: NDArray[np.float64], h: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What each resample itself would have estimated as the variance from images."""
+        variance = np.square(effects)
+        variance /= self.images
+        np.subtract(self.squares[h], variance, out=variance)
+        np.maximum(variance, 0.0, out=variance)
+        variance *= self.images / (self.images - 1.0)
+        return variance
 
 
-def _studentised(
-    effects: NDArray[np.float64],
-    squares: NDArray[np.float64],
-    images: int,
-    draws: SeedDraws | None,
-    hypotheses: Hypotheses,
-) -> NDArray[np.float64]:
-    """|effect| over the standard error that the resample itself would have estimated, (rows, H)."""
-    variance = (squares - np.square(effects) / images).clip(min=0.0) * (images / (images - 1.0))
-    if draws is not None:
-        seeds, seed_variance = draws.block(len(effects), hypotheses.first, hypotheses.second, hypotheses.metric)
-        effects, variance = effects + seeds, variance + seed_variance
+def _studentised(effects: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """|effect| over the standard error; 0 where that is 0. Both arrays are used up."""
+    nothing = variance <= 0
+    np.sqrt(variance, out=variance)
+    np.abs(effects, out=effects)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(variance > 0, np.abs(effects) / np.sqrt(variance), 0.0)
+        effects /= variance
+    if nothing.any():
+        effects[nothing] = 0.0
+    return effects

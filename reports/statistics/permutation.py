@@ -9,7 +9,7 @@ Source: Smucker et al. 2007; Phipson & Smyth 2010 for (b + 1) / (R + 1); Westfal
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,10 @@ def _all_signs(start: int, rows: int, size: int) -> NDArray[np.uint8]:
     return (1 - ((codes >> np.arange(size)) & 1)).astype(np.uint8)  # row 0 is all +1: the data as they came
 
 
+#: Hypotheses whose resampled statistics are held at once, so that they stay in a processor's cache.
+_CHUNK = 16
+
+
 class MaxT:
     """Counts, over blocks of resampled statistics, how often the largest beats the observed one.
 
@@ -94,12 +98,28 @@ class MaxT:
         self.step_down = np.zeros(len(observed), dtype=np.int64)
         self.single_step = np.zeros(len(observed), dtype=np.int64)
 
-    def update(self, statistics: NDArray[np.float64]) -> None:
-        """Add a block (rows, H) of resampled statistics."""
-        # Column j: the largest of hypotheses j, j + 1, ... in the order of the observed statistics.
-        tail = np.maximum.accumulate(statistics[:, self.order[::-1]], axis=1)[:, ::-1]
-        self.step_down += (tail >= self.sorted).sum(axis=0)
-        self.single_step += (tail[:, :1] >= self.sorted).sum(axis=0)
+    def update(self, rows: int, statistics: Callable[[NDArray[np.int64]], NDArray[np.float64]]) -> None:
+        """Add a block of resampled statistics.
+
+        Args:
+            rows: resamples in the block.
+            statistics: gives those of some of the hypotheses, (len(indices), rows), non-negative; each is asked for once.
+        """
+        # Of hypotheses j, j + 1, ... in the order of the observed statistics, the largest; j falls.
+        tail = np.full(rows, -np.inf)
+        size = len(self.order)
+        for end in range(size, 0, -_CHUNK):
+            start = max(0, end - _CHUNK)
+            drawn = statistics(self.order[start:end])
+            for j in range(end - 1, start - 1, -1):
+                np.maximum(tail, drawn[j - start], out=tail)
+                self.step_down[j] += np.count_nonzero(tail >= self.sorted[j])
+        self.single_step += rows - np.searchsorted(np.sort(tail), self.sorted)
+
+    def merge(self, other: MaxT) -> None:
+        """Add the counts of other blocks, for the same observed statistics."""
+        self.step_down += other.step_down
+        self.single_step += other.single_step
 
     def p_values(self, resamples: int, exact: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Step-down and single-step adjusted p-values, (H,) each."""
@@ -150,7 +170,7 @@ def flip_test(differences: ArrayLike, *, resamples: int = 10_000, seed: int = 0)
     for sums in sign_sums(columns, resamples, seed):
         absolute = np.abs(sums)
         counts += (absolute >= observed).sum(axis=0)
-        family.update(absolute / root)
+        family.update(len(sums), (absolute / root).T.__getitem__)
     rows, exact = flip_count(len(columns), resamples)
     step_down, single_step = family.p_values(rows, exact)
     return FlipTest(tail_probability(counts, rows, exact), single_step, step_down)

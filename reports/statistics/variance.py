@@ -129,23 +129,17 @@ class SeedDraws:
         self.deviations = [scores - scores.mean(axis=0) for scores in seed_scores]
         self.generator = np.random.default_rng(seed)
 
-    def block(
-        self, rows: int, first: NDArray[np.int64], second: NDArray[np.int64], metric: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Draw for H hypotheses: method `first` minus method `second` on `metric`, (H,) indices each.
+    def block(self, rows: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Draw once per row.
 
         Returns:
-            Seed effects (rows, H) in points, and the variances (rows, H) that such a draw would have estimated.
+            Seed effects (M, K, rows) in points, and the variances (M, K, rows) that such a draw would have estimated.
         """
         effects, variances = [], []
         for deviations in self.deviations:
             seeds = len(deviations)
             normal = self.generator.standard_normal((rows, seeds))
             chi = self.generator.chisquare(seeds - 1, rows) / (seeds - 1)
-            effects.append(np.einsum("rs,sk->rk", normal, deviations) / math.sqrt(seeds * (seeds - 1)))
-            variances.append(np.outer(chi, np.square(deviations).sum(axis=0) / (seeds * (seeds - 1))))
-        effect, variance = np.stack(effects, axis=1), np.stack(variances, axis=1)  # (rows, M, K)
-        return (
-            effect[:, first, metric] - effect[:, second, metric],
-            variance[:, first, metric] + variance[:, second, metric],
-        )
+            effects.append((np.einsum("rs,sk->rk", normal, deviations) / math.sqrt(seeds * (seeds - 1))).T)
+            variances.append(np.outer(np.square(deviations).sum(axis=0) / (seeds * (seeds - 1)), chi))
+        return np.stack(effects), np.stack(variances)

@@ -220,7 +220,7 @@ def _differences(
         draws=SeedDraws(columns.seed_scores, np.random.SeedSequence([declared.seed, 1])) if about_methods else None,
     )
     raw = joint.p_flip
-    if about_methods:
+    if raw is None:
         raw = np.asarray([t_p_value(float(d), s.se, s.df) for d, s in zip(differences, splits, strict=True)])
     rows: dict[int, Difference] = {}
     for family, (name, correction) in zip(families, kinds, strict=True):
