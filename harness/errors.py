@@ -60,6 +60,14 @@ class InvalidRecord(ItmError):
     """A run's record that cannot be read or was written by an incompatible version."""
 
 
+class InvalidFrozen(InvalidRecord):
+    """A frozen leaderboard that is damaged, contradicts itself, or may not be written where it is asked for."""
+
+
+class NotFetched(ItmError):
+    """An address that cannot be reached, is no web address, or gives more than is allowed."""
+
+
 class InvalidFigure(ItmError):
     """A stored figure that is no SVG file, or one that no report can have written."""
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "robustness": "Measure robustness, composition and grounding of trained scorers: harder inputs, harder negatives.",
     "features": "Compute the outputs of pretrained towers for a dataset once, ahead of the runs that read them.",
     "report": "Write the leaderboards of all runs in a results folder.",
+    "freeze": "Freeze a leaderboard as a version with checksums that others can read and extend, or check one.",
     "site": "Write the site of a results folder: all reports, runs and pictures, linked.",
     "evaluate": "Evaluate scores, embeddings, ranks or lists that any code made, on every protocol.",
     "add": "Record results of any code as a run that takes part beside trained ones.",

@@ -137,9 +137,9 @@ class _Wanted:
 
     def root(self, source: str | None) -> Path:
         """The results folder of the reports."""
-        from harness.reports.runs.sources import output_root
+        from harness.reports.runs.stores import results_folder
 
-        return output_root([source] if source else [], self.results)
+        return results_folder([source] if source else [], self.results)
 
     def plans(self, source: str | None, overrides: tuple[str, ...], question: Question) -> Iterator[Plan]:
         """One plan for each gallery."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,36 +10,50 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import NamedPath, baseline_option, latex_options, published_option
-from harness.cli.refreshing import refreshes_site
+from harness.cli.options import baseline_option, latex_options, published_option, results_option
+from harness.cli.refreshing import follow, refreshes_site
 from harness.cli.terminal import complain, show_page
 from harness.errors import InvalidRecord, ItmError, UnknownName
 
 if TYPE_CHECKING:
     from harness.reports.document.model import Paper, Report
 
+logger = logging.getLogger(__name__)
+
 
 @click.command()
-@click.argument("results", type=NamedPath())
+@click.argument("sources", nargs=-1, required=True, metavar="RESULTS...")
 @published_option
 @baseline_option
 @latex_options
+@results_option
 @refreshes_site
-def report(results: Path, published: bool, baseline: str, paper: Paper) -> None:
-    """Write one leaderboard per dataset from all finished runs below RESULTS, without running anything."""
+def report(sources: tuple[str, ...], published: bool, baseline: str, results: Path, paper: Paper) -> None:
+    """Write one leaderboard per dataset from all finished runs of RESULTS, without running anything.
+
+    RESULTS is a results folder. Several are joined, and a run that occurs twice counts once; frozen leaderboards (a
+    folder, a zip or an http(s) address, docs/frozen.md) and single runs join too: itm report mine/results THEIRS. The
+    pages are written below the first results folder, else below --results.
+    """
     from harness.files.names import safe_name
-    from harness.records.store import RunStore
+    from harness.records.frozen.opening import is_frozen
     from harness.reports.document import pages
+    from harness.reports.frozen.text import joined_sentences, other_data
     from harness.reports.leaderboard.baseline import read_reference
     from harness.reports.leaderboard.report import build
-    from harness.reports.runs.loading import sound_records
+    from harness.reports.runs.stores import join, results_folder, whole_folder
     from harness.reports.statistics.errors import DifferentGalleries
 
+    alone = len(sources) == 1 and not is_frozen(sources[0])
+    results = Path(sources[0]) if alone else results_folder(sources, results)
+    follow(results)
     reference = read_reference(baseline, results) if baseline else None
-    store = RunStore(results)
+    store = whole_folder(results) if alone else join(sources, results)
     by_data: dict[tuple[str, str], list[str]] = {}
-    for record in sound_records(store):
+    for record in store.records():
         by_data.setdefault((record.dataset, record.data_sha256), []).append(record.run_id)
+    for line in other_data(by_data):
+        logger.warning(line)
     built: list[tuple[Report, str, dict[str, str], list[str]]] = []
     refused: list[ItmError] = []
     for (dataset, sha256), run_ids in by_data.items():
@@ -54,7 +69,11 @@ def report(results: Path, published: bool, baseline: str, paper: Paper) -> None:
             refused.append(error)
             page = make()
         about = {"all runs of": dataset, "data_sha256": sha256}
-        built.append((page, f"all-{safe_name(stem)}", about, run_ids))
+        if not alone:
+            about["joined from"] = " ".join(store.titles(run_ids))
+            said = joined_sentences(store, run_ids)
+            page = replace(page, sentences=[*page.sentences, *said], brief=[*page.brief, *said])
+        built.append((page, f"{'all' if alone else 'joined'}-{safe_name(stem)}", about, run_ids))
     if refused and len(refused) == len(built):
         raise refused[0]
     for page, name, about, run_ids in built:

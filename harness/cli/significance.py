@@ -86,7 +86,8 @@ def significance(
     qrels (docs/significance.md). Writes significance.md, .html, .csv, .json, .tex and figures below
     RESULTS/significance/, one folder per dataset and protocol, and one across datasets if there are several.
     """
-    from harness.reports.runs.sources import output_root, read_sources
+    from harness.reports.runs.sources import read_sources
+    from harness.reports.runs.stores import results_folder
     from harness.reports.significance.examine import Request, examine_all
 
     if metrics:
@@ -97,8 +98,8 @@ def significance(
         sources, results, datasets=datasets, protocols=protocols, depth=request.depth, ranks_from=origin
     )
     done, refused = examine_all(subjects, request)
-    follow(output_root(sources, results))
-    root = out or output_root(sources, results) / "significance"
+    follow(results_folder(sources, results))
+    root = out or results_folder(sources, results) / "significance"
     _write(done, root, alone=out is not None and len(subjects) == 1)
     for title, error in refused.items():
         complain(f"{title}: {error}")

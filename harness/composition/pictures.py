@@ -17,11 +17,11 @@ from harness.datasets.photographs.decoding import DECODER
 from harness.datasets.photographs.files import Form, Photographs
 from harness.datasets.photographs.sources import ImageFiles, ImageSource
 from harness.datasets.store import facts
-from harness.datasets.store.arrays import cache_folder
 from harness.datasets.table.parquet import Cell, ImageCells
 from harness.description.names import Name, name_of
 from harness.description.pictures import Picture, look
 from harness.errors import InvalidDataset, counted
+from harness.files.caches import cache_folder
 
 logger = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from harness.datasets.store import facts
-from harness.datasets.store.arrays import cache_folder
 from harness.errors import InvalidDataset
 from harness.features.items import Side
+from harness.files.caches import cache_folder
 from harness.files.reading import Damaged, read_json
 from harness.files.writing import atomic_path
 from harness.spec import Spec, canonical_json

@@ -1,4 +1,4 @@
-"""SHA-256 of files, computed once per process while a file stays the same."""
+"""SHA-256 of bytes, and of files: computed once per process while a file stays the same."""
 
 from __future__ import annotations
 
@@ -21,3 +21,12 @@ def sha256_file(path: str | Path) -> str:
 def _sha256(path: Path, *_: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_bytes(content: bytes) -> str:
+    """SHA-256 of bytes, hexadecimal.
+
+    >>> sha256_bytes(b"")[:8]
+    'e3b0c442'
+    """
+    return hashlib.sha256(content).hexdigest()

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from harness.errors import InvalidRecord, ResultsNotWritable
+from harness.files.hashing import sha256_file
 from harness.files.locks import claim, remove_free
 from harness.files.names import is_safe_name
 from harness.files.reading import Damaged
@@ -163,6 +164,18 @@ class RunStore:
             InvalidRecord: missing, damaged, or ranks that cannot be.
         """
         return read_ranks(self.folder(run_id) / "ranks.npz", REMEDY)
+
+    def rank_file(self, run_id: str) -> tuple[str, str]:
+        """Name and sha256 of the file that fixes the ranks of a run.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return "ranks.npz", sha256_file(self.folder(run_id) / "ranks.npz")
+
+    def remedy(self, run_id: str) -> str:
+        """What to do about a run whose files contradict each other."""
+        return f"delete {self.folder(run_id)} to run it again"
 
     def write_level_ranks(self, run_id: str, tables: Mapping[str, RankTable]) -> None:
         """Write what each level of a score ranks alone, as `ranks.npz` has it, by `LEVEL/PROTOCOL`."""

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from harness.datasets.base import Dataset, Images, Split
-from harness.datasets.store.arrays import cache_folder, load_array, write_array
+from harness.datasets.store.arrays import load_array, write_array
 from harness.errors import InvalidDataset, one_line
 from harness.exhibits.knowledge import clutter
+from harness.files.caches import cache_folder
 from harness.probes.base import Answers, Level, Probe
 from harness.probes.model import Model
 from harness.protocols import SAME_NUMBERS

@@ -137,7 +137,7 @@ def _checked_runs(store: RunStore, record: RunRecord, gallery: Gallery, name: st
         if stated is None or abs(stated - of_ranks) > _TOLERANCE * (len(RECALLS) if key == "rsum" else 1):
             raise InvalidRecord(
                 f"run {record.run_id}: record.json says {key} = {stated} on {gallery.protocol}, ranks.npz "
-                f"{of_ranks:.4f}; delete {store.folder(record.run_id)} to run it again"
+                f"{of_ranks:.4f}; {store.remedy(record.run_id)}"
             )
     return runs
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.errors import InvalidRecord
-from harness.files.hashing import sha256_file
 from harness.files.names import safe_name
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
@@ -120,12 +119,13 @@ def first_place_remarks(methods: Sequence[MethodRuns]) -> Iterator[str]:
 
 
 def _evidence(store: RunStore, label: str, record: RunRecord) -> Evidence:
+    file, sha256 = store.rank_file(record.run_id)
     return Evidence(
         method=label,
         seed=str(record.seed),
         source=record.run_id,
-        file="ranks.npz",
-        sha256=sha256_file(store.folder(record.run_id) / "ranks.npz"),
+        file=file,
+        sha256=sha256,
         revision=record.code.revision[:12] + (", changed" if record.code.dirty else ""),
     )
 

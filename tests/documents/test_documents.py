@@ -62,6 +62,7 @@ STANDS_FOR: dict[str, Callable[[RunStore], str]] = {
         "--executor slurm --slurm cluster=debug"
     ),
     "scan, chan, clip, vsepp, vse_infinity, late_interaction, laps, grm": lambda store: "scan, laps",
+    "https://example.org/flickr8k-1.0": lambda store: "results/frozen/flickr8k-1.0",  # no server here
     "--ann": lambda store: "",  # needs the optional package faiss
 }
 

@@ -18,9 +18,10 @@ from harness.datasets.parallel import each
 from harness.datasets.photographs.decoding import DECODER, decode_bytes, problem_of
 from harness.datasets.photographs.sources import ImageSource
 from harness.datasets.store import facts
-from harness.datasets.store.arrays import cache_folder, free_bytes, load_array, write_array
+from harness.datasets.store.arrays import free_bytes, load_array, write_array
 from harness.datasets.store.turns import turn, version
 from harness.errors import InvalidDataset, InvalidSpec
+from harness.files.caches import cache_folder
 from harness.fragments import Fragments
 from harness.machine.cpus import own_cpus
 

@@ -21,8 +21,9 @@ from harness.datasets.scenes.detector import FEATURE_WIDTH, describe, detect, mo
 from harness.datasets.scenes.grammar import LEVELS, Form, Truth, Word, forms_of, text_of, words_of
 from harness.datasets.scenes.rendering import CLUTTER, Placed, extent, place, render
 from harness.datasets.scenes.world import CELLS, Draws, Scene, edit_scene, sample_scene
-from harness.datasets.store.arrays import cache_folder, load_array, write_array
+from harness.datasets.store.arrays import load_array, write_array
 from harness.datasets.store.turns import turn, version
+from harness.files.caches import cache_folder
 from harness.spec import sha256_json
 
 logger = logging.getLogger(__name__)

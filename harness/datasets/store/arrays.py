@@ -1,7 +1,4 @@
-"""The cache folder: arrays that are slow to make and quick to map, written atomically and checked when read.
-
-The folder is `$ITM_CACHE`, else `~/.cache/itm-harness`. Everything in it can be deleted at any time.
-"""
+"""Arrays in the cache folder: slow to make and quick to map, written atomically and checked when read."""
 
 from __future__ import annotations
 
@@ -17,11 +14,6 @@ from harness.errors import InvalidDataset, ResultsNotWritable
 from harness.files.writing import atomic_path, set_aside
 
 logger = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """The cache folder, which may not exist yet."""
-    return Path(os.environ.get("ITM_CACHE") or "~/.cache/itm-harness").expanduser()
 
 
 def free_bytes(folder: Path) -> int:

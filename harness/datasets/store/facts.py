@@ -21,9 +21,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from harness.datasets.store.arrays import cache_folder
 from harness.datasets.store.turns import turn, version
 from harness.errors import InvalidDataset, ResultsNotWritable
+from harness.files.caches import cache_folder
 from harness.files.reading import Damaged, parse_json, read_arrays
 from harness.files.writing import atomic_path
 from harness.machine.cpus import own_cpus
