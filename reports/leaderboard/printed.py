@@ -52,6 +52,7 @@ def _row(board: Board, row: Mapping[Any, Any]) -> Row:
         note="; ".join(filter(None, (row["note"], summed))),
         source=row["source"],
         selected_on={"dev": "validation"}.get(row["selected_on"], row["selected_on"] or "unknown"),
+        selected_on_source=row["selected_on_source"],
         ranked="published",
         tuning_kind={"ensemble": "ensembled"}.get(row["kind"], "unknown"),
         **values,

@@ -75,6 +75,7 @@ _COLUMNS = (
     *(cost.key for cost in COSTS),
     *(cost.noise for cost in COSTS if cost.key in noise.TIMES),
     *("peak_memory_kind", "device", "data_sha256", "citation", "note", "source", "run_ids", "selected_on"),
+    "selected_on_source",
 )
 
 

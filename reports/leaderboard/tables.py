@@ -89,6 +89,7 @@ PRINTED = (
     Column("rsum", "rSum", "number", better="higher", pinned=True),
     _BACKBONE,
     Column("selected_on", "Selected on", help="split on which the public code keeps its best epoch"),
+    Column("selected_on_source", "Seen in", prose=True, help="file and commit of that code"),
     Column("origin", "Origin"),
     Column("note", "Note", prose=True),
     Column("source", "Source", prose=True),

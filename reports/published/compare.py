@@ -133,6 +133,7 @@ def _pair(group: Group, ours: Measured, row: Mapping[Any, Any], match: str, tole
         "printed_resolution": None if pd.isna(row["resolution"]) else int(row["resolution"]),
         "printed_kind": row["kind"],
         "printed_selected_on": row["selected_on"],
+        "printed_selected_on_source": row["selected_on_source"],
         **{f"measured_{key}": value for key, value in values.items()},
         **{f"printed_{key}": value for key, value in printed.items()},
         **{f"delta_{key}": value for key, value in differ.items()},

@@ -170,3 +170,13 @@ def test_a_caller_cannot_change_what_the_next_one_reads():
     frame = published_rows()
     frame["rsum"] = 0.0
     assert published_rows()["rsum"].max() > 0
+
+
+def test_what_a_published_row_was_selected_on_is_seen_in_a_file_of_public_code():
+    frame = published_rows()
+    assert ((frame["selected_on"] != "") == (frame["selected_on_source"] != "")).all()
+    named = frame.loc[frame["selected_on"] != "", "selected_on_source"]
+    assert named.str.contains(r"[\w-]+/\w+ (?:train|data)\.py at [0-9a-f]{7}: ").all()
+    on_test = frame[frame["selected_on"] == "test"]
+    assert set(on_test.loc[on_test["reproduced_by"] == "", "key"]) == {"laps", "avse", "hrem"}
+    assert on_test.loc[on_test["reproduced_by"] == "LAPS", "selected_on_source"].str.startswith("re-implemented").all()
