@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import combinations
 
 import made_outcomes
@@ -79,6 +80,20 @@ def test_the_mean_over_kinds_has_every_kind_once_and_no_false_caption(everything
     for family, kinds in (("images", ("noise", "blur", "jpeg")), ("captions", ("typos", "swapped_words"))):
         own = [value(frame, f"{family}/{kind}/kept", "chan") for kind in kinds]
         assert value(frame, f"{family}/kept", "chan") == pytest.approx(np.mean(own))
+
+
+def test_above_chance_a_random_order_is_taken_off_what_is_left_and_off_the_whole(everything):
+    """Kind by kind and seed by seed, with the expected rSum of an order of 60 pictures and 180 captions."""
+    store, page = everything
+    floor = sum(100 * (1 - math.comb(177, k) / math.comb(180, k)) + 100 * k / 60 for k in (1, 5, 10))
+    shares = []
+    for kind in ("noise", "blur", "jpeg"):
+        tables = [store.outcomes(run_of(store, "scan", seed), "images", kind) for seed in range(3)]
+        curves = [[rsum_of(table, level) for level in range(6)] for table in tables]
+        shares.append(np.mean([100 * (np.trapezoid(c) / 5 - floor) / (c[0] - floor) for c in curves]))
+    found = value(page.main, "images/kept_above_chance", "scan")
+    assert found == pytest.approx(np.mean(shares))
+    assert found < value(page.main, "images/kept", "scan")
 
 
 def test_the_clutter_slope_is_the_least_squares_line(everything):
@@ -210,7 +225,7 @@ def test_no_verdict_calls_an_open_difference_none(everything):
 def test_captions_that_were_made_false_are_read_the_other_way_round(everything):
     table = next(table for table in everything[1].tables if table.key == "captions")
     assert {c.key: c.better for c in table.columns if c.key != "method"} == {
-        "captions/kept": "higher", "captions/swapped_words/kept": "higher", "captions/typos/kept": "higher",
+        "captions/kept": "higher", "captions/kept_above_chance": "higher", "captions/swapped_words/kept": "higher", "captions/typos/kept": "higher",
         "captions/wrong_attribute/kept": "lower",
     }  # fmt: skip
 
