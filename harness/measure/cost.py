@@ -6,6 +6,7 @@ measured is absent, never 0. How a sample is taken: `harness.measure.timing`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import torch
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 
 from harness.errors import CannotEncode
 from harness.fragments import Fragments, Tokens
+from harness.measure.energy.meter import covers, energy_of, is_measured
 from harness.measure.quiet import alone
 from harness.measure.system import other_load, peak_memory
-from harness.measure.timing import FEWEST_REPEATS, Stopwatch, timed
+from harness.measure.timing import FEWEST_REPEATS, Stopwatch, synchronize, timed
 from harness.scorer import Scorer
 from harness.scoring import evaluating, similarity_matrix
 
@@ -23,6 +25,8 @@ from harness.scoring import evaluating, similarity_matrix
 SECONDS_PER_FIGURE = 0.3
 #: Throughput of scoring is measured on at most this many pairs.
 LARGEST_BLOCK = (256, 1280)
+#: Counters of energy are renewed up to ten times per second; shorter blocks would measure their steps.
+ENERGY_SECONDS = 1.0
 
 
 def measure_cost(
@@ -34,7 +38,7 @@ def measure_cost(
     *,
     repeats: int = 30,
     device: torch.device | str = "cpu",
-) -> dict[str, float]:
+) -> dict[str, float | str]:
     """What a scorer costs in use: evaluation mode, no gradients, inputs already on the device.
 
     Args:
@@ -53,19 +57,20 @@ def measure_cost(
         one encoded caption against the gallery of `gallery_images`); `index_bytes_per_image` (what must be kept of an
         encoded image); `params_millions`, `trainable_params_millions`; the keys of `peak_memory`; and
         `other_cpu_percent`, the share of all CPUs that other processes took meanwhile: above 6 the latencies are not
-        to be trusted.
+        to be trusted. Where the machine measures energy, `energy_wh_per_million_pairs` of scoring, and `energy_covers`.
         A p95 needs `FEWEST_FOR_P95` samples.
     """
     device = torch.device(device)
     images, texts = images.to(device), texts.to(device)
-    cost: dict[str, float] = {}
+    cost: dict[str, float | str] = {}
     with alone(device), evaluating(scorer), peak_memory(device) as peaks, other_load() as load:
         if image_batch is not None:
             cost |= _encoding("image", scorer.encode_images, image_batch.to(device), 0, repeats, device)
         if token_batch is not None:
             tokens = token_batch.to(device)
             cost |= _encoding("text", scorer.encode_texts, tokens, _of_median_length(tokens), repeats, device)
-        cost |= _scoring(scorer, images, texts, repeats, device)
+        scoring = _scoring(scorer, images, texts, repeats, device)
+        cost |= scoring | _energy(scorer, images, texts, int(scoring["timed_pairs"]), device)
     return cost | {"index_bytes_per_image": index_bytes(images)} | parameters(scorer) | peaks | load
 
 
@@ -121,6 +126,25 @@ def _scoring(
         **query.as_cost("query"),
         "gallery_images": float(len(images)),
     }
+
+
+def _energy(
+    scorer: Scorer, images: Fragments, texts: Fragments, pairs: int, device: torch.device
+) -> dict[str, float | str]:
+    """Energy of scoring about so many pairs again and again; nothing, and no time spent, where nothing measures it."""
+    if not is_measured(device):
+        return {}
+    rows = images[: LARGEST_BLOCK[0]]
+    columns = texts[: max(1, pairs // len(rows))]
+    scored, started = 0, time.perf_counter()
+    with energy_of(device) as spent:
+        while not scored or time.perf_counter() - started < ENERGY_SECONDS:
+            similarity_matrix(scorer, rows, columns)
+            synchronize(device)
+            scored += len(rows) * len(columns)
+    if not spent:
+        return {}
+    return {"energy_wh_per_million_pairs": 1e6 * sum(spent.values()) / scored, "energy_covers": covers(spent)}
 
 
 def _throughput(call: Callable[[int], object], largest: int, repeats: int, device: torch.device) -> tuple[float, int]:

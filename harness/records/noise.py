@@ -26,6 +26,8 @@ TIMES = (
     "pairs_per_second",
     "train_step_ms_p50",
 )
+#: Energies, with the keys that say what they are of: of a CPU package, other processes' share is in them.
+ENERGIES = {"train_energy_wh": "train_energy_covers", "energy_wh_per_million_pairs": "energy_covers"}
 
 
 def load(cost: Cost, key: str) -> float | None:
@@ -38,8 +40,14 @@ def is_noisy(costs: Iterable[Cost], key: str) -> bool:
 
     >>> is_noisy([Cost(query_ms_p50=2.0, other_cpu_percent=40.0)], "query_ms_p50")
     True
+    >>> is_noisy([Cost(train_energy_wh=2.0, train_energy_covers="gpu", train_other_cpu_percent=40.0)], "train_energy_wh")
+    False
     """
-    return key in TIMES and any((load(cost, key) or 0.0) > BUSY_PERCENT for cost in costs if key in cost.figures)
+    if key in ENERGIES:
+        costs = [cost for cost in costs if "cpu" in (getattr(cost, ENERGIES[key]) or "")]
+    elif key not in TIMES:
+        return False
+    return any((load(cost, key) or 0.0) > BUSY_PERCENT for cost in costs if key in cost.figures)
 
 
 def is_unknown(costs: Iterable[Cost], key: str) -> bool:

@@ -59,6 +59,16 @@ class Cost(Part):
         None, description="share of the time of training steps that they waited for their batch"
     )
     train_other_cpu_percent: float | None = Field(None, description="likewise, while training steps were timed")
+    train_energy_wh: float | None = Field(
+        None, description="energy of the whole training, validation included; of what `train_energy_covers` names"
+    )
+    train_energy_covers: str | None = Field(
+        None, description="what was measured: cpu package, gpu, gpu (power samples)"
+    )
+    energy_wh_per_million_pairs: float | None = Field(
+        None, description="energy of scoring encoded pairs; of what `energy_covers` names"
+    )
+    energy_covers: str | None = Field(None, description="likewise, while pairs were scored")
 
     @field_validator("*", mode="before")
     @classmethod
@@ -70,7 +80,7 @@ class Cost(Part):
     @property
     def figures(self) -> dict[str, float]:
         """The figures that were measured, by key."""
-        return {key: value for key, value in self.model_dump().items() if value is not None}
+        return {key: value for key, value in self.model_dump().items() if isinstance(value, int | float)}
 
 
 class Epoch(Part):
@@ -86,6 +96,7 @@ class Epoch(Part):
     learning_rate: float | None = None
     seconds: float | None = None
     watched: dict[str, float] = Field(default_factory=dict)
+    energy_wh: dict[str, float] = Field(default_factory=dict, description="by what was measured")
 
 
 class Devices(Part):

@@ -145,7 +145,7 @@ def _run(spec: RunSpec, store: RunStore, device: torch.device, listener: Listene
         results = evaluate(scored.similarity, test, spec.protocols, spec.evaluation, dataset)
     for key, size in trained.devices.get("first_process_memory", {}).items():
         memory[key] = max(size, memory.get(key, 0.0))  # of the largest process
-    cost = {**cost_of(scorer, scored, test, spec, device), **trained.step_ms, **memory}
+    cost = {**cost_of(scorer, scored, test, spec, device), **trained.step_ms, **memory, **trained.energy}
     inside = _diagnosed(scorer, scored, test, spec, dataset)
     store.write_ranks(spec.run_id, results.ranks)
     store.write_top(spec.run_id, results.top)
@@ -205,7 +205,9 @@ def _together(scorer: Scorer, spec: RunSpec, folder: Path, listener: Listener) -
     return together
 
 
-def cost_of(scorer: Scorer, scored: Scored, split: Split, spec: RunSpec, device: torch.device) -> dict[str, float]:
+def cost_of(
+    scorer: Scorer, scored: Scored, split: Split, spec: RunSpec, device: torch.device
+) -> dict[str, float | str]:
     """What a trained scorer costs on a split that it has scored, see `harness.measure.cost.measure_cost`.
 
     Of a side that does not fit in memory its first items are taken; `gallery_images` says how many.
@@ -227,7 +229,7 @@ def _finished(
     dataset: Dataset,
     results: Results,
     trained: TrainingResult,
-    cost: dict[str, float],
+    cost: dict[str, float | str],
     device: torch.device,
     started: str,
 ) -> RunRecord:
@@ -244,11 +246,16 @@ def _finished(
             "epochs": len(trained.history),
             "steps": trained.steps,
             "seconds": trained.seconds,
-            "history": [epoch.model_dump(exclude=None if epoch.watched else {"watched"}) for epoch in trained.history],
+            "history": [_written(epoch) for epoch in trained.history],
             **({"devices": trained.devices} if trained.devices else {}),
         },
         environment=environment.describe(device).model_copy(update={"products": products.chosen()}),
     )
+
+
+def _written(epoch: Epoch) -> dict[str, Any]:
+    """An epoch for the record, without what was not measured."""
+    return epoch.model_dump(exclude={key for key in ("watched", "energy_wh") if not getattr(epoch, key)})
 
 
 def _record(spec: RunSpec, dataset: str, started: str, **outcome: Any) -> RunRecord:

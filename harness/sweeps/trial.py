@@ -17,6 +17,7 @@ import torch
 from harness.datasets.base import Split
 from harness.errors import TrainingDiverged
 from harness.measure.system import peak_memory
+from harness.records.parts import Cost
 from harness.runs.building import build_scorer, splits_for
 from harness.runs.cell import cost_of
 from harness.runs.computing import computing
@@ -43,7 +44,7 @@ class Course:
     #: Optimiser steps that led to the trial's weights; half an epoch that a kill took away is not counted.
     steps: int = 0
     #: As `harness.measure.cost.measure_cost`, with the peak memory and the step time of the training.
-    cost: dict[str, float] = field(default_factory=dict)
+    cost: dict[str, float | str] = field(default_factory=dict)
 
     @property
     def rsum(self) -> float:
@@ -112,7 +113,7 @@ class TrialRunner:
                 sitting.keep()
                 raise
             sitting.keep()
-        found = {RSUM: sitting.course.rsum, **sitting.course.cost}
+        found = {RSUM: sitting.course.rsum, **Cost.model_validate(sitting.course.cost).figures}
         for key, limit in settings.at_most.items() if hasattr(trial, "set_constraint") else ():
             if key in found and key not in trial.constraints:
                 trial.set_constraint(key, found[key] - limit)

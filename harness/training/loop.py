@@ -8,13 +8,14 @@ ends in the same weights as one that was never stopped.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from harness.datasets.base import Split
+from harness.measure.energy.meter import energy_of
 from harness.measure.quiet import working, working_time
 from harness.measure.system import other_load
 from harness.metrics import retrieval_metrics
@@ -90,10 +91,15 @@ def fit(
     ):
         for number in range(len(result.history), spec.epochs):
             started = working_time()
-            losses = steps.run_epoch(number)
+            # Of several processes each would measure one GPU, and the sum would pass for the whole of the machine.
+            measuring: AbstractContextManager[dict[str, float]] = (
+                energy_of(steps.device) if ranks.count == 1 else nullcontext({})
+            )
+            with measuring as spent:
+                losses = steps.run_epoch(number)
+                metrics = validate(scorer, validation, batch_size_eval) if ranks.leads else {}
             if not ranks.leads:
                 continue
-            metrics = validate(scorer, validation, batch_size_eval)
             epoch = Epoch(
                 epoch=number,
                 losses=losses,
@@ -101,6 +107,7 @@ def fit(
                 learning_rate=steps.learning_rate,
                 seconds=working_time() - started,
                 watched=watch() if watch is not None else {},
+                energy_wh=spent,
             )
             result.history.append(epoch)
             if number == 0 or metrics["rsum"] > result.best["rsum"]:

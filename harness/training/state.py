@@ -15,6 +15,7 @@ from torch import Tensor
 
 from harness.files.reading import Damaged, require_file
 from harness.files.writing import set_aside
+from harness.measure.energy.meter import added_up, covers
 from harness.spec import Spec
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Epoch(Spec, strict=True):
         learning_rate: at the end of the epoch.
         seconds: training and validation together.
         watched: metrics of a split that is only watched; nothing is chosen by them.
+        energy_wh: watt-hours of training and validation by what was measured, see `harness.measure.energy.meter`.
     """
 
     epoch: int
@@ -40,6 +42,7 @@ class Epoch(Spec, strict=True):
     learning_rate: float
     seconds: float
     watched: dict[str, float] = Field(default_factory=dict)
+    energy_wh: dict[str, float] = Field(default_factory=dict)
 
     @field_validator("validation")
     @classmethod
@@ -75,6 +78,12 @@ class TrainingResult:
     @property
     def seconds(self) -> float:
         return sum(epoch.seconds for epoch in self.history)
+
+    @property
+    def energy(self) -> dict[str, float | str]:
+        """Costs of the record: energy of all epochs, those before a resumption included; empty unless all were measured."""
+        spent = added_up([epoch.energy_wh for epoch in self.history])
+        return {"train_energy_wh": sum(spent.values()), "train_energy_covers": covers(spent)} if spent else {}
 
 
 class Checkpoint(Spec, strict=True, arbitrary_types_allowed=True):

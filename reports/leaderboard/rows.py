@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from harness.records import noise
+from harness.records.parts import Cost
 from harness.records.store import RunStore
 from harness.reports.document.model import Column
 from harness.reports.leaderboard.baseline import Differences, Reference, differences, find_baseline
@@ -50,6 +51,12 @@ COSTS = tuple(
             "Waiting (%)",
             "share of the time of training steps that they waited for their batch",
         ),
+        ("train_energy_wh", "Train energy (Wh)", "energy of the whole training, of what stands under Energy of"),
+        (
+            "energy_wh_per_million_pairs",
+            "Energy (Wh/M pairs)",
+            "energy of scoring a million encoded pairs, of what stands under Energy of",
+        ),
         ("peak_memory_mib", "Peak memory (MiB)", "GPU memory, or resident memory of the process without a GPU"),
         ("index_bytes_per_image", "Index (B/image)", "size of one encoded image"),
     )
@@ -73,7 +80,8 @@ _COLUMNS = (
     *("baseline_p", "baseline_p_adjusted", "ranked", "tuning_kind", "rsum_se", "rsum_seed_percent"),
     *("contamination", "contaminated_images", "contamination_compared", "test_selection_bonus"),
     *(cost.key for cost in COSTS),
-    *(cost.noise for cost in COSTS if cost.key in noise.TIMES),
+    *(cost.noise for cost in COSTS if cost.key in noise.TIMES or cost.key in noise.ENERGIES),
+    "energy_covers",
     *("peak_memory_kind", "device", "data_sha256", "citation", "note", "source", "run_ids", "selected_on"),
     "selected_on_source",
 )
@@ -211,6 +219,7 @@ def _row(group: Group, runs: MethodRuns | None, place: RankedMethod | None) -> R
         scorer=record.scorer,
         variant=record.variant,
         backbone=record.backbone,
+        energy_covers=_energy_covers(costs),
         origin=record.code_origin if record.has_ranks else "published",
         ranked=evidence.measured_by(record),
         selected_on=evidence.selected_on(group.records),
@@ -231,7 +240,7 @@ def _row(group: Group, runs: MethodRuns | None, place: RankedMethod | None) -> R
     row |= {name: group.metric(name) for name in (*METRICS, *_EXTRA_METRICS)}
     for cost in COSTS:
         row[cost.key] = group.cost(cost.key)
-        if cost.key in noise.TIMES and row[cost.key] is not None:
+        if (cost.key in noise.TIMES or cost.key in noise.ENERGIES) and row[cost.key] is not None:
             row[cost.noise] = noise.is_noisy(costs, cost.key)
     if memory:
         row |= {"peak_memory_mib": group.cost(memory), "peak_memory_kind": _MEMORY[memory]}
@@ -240,6 +249,12 @@ def _row(group: Group, runs: MethodRuns | None, place: RankedMethod | None) -> R
     if place is not None:
         row |= {key: getattr(place, key) for key in ("tier", "rank", "rank_low", "rank_high")}
     return row
+
+
+def _energy_covers(costs: Iterable[Cost]) -> str | None:
+    """What the energies of a row are of; where its runs differ, all that any of them says, and None where none has any."""
+    found = [getattr(cost, key) for cost in costs for key in noise.ENERGIES.values()]
+    return "; ".join(dict.fromkeys(filter(None, found))) or None
 
 
 def _intervals(runs: MethodRuns) -> Row:

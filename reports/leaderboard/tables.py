@@ -24,6 +24,12 @@ from harness.reports.published.rows import method_key
 _LONGEST_OPEN_TABLE = 20
 _LONGEST_PAPER_TABLE = 60
 _COST = {cost.key: cost for cost in COSTS}
+_COVERS = Column(
+    "energy_covers",
+    "Energy of",
+    prose=True,
+    help="what was measured, with all that ran there; energies of different things do not compare",
+)
 _NAMES = (Column("shown_scorer", "Scorer", pinned=True, link="run_ids"), Column("variant", "Variant"))
 _BACKBONE = Column("backbone", "Backbone")
 
@@ -133,10 +139,16 @@ def accuracy_and_cost(board: Board) -> list[Table]:
     tables.append(Table(frame, EVIDENCE, caption, f"evidence-{slug}"))
     if frame[list(_COST)].notna().any(axis=None):
         tuning = TUNING if any(row["tuning_steps"] for row in board.rows) else ()
-        columns = [*_NAMES, *COSTS, *tuning, _BACKBONE, Column("device", "Device", prose=True)]
+        columns = [*_NAMES, *_known_costs(frame), *tuning, _BACKBONE, Column("device", "Device", prose=True)]
         caption = f"Cost on {title} ({_size(board)}), in the same order"
         tables.append(Table(frame, columns, caption, f"cost-{slug}"))
     return tables
+
+
+def _known_costs(frame: pd.DataFrame) -> list[Column]:
+    """The costs, but for energies that no machine measured, and what the energies are of."""
+    columns = [cost for cost in COSTS if cost.key not in noise.ENERGIES or frame[cost.key].notna().any()]
+    return [*columns, _COVERS] if any(column.key in noise.ENERGIES for column in columns) else columns
 
 
 def chance_rows(board: Board) -> list[Row]:

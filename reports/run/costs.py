@@ -21,6 +21,8 @@ _FIGURES = {
     "pairs_per_second": ("pairs scored, both encoded", "per second"),
     "train_step_ms_p50": ("training step", "ms"),
     "train_waiting_percent": ("training steps waited for their batch", "% of their time"),
+    "train_energy_wh": ("energy of the training", "Wh"),
+    "energy_wh_per_million_pairs": ("energy of scoring", "Wh per million pairs"),
     "params_millions": ("parameters", "millions"),
     "trainable_params_millions": ("trainable parameters", "millions"),
     "index_bytes_per_image": ("index", "bytes per image"),
@@ -65,6 +67,12 @@ def cost_sentences(record: RunRecord) -> Iterator[str]:
     cost = record.cost
     if cost.gallery_images is not None and cost.query_ms_p50 is not None:
         yield f"A query is answered against {cost.gallery_images:,.0f} images that are encoded already."
+    for what, covered in (
+        ("training", cost.train_energy_covers if cost.train_energy_wh is not None else None),
+        ("scoring", cost.energy_covers if cost.energy_wh_per_million_pairs is not None else None),
+    ):
+        if covered:
+            yield f"The energy of {what} is that of: {covered}, with all that ran there; nothing else was measured."
     for said, load in (
         ("the times were taken", cost.other_cpu_percent),
         ("training steps were timed", cost.train_other_cpu_percent),
