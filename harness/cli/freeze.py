@@ -22,7 +22,7 @@ from harness.cli.terminal import say, say_file
 @click.option(
     "--license", default="", show_default=False, metavar="TEXT", help="License of the results, e.g. CC-BY-4.0."
 )
-@click.option("--citation", default="", show_default=False, metavar="TEXT", help="How to cite the results.")
+@click.option("--citation", default="", show_default=False, metavar="TEXT", help="Citation of the results.")
 @click.option("--out", type=NamedPath(file_okay=False), help="Folder to write  [default: RESULTS/frozen/NAME-VERSION]")
 @click.option("--check", is_flag=True, help="Check of the frozen leaderboards SOURCE; nothing is written.")
 @click.option(
