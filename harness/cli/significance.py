@@ -83,7 +83,8 @@ def significance(
     """Test the differences between recorded methods.
 
     RESULTS is a results folder, a leaderboards/NAME folder, a run id, a CSV of ranks, a folder of TREC runs with qrels
-    (docs/significance.md), or a frozen leaderboard by path or address (docs/frozen.md). Writes significance.md, .html, .csv, .json, .tex and figures below
+    (docs/significance.md), or a frozen leaderboard by path or address (docs/frozen.md).
+    Writes significance.md, .html, .csv, .json, .tex and figures below
     RESULTS/significance/, one folder per dataset and protocol, and one across datasets if there are several.
     """
     from harness.reports.runs.sources import read_sources
