@@ -16,6 +16,7 @@ from harness.cli.terminal import complain, show_page
 from harness.errors import InvalidRecord, ItmError, UnknownName
 
 if TYPE_CHECKING:
+    from harness.records.store import RunStore
     from harness.reports.document.model import Paper, Report
 
 logger = logging.getLogger(__name__)
@@ -79,5 +80,23 @@ def report(sources: tuple[str, ...], published: bool, baseline: str, results: Pa
     for page, name, about, run_ids in built:
         page = replace(page, paper=paper)
         show_page(page, pages.write_page(page, results / "leaderboards", name, about, run_ids))
+    _across(store, [run_id for run_ids in by_data.values() for run_id in run_ids])
     for reason in refused:
         complain(f"a leaderboard has no differences: {reason}")
+
+
+def _across(store: RunStore, run_ids: list[str]) -> None:
+    """The page across datasets, where methods were run on several."""
+    from harness.reports.document import pages
+    from harness.reports.significance.across import of_runs
+    from harness.reports.statistics.errors import InvalidComparison
+
+    try:
+        page = of_runs(store, run_ids)
+    except InvalidComparison as error:
+        complain(f"there is no page across datasets: {error}")
+        return
+    if page:
+        about = {"across datasets": "all runs"}
+        folder = pages.write_page(page, store.results / "leaderboards", "across-datasets", about, run_ids)
+        show_page(page, folder)

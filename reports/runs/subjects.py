@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from harness.errors import InvalidRecord
 from harness.files.names import safe_name
@@ -48,6 +48,8 @@ class Subject:
     evidence: tuple[Evidence, ...] = ()  # the files behind them
     published: tuple[str, ...] = ()  # methods that stand beside them with averages only
     remarks: tuple[str, ...] = ()  # what a reader must know of the files
+    bases: Mapping[str, str] = field(default_factory=dict)  # scorer and variant of each method, without marks
+    backbones: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ class Wanted:
         return all(not some or name in some for some, name in ((self.datasets, dataset), (self.protocols, protocol)))
 
 
-def of_records(store: RunStore, gallery: Gallery, members: Sequence[Group], galleries: Sequence[Gallery]) -> Subject:
+def of_records(
+    store: RunStore, gallery: Gallery, members: Sequence[Group], galleries: Sequence[Gallery], *, rivals: bool = True
+) -> Subject:
     """The recorded methods of one of the galleries that are reported.
 
     Raises:
@@ -76,10 +80,12 @@ def of_records(store: RunStore, gallery: Gallery, members: Sequence[Group], gall
         title=gallery.title,
         slug=safe_name(f"{gallery.dataset}-{gallery.protocol}" if len(alike) == 1 else gallery.slug),
         images_key=f"{gallery.dataset} {gallery.split}",
-        methods=tuple(method_runs(store, group, rivals=True) for group in measured),
+        methods=tuple(method_runs(store, group, rivals=rivals) for group in measured),
         evidence=tuple(_evidence(store, group.label, record) for group in measured for record in group.records),
         published=tuple(group.label for group in members if not group.first.has_ranks),
         remarks=tuple(_remarks(measured)),
+        bases={group.label: group.first.label for group in measured},
+        backbones={group.label: group.first.backbone for group in measured},
     )
 
 

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
+from harness.records.store import RunStore
 from harness.reports.document.model import Column, Report, Section, Table
-from harness.reports.runs.subjects import FOREIGN
-from harness.reports.significance.examine import Result
+from harness.reports.runs.groups import groups
+from harness.reports.runs.loading import finished_records
+from harness.reports.runs.subjects import FOREIGN, of_records
+from harness.reports.significance.examine import Request, Result, examine_all
+from harness.reports.significance.matched import Matched, matched, matching_sentences
+from harness.reports.significance.standings import (
+    entries_table,
+    ranking_section,
+    scores_section,
+    standing_rows,
+    win_section,
+)
 from harness.reports.significance.tables import NAMES
 from harness.reports.significance.text import versions
 from harness.reports.statistics.across import (
@@ -19,14 +31,16 @@ from harness.reports.statistics.across import (
     smallest_p,
     win_counts,
 )
+from harness.reports.statistics.borda import DatasetRuns, Standings, standings
 from harness.reports.statistics.hits import decimals, metric_name
+from harness.reports.statistics.refusals import Claim
 
 # Where one set of images has several protocols, the first of these counts for it.
 _PREFERRED = ("full", "coco_5k", "coco_1k", "cxc", "eccv_caption")
 _READING = (
     "A win is a higher score, a significant win one that survived the correction within its dataset. The dataset is the "
     "unit of a claim about new datasets; images are the unit within one.",
-    "Average ranks over datasets and Nemenyi's test are left out: with few datasets it cannot reject.",
+    "Nemenyi's test on average ranks is left out: with few datasets it cannot reject.",
 )
 
 
@@ -48,6 +62,12 @@ def build(results: Sequence[Result]) -> Report | None:
         f"{len(counted)} datasets count: {', '.join(result.subject.title for result in counted)}.",
         _test_sentence(len(counted)),
     ]
+    found = matched(counted)
+    claim: Claim = "method" if all(result.comparison.claim == "method" for result in counted) else "checkpoint"
+    standing = _standing(counted, found, claim)
+    rows = standing_rows(standing) if standing else []
+    drawn = "images and training seeds" if claim == "method" else "images"
+    sentences.append(f"Ranks over datasets are about new {drawn} of these datasets, not about new datasets.")
     dropped = [result.subject.title for result in results if result not in counted]
     if dropped:
         sentences.append(f"Shown but not counted, since they show the images of another row: {', '.join(dropped)}.")
@@ -57,14 +77,68 @@ def build(results: Sequence[Result]) -> Report | None:
         stem="significance",
         sentences=sentences,
         sections=[
+            scores_section(counted, found, [row["method"] for row in rows], matching_sentences(found, len(counted))),
+            *([ranking_section(standing, rows), win_section(standing, rows)] if standing else []),
             Section(title="Win counts", tables=[_wins_table(wins)], reading=_READING),
             Section(
-                title="By dataset", tables=[_by_dataset(flat, pairs, metric)], footnotes=[f"Made with {made_with}."]
+                title="Pairs by dataset",
+                tables=[_by_dataset(flat, pairs, metric), entries_table(counted, found)],
+                footnotes=[f"Made with {made_with}."],
             ),
         ],
         main=pd.DataFrame(flat),
-        data={"run_ids": _run_ids(results), "win_counts": wins, "differences": flat, "versions": versions()},
+        data={"run_ids": _run_ids(results), "win_counts": wins, "differences": flat, "versions": versions()}
+        | {"standings": rows, "not_ranked": {name: list(titles) for name, titles in found.missing.items()}}
+        | {"win_rates": _rates(standing)},
     )
+
+
+def _standing(counted: Sequence[Result], found: Matched, claim: Claim) -> Standings | None:
+    """Ranks over datasets of the methods that all of them have; None for fewer than two such methods."""
+    if len(counted) < 2 or len(found.complete) < 2:
+        return None
+    runs = [
+        DatasetRuns(
+            result.subject.title,
+            result.subject.images_key,
+            [run for run in result.methods if run.name in found.complete],
+        )
+        for result in counted
+    ]
+    first = counted[0].comparison
+    return standings(runs, first.primary, claim=claim, alpha=first.alpha, seed=first.seed)
+
+
+def _rates(standing: Standings | None) -> dict[str, Any]:
+    """The matrices of win rates, for the JSON; None on the diagonal."""
+    if standing is None:
+        return {}
+    matrices = {"datasets": standing.wins, "draws": standing.ahead}
+    return {"methods": list(standing.methods)} | {
+        key: [[None if i == j else float(v) for j, v in enumerate(row)] for i, row in enumerate(matrix)]
+        for key, matrix in matrices.items()
+    }
+
+
+def of_runs(store: RunStore, run_ids: Sequence[str]) -> Report | None:
+    """The page across the datasets of some finished runs, on rSum with the tiers of their leaderboards.
+
+    Returns:
+        The page; None where no two methods were run on two datasets.
+
+    Raises:
+        InvalidRecord, InvalidComparison: see `harness.reports.runs.loading.method_runs`.
+    """
+    galleries = groups(finished_records(store, run_ids))
+    if len({gallery.dataset for gallery in galleries}) < 2:
+        return None
+    made = [
+        of_records(store, gallery, members, list(galleries), rivals=False) for gallery, members in galleries.items()
+    ]
+    several = [subject for subject in made if len(subject.methods) > 1]
+    request = Request(metrics=("rsum",), correction="maxt", allow_unequal_seeds=True)
+    page = build(examine_all(several, request)[0]) if len(several) > 1 else None
+    return replace(page, stem="across") if page else None
 
 
 def _run_ids(results: Sequence[Result]) -> list[str]:
@@ -158,7 +232,8 @@ def _wins_table(wins: Sequence[dict[str, Any]]) -> Table:
     ]
     if any(row["p"] is not None for row in wins):
         columns.append(Column("p", "p", "p", help="sign flip over datasets, not corrected"))
-    return Table(frame=pd.DataFrame(rows), columns=columns, caption="Datasets won and lost by A against B", key="wins")
+    caption = "Datasets won and lost by A against B"
+    return Table(pd.DataFrame(rows), columns, caption, "wins", **_folded(rows))
 
 
 def _by_dataset(flat: Sequence[dict[str, Any]], pairs: Sequence[tuple[str, str]], metric: str) -> Table:
@@ -177,4 +252,10 @@ def _by_dataset(flat: Sequence[dict[str, Any]], pairs: Sequence[tuple[str, str]]
         key="by-dataset",
         rule_by=["a", "b"],
         muted=[number for number, row in enumerate(rows) if not row["counted"]],
+        **_folded(rows),
     )
+
+
+def _folded(rows: Sequence[Any]) -> dict[str, bool]:
+    """Long tables are folded, and left out of a paper where they fill more than a page."""
+    return {"collapsed": len(rows) > 30, "for_paper": len(rows) <= 45}
