@@ -256,6 +256,6 @@ def _by_dataset(flat: Sequence[dict[str, Any]], pairs: Sequence[tuple[str, str]]
     )
 
 
-def _folded(rows: Sequence[Any]) -> dict[str, bool]:
+def _folded(rows: Sequence[Any]) -> dict[str, Any]:
     """Long tables are folded, and left out of a paper where they fill more than a page."""
     return {"collapsed": len(rows) > 30, "for_paper": len(rows) <= 45}
