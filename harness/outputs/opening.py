@@ -17,7 +17,7 @@ from harness.outputs.embeddings import Measure, embedded
 from harness.outputs.list_files import DIRECTIONS, lists_of, lists_of_runs
 from harness.outputs.matrices import Rows, in_order, matrix_of, mean_of, shards_of
 from harness.outputs.ranks import DIRECTIONS as RANKED
-from harness.outputs.ranks import ranks_of
+from harness.outputs.ranks import is_rank_csv, ranks_of, ranks_of_csv
 
 _TREC = "trec-run"
 #: Names of the two sides of embeddings in one file, whole or as a part of a longer name.
@@ -82,7 +82,7 @@ def require_readable(paths: Sequence[Path], reading: Reading) -> None:
     if reading.ensemble and len(paths) < 2:
         raise InvalidSimilarity("one matrix does not go with --ensemble, which evaluates the mean of two or more")
     for path in (*paths, *filter(None, pair)):
-        if identify(path).key not in (_TREC, "folder") or path in pair:
+        if (identify(path).key not in (_TREC, "folder") and not is_rank_csv(path)) or path in pair:
             require_contents(path)
 
 
@@ -111,6 +111,8 @@ def _opened(paths: Sequence[Path], split: Split, reading: Reading) -> Output:
     files = _unfolded(paths)
     if all(identify(path).key == _TREC for path in files):
         return lists_of_runs(files, split)
+    if len(files) == 1 and is_rank_csv(files[0]):
+        return ranks_of_csv(files[0], split)
     if reading.ensemble:
         return mean_of([(c, _only_array(c)) for c in map(read_contents, files)], images, texts, reading.rows)
     if len(files) > 1:

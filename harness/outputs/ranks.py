@@ -1,23 +1,29 @@
-"""Ranks without scores: `ranks.pth.tar` of VSE++ and its descendants, {'rt': (ranks, first), 'rti': (ranks, first)}.
+"""Ranks without scores: `ranks.pth.tar` of VSE++ and its descendants, {'rt': (ranks, first), 'rti': (ranks, first)}, and
+the CSV of ranks of docs/significance.md.
 
 Shape letters: I images, T captions.
 """
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from harness.datasets.base import Split
 from harness.errors import InvalidProtocol, InvalidSimilarity
 from harness.metrics.retrieval import metrics_from_ties
 from harness.outputs.base import Measured, Output
 from harness.outputs.contents import Contents
 from harness.protocols import SAME_NUMBERS, Protocol, Subject
 from harness.records.ties import TiedRanks, Ties
+from harness.reports.runs.rank_csv import read_rank_csv
 
 #: Their names of the directions, and what asks in each.
 DIRECTIONS = {"rt": "image", "rti": "caption"}
+_log = logging.getLogger(__name__)
 
 
 class Ranks(Output):
@@ -76,6 +82,65 @@ def ranks_of(contents: Contents, caption_image: np.ndarray, images: int) -> Rank
     _check_first(contents, "rt", i2t, caption_image[_items(first_text, texts)] == row)
     _check_first(contents, "rti", t2i, _items(first_image, images) == caption_image)
     return Ranks(i2t.astype(np.int64), t2i.astype(np.int64))
+
+
+def is_rank_csv(path: Path) -> bool:
+    """Whether a file is a table with a heading that names queries and ranks."""
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        heading = file.readline(1000).strip().split(",")
+    return {"query_id", "rank"} <= set(heading)
+
+
+def ranks_of_csv(path: Path, split: Split) -> Ranks:
+    """The ranks of one method and seed, matched with a split by the ids of its queries.
+
+    Raises:
+        InvalidRecord, InvalidComparison: as `harness.reports.runs.rank_csv.read_rank_csv`.
+        InvalidSimilarity: several methods or seeds, the best of several, ranks of folds or of another gallery, or other
+            queries than the split's.
+    """
+    found = read_rank_csv(path)
+    if len(found) != 1:
+        named = ", ".join(f"{one.runs.name} seed {one.runs.seeds[0]}" for one in found[:3])
+        raise InvalidSimilarity(f"{path} holds ranks of {len(found)} runs ({named}, ...); write one file for each")
+    runs, protocol = found[0].runs, found[0].protocol
+    if runs.seed_selection == "best":
+        raise InvalidSimilarity(f"{path} holds the best of several seeds; write one file for each seed instead")
+    folds = 1 if runs.fold is None else len(np.unique(runs.fold))
+    if folds > 1 or protocol not in ("", *SAME_NUMBERS):
+        raise InvalidSimilarity(
+            f"{path} holds ranks of {protocol or f'{folds} folds'}; those of the whole gallery are expected"
+        )
+    image_row, caption_row = (
+        _rows_of(path, what, asked, known)
+        for what, asked, known in (
+            ("image", split.image_ids, runs.image_ids),
+            ("caption", split.caption_ids, runs.caption_ids),
+        )
+    )
+    own = np.asarray(split.image_ids, dtype=str)[np.asarray(split.caption_image)]
+    theirs = np.asarray(runs.image_ids, dtype=str)[np.asarray(runs.caption_image)][caption_row]
+    if (apart := own != theirs).any():
+        first = split.caption_ids[int(np.argmax(apart))]
+        raise InvalidSimilarity(f"{path} gives {apart.sum():,} captions another image than the dataset, {first} first")
+    _log.info("%s calls these ranks %s, seed %s", path, runs.name, runs.seeds[0])
+    i2t, t2i = (np.asarray(ranks)[0].astype(np.int64) for ranks in (runs.i2t_ranks, runs.t2i_ranks))
+    return Ranks(i2t[image_row], t2i[caption_row])
+
+
+def _rows_of(path: Path, what: str, asked: Any, known: Any) -> np.ndarray:
+    """The row of each of the split's ids in a file; both must hold the same."""
+    rows = {str(name): row for row, name in enumerate(known)}
+    missing = [str(name) for name in asked if str(name) not in rows]
+    if missing or len(rows) != len(asked):
+        example = f"; {missing[0]} is missing" if missing else ""
+        raise InvalidSimilarity(
+            f"{path} ranks {len(rows):,} {what}s, {len(asked) - len(missing):,} of the dataset's {len(asked):,}{example}; "
+            "its ids must be those of the dataset's split, each once"
+        )
+    return np.array([rows[str(name)] for name in asked])
 
 
 def first_captions(subject: Subject) -> np.ndarray:

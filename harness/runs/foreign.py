@@ -218,7 +218,7 @@ def undecided(record: RunRecord) -> str:
     """
     if record.source is None or any("rsum" in metrics for metrics in record.metrics.values()):
         return ""
-    known = sorted({key for metrics in record.metrics.values() for key in metrics if key in RECALLS})
+    known = [key for key in RECALLS if any(key in metrics for metrics in record.metrics.values())]
     return f"{record.title} has no rSum: {record.source.shape} decide {', '.join(known) or 'no recall'} only"
 
 

@@ -286,6 +286,48 @@ def test_cut_lists_at_chance_are_noticed_by_their_recall(add, tmp_path):
     assert "no better than chance: R@10" in said
 
 
+# A CSV of ranks --------------------------------------------------------------------------------------------------------
+
+
+def rank_csv(folder, dataset, *, change=lambda rows: rows):
+    from harness import datasets
+    from harness.spec import Component
+
+    split = datasets.open_dataset(Component(name="precomp", options={"root": str(dataset)})).split("test")
+    i2t, t2i = loop_ranks(MATRIX)
+    images = [str(name) for name in split.image_ids]
+    rows = [f"{name},i2t,{rank},{name},,0,theirs" for name, rank in zip(images, i2t, strict=True)]
+    for name, owner, rank in zip(split.caption_ids, OWNER, t2i, strict=True):
+        rows.append(f"{name},t2i,{rank},{images[owner]},{name},0,theirs")
+    path = folder / "ranks.csv"
+    path.write_text("\n".join(["query_id,direction,rank,image_id,caption_id,seed,method", *change(rows)]))
+    return path
+
+
+def test_a_csv_of_ranks_in_any_order_gives_the_ranks_of_the_matrix(add, folder, tmp_path):
+    code, said = add(rank_csv(tmp_path, folder, change=lambda rows: rows[::-1]))
+    assert code == 0, said
+    store = RunStore(tmp_path / "results")
+    (record,) = store.records()
+    table = store.ranks(record.run_id)["full"]
+    assert (table.i2t_rank.tolist(), table.t2i_rank.tolist()) == loop_ranks(MATRIX)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows[:-1], f"{TEXTS - 1} of the dataset's {TEXTS}"),
+        (lambda rows: [*rows, *(row.replace(",0,theirs", ",1,theirs") for row in rows)], "holds ranks of 2 runs"),
+        (lambda rows: [row.replace(",0,theirs", ",best,theirs") for row in rows], "the best of several seeds"),
+    ],
+)
+def test_a_csv_of_other_queries_or_several_runs_is_refused(change, message, add, folder, tmp_path):
+    code, said = add(rank_csv(tmp_path, folder, change=change))
+    assert code == 2
+    assert message in said
+    assert RunStore(tmp_path / "results").records() == []
+
+
 # Beside others ---------------------------------------------------------------------------------------------------------
 
 
