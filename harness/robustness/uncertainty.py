@@ -11,8 +11,9 @@ from harness.scorer import Scorer
 from harness.scoring import evaluating
 from harness.scoring.blocks import slices
 
-#: The readings of a scorer that say how uncertain it is of an image, by the measure that they become.
-UNCERTAINTIES = {"uncertainty": "region_sigma", "uncertainty_relative": "region_noise"}
+#: The readings of a scorer that say how uncertain it is of an image, by the measure that they become; the first that a
+#: scorer has counts.
+UNCERTAINTIES = {"uncertainty": ("region_sigma", "image_variance"), "uncertainty_relative": ("region_noise",)}
 #: Images whose readings are computed at once.
 BATCH = 256
 
@@ -20,7 +21,8 @@ BATCH = 256
 def uncertainties(model: Model, split: Split) -> dict[str, np.ndarray]:
     """(I,) of each image, the mean over its regions; empty where a scorer is certain or does not say."""
     scorer: Scorer = model.scorer
-    wanted = {measure: reading for measure, reading in UNCERTAINTIES.items() if reading in scorer.readings}
+    offered = {measure: [name for name in names if name in scorer.readings] for measure, names in UNCERTAINTIES.items()}
+    wanted = {measure: names[0] for measure, names in offered.items() if names}
     if not wanted:
         return {}
     images, _ = model.encode(split)

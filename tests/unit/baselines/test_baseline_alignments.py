@@ -5,6 +5,7 @@ from __future__ import annotations
 import baselines_naive as naive
 import numpy as np
 import pytest
+import sgraf_naive
 import torch
 
 from harness.registry import create
@@ -88,6 +89,20 @@ def test_laps_marks_the_patches_that_a_caption_keeps():
             assert not found.regions[n, :-1, 0].any()
 
 
-@pytest.mark.parametrize("name", ["vsepp", "vse_infinity", "clip"])
+@pytest.mark.parametrize("reasoning", ["graph", "filtration"])
+def test_the_words_of_sgraf_attend_where_their_similarity_vectors_look(reasoning):
+    scorer = create("sgraf", width=WIDTH, similarity_width=6, reasoning=reasoning)
+    with evaluating(scorer):
+        found = scorer.align(IMAGES, TEXTS)
+    for n, (image, text) in enumerate(zip(naive.real(IMAGES), naive.real(TEXTS), strict=True)):
+        regions, words = [naive.unit(r) for r in image], [naive.unit(w) for w in text]
+        weights = found.weights[n][TEXTS.mask[n]][:, IMAGES.mask[n]].double().numpy()
+        expected = sgraf_naive.attended(regions, words, scorer.config.inverse_temperature)
+        for row, vector in zip(weights, expected, strict=True):
+            np.testing.assert_allclose(naive.unit(row @ np.stack(regions)), vector, atol=1e-5)
+    assert found.word_scores is None
+
+
+@pytest.mark.parametrize("name", ["vsepp", "vse_infinity", "pcmepp", "clip"])
 def test_a_method_of_one_vector_aligns_nothing(name):
     assert create(name).align(IMAGES, TEXTS) is None

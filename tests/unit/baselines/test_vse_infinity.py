@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from harness.baselines.vse_infinity import GeneralizedPooling, ResidualMlp, position_codes
+from harness.baselines.vse_infinity import ResidualMlp
 from harness.errors import InvalidFragments, InvalidSpec
 from harness.fragments import Fragments
 from harness.registry import create
+from harness.scorers.generalized_pooling import GeneralizedPooling, position_codes
 
 WIDTH = 8
 IMAGES = naive.ragged(5, 7, WIDTH, seed=1)
