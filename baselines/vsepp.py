@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from harness.scorer import ScorerConfig
 from harness.scorers import recipes
 from harness.scorers.bases import GlobalVectorScorer
-from harness.scorers.features import mean_of_real
-
-
-def last_of_real(features: Tensor, mask: Tensor) -> Tensor:
-    """The last real fragment (N, D) of `features` (N, F, D) under `mask` (N, F)."""
-    last = (mask * torch.arange(mask.shape[1], device=mask.device)).amax(1)
-    return features[torch.arange(len(features), device=features.device), last]
-
+from harness.scorers.features import last_of_real, mean_of_real
 
 POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"last": last_of_real, "mean": mean_of_real}
 

@@ -37,6 +37,16 @@ def mean_of_real(features: Tensor, mask: Tensor) -> Tensor:
     return features.sum(1) / mask.sum(1, keepdim=True)
 
 
+def last_of_real(features: Tensor, mask: Tensor) -> Tensor:
+    """The last real fragment (N, D) of `features` (N, F, D) under `mask` (N, F).
+
+    >>> last_of_real(torch.tensor([[[2.0], [4.0], [0.0]]]), torch.tensor([[True, True, False]]))
+    tensor([[4.]])
+    """
+    last = (mask * torch.arange(mask.shape[1], device=mask.device)).amax(1)
+    return features[torch.arange(len(features), device=features.device), last]
+
+
 def has_class_token(said: ClassToken, image_encoder: nn.Module | None) -> bool:
     """Whether an image's first fragment is a [CLS], from a config's word on it and the encoder's `class_tokens`."""
     return said == "present" or (said == "auto" and getattr(image_encoder, "class_tokens", 0) > 0)
