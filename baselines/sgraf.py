@@ -53,9 +53,8 @@ class WholeVector(nn.Module):
         super().__init__()
         self.local, self.mean = _linear(width, width), _linear(width, width)
         self.weigh = _linear(width, 1, bias=False)
-        self.local_norm, self.mean_norm = (
-            (nn.BatchNorm1d(width), nn.BatchNorm1d(width)) if normalize else (nn.Identity(), nn.Identity())
-        )
+        self.local_norm: nn.Module = nn.BatchNorm1d(width) if normalize else nn.Identity()
+        self.mean_norm: nn.Module = nn.BatchNorm1d(width) if normalize else nn.Identity()
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
@@ -120,7 +119,8 @@ class AttentionFiltration(nn.Module):
         return F.normalize((weights[:, None] @ nodes).squeeze(1), dim=-1)
 
 
-REASONINGS: dict[str, Callable[[SgrafConfig], nn.Module]] = {
+Reasoning = GraphReasoning | AttentionFiltration
+REASONINGS: dict[str, Callable[[SgrafConfig], Reasoning]] = {
     "graph": lambda config: GraphReasoning(config.similarity_width, config.steps),
     "filtration": lambda config: AttentionFiltration(config.similarity_width),
 }
@@ -134,7 +134,7 @@ class SgrafParts(nn.Module):
         self.image_whole = WholeVector(width, config.dropout, normalize=True)
         self.text_whole = WholeVector(width, config.dropout, normalize=False)
         self.local, self.whole = (_linear(width, config.similarity_width) for _ in range(2))
-        self.reasoning = REASONINGS[config.reasoning](config)
+        self.reasoning: Reasoning = REASONINGS[config.reasoning](config)
         self.output = _linear(config.similarity_width, 1)
 
 

@@ -17,7 +17,13 @@ UNKNOWN = "unknown"
 MIXED = "mixed"
 #: On what the authors' public code keeps its best epoch, by scorer: weights of theirs were chosen there. SCAN, CHAN and
 #: VSE-infinity (and NAAF and SGRAF) read the validation split `dev`; LAPS (and AVSE, HREM and D2S-VSE) the test split.
-AUTHORS_SELECT_ON = {"scan": "validation", "chan": "validation", "vse_infinity": "validation", "laps": "test"}
+AUTHORS_SELECT_ON = {
+    "scan": "validation",
+    "chan": "validation",
+    "vse_infinity": "validation",
+    "sgraf": "validation",
+    "laps": "test",
+}
 #: How a table calls settings by the trials that found them and by whether scores were averaged.
 _TUNING = {
     (False, False): "default",
