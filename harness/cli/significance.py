@@ -66,6 +66,9 @@ if TYPE_CHECKING:
     help="First place in a rank CSV; needed only where no query has rank 0.",
 )
 @click.option("--allow-unequal-seeds", is_flag=True, help="Comparison of methods with different numbers of seeds.")
+@click.option(
+    "--bayes", is_flag=True, help="Second reading of claims about methods, by a hierarchical model (extra: bayes)."
+)
 @click.option("--out", type=NamedPath(file_okay=False), help="Folder of the report  [default: RESULTS/significance]")
 @results_option
 @refreshes_site
@@ -104,7 +107,10 @@ def significance(
     _write(done, root, alone=out is not None and len(subjects) == 1)
     for title, error in refused.items():
         complain(f"{title}: {error}")
-    return 2 if refused else 0
+    unread = [result for result in done if result.reading and result.reading.failures]
+    for result in unread:
+        complain(f"{result.subject.title}: no second reading: {'; '.join(result.reading.failures)}")
+    return 2 if refused else 1 if unread else 0
 
 
 def _write(done: Sequence[Result], root: Path, *, alone: bool) -> None:

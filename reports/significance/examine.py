@@ -12,6 +12,8 @@ from harness.reports.runs.subjects import Evidence, Subject
 from harness.reports.statistics.comparison import compare
 from harness.reports.statistics.corrections import Correction
 from harness.reports.statistics.errors import InvalidComparison, InvalidSetting
+from harness.reports.statistics.hierarchical.model import require_library
+from harness.reports.statistics.hierarchical.reading import SecondReading, second_reading
 from harness.reports.statistics.hits import METRICS, components, image_columns, primary_metric
 from harness.reports.statistics.ranking import RankedMethod, tiers
 from harness.reports.statistics.refusals import Claim, default_claim, refuse_aggregate_only
@@ -36,6 +38,7 @@ class Request:
     resamples: int = 10_000
     seed: int = 0
     allow_unequal_seeds: bool = False
+    bayes: bool = False  # read claims about methods a second time, by the hierarchical model
 
     def __post_init__(self) -> None:
         # Before any file is read: nothing of this depends on what was recorded.
@@ -46,6 +49,10 @@ class Request:
         primary = primary_metric(names)
         if "" in self.equivalence and primary in self.equivalence:
             raise InvalidSetting(f"{primary} is the primary metric and has two equivalence margins; declare one")
+        if self.bayes and self.claim == "checkpoint":
+            raise InvalidSetting("--bayes reads claims about methods; leave out --claim checkpoint, or --bayes")
+        if self.bayes:
+            require_library()
         checked_margins({metric or primary: delta for metric, delta in self.equivalence.items()}, names, primary)
 
     @property
@@ -63,6 +70,7 @@ class Result:
     comparison: Comparison
     ranking: tuple[RankedMethod, ...]  # empty unless all pairs were compared with a family-wise correction
     claim_by_default: bool  # nobody asked for the claim
+    reading: SecondReading | None = None  # by the hierarchical model, where it was asked for
 
     @property
     def warnings(self) -> list[str]:
@@ -114,7 +122,17 @@ def examine(subject: Subject, request: Request) -> Result:
         allow_unequal_seeds=request.allow_unequal_seeds,
     )
     ranking = tiers(comparison, primary) if everything and request.correction != "bh" else ()
-    return Result(subject, tuple(chosen), comparison, ranking, request.claim is None)
+    reading = None
+    if request.bayes:
+        reading = second_reading(
+            chosen,
+            primary,
+            pairs=[(row.a, row.b) for row in comparison.of_metric(primary)],
+            margins={metric or primary: delta for metric, delta in request.equivalence.items()},
+            alpha=request.alpha,
+            seed=request.seed,
+        )
+    return Result(subject, tuple(chosen), comparison, ranking, request.claim is None, reading)
 
 
 def examine_all(subjects: Sequence[Subject], request: Request) -> tuple[list[Result], dict[str, ItmError]]:

@@ -12,7 +12,7 @@ from harness.reports.document.linking import linked
 from harness.reports.document.model import Report, Section, Table
 from harness.reports.runs.sizes import gallery_size, with_size
 from harness.reports.runs.subjects import FOREIGN
-from harness.reports.significance import figures, tables, text
+from harness.reports.significance import figures, second, tables, text
 from harness.reports.significance.examine import Result
 from harness.reports.statistics.hits import metric_name
 from harness.reports.statistics.verdicts import tier_sentences
@@ -29,7 +29,7 @@ def build(result: Result) -> Report:
     comparison, subject = result.comparison, result.subject
     first, others = text.verdict_sentences(comparison)
     claim = text.claim_sentence(comparison, by_default=result.claim_by_default)
-    flat = [tables.flat_row(row) for row in comparison.rows]
+    flat = [tables.flat_row(row) | second.flat_values(result.reading, row) for row in comparison.rows]
     about = {"dataset": subject.dataset, "protocol": subject.protocol, "claim": comparison.claim}
     return Report(
         title=f"Significance: {subject.title}",
@@ -44,6 +44,7 @@ def build(result: Result) -> Report:
                 tables=[tables.variance_table(comparison)],
             ),
             Section(title="Power", sentences=text.power_sentences(comparison), tables=[tables.power_table(comparison)]),
+            *second.sections(result.reading, comparison),
             Section(title="Warnings", sentences=text.warning_sentences(comparison, subject.remarks, subject.published)),
             Section(
                 title="Method",
@@ -121,6 +122,7 @@ def _brief(result: Result, first: Sequence[str], others: Sequence[str], claim: s
         *(f"Warning: {warning}" for warning in result.warnings),
         tables.brief_table(result.comparison, _MOST_BRIEF_PAIRS),
         *([f"and {more} more pairs in the files"] if more > 0 else []),
+        *second.brief(result.reading, result.comparison),
     ]
 
 
@@ -155,4 +157,5 @@ def _data(result: Result, flat: Sequence[dict[str, Any]], verdicts: Sequence[str
         "published_not_tested": list(result.subject.published),
         "evidence": [asdict(item) for item in result.evidence],
         "versions": text.versions(),
+        **second.as_data(result.reading),
     }

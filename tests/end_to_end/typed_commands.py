@@ -90,6 +90,7 @@ COMMANDS_ON_RUNS = [
     case("significance {results} --metric r7", "r7"),
     case("significance {results} --claim method", "seed"),
     case("significance {results} --claim all", "all"),
+    case("significance {results} --claim checkpoint --bayes", "--bayes"),
     case("significance {results} --equivalence nan", "nan"),
     case("significance {results} --equivalence -1", "-1"),
     case("significance {results} --equivalence t2i_r1=x", "x"),
