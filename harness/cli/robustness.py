@@ -179,11 +179,13 @@ def _recorded(results: Path) -> Jobs:
     from harness.runs.ensemble import ORIGIN
 
     records = sound_records(RunStore(results))
-    unknown = sorted({r.scorer for r in records if r.scorer not in registry.names() and r.code_origin != ORIGIN})
+    own = [r for r in records if r.origin != "foreign" and r.code_origin != ORIGIN]
+    unknown = sorted({r.scorer for r in own if r.scorer not in registry.names()})
     if unknown:
         logger.warning("runs of %s are left out: no such scorer; name its file with --plugin", ", ".join(unknown))
-    # An ensemble is a mean of saved scores: it has no model to ask.
-    return _by_split([r for r in records if r.scorer not in unknown and r.code_origin != ORIGIN], "all")
+    # An ensemble is a mean of saved scores: it has no model to ask. Of results of other code the ranks can be asked.
+    asked = [r for r in records if r.code_origin != ORIGIN and (r.origin == "foreign" or r.scorer not in unknown)]
+    return _by_split(asked, "all")
 
 
 def _named(results: Path, targets: tuple[str, ...]) -> Jobs:
@@ -203,10 +205,10 @@ def _by_split(records: list[RunRecord], prefix: str) -> Jobs:
 
     found: dict[tuple[str, ...], list[RunRecord]] = {}
     for record in records:
-        if record.origin == "measured":
+        if record.has_ranks:
             found.setdefault((record.dataset, record.split, record.data_sha256), []).append(record)
     if not found:
-        raise InvalidRecord("no run of these was measured here, so none has a model to ask; see `itm ls runs`")
+        raise InvalidRecord("none of these runs has a model or ranks to ask; see `itm ls runs`")
     jobs: Jobs = {}
     for (dataset, split, sha256), own in found.items():
         about: dict[str, Any] = {"all runs of": [dataset, split, sha256]}

@@ -57,6 +57,7 @@ class Probe(ABC):
         title: in a few words, for tables.
         axis: what the values of the levels count; empty for one level.
         levels: at least one.
+        needs_model: whether the model itself is asked; else its run's ranks are enough, as of results of other code.
     """
 
     family: str
@@ -64,6 +65,7 @@ class Probe(ABC):
     title: str
     axis: str = ""
     levels: Sequence[Level] = ONLY
+    needs_model: bool = True
 
     @property
     @abstractmethod

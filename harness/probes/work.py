@@ -24,6 +24,7 @@ from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.runs.computing import computing
 from harness.runs.reopening import MODEL, RunDatasets, scorer_of
+from harness.scorer import Scorer
 from harness.scoring.memory import free_memory
 from harness.spec import sha256_json
 
@@ -90,11 +91,11 @@ def lacking(store: RunStore, group: Group, probe: Probe, models: Mapping[str, st
         store: where the runs lie.
         group: of runs.
         probe: of the group.
-        models: hash of each run's weights, by run id; runs that have none are left out.
+        models: hash of each run's weights (or ranks), by run id, see `weights_of`; runs that have none are left out.
     """
     wanted, found = inputs_sha256(probe), []
     for record in group.records:
-        if record.run_id not in models:
+        if record.run_id not in models or (probe.needs_model and record.origin == "foreign"):
             continue
         try:
             table = store.outcomes(record.run_id, probe.family, probe.name)
@@ -115,9 +116,15 @@ def inputs_sha256(probe: Probe) -> str:
 
 
 def weights_of(store: RunStore, records: Sequence[RunRecord]) -> dict[str, str]:
-    """Hash of the weights of each run, by run id; of those that have weights."""
-    with_model = [record for record in records if (store.folder(record.run_id) / MODEL).is_file()]
-    return {record.run_id: model_sha256(store, record.run_id) for record in with_model}
+    """Hash of the weights of each run, by run id; of a foreign one that of its ranks. Runs with neither are left out."""
+    found = {}
+    for record in records:
+        folder = store.folder(record.run_id)
+        if record.origin == "foreign":
+            found[record.run_id] = store.rank_file(record.run_id)[1]
+        elif (folder / MODEL).is_file():
+            found[record.run_id] = model_sha256(store, record.run_id)
+    return found
 
 
 def work(store: RunStore, groups: Sequence[Group], device: torch.device, share: int = 1) -> int:
@@ -205,6 +212,7 @@ class _Models:
         self._kept = RecentlyUsed(LARGEST_OWN)
         self._models: dict[str, Model] = {}
         self._records = [record for record, path in zip(records, files, strict=True) if path.is_file()]
+        self._ranked = {r.run_id: Model(store, r, Scorer()) for r in records if r.origin == "foreign"}
 
     def of(self, records: Sequence[RunRecord]) -> Iterator[Model]:
         """The models of some runs; of one that cannot be opened a line says why."""
@@ -215,7 +223,9 @@ class _Models:
                 if record.run_id in opened:
                     self._models[record.run_id] = Model(self._store, record, opened[record.run_id], towers, self._kept)
         for record in records:
-            if record.run_id in self._models:
+            if record.run_id in self._ranked:
+                yield self._ranked[record.run_id]
+            elif record.run_id in self._models:
                 yield self._models[record.run_id]
             elif not self._stay and (scorer := self._open(record)) is not None:
                 yield Model(self._store, record, scorer)

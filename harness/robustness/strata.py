@@ -141,6 +141,7 @@ class StrataProbe(Probe):
     """
 
     family = FAMILY
+    needs_model = False
 
     def __init__(self, quantity: Quantity, split: Split, data: str, values: Callable[[], np.ndarray]):
         self.name, self.title, self.axis = quantity.name, quantity.title, quantity.many

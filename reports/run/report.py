@@ -132,7 +132,7 @@ def _metrics(record: RunRecord, ranks: dict[str, RankTable], damage: str) -> Sec
         return Section(title="Metrics", sentences=["The record holds no metrics."])
     shown_tables = [tables.numbers_table(record)]
     curves = []
-    if ranks:
+    if ranks and not (record.source and record.source.depths):  # ranks beyond cut lists are not known
         shown_tables.append(tables.ranks_table(ranks))
         protocol = next(iter(ranks))
         place = f"{record.dataset} {record.split}, {protocol}"

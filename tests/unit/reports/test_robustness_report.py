@@ -225,7 +225,8 @@ def test_no_verdict_calls_an_open_difference_none(everything):
 def test_captions_that_were_made_false_are_read_the_other_way_round(everything):
     table = next(table for table in everything[1].tables if table.key == "captions")
     assert {c.key: c.better for c in table.columns if c.key != "method"} == {
-        "captions/kept": "higher", "captions/kept_above_chance": "higher", "captions/swapped_words/kept": "higher", "captions/typos/kept": "higher",
+        "captions/kept": "higher", "captions/kept_above_chance": "higher",
+        "captions/swapped_words/kept": "higher", "captions/typos/kept": "higher",
         "captions/wrong_attribute/kept": "lower",
     }  # fmt: skip
 
