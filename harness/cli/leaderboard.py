@@ -16,6 +16,7 @@ from harness.cli.options import (
     latex_options,
     published_option,
 )
+from harness.cli.prices import price_options
 from harness.cli.refreshing import refreshes_site
 from harness.cli.terminal import show_page
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from harness.reports.document.model import Paper
     from harness.reports.leaderboard.baseline import Reference
+    from harness.reports.leaderboard.prices import Prices
     from harness.spec import Experiment
 
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 @click.argument("experiment", metavar="EXP")
 @published_option
 @baseline_option
+@price_options
 @latex_options
 @click.option("--tuned", is_flag=True, help="Best settings found by `itm sweep EXP` instead of those of EXP.")
 @click.option("--allow-unequal-tuning", is_flag=True, help="With --tuned: scorers tuned at different budgets.")
@@ -45,6 +48,7 @@ def leaderboard(
     tuned: bool,
     allow_unequal_tuning: bool,
     dry_run: bool,
+    prices: Prices | None,
     paper: Paper,
 ) -> int:
     """Train, evaluate and rank the scorers of EXP: a YAML file, or the name of a built-in experiment.
@@ -77,7 +81,13 @@ def leaderboard(
         run_ids = [record.run_id for record in outcome.records]
         title = f"Leaderboard: {spec.name}"
         built = report.build(
-            store, run_ids, title=title, failures=outcome.failures, published=published, baseline=reference
+            store,
+            run_ids,
+            title=title,
+            failures=outcome.failures,
+            published=published,
+            baseline=reference,
+            prices=prices,
         )
         about = pages.about_experiment(spec)
         built = replace(built, paper=paper)

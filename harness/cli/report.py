@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.options import baseline_option, latex_options, published_option, results_option
+from harness.cli.prices import price_options
 from harness.cli.refreshing import follow, refreshes_site
 from harness.cli.terminal import complain, show_page
 from harness.errors import InvalidRecord, ItmError, UnknownName
@@ -18,6 +19,7 @@ from harness.errors import InvalidRecord, ItmError, UnknownName
 if TYPE_CHECKING:
     from harness.records.store import RunStore
     from harness.reports.document.model import Paper, Report
+    from harness.reports.leaderboard.prices import Prices
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +28,13 @@ logger = logging.getLogger(__name__)
 @click.argument("sources", nargs=-1, required=True, metavar="RESULTS...")
 @published_option
 @baseline_option
+@price_options
 @latex_options
 @results_option
 @refreshes_site
-def report(sources: tuple[str, ...], published: bool, baseline: str, results: Path, paper: Paper) -> None:
+def report(
+    sources: tuple[str, ...], published: bool, baseline: str, results: Path, prices: Prices | None, paper: Paper
+) -> None:
     """Write one leaderboard per dataset from all finished runs of RESULTS, without running anything.
 
     RESULTS is a results folder. Several are joined, and a run that occurs twice counts once; frozen leaderboards (a
@@ -61,7 +66,7 @@ def report(sources: tuple[str, ...], published: bool, baseline: str, results: Pa
         # told apart on disks that ignore case, too
         same_name = sum(name.lower() == dataset.lower() for name, _ in by_data) > 1
         stem = f"{dataset}-{sha256[:8]}" if same_name else dataset
-        make = partial(build, store, run_ids, title=f"Leaderboard: {stem}", published=published)
+        make = partial(build, store, run_ids, title=f"Leaderboard: {stem}", published=published, prices=prices)
         try:
             page = make(baseline=reference)
         except (UnknownName, DifferentGalleries, InvalidRecord) as error:

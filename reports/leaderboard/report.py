@@ -12,8 +12,9 @@ from harness.reports.leaderboard import tables, text
 from harness.reports.leaderboard.baseline import Reference, require_found
 from harness.reports.leaderboard.figures import board_figure
 from harness.reports.leaderboard.levels import LEVELS, inside_of_group, levels_section
+from harness.reports.leaderboard.prices import Prices
 from harness.reports.leaderboard.printed import printed_rows
-from harness.reports.leaderboard.rows import COSTS, Board, Row, board_frame, make_board
+from harness.reports.leaderboard.rows import COSTS, Board, Row, board_frame, make_board, with_prices
 from harness.reports.runs.groups import groups
 from harness.reports.runs.loading import finished_records
 from harness.reports.statistics.results import Comparison
@@ -38,6 +39,7 @@ def build(
     failures: Sequence[RunRecord] = (),
     published: bool | Sequence[str] | None = None,
     baseline: Reference | None = None,
+    prices: Prices | None = None,
 ) -> Report:
     """Build the leaderboard of some finished runs, one section per dataset and protocol.
 
@@ -49,6 +51,7 @@ def build(
         published: True joins the published figures of the same dataset and protocol (but for other papers' ablations),
             names of methods join only theirs.
         baseline: what every method is set against, see `harness.reports.leaderboard.baseline.read_reference`.
+        prices: what the reader pays, for columns of money.
 
     Returns:
         The report; `main` is flat and numeric, `data` holds the run ids and every pair's test.
@@ -59,7 +62,9 @@ def build(
         UnknownName, DifferentGalleries: a baseline that is on none of the galleries.
     """
     galleries = groups(finished_records(store, run_ids))
-    boards = [make_board(store, gallery, members, baseline) for gallery, members in galleries.items()]
+    boards = [
+        with_prices(make_board(store, gallery, members, baseline), prices) for gallery, members in galleries.items()
+    ]
     if baseline:
         labels = [group.label for board in boards for group in board.groups]
         found = [board.against is not None for board in boards]

@@ -14,6 +14,7 @@ from harness.records.parts import Cost
 from harness.records.store import RunStore
 from harness.reports.document.model import Column
 from harness.reports.leaderboard.baseline import Differences, Reference, differences, find_baseline
+from harness.reports.leaderboard.prices import MONEY, Prices, priced
 from harness.reports.runs import evidence
 from harness.reports.runs.groups import Gallery, Group
 from harness.reports.runs.loading import method_runs
@@ -81,7 +82,7 @@ _COLUMNS = (
     *("contamination", "contaminated_images", "contamination_compared", "test_selection_bonus"),
     *(cost.key for cost in COSTS),
     *(cost.noise for cost in COSTS if cost.key in noise.TIMES or cost.key in noise.ENERGIES),
-    "energy_covers",
+    *("energy_covers", *MONEY),
     *("peak_memory_kind", "device", "data_sha256", "citation", "note", "source", "run_ids", "selected_on"),
     "selected_on_source",
 )
@@ -103,6 +104,15 @@ class Board:
     size: Size | None = None  # of the gallery; None without ranks
     floors: tuple[Floor, ...] = ()  # a random order, then constant scores; empty where the files do not decide them
     against: Differences | None = None  # a baseline, where one was asked for and is on this gallery
+    prices: Prices | None = None  # that the reader gave
+
+
+def with_prices(board: Board, prices: Prices | None) -> Board:
+    """A board whose rows say what trainings and scoring cost at some prices."""
+    if prices is None:
+        return board
+    rows = [row | priced(group.records, prices) for row, group in zip(board.rows, board.groups, strict=True)]
+    return replace(board, rows=tuple(rows), prices=prices)
 
 
 def make_board(store: RunStore, gallery: Gallery, groups: Sequence[Group], reference: Reference | None = None) -> Board:

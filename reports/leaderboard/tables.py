@@ -139,7 +139,8 @@ def accuracy_and_cost(board: Board) -> list[Table]:
     tables.append(Table(frame, EVIDENCE, caption, f"evidence-{slug}"))
     if frame[list(_COST)].notna().any(axis=None):
         tuning = TUNING if any(row["tuning_steps"] for row in board.rows) else ()
-        columns = [*_NAMES, *_known_costs(frame), *tuning, _BACKBONE, Column("device", "Device", prose=True)]
+        money = board.prices.columns() if board.prices else ()
+        columns = [*_NAMES, *money, *_known_costs(frame), *tuning, _BACKBONE, Column("device", "Device", prose=True)]
         caption = f"Cost on {title} ({_size(board)}), in the same order"
         tables.append(Table(frame, columns, caption, f"cost-{slug}"))
     return tables

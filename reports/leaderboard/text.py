@@ -238,6 +238,11 @@ def _cost(board: Board) -> Iterator[str]:
     costs = [record.cost for group in board.groups for record in group.records if record.cost.figures]
     if not costs:
         return
+    if board.prices:
+        yield (
+            f"Money is counted at the prices that were given ({board.prices.said}): the training seconds of each device, and "
+            "energy where it was measured. Tuning, failed runs and idle machines are not in it."
+        )
     devices = list(dict.fromkeys(row["device"] for row in board.rows))
     if len(devices) == 1:
         yield f"Costs are medians over seeds, measured on {devices[0]}; they say nothing about other machines."
