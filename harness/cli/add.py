@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import click
+from click.core import ParameterSource
 
+from harness.cli.averages import add_averages, holds_averages
 from harness.cli.given import Given, given_options, say_not_evaluated
 from harness.cli.options import NamedPath, repeatable, results_option
 from harness.cli.refreshing import refreshes_site
@@ -17,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 @click.command()
-@given_options
+@partial(given_options, averages=True)
 @click.option("--name", required=True, metavar="NAME", help="Name of the method, as tables show it.")
 @click.option("--variant", default="", show_default=False, metavar="NAME", help="Variant of the method.")
 @click.option(
@@ -43,6 +47,7 @@ logger = logging.getLogger(__name__)
     "not known",
     type=NamedPath(),
 )
+@click.option("--unit", type=click.Choice(["percent", "fraction"]), help="Of averages by name, where none is above 1.")
 @click.option("--save-scores", is_flag=True, help="The scores too, for ensembles and further protocols.")
 @click.option("--allow-chance", is_flag=True, help="Results that rank no better than chance.")
 @results_option
@@ -58,6 +63,7 @@ def add(
     trials: int | None,
     ties: str,
     trained_on: tuple[Path, ...],
+    unit: Any,
     save_scores: bool,
     allow_chance: bool,
     results: Path,
@@ -66,9 +72,8 @@ def add(
 
     RESULTS are those of `itm evaluate`; the order is that of the dataset's split. The run keeps the rank of every query,
     and what you say of it. Adding the same files twice is one run; runs that differ only in their seed are one method.
+    A file of averages (CLIP_benchmark's JSON; recalls such as i2t_r1 as JSON or CSV) is shown, and never tested.
     """
-    from typing import Any, cast
-
     from harness.records.store import RunStore
     from harness.runs.foreign import Stated, record_foreign, undecided
     from harness.runs.overlaps import of_named_training
@@ -83,7 +88,12 @@ def add(
         trials=trials,
     )
     store, rule = RunStore(results), cast(Any, ties)
+    of_averages = holds_averages(given, unit, {"--save-scores": save_scores, "--ties": _was_given("ties")})
     store.prepare()
+    overlaps = of_named_training(given.dataset, given.split, trained_on) if trained_on else None
+    if of_averages:
+        add_averages(store, given, stated, unit, overlaps, allow_chance)
+        return
     found = given.evaluated((rule,))
     record = record_foreign(
         store,
@@ -94,7 +104,7 @@ def add(
         stated,
         ties=rule,
         reading=given.reading,
-        overlaps=of_named_training(given.dataset, given.split, trained_on) if trained_on else None,
+        overlaps=overlaps,
         save_scores=save_scores,
         allow_chance=allow_chance,
     )
@@ -107,3 +117,7 @@ def add(
     if reason := undecided(record):
         logger.warning("%s; it stands in no leaderboard and no test", reason)
     say_file("written", store.folder(record.run_id) / "record.json")
+
+
+def _was_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT

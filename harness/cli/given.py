@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -58,8 +58,11 @@ class Given:
         return evaluate_files(self.paths, self.dataset, self.split, self.protocols, rules, self.reading)
 
 
-def given_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The files as arguments and the options that say how they are read, handed over as one `given`."""
+def given_options(command: Callable[..., Any], *, averages: bool = False) -> Callable[..., Any]:
+    """The files as arguments and the options that say how they are read, handed over as one `given`.
+
+    Files of averages are refused without `averages`.
+    """
 
     @click.argument("files", nargs=-1, type=NamedPath(), metavar="[RESULTS]...")
     @click.option("--dataset", required=True, metavar="D", help="Dataset, or experiment whose dataset is meant.")
@@ -76,6 +79,11 @@ def given_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--measure", default="cosine", type=click.Choice(["cosine", "dot"]), help="How embeddings are compared."
     )
+    @click.option(
+        "--ranks-from",
+        type=click.Choice(["0", "1"]),
+        help="First place in a rank CSV; needed only where no query has rank 0.",
+    )
     @functools.wraps(command)
     def with_given(
         *arguments: Any,
@@ -90,15 +98,22 @@ def given_options(command: Callable[..., Any]) -> Callable[..., Any]:
         images: Path | None,
         captions: Path | None,
         measure: Any,
+        ranks_from: str | None,
         **own: Any,
     ) -> Any:
         from harness import datasets
         from harness.outputs.opening import Reading, require_readable
 
         reading = Reading(
-            rows=rows, measure=measure, ensemble=ensemble, distances=distances, images=images, captions=captions
+            rows=rows,
+            measure=measure,
+            ensemble=ensemble,
+            distances=distances,
+            images=images,
+            captions=captions,
+            ranks_from=None if ranks_from is None else cast(Any, int(ranks_from)),
         )
-        require_readable(files, reading)
+        require_readable(files, reading, averages=averages)
         component = dataset_component(dataset, overrides)
         given = Given(files, reading, component, datasets.open_dataset(component), split, names)
         return command(*arguments, given=given, **own)

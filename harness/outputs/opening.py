@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from harness.datasets.base import Split
 from harness.errors import InvalidSimilarity
 from harness.files.kinds import identify
+from harness.outputs.averages import is_averages
 from harness.outputs.base import Output
 from harness.outputs.contents import Contents, read_contents, require_contents
 from harness.outputs.embeddings import Measure, embedded
@@ -18,6 +20,7 @@ from harness.outputs.list_files import DIRECTIONS, lists_of, lists_of_runs
 from harness.outputs.matrices import Rows, in_order, matrix_of, mean_of, shards_of
 from harness.outputs.ranks import DIRECTIONS as RANKED
 from harness.outputs.ranks import is_rank_csv, ranks_of, ranks_of_csv
+from harness.reports.runs.rank_csv import Origin
 
 _TREC = "trec-run"
 #: Names of the two sides of embeddings in one file, whole or as a part of a longer name.
@@ -40,6 +43,7 @@ class Reading:
         ensemble: whether several matrices are averaged.
         distances: whether lower scores are better.
         images, captions: files of embeddings, one per side.
+        ranks_from: what a CSV of ranks calls the first place, where no query has rank 0.
     """
 
     rows: Rows | None = None
@@ -48,6 +52,17 @@ class Reading:
     distances: bool = False
     images: Path | None = None
     captions: Path | None = None
+    ranks_from: Origin | None = None
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The options that were given, by flag."""
+        found = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.default != getattr(self, field.name)
+        }
+        return {f"--{name.replace('_', '-')}": value for name, value in found.items()}
 
 
 @dataclass(frozen=True)
@@ -63,8 +78,10 @@ class Shape:
     opened: Callable[[Contents, Split, Reading], Output]
 
 
-def require_readable(paths: Sequence[Path], reading: Reading) -> None:
+def require_readable(paths: Sequence[Path], reading: Reading, *, averages: bool = False) -> None:
     """Refuse what can be refused without the dataset: missing and foreign files, and options that contradict them.
+
+    Files of averages pass with `averages`.
 
     Raises:
         InvalidSimilarity: in one line.
@@ -81,7 +98,15 @@ def require_readable(paths: Sequence[Path], reading: Reading) -> None:
         raise InvalidSimilarity("no results given; name a file of scores, or embeddings with --images and --captions")
     if reading.ensemble and len(paths) < 2:
         raise InvalidSimilarity("one matrix does not go with --ensemble, which evaluates the mean of two or more")
+    if reading.ranks_from is not None and not any(map(is_rank_csv, paths)):
+        raise InvalidSimilarity("--ranks-from is for a CSV of ranks; leave it out")
     for path in (*paths, *filter(None, pair)):
+        if is_averages(path):
+            if averages:
+                continue
+            raise InvalidSimilarity(
+                f"{path} holds averages, from which nothing can be evaluated; `itm add` records them to be shown on leaderboards"
+            )
         if (identify(path).key not in (_TREC, "folder") and not is_rank_csv(path)) or path in pair:
             require_contents(path)
 
@@ -112,7 +137,7 @@ def _opened(paths: Sequence[Path], split: Split, reading: Reading) -> Output:
     if all(identify(path).key == _TREC for path in files):
         return lists_of_runs(files, split)
     if len(files) == 1 and is_rank_csv(files[0]):
-        return ranks_of_csv(files[0], split)
+        return ranks_of_csv(files[0], split, reading.ranks_from)
     if reading.ensemble:
         return mean_of([(c, _only_array(c)) for c in map(read_contents, files)], images, texts, reading.rows)
     if len(files) > 1:

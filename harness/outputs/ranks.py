@@ -19,7 +19,7 @@ from harness.outputs.base import Measured, Output
 from harness.outputs.contents import Contents
 from harness.protocols import SAME_NUMBERS, Protocol, Subject
 from harness.records.ties import TiedRanks, Ties
-from harness.reports.runs.rank_csv import read_rank_csv
+from harness.reports.runs.rank_csv import Origin, read_rank_csv
 
 #: Their names of the directions, and what asks in each.
 DIRECTIONS = {"rt": "image", "rti": "caption"}
@@ -93,15 +93,20 @@ def is_rank_csv(path: Path) -> bool:
     return {"query_id", "rank"} <= set(heading)
 
 
-def ranks_of_csv(path: Path, split: Split) -> Ranks:
+def ranks_of_csv(path: Path, split: Split, ranks_from: Origin | None = None) -> Ranks:
     """The ranks of one method and seed, matched with a split by the ids of its queries.
+
+    Args:
+        path: the file.
+        split: what was ranked.
+        ranks_from: see `harness.reports.runs.rank_csv.read_rank_csv`.
 
     Raises:
         InvalidRecord, InvalidComparison: as `harness.reports.runs.rank_csv.read_rank_csv`.
         InvalidSimilarity: several methods or seeds, the best of several, ranks of folds or of another gallery, or other
             queries than the split's.
     """
-    found = read_rank_csv(path)
+    found = read_rank_csv(path, ranks_from)
     if len(found) != 1:
         named = ", ".join(f"{one.runs.name} seed {one.runs.seeds[0]}" for one in found[:3])
         raise InvalidSimilarity(f"{path} holds ranks of {len(found)} runs ({named}, ...); write one file for each")
@@ -126,6 +131,8 @@ def ranks_of_csv(path: Path, split: Split) -> Ranks:
         first = split.caption_ids[int(np.argmax(apart))]
         raise InvalidSimilarity(f"{path} gives {apart.sum():,} captions another image than the dataset, {first} first")
     _log.info("%s calls these ranks %s, seed %s", path, runs.name, runs.seeds[0])
+    if found[0].remark:
+        _log.info("%s", found[0].remark)
     i2t, t2i = (np.asarray(ranks)[0].astype(np.int64) for ranks in (runs.i2t_ranks, runs.t2i_ranks))
     return Ranks(i2t[image_row], t2i[caption_row])
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.errors import InvalidProtocol
 from harness.records.ranks import RankTable
-from harness.records.ties import TiedRanks, Ties
+from harness.records.ties import RECALLS, TiedRanks, Ties
 
 if TYPE_CHECKING:
     from harness.metrics import Question, Similarity
@@ -195,4 +195,5 @@ class Protocol(ABC):
     def summary(self, metrics: dict[str, float]) -> str:
         """Those of the headline metrics that are there, on one line; records outlive versions."""
         names = {"rsum": "rSum"}
-        return ", ".join(f"{names.get(key, key)} {metrics[key]:.1f}" for key in self.headline if key in metrics)
+        shown = [key for key in self.headline if key in metrics] or [key for key in RECALLS if key in metrics]
+        return ", ".join(f"{names.get(key, key)} {metrics[key]:.1f}" for key in shown)

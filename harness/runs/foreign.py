@@ -293,7 +293,7 @@ def _depths(found: FileResults) -> dict[str, int]:
 def _said(reading: Reading) -> dict[str, Any]:
     """The options of a reading that were given; its files are named by their hashes."""
     default = Reading()
-    keys = ("rows", "measure", "ensemble", "distances")
+    keys = ("rows", "measure", "ensemble", "distances", "ranks_from")
     return {key: getattr(reading, key) for key in keys if getattr(reading, key) != getattr(default, key)}
 
 

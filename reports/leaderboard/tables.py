@@ -14,7 +14,7 @@ from harness.records.ties import RECALLS
 from harness.reports.document.best import CHANCE
 from harness.reports.document.model import Column, Table
 from harness.reports.document.recalls import recall_columns
-from harness.reports.document.text import single_line
+from harness.reports.document.text import listed, single_line
 from harness.reports.leaderboard.marks import legend, marked
 from harness.reports.leaderboard.rows import COSTS, Board, Row, board_frame, flat_row
 from harness.reports.leaderboard.text import verdicts
@@ -198,19 +198,24 @@ def brief(boards: Iterable[tuple[Board, Sequence[Row]]]) -> list[Table | str]:
     parts: list[Table | str] = []
     noisy = False
     for board, published in boards:
-        rows = [row for row in board.rows if row["origin"] != "published"]
+        rows = board.rows
         if rows:
             caption = f"{board.gallery.title} ({_size(board)})"
             lines = [{**row, "label": marked(row["label"], row)} for row in rows]
             shown = board_frame([*lines, *chance_rows(board)])
+            alone = [row["label"] for row in rows if row["origin"] == "published"]
             muted = range(len(lines), len(shown))
             columns = _with_difference(board, _BRIEF)
             if board.against:  # the difference is what was asked for
                 columns = [replace(column, wide=column.wide or column.key in RECALLS) for column in columns]
             parts.append(Table(shown, columns, caption, "brief", rule_by=("tier",), muted=muted))
             parts += [*legend(rows), *verdicts(board)]
-        if count := len(board.rows) - len(rows) + len(published):
-            parts.append(f"and {counted(count, 'published row')} (see the files; they have no interval and no tier)")
+            if alone:
+                parts.append(f"{listed(alone)}: averages only, without interval and tier, and never tested")
+        if published:
+            parts.append(
+                f"and {counted(len(published), 'published row')} (see the files; they have no interval and no tier)"
+            )
         noisy |= any(row[column.noise] for row in rows for column in _BRIEF if column.noise)
     if noisy:
         parts.append(noise.LEGEND)

@@ -26,14 +26,24 @@ _HIT_RATE = (
 
 
 def headline(board: Board) -> str:
-    """Who leads, and by how sure a margin."""
-    best, place = board.rows[0], board.gallery.title
+    """Who leads of those that can be tested, by how sure a margin, and which averages stand above."""
+    ranked = [row for row in board.rows if row["origin"] != "published"]
+    best = (ranked or board.rows)[0]
+    above = [f"{row['label']} ({fixed(row['rsum'], 1)})" for row in board.rows[: board.rows.index(best)]]
+    verb = "stands" if len(above) == 1 else "stand"
+    return f"{_lead(board, best, len(ranked or board.rows))}" + (
+        f" {listed(above)} {verb} above it with averages only, which cannot be tested." if above else ""
+    )
+
+
+def _lead(board: Board, best: Row, methods: int) -> str:
+    place = board.gallery.title
     score = f"rSum {fixed(best['rsum'], 1)}{_range(best)}" if best["rsum"] is not None else "no rSum"
     if is_at_chance(best, "rSum"):
         floor = fixed(best["chance_rsum"], 1)
         return f"On {place}, no method is better than chance: {best['label']} has {score}, a random order {floor}."
     if board.comparison is None:
-        verb = "has" if len(board.rows) == 1 else "has the highest score,"
+        verb = "has" if methods == 1 else "has the highest score,"
         return f"On {place}, {best['label']} {verb} {score}. {board.refusal}".strip()
     equals = [other.name for other in board.ranked if other.tier == 1 and other.name != best["label"]]
     claim = _whose(board.comparison.claim)

@@ -47,7 +47,8 @@ def overview(store: RunStore, record: RunRecord, peers: Peers | None = None) -> 
     if damage:
         parts.append(f"The ranks are not shown: {damage}")
     if numbers:
-        caption = "Recalls in percent, rSum of 600, with 95 % intervals for new images"
+        caption = "Recalls in percent, rSum of 600"
+        caption += ", with 95 % intervals for new images" if record.has_ranks else ", averages without intervals"
         parts.append(Table(pd.DataFrame(numbers), _NUMBERS, caption, "numbers", rule_by=("protocol",)))
     parts += [table for table in (_source(record),) if table is not None]
     for section in page.sections:

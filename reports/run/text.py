@@ -7,6 +7,7 @@ from datetime import datetime
 
 from harness.errors import counted
 from harness.records.run import RunRecord
+from harness.records.ties import KS
 from harness.reports.document.text import duration, fixed, listed, single_line
 from harness.reports.runs.evidence import UNKNOWN, bonus_sentence, checkpoint_selected_on
 
@@ -64,15 +65,16 @@ def seconds(record: RunRecord) -> float | None:
 
 def _reached(record: RunRecord) -> Iterator[str]:
     for protocol, values in record.metrics.items():
-        if "rsum" not in values:
+        if "rsum" not in values and record.has_ranks:
             continue
-        recalls = "; ".join(
-            f"{name}: " + ", ".join(f"R@{k} {fixed(values[f'{direction}_r{k}'], 1)}" for k in (1, 5, 10))
+        known = {
+            name: [f"R@{k} {fixed(values[key], 1)}" for k in KS if (key := f"{direction}_r{k}") in values]
             for direction, name in (("i2t", "image to text"), ("t2i", "text to image"))
-            if f"{direction}_r1" in values
-        )
+        }
+        recalls = "; ".join(f"{name}: {', '.join(found)}" for name, found in known.items() if found)
         place = f"{record.dataset} {record.split}, protocol {protocol}"
-        yield f"{record.title} reaches rSum {fixed(values['rsum'], 1)} on {place} ({recalls})."
+        rsum = f"rSum {fixed(values['rsum'], 1)}" if "rsum" in values else "no known rSum"
+        yield f"{record.title} {'reaches' if 'rsum' in values else 'has'} {rsum} on {place} ({recalls})."
 
 
 def _added(record: RunRecord) -> Iterator[str]:
@@ -81,7 +83,8 @@ def _added(record: RunRecord) -> Iterator[str]:
     assert source is not None
     files = listed([file.name for file in source.files]) or "files that the record does not name"
     said = "".join(f", {key} {value}" for key, value in source.reading.items())
-    yield f"Its ranks come from {files}: {source.shape}{said}; added on {record.started[:10]}."
+    what = "ranks" if record.has_ranks else "averages"
+    yield f"Its {what} come from {files}: {source.shape}{said}; added on {record.started[:10]}."
     for direction, depth in source.depths.items():
         yield f"Its {direction} lists are cut: what stands beyond place {depth} of some query is not known."
     chosen = checkpoint_selected_on(record)

@@ -117,7 +117,9 @@ def groups(records: Sequence[RunRecord]) -> dict[Gallery, list[Group]]:
     by_gallery: dict[Gallery, dict[str, list[RunRecord]]] = {}
     for record in records:
         for protocol in record.protocols:
-            if "rsum" in record.metrics.get(protocol, {}):  # what every board and test ranks by
+            metrics = record.metrics.get(protocol, {})
+            # rSum is what every board and test ranks by; averages are shown all the same, and ranked by nothing
+            if "rsum" in metrics or (metrics and not record.has_ranks):
                 gallery = Gallery(record.dataset, record.split, record.data_sha256, protocol)
                 by_gallery.setdefault(gallery, {}).setdefault(identity(record), []).append(record)
     titles = [gallery.title for gallery in by_gallery]

@@ -13,10 +13,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from harness.errors import InvalidRecord
+from harness.errors import InvalidRecord, counted
 from harness.files.hashing import sha256_file
 from harness.files.kinds import identify, mismatch
 from harness.records.ranks import OWN_GALLERY
+from harness.records.ties import RECALLS
 from harness.reports.runs.foreign import ForeignRun, first_line, numbers, read_table, refuse
 from harness.reports.runs.queries import one_seed
 from harness.reports.statistics.errors import (
@@ -71,9 +72,9 @@ def read_rank_csv(path: Path, ranks_from: Origin | None = None) -> list[ForeignR
 
 def _check_columns(path: Path, frame: pd.DataFrame) -> None:
     missing = [name for name in COLUMNS if name not in frame.columns]
-    if "rank" in missing and {"i2t_r1", "t2i_r1"} & set(frame.columns):
+    if "rank" in missing and set(RECALLS) & set(frame.columns):
         raise AggregateOnlyResults(
-            f"{path} holds averages ({len(frame)} rows of recalls) without per-query ranks: published averages cannot "
+            f"{path} holds averages ({counted(len(frame), 'row')} of recalls) without per-query ranks: published averages cannot "
             "be tested; run these methods here or import their rank files"
         )
     if missing and (identify(path).key != "csv" or len(frame.columns) == 1):

@@ -146,6 +146,11 @@ def results_of_others(folder: Path, scores: np.ndarray) -> None:
     }
     torch.save(ranks, folder / "ranks.pth.tar")
     (folder / "top50.json").write_text(json.dumps({"i2t": i2t[:, :50].tolist(), "t2i": t2i[:, :32].tolist()}))
+    names = [f"{way}_r{k}" for way in ("i2t", "t2i") for k in (1, 5, 10)]
+    (folder / "averages.csv").write_text(f"{','.join(names)}\n90.1,95,97.5,80,92,96\n")
+    theirs = {"image_retrieval_recall@5": 0.92, "text_retrieval_recall@5": 0.95}
+    said = {"dataset": "flickr8k", "model": "ViT-B-32", "pretrained": "openai", "task": "zeroshot_retrieval"}
+    (folder / "clip_benchmark.json").write_text(json.dumps({**said, "metrics": theirs, "language": "en"}))
     annotation = json.loads((folder / "data" / "flickr8k" / "dataset_flickr8k.json").read_text())
     tests = [image for image in annotation["images"] if image["split"] == "test"]
     names = [image["filename"] for image in tests]

@@ -132,13 +132,19 @@ def _ranks(base: Path) -> dict[str, Path]:
         "ranks_text": first("first"),
         "ranks_twice": "\n".join([rows[0], *rows]),
         "ranks_empty": "",
+        "ranks_from_1": "\n".join(row.replace(",0,q", ",4,q") for row in rows),
     }
     for name, text in texts.items():
         (base / f"{name}.csv").write_text(header + text + "\n")
+    averages = {"averages": "i2t_r1,t2i_r1\n50,40\n", "averages_small": "i2t_r1,t2i_r1\n0.5,0.4\n"}
+    averages["averages_falling"] = "i2t_r1,i2t_r5\n60,50\n"
+    averages["averages_above"] = "i2t_r1,t2i_r1\n50,400\n"
+    for name, text in averages.items():
+        (base / f"{name}.csv").write_text(text)
     folder = base / "trec"
     folder.mkdir()
     (folder / "theirs.i2t.run").write_text("q0 Q0 c0 1 0.5 theirs\n")
-    return {name: base / f"{name}.csv" for name in texts} | {"trec_no_qrels": folder}
+    return {name: base / f"{name}.csv" for name in (*texts, *averages)} | {"trec_no_qrels": folder}
 
 
 def _karpathy(base: Path) -> dict[str, Path]:
