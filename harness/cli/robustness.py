@@ -179,7 +179,7 @@ def _recorded(results: Path) -> Jobs:
     from harness.runs.ensemble import ORIGIN
 
     records = sound_records(RunStore(results))
-    own = [r for r in records if r.origin != "foreign" and r.code_origin != ORIGIN]
+    own = [r for r in records if r.origin == "measured" and r.code_origin != ORIGIN]
     unknown = sorted({r.scorer for r in own if r.scorer not in registry.names()})
     if unknown:
         logger.warning("runs of %s are left out: no such scorer; name its file with --plugin", ", ".join(unknown))

@@ -145,6 +145,8 @@ def scores_remedy(store: RunStore, record: RunRecord) -> str:
     if has_weights(store, record):
         words = ["itm", "rescore", record.run_id, "--save-scores", "--results", store.results.as_posix()]
         return f"make them from its weights with `{shlex.join(words)}`"
+    if not record.has_ranks:
+        return "it has averages only; leave it out"
     if record.origin == "foreign":
         return "its model is not here, as it was added from results of other code; add its matrix with `itm add --save-scores`"
     if record.evaluation.ensemble:

@@ -87,6 +87,8 @@ def rescore(
         protocols.get(name)
     with store.claim(run_id):  # nobody else writes the record between our reading and our writing
         record = store.require(run_id)
+        if not record.has_ranks:
+            raise InvalidRecord(f"run {run_id} ({record.label}) has averages only, from which nothing can be evaluated")
         rules = tuple(ties) or (record.ties,)
         opened = _opened(store, record, names, rules, options or {}, torch.device(device), save_scores)
         found = {name: {rule: opened.evaluate(name, rule) for rule in rules} for name in names}

@@ -101,5 +101,6 @@ def _tagged(table: Table, cells: list[GridCell]) -> list[GridCell]:
     """The cells of a published row, its name tagged unless a column says where each row comes from."""
     if any(column.key == "origin" for column in table.columns):
         return cells
-    names = [number for number, column in enumerate(table.columns) if not column.numeric]
+    texts = [number for number, column in enumerate(table.columns) if not column.numeric]
+    names = [number for number in texts if table.columns[number].pinned] or texts
     return [replace(one, tag=_PUBLISHED) if [number] == names[:1] else one for number, one in enumerate(cells)]

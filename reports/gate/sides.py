@@ -127,6 +127,8 @@ def _with_method(
         published = [name for subject in subjects for name in subject.published]
         raise InvalidRecord(f"{source} holds averages only ({', '.join(published) or 'no method'}): a gate needs ranks")
     if method and method not in known:
+        if any(method in subject.published for subject in subjects):
+            raise InvalidRecord(f"{method} of {source} has averages only: a gate needs ranks")
         raise UnknownName("method", method, known)
     wanted = method or (known[0] if len(known) == 1 else fallback)
     if wanted not in known:

@@ -30,10 +30,14 @@ def headline(board: Board) -> str:
     ranked = [row for row in board.rows if row["origin"] != "published"]
     best = (ranked or board.rows)[0]
     above = [f"{row['label']} ({fixed(row['rsum'], 1)})" for row in board.rows[: board.rows.index(best)]]
-    verb = "stands" if len(above) == 1 else "stand"
-    return f"{_lead(board, best, len(ranked or board.rows))}" + (
-        f" {listed(above)} {verb} above it with averages only, which cannot be tested." if above else ""
-    )
+    below = [row["label"] for row in board.rows if row["origin"] == "published"][len(above) :] if ranked else []
+    said = _lead(board, best, len(ranked or board.rows))
+    if above:
+        verb = "stands" if len(above) == 1 else "stand"
+        said += f" {listed(above)} {verb} above it with averages only, which cannot be tested."
+    if below:
+        said += f" {listed(below)} {'has' if len(below) == 1 else 'have'} averages only and took no part in this."
+    return said
 
 
 def _lead(board: Board, best: Row, methods: int) -> str:
@@ -56,9 +60,10 @@ def subject(board: Board) -> str:
     """What the tables of a board are about."""
     low, high = board.captions_per_image
     each = f"{low}" if low == high else f"{low} to {high}"
+    size = f"{board.images:,} images and {board.captions:,} captions ({each} per image) of " if board.images else ""
     return (
-        f"{counted(len(board.rows), 'method')}, {_seeds(board)}, on {board.images:,} images and {board.captions:,} captions "
-        f"({each} per image) of the {board.gallery.split} split of {board.gallery.dataset}, protocol "
+        f"{counted(len(board.rows), 'method')}, {_seeds(board)}, on {size}"
+        f"the {board.gallery.split} split of {board.gallery.dataset}, protocol "
         f"{board.gallery.protocol}: captions are searched for an image (i2t) and images for a caption (t2i)."
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.errors import counted
+from harness.errors import InvalidRecord, counted
 from harness.records.store import RunStore
 from harness.records.ties import RECALLS
 from harness.reports.document.model import Report, Section
@@ -52,7 +52,10 @@ def build(store: RunStore, run_ids: Sequence[str], *, tolerance: float = TOLERAN
     frame = published_rows()
     printed = frame[frame["kind"] != "ablation"]  # of other papers' methods: `itm ablate` shows those
     pairs, sentences, sections = [], [], []
-    for gallery, members in groups(finished_records(store, run_ids)).items():
+    records = [record for record in finished_records(store, run_ids) if record.has_ranks]
+    if not records:
+        raise InvalidRecord("these runs have averages only; what was ranked here is compared with printed figures")
+    for gallery, members in groups(records).items():
         table = store.ranks(members[0].first.run_id)[gallery.protocol]
         size, captions = len(table.i2t_rank), len(table.t2i_rank)
         found = [_compare(group, printed, size, tolerance) for group in members]

@@ -18,10 +18,12 @@ from harness.records.ties import RECALLS
 from harness.reports.frozen.contents import About, frozen_files
 from harness.reports.gate.sides import Place, one_side
 from harness.reports.leaderboard.report import build
+from harness.reports.published import compare
 from harness.reports.run.overview import overview
 from harness.reports.runs.sources import read_sources
 from harness.reports.runs.stores import join
 from harness.reports.significance.examine import Request, examine_all
+from harness.runs.rescoring import rescore
 from harness.spec import Component
 
 SIX = dict(zip(RECALLS, (82.1, 95.9, 97.0, 61.5, 85.3, 91.0), strict=True))
@@ -213,6 +215,7 @@ def test_a_leaderboard_shows_averages_without_interval_and_tier(board):
     head = report.sentences[0]
     assert "printed (600.0) stands above it with averages only, which cannot be tested" in head
     assert head.startswith("On tiny_precomp test, full, strong has")
+    assert head.endswith("part has averages only and took no part in this.")
 
 
 def test_tests_and_gates_refuse_averages_in_one_line(board, tmp_path):
@@ -220,8 +223,13 @@ def test_tests_and_gates_refuse_averages_in_one_line(board, tmp_path):
     subjects = read_sources([printed.run_id], board.results)
     with pytest.raises(ItmError, match="only published averages for 1 \\(printed\\)"):
         examine_all(subjects, Request())
+    for source in (printed.run_id, f"{board.results}:printed"):
+        with pytest.raises(ItmError, match="averages only"):
+            one_side(source, Place(board.results))
     with pytest.raises(ItmError, match="averages only"):
-        one_side(printed.run_id, Place(board.results))
+        rescore(board, printed.run_id, ["full"])
+    with pytest.raises(ItmError, match="averages only"):
+        compare.build(board, [printed.run_id])
 
 
 def test_averages_are_frozen_and_shown(board):
