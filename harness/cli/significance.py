@@ -107,10 +107,11 @@ def significance(
     _write(done, root, alone=out is not None and len(subjects) == 1)
     for title, error in refused.items():
         complain(f"{title}: {error}")
-    unread = [result for result in done if result.reading and result.reading.failures]
-    for result in unread:
-        complain(f"{result.subject.title}: no second reading: {'; '.join(result.reading.failures)}")
-    return 2 if refused else 1 if unread else 0
+    unread = {result.subject.title: result.reading.failures for result in done if result.reading}
+    for title, failures in unread.items():
+        if failures:
+            complain(f"{title}: no second reading: {'; '.join(failures)}")
+    return 2 if refused else 1 if any(unread.values()) else 0
 
 
 def _write(done: Sequence[Result], root: Path, *, alone: bool) -> None:

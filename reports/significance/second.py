@@ -37,10 +37,13 @@ def sections(reading: SecondReading | None, comparison: Comparison) -> list[Sect
     ]
 
 
-def brief(reading: SecondReading | None, comparison: Comparison) -> list[str | Table]:
+def brief(reading: SecondReading | None, comparison: Comparison) -> list[Table | str]:
     """What a terminal shows of it."""
     found = sections(reading, comparison)
-    return [line for section in found for line in ("", f"{TITLE}:", *section.sentences, *section.tables[:1])]
+    shown: list[Table | str] = []
+    for section in found:
+        shown += ["", f"{TITLE}:", *section.sentences, *section.tables[:1]]
+    return shown
 
 
 def flat_values(reading: SecondReading | None, row: PairRow) -> dict[str, Any]:
@@ -145,9 +148,7 @@ def _methods(reading: SecondReading) -> Table:
         {
             "method": one.method,
             "best": _probability(one.p_best),
-            "sd": one.seed_sd,
-            "sd_low": one.seed_sd_low,
-            "sd_high": one.seed_sd_high,
+            "interval": f"{fixed(one.seed_sd, 1)} {interval(one.seed_sd_low, one.seed_sd_high, 1)}",
             "observed": one.seed_sd_observed,
         }
         for one in reading.methods
@@ -158,8 +159,6 @@ def _methods(reading: SecondReading) -> Table:
         Column("interval", "Seed SD", help="posterior median and interval, points"),
         Column("observed", "Observed", "number", 1, help="SD of the seeds' scores, noise on images included"),
     ]
-    for row in shown:
-        row["interval"] = f"{fixed(row['sd'], 1)} {interval(row['sd_low'], row['sd_high'], 1)}"
     caption = "P(best) and seed SD of each method"
     return Table(frame=pd.DataFrame(shown), columns=columns, caption=caption, key="best", for_paper=False)
 

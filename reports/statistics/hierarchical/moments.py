@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,13 +81,12 @@ def moments(methods: Sequence[MethodRuns], metric: str) -> Moments:
 
 def _seed_by_seed(run: MethodRuns) -> list[MethodRuns]:
     """One method with one seed each."""
-    parts = {"i2t_ranks": run.i2t_ranks, "t2i_ranks": run.t2i_ranks, "i2t_ties": run.i2t_ties, "t2i_ties": run.t2i_ties}
-    return [
-        replace(
-            run, seeds=[seed], rivals=None, **{key: None if v is None else v[s : s + 1] for key, v in parts.items()}
-        )
-        for s, seed in enumerate(run.seeds)
+    keys = ("seeds", "i2t_ranks", "t2i_ranks", "i2t_ties", "t2i_ties", "rivals")
+    known: dict[str, Any] = {key: value for key in keys if (value := getattr(run, key)) is not None}
+    parts: list[dict[str, Any]] = [
+        {key: value[s : s + 1] for key, value in known.items()} for s in range(len(run.seeds))
     ]
+    return [replace(run, **part) for part in parts]
 
 
 def _influence(one: MethodRuns, metric: str) -> Floats:

@@ -137,9 +137,16 @@ def _seed_fits(data: Moments, scales: Floats, seed: int) -> list[tuple[Floats, D
         return [(np.zeros((none.draws, len(vary))), none) for _ in scales]
     rounding = (100.0 / data.size) ** 2 / 12.0
     noise_df = data.images_df * (data.seeds - 1.0)
-    own = [values[vary] for values in (data.between, data.image_noise, data.seeds.astype(np.float64), noise_df)]
     fits = []
-    for drawn, found in seed_variances(*own, scales=scales, rounding=rounding, seed=seed):
+    for drawn, found in seed_variances(
+        data.between[vary],
+        data.image_noise[vary],
+        data.seeds[vary].astype(np.float64),
+        noise_df[vary].astype(np.float64),
+        scales=scales,
+        rounding=rounding,
+        seed=seed,
+    ):
         full = np.zeros((len(drawn), len(vary)))
         full[:, vary] = drawn
         fits.append((full, found))
