@@ -20,12 +20,7 @@ from harness.errors import InvalidSpec
 from harness.fragments import Fragments
 from harness.scorers import recipes
 from harness.scorers.bases import unit_vector
-from harness.scorers.features import (
-    check_widths,
-    clean,
-    last_of_real,
-    mean_of_real,
-)
+from harness.scorers.features import check_widths, clean, last_of_real, mean_of_real
 from harness.scorers.lazy_width import LazyWidthConfig, LazyWidthScorer
 from harness.scorers.temperature import bounded_scale, log_scale
 from harness.scorers.tiles import Side, budget, tile_scores
@@ -58,8 +53,7 @@ class FlairParts(nn.Module):
 
     Source:
         Xiao et al., section 3.2: multi-head attention with an empty patch, to which a caption turns that nothing in the
-        image answers. Differs: the keys have no bias, so that the empty
-        patch is one of zeros.
+        image answers. Differs: the keys have no bias, so that the empty patch is one of zeros.
     """
 
     def __init__(self, width: int, config: FlairConfig):
@@ -144,7 +138,7 @@ class Flair(LazyWidthScorer[FlairParts]):
         if KEYS in images.extras:
             return images
         parts = self.parts_for(images, "images")
-        patches = parts.patch_norm(clean(images))
+        patches = parts.patch_norm(clean(images).to(parts.key.weight.dtype))
         extras = {KEYS: parts.key(patches), VALUES: parts.value(patches)}
         return Fragments(images.features, images.mask, {**images.extras, **extras})
 
@@ -153,7 +147,7 @@ class Flair(LazyWidthScorer[FlairParts]):
         if QUERY in texts.extras:
             return texts
         parts = self.parts_for(texts, "captions")
-        vectors = POOLINGS[self.config.caption](clean(texts), texts.mask)
+        vectors = POOLINGS[self.config.caption](clean(texts).to(parts.query.weight.dtype), texts.mask)
         return unit_vector(vectors, {QUERY: parts.query(parts.caption_norm(vectors))})
 
     def score(self, images: Fragments, texts: Fragments) -> Tensor:
@@ -195,7 +189,7 @@ class Flair(LazyWidthScorer[FlairParts]):
         return (self.parts.answers(images, captions) * captions.vectors).sum(-1)
 
     def _global_loss(self, images: Fragments, texts: Fragments, image_ids: Tensor) -> Tensor:
-        whole = F.normalize(mean_of_real(clean(images), images.mask), dim=-1)
+        whole = F.normalize(mean_of_real(clean(images).to(texts.features.dtype), images.mask), dim=-1)
         return self.config.weight_global * self._sigmoid_loss(whole @ texts.features[:, 0].T, image_ids)
 
     def _sigmoid_loss(self, cosines: Tensor, image_ids: Tensor) -> Tensor:

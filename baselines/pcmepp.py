@@ -181,12 +181,12 @@ class Pcmepp(LazyWidthScorer[PcmeppParts]):
         if LOG_VARIANCE in items.extras:
             return items
         parts, image = self.parts_for(items, side), side == "images"
-        features = clean(items)
+        features = clean(items).to(self.scale.dtype)
         pool, network = (
             (self.image_pooling, parts.image_variance) if image else (self.text_pooling, parts.text_variance)
         )
         mean = math.sqrt(2) * F.normalize(pool(features, items.mask), dim=-1)
-        log_variance = network(features, items.mask).to(mean.dtype)
+        log_variance = network(features, items.mask)
         variance = log_variance.exp().sum(1, keepdim=True)
         ends = (-variance, torch.ones_like(variance))
         vector = torch.cat([mean, *(ends if image else reversed(ends))], 1)

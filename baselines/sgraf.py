@@ -41,6 +41,16 @@ class SgrafConfig(LazyWidthConfig):
     dropout: float = Field(0.4, ge=0, lt=1, description="in the attention that makes one vector of an image or caption")
 
 
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that takes one row as at evaluation: it has no variance, and the last batch may hold one."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """`rows` (N, D) -> (N, D)."""
+        if len(rows) > 1:
+            return super().forward(rows)
+        return F.batch_norm(rows, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
 class WholeVector(nn.Module):
     """One unit vector of an item: its fragments, weighed by how well each agrees with their mean.
 
@@ -53,8 +63,8 @@ class WholeVector(nn.Module):
         super().__init__()
         self.local, self.mean = _linear(width, width), _linear(width, width)
         self.weigh = _linear(width, 1, bias=False)
-        self.local_norm: nn.Module = nn.BatchNorm1d(width) if normalize else nn.Identity()
-        self.mean_norm: nn.Module = nn.BatchNorm1d(width) if normalize else nn.Identity()
+        self.local_norm: nn.Module = BatchNorm(width) if normalize else nn.Identity()
+        self.mean_norm: nn.Module = BatchNorm(width) if normalize else nn.Identity()
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
@@ -105,7 +115,7 @@ class AttentionFiltration(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.gate = _linear(width, 1, bias=False)
-        self.norm = nn.BatchNorm1d(1)
+        self.norm = BatchNorm(1)
 
     def forward(self, nodes: Tensor, mask: Tensor) -> Tensor:
         """The vectors as they are: in training a gate depends on those of all pairs."""
@@ -224,7 +234,7 @@ class Sgraf(LazyWidthScorer[SgrafParts]):
         if WHOLE in items.extras:
             return items
         parts = self.parts_for(items, side)
-        unit = items.normalized()
+        unit = items.to(parts.output.weight.dtype).normalized()
         network = parts.image_whole if side == "images" else parts.text_whole
         return Fragments(unit.features, unit.mask, {**unit.extras, WHOLE: network(clean(unit), unit.mask)})
 

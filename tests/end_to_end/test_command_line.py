@@ -73,7 +73,7 @@ def test_a_leaderboard_and_its_second_call(itm, experiment, tmp_path):
 
     code, out, _ = itm("ls", "runs")
     assert code == 0
-    assert out.count("finished") == 6
+    assert out.count("full rSum") == 6
     code, out, _ = itm("report", tmp_path / "results")
     assert code == 0
     assert (tmp_path / "results" / "leaderboards" / "all-scenes" / "leaderboard.md").is_file()

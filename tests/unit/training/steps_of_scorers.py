@@ -44,6 +44,9 @@ CASES: dict[str, dict[str, Any]] = {
     "chan, softmax": {"scorers": ["chan.vha_softmax"]},
     "vsepp": {"scorers": ["vsepp"]},
     "vse_infinity": {"scorers": ["vse_infinity.no_image_mlp"]},  # the MLP has a batch normalisation
+    "sgraf": {"scorers": ["sgraf"], "fixed_statistics": True},  # of its batch normalisations
+    "pcmepp": {"scorers": ["pcmepp"]},
+    "flair": {"scorers": ["flair"], "image": VIT, "text": BERT},
     "laps": {"scorers": ["laps"], "image": VIT, "text": BERT},
     "late_interaction": {"scorers": ["late_interaction"], "image": VIT, "text": BERT},
     "clip": {"scorers": ["clip"], **CLIPS},
@@ -117,6 +120,9 @@ def steps(case: Mapping[str, Any], micro_batch: int | None = None, ranks: Ranks 
     train = dataset.split("train")
     loop = Steps(scorer, train, cell.training, 0, ranks)
     scorer.train()
+    if case.get("fixed_statistics"):
+        for module in scorer.modules():
+            module.train(not isinstance(module, nn.BatchNorm1d))
     scorer.objective = training.objective_of_epoch(1, cell.training)
     found: dict[str, Tensor] = {}
     update = loop.update
