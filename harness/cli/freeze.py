@@ -69,6 +69,8 @@ def _freeze(sources: tuple[str, ...], results: Path, said: tuple[str, str, str, 
     from harness.reports.frozen.contents import About, frozen_files
     from harness.reports.frozen.text import default_name, frozen_summary
     from harness.reports.frozen.writing import require_name, require_rising, write_frozen
+    from harness.reports.runs.groups import too_short_sentence
+    from harness.reports.runs.loading import finished_records
     from harness.reports.runs.stores import join, results_folder
 
     name, version, title, license, citation = said
@@ -80,7 +82,7 @@ def _freeze(sources: tuple[str, ...], results: Path, said: tuple[str, str, str, 
     about = About(name, version, title or f"Leaderboard: {name}", license, citation)
     manifest, files = frozen_files(store, about)
     new = write_frozen(files, folder)
-    for line in frozen_summary(manifest, files):
+    for line in (*frozen_summary(manifest, files), *too_short_sentence(finished_records(store, store.run_ids))):
         say(line)
     say_file("written" if new else "unchanged", folder / "frozen.json", str(folder))
     return 0

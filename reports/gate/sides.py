@@ -129,6 +129,10 @@ def _with_method(
     if method and method not in known:
         if any(method in subject.published for subject in subjects):
             raise InvalidRecord(f"{method} of {source} has averages only: a gate needs ranks")
+        if lists := next((s.too_short[method] for s in subjects if method in s.too_short), ""):
+            raise InvalidRecord(
+                f"{method} of {source} has {lists}, which decide no rSum: a gate needs lists of 10 or more in both directions"
+            )
         raise UnknownName("method", method, known)
     wanted = method or (known[0] if len(known) == 1 else fallback)
     if wanted not in known:

@@ -15,7 +15,7 @@ from harness.reports.leaderboard.levels import LEVELS, inside_of_group, levels_s
 from harness.reports.leaderboard.prices import Prices
 from harness.reports.leaderboard.printed import printed_rows
 from harness.reports.leaderboard.rows import COSTS, Board, Row, board_frame, make_board, with_prices
-from harness.reports.runs.groups import groups
+from harness.reports.runs.groups import groups, too_short_sentence
 from harness.reports.runs.loading import finished_records
 from harness.reports.statistics.results import Comparison
 
@@ -61,7 +61,8 @@ def build(
         InvalidComparison: seeds of one method, or a method and the baseline, were asked different queries.
         UnknownName, DifferentGalleries: a baseline that is on none of the galleries.
     """
-    galleries = groups(finished_records(store, run_ids))
+    records = finished_records(store, run_ids)
+    galleries = groups(records)
     boards = [
         with_prices(make_board(store, gallery, members, baseline), prices) for gallery, members in galleries.items()
     ]
@@ -81,9 +82,10 @@ def build(
             *map(text.headline, boards),
             *(said for board in boards for said in text.verdicts(board)),
             *text.failure_count(failures),
+            *too_short_sentence(records),
         ],
         sections=sections,
-        brief=tables.brief((board, more) for board, more, _ in joined),
+        brief=[*tables.brief((board, more) for board, more, _ in joined), *too_short_sentence(records)],
         main=board_frame([row for board, more, _ in joined for row in (*board.rows, *more)]),
         data={
             "run_ids": [run_id for board in boards for group in board.groups for run_id in group.run_ids],

@@ -11,7 +11,7 @@ from harness.reports.document.text import fixed, listed, significant, single_lin
 from harness.reports.leaderboard.marks import is_at_chance, legend
 from harness.reports.leaderboard.rows import Board, Row
 from harness.reports.runs.evidence import bonus_sentence
-from harness.reports.statistics.refusals import MINIMUM_SEEDS
+from harness.reports.statistics.refusals import MINIMUM_SEEDS, held_back
 
 _TIES = {
     "pessimistic": "a wrong item with the same score counts as ranked above the correct one",
@@ -199,10 +199,17 @@ def _uncertainty(board: Board) -> Iterator[str]:
         "tier is not evidence. Rank gives the ranks that the same tests leave open."
     )
     if comparison.claim == "checkpoint":
-        yield (
+        said = (
             f"The tiers are about these trained models only: a claim about the methods needs at least {MINIMUM_SEEDS} seeds "
             "of each."
         )
+        if few := held_back(comparison.methods, comparison.seeds):
+            verb = "has" if len(few) == 1 else "have"
+            said += (
+                f" {listed(few)} {verb} fewer. The others have enough: `itm significance RESULTS --pairs A:B` claims more of "
+                "two of them."
+            )
+        yield said
 
 
 def _limits(board: Board) -> Iterator[str]:

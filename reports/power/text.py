@@ -25,10 +25,16 @@ def basis(plan: Plan) -> list[str]:
             said.append("Nothing is said of methods retrained: give --sd-seeds, the SD of a score over seeds.")
         return said
     digits, unit = decimals(plan.question.metric), metric_name(plan.question.metric)
+    one_seed = pooled.components.images + sum(pooled.components.interactions)
     said.append(
         f"Variances of images: the median over {counted(len(plan.pairs), 'recorded pair')} on "
-        f"{plan.recorded_images:,} images (an image's contribution to a difference has an SD of "
-        f"{fixed(math.sqrt(pooled.components.images), digits)} points, the same for all seeds)."
+        f"{plan.recorded_images:,} images. An image's contribution to a difference has an SD of "
+        f"{fixed(math.sqrt(pooled.components.images), digits)} points that all seeds share"
+        + (
+            f", {fixed(math.sqrt(one_seed), digits)} with one seed each."
+            if one_seed > pooled.components.images
+            else "."
+        )
     )
     if pooled.sd_seeds is None:
         if plan.knows_seeds:

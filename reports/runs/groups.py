@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -128,6 +128,24 @@ def groups(records: Sequence[RunRecord]) -> dict[Gallery, list[Group]]:
         for gallery, parts in by_gallery.items()
         for named in [replace(gallery, version=gallery.data_sha256[:8]) if titles.count(gallery.title) > 1 else gallery]
     }
+
+
+def too_short(records: Iterable[RunRecord]) -> dict[str, str]:
+    """The runs whose candidate lists are too short for rSum, which no group holds: name -> how long the lists are."""
+    return {
+        record.label: ", ".join(f"{way} lists of {depth}" for way, depth in sorted(record.source.depths.items()))
+        for record in records
+        if record.source and record.source.depths and not any("rsum" in m for m in record.metrics.values())
+    }
+
+
+def too_short_sentence(records: Iterable[RunRecord]) -> list[str]:
+    """That they are in no table; nothing if there are none."""
+    found = too_short(records)
+    if not found:
+        return []
+    named = "; ".join(f"{name} ({lists})" for name, lists in found.items())
+    return [f"In no table and no test, since candidate lists shorter than 10 decide no rSum: {named}."]
 
 
 def runs_of_common_seed(records: Sequence[RunRecord]) -> dict[Gallery, dict[str, RunRecord]]:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import InvalidRecord, UnknownName
+from harness.records.run import RunRecord
 from harness.reports.runs.foreign import ForeignRun
-from harness.reports.runs.groups import groups
+from harness.reports.runs.groups import groups, too_short, too_short_sentence
 from harness.reports.runs.loading import finished_records
 from harness.reports.runs.rank_csv import Origin, read_rank_csv
 from harness.reports.runs.stores import join
@@ -54,7 +55,8 @@ def read_sources(
         else:
             recorded.append(source)
     store = join(recorded, results)
-    galleries = groups(finished_records(store, store.run_ids))
+    records = finished_records(store, store.run_ids)
+    galleries = groups(records)
     _check_names("dataset", datasets, [g.dataset for g in galleries], foreign)
     _check_names("protocol", protocols, [g.protocol for g in galleries], foreign)
     wanted = Wanted(datasets, protocols)
@@ -66,7 +68,13 @@ def read_sources(
             f"nothing to compare for dataset {' or '.join(datasets) or 'any'} with protocol "
             f"{' or '.join(protocols) or 'any'}; see `itm ls runs`"
         )
-    return [replace(s, remarks=(*s.remarks, *first_place_remarks(s.methods))) for s in subjects]
+    return [_with_remarks(subject, records) for subject in subjects]
+
+
+def _with_remarks(subject: Subject, records: Sequence[RunRecord]) -> Subject:
+    near = [record for record in records if record.dataset == subject.dataset and subject.protocol in record.protocols]
+    remarks = (*subject.remarks, *first_place_remarks(subject.methods), *too_short_sentence(near))
+    return replace(subject, too_short=too_short(near), remarks=remarks)
 
 
 def _check_names(kind: str, wanted: Iterable[str], known: Sequence[str], foreign: Sequence[ForeignRun]) -> None:

@@ -47,6 +47,7 @@ class Subject:
     methods: tuple[MethodRuns, ...] = ()  # the runs of each, all its seeds
     evidence: tuple[Evidence, ...] = ()  # the files behind them
     published: tuple[str, ...] = ()  # methods that stand beside them with averages only
+    too_short: Mapping[str, str] = field(default_factory=dict)  # recorded nearby, with lists too short for a test
     remarks: tuple[str, ...] = ()  # what a reader must know of the files
     bases: Mapping[str, str] = field(default_factory=dict)  # scorer and variant of each method, without marks
     backbones: Mapping[str, str] = field(default_factory=dict)

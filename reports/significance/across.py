@@ -64,6 +64,15 @@ def build(results: Sequence[Result]) -> Report | None:
     ]
     found = matched(counted)
     claim: Claim = "method" if all(result.comparison.claim == "method" for result in counted) else "checkpoint"
+    titles = {
+        kind: [result.subject.title for result in counted if result.comparison.claim == kind]
+        for kind in ("method", "checkpoint")
+    }
+    if all(titles.values()):
+        sentences.append(
+            f"The tests differ in what they claim: of methods retrained on {', '.join(titles['method'])}; of these trained "
+            f"models only on {', '.join(titles['checkpoint'])}."
+        )
     standing = _standing(counted, found, claim)
     rows = standing_rows(standing) if standing else []
     drawn = "images and training seeds" if claim == "method" else "images"

@@ -99,6 +99,10 @@ def examine(subject: Subject, request: Request) -> Result:
     refuse_aggregate_only([name for name in unknown if name in subject.published])
     refuse_aggregate_only([n for n in unknown if len(published_rows_for(subject.dataset, subject.protocol, n))])
     for name in unknown:
+        if name in subject.too_short:
+            raise InvalidSetting(
+                f"{name} has {subject.too_short[name]}, which decide no rSum; add it with lists of 10 or more in both directions"
+            )
         raise UnknownName("method", name, methods)
     if len(methods) < 2:
         refuse_aggregate_only(subject.published)

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from harness import __version__
 from harness.errors import counted
 from harness.records.environment import package_versions
-from harness.reports.document.text import fixed
+from harness.reports.document.text import fixed, listed
 from harness.reports.statistics.corrections import LABELS
 from harness.reports.statistics.hits import decimals, metric_name
-from harness.reports.statistics.refusals import COMFORTABLE_IMAGES, MINIMUM_SEEDS
+from harness.reports.statistics.refusals import COMFORTABLE_IMAGES, MINIMUM_SEEDS, held_back
 from harness.reports.statistics.results import Comparison, PairRow
 from harness.reports.statistics.verdicts import verdict
 
@@ -60,6 +60,8 @@ def claim_sentence(comparison: Comparison, *, by_default: bool) -> str:
     reason = ""
     if by_default:
         reason = f" A claim about methods needs {MINIMUM_SEEDS} seeds of each, better 5; the fewest here: {counts[0]}."
+        if few := held_back(comparison.methods, comparison.seeds):
+            reason += f" Those with too few: {listed(few)}; --pairs A:B compares two of the others as methods."
     return f"The claim is about these trained models only, on new images; it says nothing about retraining.{reason}"
 
 

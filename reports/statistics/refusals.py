@@ -30,6 +30,12 @@ def default_claim(methods: Sequence[MethodRuns]) -> Claim:
     return "method" if min(len(runs.seeds) for runs in methods) >= MINIMUM_SEEDS else "checkpoint"
 
 
+def held_back(names: Sequence[str], seeds: Sequence[int]) -> list[str]:
+    """The methods whose few seeds keep others, which have enough, from a claim about methods; empty where there are none."""
+    few = [name for name, count in zip(names, seeds, strict=True) if count < MINIMUM_SEEDS]
+    return few if few and len(names) - len(few) >= 2 else []
+
+
 def refuse_aggregate_only(names: Sequence[str]) -> None:
     """Raise `AggregateOnlyResults` if any method exists only as published averages."""
     if names:

@@ -125,6 +125,14 @@ def test_unequal_seeds_are_compared_and_said(runs):
     assert report.data["boards"][0]["tests"]["claim"] == "method"
 
 
+def test_the_methods_whose_seeds_lower_the_claim_of_all_are_named(runs):
+    for scorer, skill, seeds in (("scan", 0.3, 3), ("chan", 0.9, 3), ("grm", 1.2, 1)):
+        runs.add_drawn(skill, scorer=scorer, seeds=seeds)
+    report = build(runs)
+    assert report.data["boards"][0]["tests"]["claim"] == "checkpoint"
+    assert "grm has fewer. The others have enough: `itm significance RESULTS --pairs A:B`" in reading(report)
+
+
 def test_unequal_captions_an_image(runs, table):
     owner = np.sort(np.concatenate([np.arange(40), np.arange(0, 40, 2), np.arange(0, 40, 4)]))
     draw = np.random.default_rng(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import pytest
 
@@ -39,6 +40,7 @@ def test_recorded_runs_say_what_would_be_found(itm, recorded):
     assert code == 0
     assert "with 3 seeds per method and 120 images, a true difference of" in out
     assert "alpha 0.05 over 3 comparisons" in out
+    assert re.search(r"an SD of [0-9.]+ points that all seeds share, [0-9.]+ with one seed each", " ".join(out.split()))
     assert "3 seeds x 3 methods = 30 min of training" in out
     found = json.loads((recorded / "power" / "scenes-full" / "power.json").read_text())["data"]
     assert [row["seeds"] for row in found["plan"]] == [1, 3, 5, 10]
