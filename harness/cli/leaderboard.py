@@ -71,6 +71,7 @@ def leaderboard(
         show(document_of(setup, spec))
         return 0
 
+    from harness.cli.working import Working
     from harness.reports.document import pages
     from harness.reports.leaderboard import report
     from harness.runs.planning import plan
@@ -80,18 +81,22 @@ def leaderboard(
     if outcome.records:
         run_ids = [record.run_id for record in outcome.records]
         title = f"Leaderboard: {spec.name}"
-        built = report.build(
-            store,
-            run_ids,
-            title=title,
-            failures=outcome.failures,
-            published=published,
-            baseline=reference,
-            prices=prices,
-        )
-        about = pages.about_experiment(spec)
-        built = replace(built, paper=paper)
-        show_page(built, pages.write_page(built, store.results / "leaderboards", spec.name, about, run_ids))
+        with Working() as tell:
+            built = report.build(
+                store,
+                run_ids,
+                title=title,
+                failures=outcome.failures,
+                published=published,
+                baseline=reference,
+                prices=prices,
+                tell=tell,
+            )
+            about = pages.about_experiment(spec)
+            built = replace(built, paper=paper)
+            tell("writing", 0, 0)
+            folder = pages.write_page(built, store.results / "leaderboards", spec.name, about, run_ids)
+        show_page(built, folder)
     return ended(outcome)
 
 

@@ -82,13 +82,13 @@ def table(
     room = max(1, size.height - 2)  # the whole, and a line for those that do not fit
     parts: list[RenderableType] = []
     if rows:
-        parts.append(_pieces(rows[:room], now, size.width))
+        parts.append(pieces(rows[:room], now, size.width))
     if len(rows) > room:
         parts.append(_line(f"and {len(rows) - room} more in progress", size.width))
     return Group(*parts, _whole(whole, now, size.width, until))
 
 
-def _pieces(rows: Sequence[Row], now: float, width: int) -> Table:
+def pieces(rows: Sequence[Row], now: float, width: int) -> Table:
     """One line per piece; the widths are those of the widest cell, and the name takes what is left."""
     cells = [
         [row.worker, f"{row.done}/{row.steps}" if row.steps else "", row.reached, _row_left(row, now)] for row in rows

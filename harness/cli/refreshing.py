@@ -90,6 +90,7 @@ def write(store: RunStore, complete: Callable[[], None] | None = None) -> None:
     Raises:
         ResultsNotWritable: it cannot be written, or another command is writing it all the time.
     """
+    from harness.cli.working import Working
     from harness.files.locks import claim
     from harness.reports.site.build import write_site
 
@@ -100,7 +101,10 @@ def write(store: RunStore, complete: Callable[[], None] | None = None) -> None:
             )
         if complete:
             complete()
-        say_file("site", write_site(store))
+        with Working() as tell:
+            tell("writing the site", 0, 0)
+            page = write_site(store)
+        say_file("site", page)
 
 
 def complete_all(store: RunStore, device: torch.device, options: Mapping[str, Any]) -> None:

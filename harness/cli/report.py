@@ -41,6 +41,7 @@ def report(
     folder, a zip or an http(s) address, docs/frozen.md) and single runs join too: itm report mine/results THEIRS. The
     pages are written below the first results folder, else below --results.
     """
+    from harness.cli.working import Working
     from harness.files.names import safe_name
     from harness.records.frozen.opening import is_frozen
     from harness.reports.document import pages
@@ -54,7 +55,8 @@ def report(
     results = Path(sources[0]) if alone else results_folder(sources, results)
     follow(results)
     reference = read_reference(baseline, results) if baseline else None
-    store = whole_folder(results) if alone else join(sources, results)
+    with Working() as tell:
+        store = whole_folder(results, tell) if alone else join(sources, results, tell)
     by_data: dict[tuple[str, str], list[str]] = {}
     for record in store.records():
         by_data.setdefault((record.dataset, record.data_sha256), []).append(record.run_id)
@@ -68,12 +70,14 @@ def report(
         stem = f"{dataset}-{sha256[:8]}" if same_name else dataset
         make = partial(build, store, run_ids, title=f"Leaderboard: {stem}", published=published, prices=prices)
         try:
-            page = make(baseline=reference)
+            with Working() as tell:
+                page = make(baseline=reference, tell=tell)
         except (UnknownName, DifferentGalleries, InvalidRecord) as error:
             if reference is None:
                 raise
             refused.append(error)
-            page = make()
+            with Working() as tell:
+                page = make(tell=tell)
         about = {"all runs of": dataset, "data_sha256": sha256}
         if not alone:
             about["joined from"] = " ".join(store.titles(run_ids))
@@ -84,7 +88,10 @@ def report(
         raise refused[0]
     for page, name, about, run_ids in built:
         page = replace(page, paper=paper)
-        show_page(page, pages.write_page(page, results / "leaderboards", name, about, run_ids))
+        with Working() as tell:
+            tell("writing", 0, 0)
+            folder = pages.write_page(page, results / "leaderboards", name, about, run_ids)
+        show_page(page, folder)
     _across(store, [run_id for run_ids in by_data.values() for run_id in run_ids])
     for reason in refused:
         complain(f"a leaderboard has no differences: {reason}")
@@ -92,12 +99,14 @@ def report(
 
 def _across(store: RunStore, run_ids: list[str]) -> None:
     """The page across datasets, where methods were run on several."""
+    from harness.cli.working import Working
     from harness.reports.document import pages
     from harness.reports.significance.across import of_runs
     from harness.reports.statistics.errors import InvalidComparison
 
     try:
-        page = of_runs(store, run_ids)
+        with Working() as tell:
+            page = of_runs(store, run_ids, tell)
     except InvalidComparison as error:
         complain(f"there is no page across datasets: {error}")
         return

@@ -90,6 +90,7 @@ def significance(
     Writes significance.md, .html, .csv, .json, .tex and figures below
     RESULTS/significance/, one folder per dataset and protocol, and one across datasets if there are several.
     """
+    from harness.cli.working import Working
     from harness.reports.runs.sources import read_sources
     from harness.reports.runs.stores import results_folder
     from harness.reports.significance.examine import Request, examine_all
@@ -98,10 +99,11 @@ def significance(
         settings["metrics"] = metrics
     request = Request(equivalence=_margins(equivalence), **settings)
     origin: Any = None if ranks_from is None else int(ranks_from)
-    subjects = read_sources(
-        sources, results, datasets=datasets, protocols=protocols, depth=request.depth, ranks_from=origin
-    )
-    done, refused = examine_all(subjects, request)
+    with Working() as tell:
+        subjects = read_sources(
+            sources, results, datasets=datasets, protocols=protocols, depth=request.depth, ranks_from=origin, tell=tell
+        )
+        done, refused = examine_all(subjects, request, tell)
     follow(results_folder(sources, results))
     root = out or results_folder(sources, results) / "significance"
     _write(done, root, alone=out is not None and len(subjects) == 1)
@@ -115,13 +117,18 @@ def significance(
 
 
 def _write(done: Sequence[Result], root: Path, *, alone: bool) -> None:
+    from harness.cli.working import Working
     from harness.reports.document import render
     from harness.reports.significance import across, report
 
-    pages = [(report.build(result), root if alone else root / result.subject.slug) for result in done]
-    together = across.build(done)
+    with Working() as tell:
+        tell("making pages", 0, 0)
+        pages = [(report.build(result), root if alone else root / result.subject.slug) for result in done]
+        together = across.build(done)
     for page, folder in [*pages, *([(together, root / "across-datasets")] if together else [])]:
-        render.write(page, folder)
+        with Working() as tell:
+            tell("writing", 0, 0)
+            render.write(page, folder)
         show_page(page, folder)
 
 

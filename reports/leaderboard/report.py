@@ -18,6 +18,7 @@ from harness.reports.leaderboard.rows import COSTS, Board, Row, board_frame, mak
 from harness.reports.runs.groups import groups, too_short_sentence
 from harness.reports.runs.loading import finished_records
 from harness.reports.statistics.results import Comparison
+from harness.reports.statistics.telling import Tell, silent
 
 _PAIR = (
     "a", "b", "difference", "se", "df", "low", "high", "simultaneous_low", "simultaneous_high", "p", "p_adjusted",
@@ -40,6 +41,7 @@ def build(
     published: bool | Sequence[str] | None = None,
     baseline: Reference | None = None,
     prices: Prices | None = None,
+    tell: Tell = silent,
 ) -> Report:
     """Build the leaderboard of some finished runs, one section per dataset and protocol.
 
@@ -52,6 +54,7 @@ def build(
             names of methods join only theirs.
         baseline: what every method is set against, see `harness.reports.leaderboard.baseline.read_reference`.
         prices: what the reader pays, for columns of money.
+        tell: told of how far it is.
 
     Returns:
         The report; `main` is flat and numeric, `data` holds the run ids and every pair's test.
@@ -64,12 +67,14 @@ def build(
     records = finished_records(store, run_ids)
     galleries = groups(records)
     boards = [
-        with_prices(make_board(store, gallery, members, baseline), prices) for gallery, members in galleries.items()
+        with_prices(make_board(store, gallery, members, baseline, tell), prices)
+        for gallery, members in galleries.items()
     ]
     if baseline:
         labels = [group.label for board in boards for group in board.groups]
         found = [board.against is not None for board in boards]
         require_found(baseline, found, [board.gallery.title for board in boards], labels)
+    tell("making pages", 0, 0)
     joined = [(board, *printed_rows(board, published)) for board in boards]
     inside = [levels_section(store, board) for board in boards]
     sections = [part for parts, (more, _) in zip(joined, inside, strict=True) for part in (_section(*parts), *more)]

@@ -28,6 +28,7 @@ from harness.reports.statistics.ranking import RankedMethod, tiers
 from harness.reports.statistics.refusals import default_claim
 from harness.reports.statistics.results import Comparison
 from harness.reports.statistics.runs import MethodRuns
+from harness.reports.statistics.telling import Tell, silent, told
 
 Row = dict[str, Any]
 
@@ -115,7 +116,13 @@ def with_prices(board: Board, prices: Prices | None) -> Board:
     return replace(board, rows=tuple(rows), prices=prices)
 
 
-def make_board(store: RunStore, gallery: Gallery, groups: Sequence[Group], reference: Reference | None = None) -> Board:
+def make_board(
+    store: RunStore,
+    gallery: Gallery,
+    groups: Sequence[Group],
+    reference: Reference | None = None,
+    tell: Tell = silent,
+) -> Board:
     """Compute a gallery's leaderboard from its groups.
 
     Args:
@@ -123,17 +130,22 @@ def make_board(store: RunStore, gallery: Gallery, groups: Sequence[Group], refer
         gallery: what the board is about.
         groups: its methods.
         reference: a baseline to set them against.
+        tell: told of how far it is.
 
     Raises:
         InvalidRecord, InvalidComparison: see `harness.reports.runs.loading.method_runs` and
             `harness.reports.leaderboard.baseline.find_baseline`.
     """
-    runs = {group.label: method_runs(store, group) for group in groups if group.first.has_ranks}
-    comparison, refusal = _compare(list(runs.values()))
+    measured = [group for group in groups if group.first.has_ranks]
+    runs = {group.label: method_runs(store, group) for group in told("reading ranks", measured, tell)}
+    comparison, refusal = _compare(list(runs.values()), tell)
     ranked = tiers(comparison) if comparison else ()
     places = {place.name: place for place in ranked}
     order = {name: position for position, name in enumerate(places)}
-    made = {group.label: _row(group, runs.get(group.label), places.get(group.label)) for group in groups}
+    made = {
+        group.label: _row(group, runs.get(group.label), places.get(group.label))
+        for group in told("intervals", groups, tell)
+    }
     first = next(iter(runs.values()), None)
     size = gallery_size(first, gallery.protocol) if first else None
     floors = _floors(first, size, groups) if first and size else ()
@@ -208,12 +220,12 @@ def _against(
     return differences(baseline, runs, scores) if baseline else None
 
 
-def _compare(runs: Sequence[MethodRuns]) -> tuple[Comparison | None, str]:
+def _compare(runs: Sequence[MethodRuns], tell: Tell) -> tuple[Comparison | None, str]:
     if len(runs) < 2:
         return None, "There is nothing to compare it with, so it has no tier." if runs else ""
     options: Any = {"claim": default_claim(runs), "correction": "maxt", "allow_unequal_seeds": True}
     try:
-        return compare(runs, metrics=("rsum",), **options), ""
+        return compare(runs, metrics=("rsum",), tell=tell, **options), ""
     except InvalidComparison as error:
         return None, f"The methods have no tiers, since they could not be compared: {error}."
 

@@ -21,6 +21,7 @@ from harness.reports.statistics.errors import InvalidComparison
 from harness.reports.statistics.hits import image_columns
 from harness.reports.statistics.rivals import Rivals, find_rivals, gallery_ranks
 from harness.reports.statistics.runs import MethodRuns
+from harness.reports.statistics.telling import Tell, silent, told
 
 # Recalls of a record and of its ranks may differ by rounding, not by a query: 5 queries in 100,000 are 0.005.
 _TOLERANCE = 0.005
@@ -37,16 +38,21 @@ def finished_records(store: RunStore, run_ids: Iterable[str]) -> list[RunRecord]
     return [store.require(run_id) for run_id in dict.fromkeys(run_ids)]
 
 
-def sound_records(store: RunStore) -> list[RunRecord]:
+def sound_records(store: RunStore, tell: Tell = silent) -> list[RunRecord]:
     """The finished runs of a folder whose ranks can be read and agree with their metrics.
 
     For each run that is left out a line says why: one damaged run must not take away the report of all others.
+
+    Args:
+        store: where the runs lie.
+        tell: told of how far it is.
 
     Raises:
         InvalidRecord: there is none.
     """
     sound = []
-    for record in store.records():
+    tell("reading records", 0, 0)
+    for record in told("checking ranks", store.records(), tell):
         if record.status != "finished":
             continue
         try:

@@ -15,6 +15,7 @@ from harness.reports.runs.rank_csv import Origin, read_rank_csv
 from harness.reports.runs.stores import join
 from harness.reports.runs.subjects import Subject, Wanted, first_place_remarks, of_records, with_foreign
 from harness.reports.runs.trec import is_trec_folder, read_trec
+from harness.reports.statistics.telling import Tell, silent
 
 
 def read_sources(
@@ -25,6 +26,7 @@ def read_sources(
     protocols: Sequence[str] = (),
     depth: int = 10,
     ranks_from: Origin | None = None,
+    tell: Tell = silent,
 ) -> list[Subject]:
     """Everything that can be compared, one subject per gallery.
 
@@ -34,6 +36,7 @@ def read_sources(
         results: where run ids are looked up.
         datasets, protocols: keep only these; all if empty.
         depth, ranks_from: see `read_trec` and `read_rank_csv`.
+        tell: told of how far it is.
 
     Returns:
         Subjects in the order met.
@@ -54,14 +57,14 @@ def read_sources(
             foreign += read_rank_csv(path, ranks_from)
         else:
             recorded.append(source)
-    store = join(recorded, results)
+    store = join(recorded, results, tell)
     records = finished_records(store, store.run_ids)
     galleries = groups(records)
     _check_names("dataset", datasets, [g.dataset for g in galleries], foreign)
     _check_names("protocol", protocols, [g.protocol for g in galleries], foreign)
     wanted = Wanted(datasets, protocols)
     chosen = [gallery for gallery in galleries if wanted.takes(gallery.dataset, gallery.protocol)]
-    subjects = [of_records(store, gallery, galleries[gallery], chosen) for gallery in chosen]
+    subjects = [of_records(store, gallery, galleries[gallery], chosen, tell=tell) for gallery in chosen]
     subjects = with_foreign(subjects, foreign, wanted)
     if not subjects:
         raise InvalidRecord(

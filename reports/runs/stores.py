@@ -16,6 +16,7 @@ from harness.records.ranks import RankTable
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.reports.runs.loading import sound_records
+from harness.reports.statistics.telling import Tell, silent
 
 logger = logging.getLogger(__name__)
 
@@ -70,12 +71,13 @@ class JoinedStore(RunStore):
         return self.stores[run_id]
 
 
-def join(sources: Sequence[str], results: Path) -> JoinedStore:
+def join(sources: Sequence[str], results: Path, tell: Tell = silent) -> JoinedStore:
     """The runs of some sources, each once: of two that hold a run, the first counts.
 
     Args:
         sources: results folders, leaderboard folders, frozen leaderboards, run folders, run ids below `results`.
         results: where run ids are looked up.
+        tell: told of how far it is.
 
     Raises:
         InvalidRecord: a source that is none of these, or is damaged.
@@ -84,7 +86,7 @@ def join(sources: Sequence[str], results: Path) -> JoinedStore:
     stores: dict[str, RunStore] = {}
     said: dict[str, str] = {}
     for source in sources:
-        store, run_ids = _runs_of(source, results)
+        store, run_ids = _runs_of(source, results, tell)
         again = [run_id for run_id in run_ids if run_id in stores]
         for run_id in again:
             _tell_other_numbers(run_id, stores[run_id], store, said[run_id], source)
@@ -96,14 +98,18 @@ def join(sources: Sequence[str], results: Path) -> JoinedStore:
     return JoinedStore(stores, results)
 
 
-def whole_folder(results: Path) -> JoinedStore:
+def whole_folder(results: Path, tell: Tell = silent) -> JoinedStore:
     """All sound runs of a results folder.
+
+    Args:
+        results: the folder.
+        tell: told of how far it is.
 
     Raises:
         InvalidRecord: there is none.
     """
     store = RunStore(results)
-    return JoinedStore({record.run_id: store for record in sound_records(store)}, results)
+    return JoinedStore({record.run_id: store for record in sound_records(store, tell)}, results)
 
 
 def results_folder(sources: Sequence[str], results: Path) -> Path:
@@ -125,7 +131,7 @@ def _tell_other_numbers(run_id: str, kept: RunStore, other: RunStore, first: str
         logger.warning("run %s has other numbers in %s than in %s; those of %s count", run_id, second, first, first)
 
 
-def _runs_of(source: str, results: Path) -> tuple[RunStore, list[str]]:
+def _runs_of(source: str, results: Path, tell: Tell) -> tuple[RunStore, list[str]]:
     """Where the runs that a source names lie, and their ids."""
     if is_frozen(source):
         frozen = open_frozen(source)
@@ -138,7 +144,7 @@ def _runs_of(source: str, results: Path) -> tuple[RunStore, list[str]]:
         return _RunFolder(run_id, path), [run_id]
     if (path / "runs").is_dir():
         given = RunStore(path)
-        return given, [record.run_id for record in sound_records(given)]
+        return given, [record.run_id for record in sound_records(given, tell)]
     if not path.exists() and "/" not in source and (store.folder(source) / "record.json").is_file():
         return store, [source]
     raise InvalidRecord(_what_it_is(path, source, results))

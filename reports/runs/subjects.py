@@ -14,6 +14,7 @@ from harness.reports.runs.groups import Gallery, Group
 from harness.reports.runs.loading import method_runs
 from harness.reports.runs.queries import all_seeds
 from harness.reports.statistics.runs import MethodRuns
+from harness.reports.statistics.telling import Tell, silent, told
 
 # Foreign files that do not say what they are about, when nothing recorded stands beside them.
 _UNNAMED = ("foreign", "ranks")
@@ -66,7 +67,13 @@ class Wanted:
 
 
 def of_records(
-    store: RunStore, gallery: Gallery, members: Sequence[Group], galleries: Sequence[Gallery], *, rivals: bool = True
+    store: RunStore,
+    gallery: Gallery,
+    members: Sequence[Group],
+    galleries: Sequence[Gallery],
+    *,
+    rivals: bool = True,
+    tell: Tell = silent,
 ) -> Subject:
     """The recorded methods of one of the galleries that are reported.
 
@@ -81,7 +88,7 @@ def of_records(
         title=gallery.title,
         slug=safe_name(f"{gallery.dataset}-{gallery.protocol}" if len(alike) == 1 else gallery.slug),
         images_key=f"{gallery.dataset} {gallery.split}",
-        methods=tuple(method_runs(store, group, rivals=rivals) for group in measured),
+        methods=tuple(method_runs(store, group, rivals=rivals) for group in told("reading ranks", measured, tell)),
         evidence=tuple(_evidence(store, group.label, record) for group in measured for record in group.records),
         published=tuple(group.label for group in members if not group.first.has_ranks),
         remarks=tuple(_remarks(measured)),

@@ -34,6 +34,7 @@ from harness.reports.statistics.across import (
 from harness.reports.statistics.borda import DatasetRuns, Standings, standings
 from harness.reports.statistics.hits import decimals, metric_name
 from harness.reports.statistics.refusals import Claim
+from harness.reports.statistics.telling import Tell, silent
 
 # Where one set of images has several protocols, the first of these counts for it.
 _PREFERRED = ("full", "coco_5k", "coco_1k", "cxc", "eccv_caption")
@@ -129,8 +130,13 @@ def _rates(standing: Standings | None) -> dict[str, Any]:
     }
 
 
-def of_runs(store: RunStore, run_ids: Sequence[str]) -> Report | None:
+def of_runs(store: RunStore, run_ids: Sequence[str], tell: Tell = silent) -> Report | None:
     """The page across the datasets of some finished runs, on rSum with the tiers of their leaderboards.
+
+    Args:
+        store: where the runs lie.
+        run_ids: finished runs.
+        tell: told of how far it is.
 
     Returns:
         The page; None where no two methods were run on two datasets.
@@ -142,11 +148,12 @@ def of_runs(store: RunStore, run_ids: Sequence[str]) -> Report | None:
     if len({gallery.dataset for gallery in galleries}) < 2:
         return None
     made = [
-        of_records(store, gallery, members, list(galleries), rivals=False) for gallery, members in galleries.items()
+        of_records(store, gallery, members, list(galleries), rivals=False, tell=tell)
+        for gallery, members in galleries.items()
     ]
     several = [subject for subject in made if len(subject.methods) > 1]
     request = Request(metrics=("rsum",), correction="maxt", allow_unequal_seeds=True)
-    page = build(examine_all(several, request)[0]) if len(several) > 1 else None
+    page = build(examine_all(several, request, tell)[0]) if len(several) > 1 else None
     return replace(page, stem="across") if page else None
 
 

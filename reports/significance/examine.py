@@ -20,6 +20,7 @@ from harness.reports.statistics.refusals import Claim, default_claim, refuse_agg
 from harness.reports.statistics.results import Comparison
 from harness.reports.statistics.runs import MethodRuns
 from harness.reports.statistics.settings import check_choices, checked_margins, checked_metrics
+from harness.reports.statistics.telling import Tell, silent
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +84,13 @@ class Result:
         return [item for item in self.subject.evidence if item.method in self.comparison.methods]
 
 
-def examine(subject: Subject, request: Request) -> Result:
+def examine(subject: Subject, request: Request, tell: Tell = silent) -> Result:
     """Compare the methods of one gallery.
+
+    Args:
+        subject: the methods.
+        request: what is asked of them.
+        tell: told of how far it is.
 
     Raises:
         InvalidComparison: one of its subclasses.
@@ -124,6 +130,7 @@ def examine(subject: Subject, request: Request) -> Result:
         equivalence={metric or primary: delta for metric, delta in request.equivalence.items()} or None,
         pairs=request.reference or pairs or "all",
         allow_unequal_seeds=request.allow_unequal_seeds,
+        tell=tell,
     )
     ranking = tiers(comparison, primary) if everything and request.correction != "bh" else ()
     reading = None
@@ -139,7 +146,9 @@ def examine(subject: Subject, request: Request) -> Result:
     return Result(subject, tuple(chosen), comparison, ranking, request.claim is None, reading)
 
 
-def examine_all(subjects: Sequence[Subject], request: Request) -> tuple[list[Result], dict[str, ItmError]]:
+def examine_all(
+    subjects: Sequence[Subject], request: Request, tell: Tell = silent
+) -> tuple[list[Result], dict[str, ItmError]]:
     """The comparisons that can be made, and the refusals of the others by title; without any the first is raised."""
     done, refused = [], dict[str, ItmError]()
     for subject in subjects:
@@ -147,7 +156,7 @@ def examine_all(subjects: Sequence[Subject], request: Request) -> tuple[list[Res
             logger.info("%s has one method: nothing to compare", subject.title)
             continue
         try:
-            done.append(examine(subject, request))
+            done.append(examine(subject, request, tell))
         except (InvalidComparison, UnknownName) as error:
             refused[subject.title] = error
     if not done:

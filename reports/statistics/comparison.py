@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from harness.reports.statistics.settings import (
     declared_families,
     pair_hypotheses,
 )
+from harness.reports.statistics.telling import Tell, silent, told
 from harness.reports.statistics.variance import SeedDraws, VarianceSplit, clustered_variance, combine
 
 
@@ -65,6 +67,7 @@ def compare(
     equivalence: float | Mapping[str, float] | None = None,
     pairs: Pairs = "all",
     allow_unequal_seeds: bool = False,
+    tell: Tell = silent,
 ) -> Comparison:
     """Compare methods that answered the same queries, with the image as the unit.
 
@@ -82,6 +85,7 @@ def compare(
         equivalence: a margin in points for the primary metric, or one for each metric named.
         pairs: `all`, the name of a reference (every other method minus it), or named pairs.
         allow_unequal_seeds: accept methods with different numbers of seeds.
+        tell: told of how far it is.
 
     Returns:
         The comparison; the same arguments give the same bits on any number of threads.
@@ -103,7 +107,7 @@ def compare(
         resamples = checked_resamples(resamples, family.m, alpha, family.correction)
 
     columns = image_columns(ordered, names)
-    rows = _rows(ordered, columns, hypotheses, families, settings, resamples)
+    rows = _rows(ordered, columns, hypotheses, families, settings, resamples, tell)
     notices = (*warnings_for(ordered), *_concordance(rows), *hub_notices(columns, ordered, rows, primary))
     return Comparison(
         methods=tuple(m.name for m in ordered),
@@ -144,7 +148,9 @@ def _rows(
     families: Sequence[Family],
     settings: Settings,
     resamples: int,
+    tell: Tell,
 ) -> tuple[PairRow, ...]:
+    tell("resampling", 0, resamples)
     estimates = list(_estimates(columns, hypotheses, settings))
     members = [np.flatnonzero([e.metric in family.metrics for e in estimates]) for family in families]
     draws = None
@@ -159,6 +165,7 @@ def _rows(
         resamples=resamples,
         seed=settings.seed,
         draws=draws,
+        progress=partial(tell, "resampling"),
     )
     raw = joint.p_flip
     if raw is None:
@@ -170,7 +177,8 @@ def _rows(
         # the least, a correction could make a claim about methods with few seeds look surer.
         maxt = np.maximum(joint.p_maxt, raw)[member]
         adjusted = maxt if family.correction == "maxt" else adjust(raw[member], family.correction)
-        for h, p_adjusted in zip(member.tolist(), adjusted.tolist(), strict=True):
+        tests = list(zip(member.tolist(), adjusted.tolist(), strict=True))
+        for h, p_adjusted in told(f"{family.name} tests", tests, tell):
             e = estimates[h]
             alone = _alone(e, family.m, settings)
             rows[h] = PairRow(
