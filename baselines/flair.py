@@ -23,7 +23,7 @@ from harness.scorers.bases import unit_vector
 from harness.scorers.features import check_widths, clean, last_of_real, mean_of_real
 from harness.scorers.lazy_width import LazyWidthConfig, LazyWidthScorer
 from harness.scorers.temperature import bounded_scale, log_scale
-from harness.scorers.tiles import Side, budget, tile_scores
+from harness.scorers.tiles import Side, budget, scores_of_all_pairs
 
 #: The extras of prepared items: what the patches answer to and with, each (I, R, D); what a caption asks, (T, D).
 KEYS, VALUES, QUERY = "keys", "values", "query"
@@ -159,15 +159,7 @@ class Flair(LazyWidthScorer[FlairParts]):
         parts = self.parts_for(images, "images")
         widest = max(parts.heads * (left.mask.shape[1] + 1), right.vectors.shape[1])
         pairs = max(1, budget(self.tile_values, TILE_VALUES, right.vectors.device) // widest)
-        columns = min(len(right), pairs)
-        rows = max(1, pairs // columns)
-        recompute = torch.is_grad_enabled() and pairs < len(left) * len(right)
-        strips = []
-        for start in range(0, len(left), rows):
-            strip = left[start : start + rows]
-            tiles = (right[at : at + columns] for at in range(0, len(right), columns))
-            strips.append(torch.cat([tile_scores(recompute, self._tile, strip, tile) for tile in tiles], 1))
-        return torch.cat(strips)
+        return scores_of_all_pairs(left, right, pairs, self._tile)
 
     def losses(self, images: Fragments, texts: Fragments, image_ids: Tensor) -> dict[str, Tensor]:
         """Weighted sigmoid losses `conditioned` and, unless its weight is 0, `global`, whatever `training.objective` says.

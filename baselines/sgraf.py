@@ -20,7 +20,7 @@ from harness.fragments import Fragments
 from harness.scorers import recipes
 from harness.scorers.features import check_widths, clean, mean_of_real
 from harness.scorers.lazy_width import LazyWidthConfig, LazyWidthScorer
-from harness.scorers.tiles import Side, budget, tile_scores
+from harness.scorers.tiles import Side, budget, scores_of_all_pairs
 from harness.similarity import ATTENTION_NORMS, paired_attention
 
 #: The extra that holds the vector of the whole image or caption.
@@ -203,15 +203,7 @@ class Sgraf(LazyWidthScorer[SgrafParts]):
         parts = self.parts_for(images, "images")
         values = budget(self.tile_values, TILE_VALUES, left.features.device)
         pairs = max(1, values // (right.mask.shape[1] * left.features.shape[2]))
-        columns = min(len(right), pairs)
-        rows = max(1, pairs // columns)
-        recompute = torch.is_grad_enabled() and pairs < len(left) * len(right)
-        strips = []
-        for start in range(0, len(left), rows):
-            strip = left[start : start + rows]
-            tiles = (right[at : at + columns] for at in range(0, len(right), columns))
-            strips.append(torch.cat([tile_scores(recompute, self._tile, strip, tile) for tile in tiles], 1))
-        nodes = torch.cat(strips)
+        nodes = scores_of_all_pairs(left, right, pairs, self._tile)
         joined = parts.reasoning.joined(nodes.flatten(0, 1), _node_mask(right, len(left)))
         return parts.output(joined).sigmoid().view(len(left), len(right))
 

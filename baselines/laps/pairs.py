@@ -11,12 +11,13 @@ C class tokens (0 or 1), M = N + 1 + C tokens that are matched: aggregated, fuse
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.scorers.tiles import Side, budget, tile_scores
+from harness.scorers.tiles import Side, budget, scores_of_all_pairs
 from harness.similarity import Mean
 
 #: Smallest norm that a cosine is divided by.
@@ -64,15 +65,7 @@ def pairwise_scores(images: ImageSide, texts: TextSide, leaky_slope: float, tile
     tokens, patches = images.token_mask.shape[1], images.mask.shape[1]
     elements = budget(tile_elements, TILE_ELEMENTS, images.patches.device)
     pairs = max(1, elements // (patches * max(tokens, texts.mask.shape[1])))
-    columns = min(len(texts), pairs)
-    rows = max(1, pairs // max(columns, 1))
-    recompute = torch.is_grad_enabled() and pairs < len(images) * len(texts)
-    strips = []
-    for start in range(0, len(images), rows):
-        strip = images[start : start + rows]
-        tiles = (texts[at : at + columns] for at in range(0, len(texts), columns))
-        strips.append(torch.cat([tile_scores(recompute, _tile_scores, strip, t, leaky_slope) for t in tiles], 1))
-    return torch.cat(strips)
+    return scores_of_all_pairs(images, texts, pairs, partial(_tile_scores, leaky_slope=leaky_slope))
 
 
 def distilled(images: ImageSide, texts: TextSide, leaky_slope: float) -> Distilled:

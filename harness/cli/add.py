@@ -47,7 +47,9 @@ logger = logging.getLogger(__name__)
     "not known",
     type=NamedPath(),
 )
-@click.option("--unit", type=click.Choice(["percent", "fraction"]), help="Of averages by name, where none is above 1.")
+@click.option(
+    "--unit", type=click.Choice(["percent", "fraction"]), help="Unit of averages by name, where none is above 1."
+)
 @click.option("--save-scores", is_flag=True, help="The scores too, for ensembles and further protocols.")
 @click.option("--allow-chance", is_flag=True, help="Results that rank no better than chance.")
 @results_option
