@@ -39,7 +39,7 @@ def contamination(
 
     Images are compared by name, by COCO's or Flickr's number, by content and by perceptual hash. Runs that were trained here
     are compared with the train split of their dataset; what else was trained on is named by --against. The counts are
-    written into the records, so that leaderboards show them.
+    written into the records, so that leaderboards show them; those of earlier comparisons with other data stay.
     """
     from harness.records.store import RunStore
     from harness.reports.runs.evidence import contamination as told

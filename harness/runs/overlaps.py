@@ -99,6 +99,32 @@ def _with_content(dataset: Dataset, split: str, found: Contamination) -> Contami
     return found.model_copy(update={"equal": len(rows), "any": max(found.any, len(rows)), "examples": examples})
 
 
+def joined(
+    earlier: Sequence[Contamination] | None, found: Sequence[Contamination] | None
+) -> tuple[Contamination, ...] | None:
+    """What is known after another look: it takes the place of the same comparison, and of no other.
+
+    What was found against data that are not named again still holds; neither does a quick look undo what hashes found.
+
+    Args:
+        earlier: comparisons that a record has; None = not known.
+        found: comparisons of the new look; None = it could not be told.
+    """
+    if earlier is None or found is None:
+        known = earlier if found is None else found
+        return None if known is None else tuple(known)
+    left = {_compared(one): one for one in earlier}
+    for one in found:
+        before = left.get(_compared(one))
+        if before is None or before.near is None or one.near is not None:
+            left[_compared(one)] = one
+    return tuple(left.values())
+
+
+def _compared(one: Contamination) -> tuple[str, str, str, int]:
+    return one.split, one.other, one.other_split, one.other_images
+
+
 def record_overlaps(
     store: RunStore,
     records: Sequence[RunRecord],
@@ -108,6 +134,8 @@ def record_overlaps(
     quick: bool = False,
 ) -> list[RunRecord]:
     """Look for the evaluated images among those that finished runs were trained on, and write the counts into their records.
+
+    What was found earlier against other data stays; see `joined`.
 
     Args:
         store: where the runs lie.
@@ -136,7 +164,8 @@ def record_overlaps(
             named = of_named_training(dataset, record.split, paths, quick=quick)
             found[key] = None if own is None else (*own, *named)
         with store.claim(record.run_id):
-            changed = store.require(record.run_id).model_copy(update={"overlaps": found[key]})
+            current = store.require(record.run_id)
+            changed = current.model_copy(update={"overlaps": joined(current.overlaps, found[key])})
             store.write(changed)
         done.append(changed)
     if not done:

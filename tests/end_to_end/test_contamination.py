@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 from harness.files import strict_yaml
+from harness.records.description import Contamination
 from harness.records.store import RunStore
 from harness.reports.runs.evidence import contamination
+from harness.runs.overlaps import joined
 
 
 @pytest.fixture
@@ -62,6 +64,42 @@ def test_clean_data_say_that_nothing_was_found(tiny, itm, tmp_path):
     (record,) = RunStore(tmp_path / "results").records()
     assert str(contamination([record])) == "none found"
     assert "0 by content" in contamination([record]).how
+
+
+def test_what_was_found_against_other_data_outlasts_later_looks(tiny, itm, tmp_path):
+    path = tmp_path / "clean.yaml"
+    path.write_text(strict_yaml.dump({**tiny, **layouts.karpathy(tmp_path / "data")}))
+    assert itm("leaderboard", path)[0] == 0
+    (tmp_path / "towers.txt").write_text("test3.png\ntest4.png\n")
+    for more in (["--against", tmp_path / "towers.txt"], [], ["--quick"], ["--against", tmp_path / "towers.txt"]):
+        code, out, err = itm("contamination", *more)
+        assert code == 0, err
+        assert "2 of 30" in out
+        (record,) = RunStore(tmp_path / "results").records()
+        assert str(contamination([record])) == "2 of 30"
+        assert [one.other_split for one in record.overlaps].count("train") <= 1
+        assert len(record.overlaps) == 2
+
+
+@pytest.mark.parametrize(
+    ("earlier", "found", "expected"),
+    [
+        (None, None, None),
+        (None, [("a", None, 1)], [("a", None, 1)]),
+        ([("a", 1, 2)], None, [("a", 1, 2)]),
+        ([("a", None, 1)], [("a", 1, 2)], [("a", 1, 2)]),
+        ([("a", 1, 2)], [("a", 0, 1)], [("a", 0, 1)]),  # looked at as closely, and no longer there
+        ([("a", 1, 2)], [("a", None, 1)], [("a", 1, 2)]),  # a quick look
+        ([("a", 1, 2)], [("b", None, 0)], [("a", 1, 2), ("b", None, 0)]),
+    ],
+)
+def test_another_look_takes_the_place_of_the_same_comparison_alone(earlier, found, expected):
+    def made(given):
+        same = {"split": "test", "other_split": "train", "images": 9, "other_images": 9, "names": 0}
+        return given and [Contamination(other=name, near=near, any=some, **same) for name, near, some in given]
+
+    known = joined(made(earlier), made(found))
+    assert (known and [(one.other, one.near, one.any) for one in known]) == expected
 
 
 def test_generated_images_share_nothing(experiment, itm, tmp_path):

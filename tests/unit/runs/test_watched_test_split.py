@@ -74,6 +74,19 @@ def test_what_was_watched_survives_a_training_that_is_stopped_and_resumed(tiny, 
     assert [epoch.watched for epoch in resumed.training.history] == [epoch.watched for epoch in whole.training.history]
 
 
+def test_several_devices_watch_the_same_and_keep_their_weights(tiny, tmp_path):
+    (plain_store, plain), (store, watched) = (
+        trained({**tiny, "devices": 2}, tmp_path / name, **more)
+        for name, more in (("plain", {}), ("watched", {"watch_test": True}))
+    )
+    weights = [load_file(s.folder(r.run_id) / "model.safetensors") for s, r in ((plain_store, plain), (store, watched))]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert plain.metrics == watched.metrics
+    kept = watched.training.history[watched.validation["epoch"] - 1]
+    assert kept.watched["rsum"] == pytest.approx(watched.metrics["full"]["rsum"])
+    assert all(epoch.watched for epoch in watched.training.history)
+
+
 def record(course, kept) -> RunRecord:
     history = tuple(Epoch(epoch=n, watched={"rsum": rsum}) for n, rsum in enumerate(course))
     return RunRecord(
