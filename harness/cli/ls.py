@@ -188,6 +188,8 @@ def _list_runs(
 
     settings = dict(_key_value(text) for text in where)
     records = sorted(chosen(RunStore(results).records(), Filters(values, settings)), key=SORTS[sort])
+    if not records:
+        say(f"no runs below {results}/runs", err=True)
     apart = settings_apart(records)
     columns: dict[str, list[object]] = {
         "run": [r.run_id for r in records],
@@ -204,7 +206,8 @@ def _list_runs(
         {key: cells[0] for key, cells in columns.items() if key in _FOLDED and len(set(cells)) == 1} if records else {}
     )
     shown = {key: cells for key, cells in columns.items() if key not in alike and any(str(cell) for cell in cells)}
-    show_table(list(shown), list(zip(*shown.values(), strict=True)))
+    if shown:
+        show_table(list(shown), list(zip(*shown.values(), strict=True)))
     if len(records) > 1:
         same = ", ".join(f"{key} {value}" for key, value in alike.items())
         say(f"{len(records):,} runs{f'; all: {same}' if same else ''}", err=True)

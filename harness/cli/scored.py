@@ -98,7 +98,8 @@ def find_run(store: RunStore, run: str) -> str:
     if run in fit:
         return run
     if len(fit) != 1:
-        problem = f"{len(fit)} runs begin with '{run}'" if fit else f"no run '{run}'"
+        first = ", ".join([*sorted(fit)[:4], *(["..."] if len(fit) > 4 else [])])
+        problem = f"{len(fit)} runs begin with '{run}' ({first})" if fit else f"no run '{run}'"
         raise InvalidRecord(f"{problem} below {store.results}/runs; see `itm ls runs`")
     return fit[0]
 

@@ -149,7 +149,12 @@ def record_overlaps(
 
     Raises:
         InvalidDataset: a path holds no images that are known, or the data of no run can be opened.
+        InvalidRecord: no run, or nothing to compare one with.
     """
+    if not records:
+        raise InvalidRecord(
+            f"no finished run with ranks below {store.results}/runs; name its results folder with --results"
+        )
     found: dict[tuple[str, str, bool], tuple[Contamination, ...] | None] = {}
     done = []
     for record in records:

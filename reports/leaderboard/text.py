@@ -256,6 +256,12 @@ def _tie_rule(board: Board) -> Iterator[str]:
         yield "The methods were not evaluated under one tie rule; evaluate them again under the same."
 
 
+def _lacks_energy(records: Sequence[RunRecord]) -> bool:
+    """Whether there was a training, and none whose energy was measured."""
+    trained = [record for record in records if record.training.epochs]
+    return bool(trained) and all(record.cost.train_energy_wh is None for record in trained)
+
+
 def _cost(board: Board) -> Iterator[str]:
     costs = [record.cost for group in board.groups for record in group.records if record.cost.figures]
     if not costs:
@@ -265,6 +271,12 @@ def _cost(board: Board) -> Iterator[str]:
             f"Money is counted at the prices that were given ({board.prices.said}): the training seconds of each device, and "
             "energy where it was measured. Tuning, failed runs and idle machines are not in it."
         )
+        unknown = [group.label for group in board.groups if _lacks_energy(group.records)]
+        if board.prices.per_kwh is not None and unknown:
+            yield (
+                f"The energy of training {listed(unknown)} was not measured, so the cost is not known at these prices; "
+                "without a price per kWh, the hours alone are counted."
+            )
     devices = list(dict.fromkeys(row["device"] for row in board.rows))
     if len(devices) == 1:
         yield f"Costs are medians over seeds, measured on {devices[0]}; they say nothing about other machines."

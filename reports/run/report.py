@@ -158,8 +158,7 @@ def _training(record: RunRecord) -> Section:
     selected = text.selected_epoch(record)
     figure = figures.course_figure(record.training.history, selected)
     if figure is None:
-        said = "The record does not hold the course of the training." if record.training.epochs else ""
-        return Section(title="Training", sentences=[said or "This run was evaluated without training."])
+        return Section(title="Training", sentences=[text.no_course(record)])
     return Section(title="Training", figures=[figure], tables=[tables.epochs_table(record, selected)])
 
 

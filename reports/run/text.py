@@ -112,6 +112,18 @@ def _trained(record: RunRecord) -> Iterator[str]:
             yield f"The test split was watched: {bonus}."
 
 
+def no_course(record: RunRecord) -> str:
+    """Why a run has no course of a training to show; of other code's results it is seldom known whether there was one."""
+    if record.training.epochs:
+        return "The record does not hold the course of the training."
+    if record.evaluation.ensemble:
+        several = counted(len(record.evaluation.ensemble), "run")
+        return f"This run averages the scores of {several}; their pages show how they were trained."
+    if record.origin != "measured" and record.selected_on != "nothing":
+        return "How this result was trained is not recorded."
+    return "This run was evaluated without training."
+
+
 def _computed(record: RunRecord) -> Iterator[str]:
     whole = seconds(record)
     took = f"; the whole run took {duration(whole)}" if whole else ""

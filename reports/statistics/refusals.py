@@ -151,7 +151,8 @@ def check_seeds(methods: Sequence[MethodRuns], claim: Claim, *, allow_unequal_se
     if len(set(counts.values())) > 1 and not allow_unequal_seeds:
         spelled = [f"'{n}' {s}" for n, s in counts.items()]
         raise errors.UnequalSeeds(
-            f"different numbers of seeds: {errors.listing(spelled)}; train the missing seeds or allow it explicitly"
+            f"the methods have different numbers of seeds: {errors.listing(spelled)}; train the missing seeds, or allow it "
+            "by --allow-unequal-seeds"
         )
 
 

@@ -65,3 +65,15 @@ def test_a_failed_run_shows_why(itm, store):
     assert "traceback.txt" in out
     code, out, _ = itm("ls", "runs", "--status", "failed")
     assert "out of memory in step 3" in out
+
+
+def test_a_folder_without_runs_says_so_and_several_runs_of_one_beginning_are_named(itm, store, tmp_path):
+    code, out, err = itm("ls", "runs", "--results", tmp_path / "none")
+    assert (code, out.strip()) == (0, "")
+    assert f"no runs below {tmp_path / 'none'}/runs" in err
+    first = store.records()[0]
+    for last in "ab":
+        store.write(first.model_copy(update={"run_id": f"00000000{last * 8}"}))
+    code, _, err = itm("show", "00000000")
+    assert code == 2
+    assert "2 runs begin with '00000000' (00000000aaaaaaaa, 00000000bbbbbbbb)" in err

@@ -192,6 +192,7 @@ COMMANDS_ON_RUNS = [
     case("evaluate {scores} --dataset {tiny} --ranks-from 2", "'2' is not one of"),
     # Recorded runs
     case("contamination nothing", "no run 'nothing'"),
+    case("contamination --results {folder}", "no finished run with ranks below"),
     case("contamination {id} --against {nowhere}", "does not exist"),
     case("contamination {id} --against {empty}", "no image ids"),
     case("contamination {id} --set colour=red", "no dataset of these runs has the option 'colour'"),

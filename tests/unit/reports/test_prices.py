@@ -8,6 +8,7 @@ from harness.errors import InvalidSpec
 from harness.records.parts import Cost, Devices, Training
 from harness.records.run import RunRecord
 from harness.reports.leaderboard.prices import Prices, priced
+from harness.reports.leaderboard.report import build
 
 
 def record(seconds=7200.0, count=None, **cost) -> RunRecord:
@@ -59,6 +60,16 @@ def test_a_row_costs_the_median_of_its_runs():
 def test_prices_that_are_none_are_refused(given, message):
     with pytest.raises(InvalidSpec, match=message):
         Prices(**given)
+
+
+@pytest.mark.parametrize(("per_kwh", "told"), [(0.3, ["The energy of training clip was not measured"]), (None, [])])
+def test_costs_that_lack_measured_energy_are_named(runs, per_kwh, told):
+    training = {"epochs": 3, "seconds": 60.0}
+    runs.add_drawn(0.5, scorer="scan", training=training, cost={"train_energy_wh": 2.0, "pairs_per_second": 1e6})
+    runs.add_drawn(0.6, scorer="clip", training=training, cost={"pairs_per_second": 1e6})
+    report = build(runs.store, runs.ids, title="x", prices=Prices(per_hour=1.0, per_kwh=per_kwh))
+    lines = [line for line in report.sections[0].reading if "energy of training" in line.lower()]
+    assert [line.split(",")[0] for line in lines] == told
 
 
 def test_columns_name_the_currency_and_the_prices():

@@ -135,6 +135,19 @@ def test_a_run_without_a_course_says_so(runs, training, said):
     assert not page.figures
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"origin": "foreign"}, "How this result was trained is not recorded."),
+        ({"origin": "foreign", "selected_on": "nothing"}, "evaluated without training"),
+        ({"evaluation": {"ensemble": ("0" * 16, "1" * 16)}}, "averages the scores of 2 runs"),
+    ],
+)
+def test_nothing_is_said_of_a_training_that_others_did(runs, changes, said):
+    runs.add_drawn(0.6, scorer="scan", seeds=1, training={"epochs": 0}, **changes)
+    assert said in section(built(runs), "Training").sentences[0]
+
+
 def test_settings_that_differ_come_first_and_all_others_are_folded_away(runs):
     for scorer, pooling, margin in (("scan", "lse", 0.2), ("scan", "mean", 0.2), ("clip", "lse", 0.4)):
         changed = {
