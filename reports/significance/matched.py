@@ -66,7 +66,8 @@ def matching_sentences(found: Matched, datasets: int) -> list[str]:
         for name, titles in found.ambiguous.items()
     ]
     said += [
-        f"{name} is not ranked: nothing was recorded on {listed_titles(titles)}. Missing cells are not filled in."
+        f"{name} is not ranked: {listed_titles(titles)} {'has' if len(titles) == 1 else 'have'} no entry of that name. Missing "
+        "cells are not filled in."
         for name, titles in found.missing.items()
     ]
     return said

@@ -63,7 +63,7 @@ def test_methods_that_all_datasets_have_are_ranked_and_nothing_is_filled_in(runs
     assert scores["score_1"].isna().to_dict() == {"chan": False, "scan": False, "clip": True}
     assert report.data["not_ranked"] == {"clip": ["set1 test, full"]}
     said = " ".join(sentence for section in report.sections for sentence in section.sentences)
-    assert 'clip is not ranked: nothing was recorded on "set1 test, full"' in said
+    assert 'clip is not ranked: "set1 test, full" has no entry of that name' in said
     assert any("not about new datasets" in sentence for sentence in report.sentences)
     assert {figure.key for figure in report.figures} == {"rank-intervals", "win-rates"}
 
