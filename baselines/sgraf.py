@@ -70,7 +70,8 @@ class WholeVector(nn.Module):
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """`features` (N, F, D), 0 at the padding, and mask (N, F) -> (N, D)."""
         local = features.new_zeros(features.shape)
-        local[mask] = self.dropout(self.local_norm(self.local(features[mask])).tanh())
+        # In mixed precision a layer answers in bfloat16, which cannot be put into a float32 tensor.
+        local[mask] = self.dropout(self.local_norm(self.local(features[mask])).tanh()).to(local.dtype)
         mean = self.dropout(self.mean_norm(self.mean(mean_of_real(features, mask))).tanh())
         logits = self.weigh(local * mean[:, None]).squeeze(-1)
         weights = logits.masked_fill(~mask, -torch.inf).softmax(1)
@@ -124,7 +125,7 @@ class AttentionFiltration(nn.Module):
     def joined(self, nodes: Tensor, mask: Tensor) -> Tensor:
         """`nodes` (p, 1 + W, S) and mask (p, 1 + W) -> (p, S)."""
         gates = nodes.new_zeros(mask.shape)
-        gates[mask] = self.norm(self.gate(nodes[mask])).sigmoid().squeeze(-1)
+        gates[mask] = self.norm(self.gate(nodes[mask])).sigmoid().squeeze(-1).to(gates.dtype)
         weights = gates / gates.sum(1, keepdim=True)
         return F.normalize((weights[:, None] @ nodes).squeeze(1), dim=-1)
 

@@ -45,6 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
     "vsepp": {"scorers": ["vsepp"]},
     "vse_infinity": {"scorers": ["vse_infinity.no_image_mlp"]},  # the MLP has a batch normalisation
     "sgraf": {"scorers": ["sgraf"], "fixed_statistics": True},  # of its batch normalisations
+    "sgraf, filtration": {"scorers": ["sgraf.filtration"], "fixed_statistics": True},
     "pcmepp": {"scorers": ["pcmepp"]},
     "flair": {"scorers": ["flair"], "image": VIT, "text": BERT},
     "laps": {"scorers": ["laps"], "image": VIT, "text": BERT},

@@ -31,6 +31,14 @@ def test_losses_gradients_and_weights_are_those_of_one_pass(name):
         assert max(distances(steps(CASES[name], micro_batch), whole).values()) < 1e-5
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_mixed_precision_which_a_gpu_takes_by_default_gives_nearly_the_same_losses(name):
+    training = {**CASES[name].get("training", {}), "precision": "bfloat16"}
+    mixed = steps({**CASES[name], "training": training})
+    assert all(value.isfinite().all() for value in mixed.values())
+    assert distances(mixed, steps(CASES[name]))["loss"] < 0.05
+
+
 def test_a_chunk_holds_no_more_images_and_captions_than_asked_for(tiny):
     seen = []
     cell = plan(load_experiment({**tiny, "training": {"batch_size": 16, "micro_batch": 5}}))[0]
