@@ -13,10 +13,10 @@ import sys
 import click
 
 from harness import __version__
-from harness.cli.interruptions import Interruptions, interruptions
 from harness.cli.terminal import complain, one_line, say
 from harness.errors import ItmError, did_you_mean
 from harness.machine import turnstile
+from harness.machine.interruptions import Interruptions, interruptions
 from harness.machine.waiting import sleep_while_waiting
 from harness.similarity import settings
 
@@ -114,7 +114,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str] | None, signals: Interruptions) -> None:
     try:
-        code = cli.main(arguments, prog_name="itm", standalone_mode=False)
+        with signals.told():
+            code = cli.main(arguments, prog_name="itm", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except ItmError as error:
         complain(error)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from typing import Any, NoReturn
-
 from harness.errors import ClusterUnavailable, ItmError
 from harness.executors.base import Job, Seat
 from harness.executors.entry import work
@@ -14,9 +11,6 @@ from harness.executors.reach import Arriving, Place, missing_device
 
 def in_job(place: Place, job: Job, seat: Seat) -> int:
     """Do a job in a process that submitit started."""
-    # The signal with which submitit has SLURM announce the end of a job. Its own handler raises an error into whatever
-    # runs, which would be taken for a failure of the training.
-    signal.signal(signal.SIGUSR2, _interrupt)
     return work(Arriving(place, job), seat, place.context)
 
 
@@ -29,7 +23,3 @@ def here(place: Place, job: Job, seat: Seat) -> int:
     except ItmError as error:
         write_refusal(place.context.folder / f"{seat.number}.jsonl", error)
         return error.exit_code
-
-
-def _interrupt(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt

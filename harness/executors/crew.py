@@ -16,6 +16,7 @@ from harness.executors.base import FOLDER, Executor, Job, Seat, Worker
 from harness.executors.entry import STOPPED
 from harness.executors.lines import Teller
 from harness.files.locks import claim, is_claimed
+from harness.machine.interruptions import stop_if_asked
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ def run_crew(
             crew += [executor.start(job, seat) for seat in seats]
             while crew:
                 time.sleep(POLL_SECONDS)
+                stop_if_asked()
                 for worker in [worker for worker in crew if not worker.is_alive()]:
                     crew.remove(worker)
                     if not _is_death(worker.exit_code):

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from harness import registry
 from harness.errors import ItmError
@@ -19,6 +19,7 @@ from harness.executors.lines import write_refusal, written_to
 from harness.files.locks import is_claimed
 from harness.machine import turnstile
 from harness.machine.cpus import Share, use_share
+from harness.machine.interruptions import Interruptions, listen, stop_if_asked
 from harness.similarity import settings as engine
 
 #: Seconds between two looks at whether the command lives.
@@ -33,11 +34,12 @@ def work(job: Job, seat: Seat, context: Context) -> int:
     Returns:
         The job's exit code; that of an error of the user, whose reason the command tells; `STOPPED` after a signal.
     """
+    signals = Interruptions()
     try:
-        _listen_to_signals()
+        _listen_to_signals(signals)
         threading.Thread(target=_end_with, args=(context,), name="itm-watch", daemon=True).start()
         path = context.folder / f"{seat.number}.jsonl"
-        with written_to(path):
+        with written_to(path), signals.told():
             try:
                 engine.use(context.engine)
                 turnstile.use(context.measure_alone)
@@ -46,6 +48,7 @@ def work(job: Job, seat: Seat, context: Context) -> int:
                     registry.add_plugin(plugin)
                 return job(seat)
             except ItmError as error:
+                stop_if_asked()
                 write_refusal(path, error)
                 return error.exit_code
     except KeyboardInterrupt:
@@ -57,16 +60,12 @@ def leave() -> NoReturn:
     os._exit(ORPHANED)
 
 
-def _listen_to_signals() -> None:
-    if threading.current_thread() is not threading.main_thread():
-        return
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
-
-
-def _interrupt(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt
+def _listen_to_signals(signals: Interruptions) -> None:
+    if threading.current_thread() is threading.main_thread():
+        # Never Ctrl-C, which the command hears. SIGUSR2 announces the end of a SLURM job; submitit's own handler raises an
+        # error into whatever runs, which would be taken for a failure of the training.
+        names = ("SIGTERM", "SIGHUP", "SIGUSR2")
+        listen(signals, [getattr(signal, name) for name in names if hasattr(signal, name)])
 
 
 def _end_with(context: Context) -> None:

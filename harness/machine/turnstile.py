@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from harness.machine.interruptions import stop_if_asked
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -51,7 +53,12 @@ def is_on() -> bool:
 
 def pass_by() -> None:
     """Between two pieces of work: wait while another process is alone. Two system calls where none is; none where this
-    process is inside nothing."""
+    process is inside nothing.
+
+    Raises:
+        KeyboardInterrupt: a signal has asked this process to end.
+    """
+    stop_if_asked()
     for turnstile in _entered:
         turnstile.pass_by()
 

@@ -16,6 +16,7 @@ from harness.datasets.base import Dataset
 from harness.errors import InvalidRecord, ItmError, ResultsNotWritable, counted, one_line
 from harness.files.locks import claim
 from harness.files.writing import set_aside
+from harness.machine.interruptions import stop_if_asked
 from harness.probes.base import Answers, Probe
 from harness.probes.model import Model
 from harness.probes.sides import LARGEST_OWN, RecentlyUsed, Towers
@@ -191,9 +192,11 @@ def _ask(store: RunStore, probe: Probe, model: Model, weights: Mapping[str, str]
     except ResultsNotWritable:
         raise
     except ItmError as error:
+        stop_if_asked()
         logger.error("run %s (%s): %s/%s: %s", record.run_id, record.label, probe.family, probe.name, error)
         return False
     except Exception as error:  # a plug-in may raise anything, and the other models are asked all the same
+        stop_if_asked()
         problem = f"{type(error).__name__}: {one_line(error)}"
         logger.error("run %s (%s): %s/%s: %s", record.run_id, record.label, probe.family, probe.name, problem)
         logger.debug("", exc_info=True)

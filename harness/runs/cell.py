@@ -20,6 +20,7 @@ from harness.datasets.base import Dataset, Split
 from harness.errors import InvalidDataset, ItmError
 from harness.files import strict_yaml
 from harness.files.writing import atomic_path
+from harness.machine.interruptions import stop_if_asked
 from harness.measure.cost import measure_cost
 from harness.measure.system import peak_memory
 from harness.records import environment
@@ -91,8 +92,10 @@ def run_cell(
             progress.finished()
             return record, 0
     except ItmError as error:
+        stop_if_asked()
         message, code = str(error), error.exit_code
     except Exception as error:  # one failing cell, a plug-in's bug say, must not lose the others
+        stop_if_asked()
         message, code = f"{type(error).__name__}: {' '.join(str(error).split())}", 1
         with suppress(ItmError), atomic_path(store.folder(spec.run_id) / "traceback.txt") as path:
             path.write_text(traceback.format_exc(), encoding="utf-8")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from harness.errors import InvalidRecord
 from harness.files.writing import remove_leftovers, set_aside
+from harness.machine.interruptions import stop_if_asked
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.runs.agreement import check_agreement
@@ -66,6 +67,7 @@ def share(
                 return
             waiting(busy)
             time.sleep(WAIT_SECONDS)
+            stop_if_asked()
         left = busy
 
 

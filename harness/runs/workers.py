@@ -17,6 +17,7 @@ from harness.executors.choice import Placement
 from harness.executors.crew import MOST_DEATHS, POLL_SECONDS, run_crew
 from harness.executors.local import LocalExecutor
 from harness.files.locks import is_claimed
+from harness.machine.interruptions import stop_if_asked
 from harness.records import environment
 from harness.records.run import RunRecord
 from harness.records.store import DEATHS, PROGRESS, RunStore
@@ -99,6 +100,7 @@ def run_in_workers(
             else:
                 watch.wait()
                 time.sleep(POLL_SECONDS)
+                stop_if_asked()
                 watch.poll()
 
 

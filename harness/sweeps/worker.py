@@ -17,6 +17,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import ItmError
+from harness.machine.interruptions import stop_if_asked
 from harness.sweeps import liveness
 from harness.sweeps.storage import StudyLock, is_of_storage
 
@@ -121,6 +122,7 @@ def _outcome(run_trial: RunTrial, trial: optuna.Trial) -> tuple[TrialState, list
     except (liveness.TakenOver, optuna.exceptions.UpdateFinishedTrialError):
         raise
     except (Exception, SystemExit) as error:  # a plug-in may call sys.exit
+        stop_if_asked()
         if is_of_storage(error):
             raise
         text = " ".join(str(error).split())
