@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from threading import Lock
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from harness.reports.statistics.hits import ImageColumns
 from harness.reports.statistics.permutation import (
     BLOCK_BYTES,
+    CHUNK,
     MaxT,
     critical_value,
     flip_count,
@@ -30,6 +31,9 @@ from harness.reports.statistics.variance import SeedDraws
 
 #: Resamples that are worked on at once, and threads that do so.
 _ROWS, _THREADS = 2048, max(1, min(4, os.cpu_count() or 1))
+#: Of rough statistics: the share of a variance and of a square that may be rounding, the smallest difference between two
+#: methods that their rounding leaves room for, and the smallest floor to which this applies; see `_Rough`.
+_SLACK, _RESOLUTION, _LEAST_FLOOR = 1e-3, 1e-3, 0.5
 #: Told of work done and of all work.
 Progress = Callable[[int, int], None]
 
@@ -139,9 +143,13 @@ class _Work:
 
     def add(self, block: _Block) -> None:
         """Count a block."""
+        rough = self.tests.rough(block)
         for family, steps, largest in zip(self.families, self.steps, self.maxima, strict=True):
+            if block.effects is not None:
+                largest.append(steps.update(block.rows, partial(self.tests.centred, block, rough, family)))
+                continue
             top = np.full(block.rows, -np.inf)
-            steps.update(block.rows, partial(self.tests.statistics, block, family, top))
+            steps.update(block.rows, partial(self.tests.flipped, block, rough, family, top))
             largest.append(top)
 
     def merge(self, other: _Work) -> None:
@@ -166,6 +174,46 @@ class _Block:
     def rows(self) -> int:
         """Resamples."""
         return len(self.groups)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rough:
+    """The parts of all statistics in single precision: most are far below the largest one, and need not be known better.
+
+    A statistic t is effect / sqrt(variance); t >= floor only if effect² >= floor² variance. The left side is known to
+    `_SLACK` of the right one: single precision has 2^-24, and of an effect at least 1 / `_RESOLUTION` is left where
+    two methods' effects cancel.
+    """
+
+    parts: NDArray[np.float32]  # (M K, 3, rows): effect with seeds, that of images over sqrt(N - 1), variance of seeds
+    least: NDArray[
+        np.float32
+    ]  # (H, 1) variance from images before the resample's own effect is taken off; -inf = unknown
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+
+    @cached_property
+    def _held(self) -> NDArray[np.float32]:
+        """Room for the parts of both methods, used again and again: new memory would take longer than the sums."""
+        return np.empty((2, CHUNK, *self.parts.shape[1:]), np.float32)
+
+    def above(self, h: NDArray[np.int64], floor: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The resamples in which the statistic of one of these hypotheses may be above the floor (rows,)."""
+        first, second = self._held[:, : len(h)]
+        # "clip" writes straight into the room; no index is out of range.
+        np.take(self.parts, self.first[h], axis=0, out=first, mode="clip")
+        np.take(self.parts, self.second[h], axis=0, out=second, mode="clip")
+        difference = first[:, :2]
+        difference -= second[:, :2]
+        np.square(difference, out=difference)
+        variance = first[:, 2]
+        variance += second[:, 2]
+        variance += self.least[h]
+        variance -= difference[:, 1]
+        known = np.where(floor < _LEAST_FLOOR, 0.0, np.square(floor) * (1.0 - _SLACK))
+        with np.errstate(invalid="ignore"):  # 0 times an unknown variance: not below it, so it may be above the floor
+            variance *= known.astype(np.float32)
+        return np.flatnonzero(~(difference[:, 0] < variance).all(axis=0))
 
 
 def _blocks(
@@ -197,7 +245,8 @@ def _blocks(
 def _joined(blocks: Sequence[_Block]) -> _Block:
     drawn = blocks[0].effects is not None
     return _Block(
-        np.concatenate([block.sums for block in blocks], axis=1),
+        # One method's resamples side by side in memory, as all that follows reads them.
+        np.ascontiguousarray(np.concatenate([block.sums for block in blocks], axis=1)),
         np.concatenate([block.groups for block in blocks]),
         np.concatenate([block.effects for block in blocks], axis=1) if drawn else None,
         np.concatenate([block.variances for block in blocks], axis=1) if drawn else None,
@@ -222,37 +271,77 @@ class _Tests:
         self.observed, self.root, self.squares = observed[:, None], root[:, None], squares[:, None]
         self.images = len(columns.fold)
         self.counts = np.zeros(len(observed), dtype=np.int64)
+        self._columns = columns
 
-    def statistics(
-        self, block: _Block, family: NDArray[np.int64], top: NDArray[np.float64], which: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """What maxT compares for some members of a family, (len(which), rows); raises `top` to the largest centred one."""
+    def rough(self, block: _Block) -> _Rough:
+        """What tells at little cost which statistics of a block are small."""
+        of_groups = self._columns.group_means.reshape(len(block.sums), -1) @ block.groups.T
+        scale = np.tile(self._columns.scale, len(self._columns.numerators))[:, None]
+        centred = block.sums * scale - of_groups
+        effects = centred if block.effects is None else centred + block.effects
+        variances = np.zeros_like(centred) if block.variances is None else block.variances
+        parts = np.stack([effects, centred / np.sqrt(self.images - 1.0), variances], axis=1)
+        images = self.squares * (self.images / (self.images - 1.0))
+        resolved = np.sqrt(images) > _RESOLUTION * np.abs(effects).max()
+        least = np.where(resolved, images * (1.0 - _SLACK), -np.inf)
+        return _Rough(parts.astype(np.float32), least.astype(np.float32), self.first, self.second)
+
+    def flipped(
+        self,
+        block: _Block,
+        rough: _Rough,
+        family: NDArray[np.int64],
+        top: NDArray[np.float64],
+        which: NDArray[np.int64],
+        _floor: NDArray[np.float64],
+    ) -> tuple[slice, NDArray[np.float64]]:
+        """What maxT compares for some members of a family of checkpoints; see `MaxT.update`.
+
+        Counts the flips that beat the data, and raises `top` to the largest centred statistic.
+        """
+        rows, centred = self.centred(block, rough, family, which, top)
+        top[rows] = np.maximum(top[rows], centred.max(axis=0))
         h = family[which]
-        first, second = self.first[h], self.second[h]
-        sums = block.sums[first] - block.sums[second]
-        effects = sums * self.scale[h]
-        effects -= self._of_groups(block, self.means[h])
+        absolute = block.sums[self.first[h]]
+        absolute -= block.sums[self.second[h]]
+        np.abs(absolute, out=absolute)
+        self.counts[h] += (absolute >= self.observed[h]).sum(axis=1)
+        absolute /= self.root[h]
+        return slice(None), absolute
+
+    def centred(
+        self,
+        block: _Block,
+        rough: _Rough,
+        family: NDArray[np.int64],
+        which: NDArray[np.int64],
+        floor: NDArray[np.float64],
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Centred statistics of some members of a family where one of them may be above the floor; see `MaxT.update`."""
+        h = family[which]
+        rows = rough.above(h, floor)
+        return rows, self._exact(block, h, rows)
+
+    def _exact(self, block: _Block, h: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Centred statistics of some hypotheses in some resamples, (len(h), len(rows))."""
+        first, second = np.ix_(self.first[h], rows), np.ix_(self.second[h], rows)
+        effects = (block.sums[first] - block.sums[second]) * self.scale[h]
+        effects -= self._of_groups(block.groups[rows], self.means[h])
         variance = self._variance(effects, h)
         if block.effects is not None and block.variances is not None:
             effects += block.effects[first] - block.effects[second]
             variance += block.variances[first] + block.variances[second]
-        centred = _studentised(effects, variance)
-        np.maximum(top, centred.max(axis=0), out=top)
-        if block.effects is not None:
-            return centred
-        absolute = np.abs(sums)
-        self.counts[h] += (absolute >= self.observed[h]).sum(axis=1)
-        return absolute / self.root[h]
+        return _studentised(effects, variance)
 
     @staticmethod
-    def _of_groups(block: _Block, means: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _of_groups(groups: NDArray[np.float64], means: NDArray[np.float64]) -> NDArray[np.float64]:
         """(H, rows) what the query groups' means come to under the signs."""
-        if block.groups.shape[1] == 2:  # the sum of two products has one order; einsum is slow at so short a sum
-            found = means[:, :1] * block.groups[:, 0]
-            found += means[:, 1:] * block.groups[:, 1]
+        if groups.shape[1] == 2:  # the sum of two products has one order; einsum is slow at so short a sum
+            found = means[:, :1] * groups[:, 0]
+            found += means[:, 1:] * groups[:, 1]
             return found
         # einsum, not a BLAS product: its order of summation does not depend on the number of threads.
-        return np.asarray(np.einsum("rg,hg->hr", block.groups, means))
+        return np.asarray(np.einsum("rg,hg->hr", groups, means))
 
     def _variance(self, effects: NDArray[np.float64], h: NDArray[np.int64]) -> NDArray[np.float64]:
         """What each resample itself would have estimated as the variance from images."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,12 @@ def _all_signs(start: int, rows: int, size: int) -> NDArray[np.uint8]:
 
 
 #: Hypotheses whose resampled statistics are held at once, so that they stay in a processor's cache.
-_CHUNK = 16
+CHUNK = 16
+
+
+#: Gives statistics (len(indices), n) of the hypotheses at some indices, non-negative, with the n resamples that they are of.
+#: It is told of a floor (rows,) and may leave out resamples in which none of them is above it.
+Statistics = Callable[[NDArray[np.int64], NDArray[np.float64]], tuple[NDArray[np.int64] | slice, NDArray[np.float64]]]
 
 
 class MaxT:
@@ -98,23 +104,27 @@ class MaxT:
         self.step_down = np.zeros(len(observed), dtype=np.int64)
         self.single_step = np.zeros(len(observed), dtype=np.int64)
 
-    def update(self, rows: int, statistics: Callable[[NDArray[np.int64]], NDArray[np.float64]]) -> None:
+    def update(self, rows: int, statistics: Statistics) -> NDArray[np.float64]:
         """Add a block of resampled statistics.
 
         Args:
             rows: resamples in the block.
-            statistics: gives those of some of the hypotheses, (len(indices), rows), non-negative; each is asked for once.
+            statistics: gives those of some of the hypotheses; each is asked for once.
+
+        Returns:
+            The largest statistic of each resample, (rows,).
         """
         # Of hypotheses j, j + 1, ... in the order of the observed statistics, the largest; j falls.
         tail = np.full(rows, -np.inf)
         size = len(self.order)
-        for end in range(size, 0, -_CHUNK):
-            start = max(0, end - _CHUNK)
-            drawn = statistics(self.order[start:end])
+        for end in range(size, 0, -CHUNK):
+            start = max(0, end - CHUNK)
+            where, drawn = statistics(self.order[start:end], tail)
             for j in range(end - 1, start - 1, -1):
-                np.maximum(tail, drawn[j - start], out=tail)
+                tail[where] = np.maximum(tail[where], drawn[j - start])
                 self.step_down[j] += np.count_nonzero(tail >= self.sorted[j])
         self.single_step += rows - np.searchsorted(np.sort(tail), self.sorted)
+        return tail
 
     def merge(self, other: MaxT) -> None:
         """Add the counts of other blocks, for the same observed statistics."""
@@ -138,6 +148,12 @@ def root_sum_squares(columns: NDArray[Any]) -> NDArray[np.float64]:
     """Root of the sum of squares over axis 0, and 1 for an all-zero column, whose statistic is then 0."""
     root = np.sqrt(np.square(columns.astype(np.float64)).sum(axis=0))
     return np.where(root > 0, root, 1.0)
+
+
+def _of_all_resamples(
+    drawn: NDArray[np.float64], which: NDArray[np.int64], _floor: NDArray[np.float64]
+) -> tuple[slice, NDArray[np.float64]]:
+    return slice(None), drawn[which]
 
 
 def flip_test(differences: ArrayLike, *, resamples: int = 10_000, seed: int = 0) -> FlipTest:
@@ -170,7 +186,7 @@ def flip_test(differences: ArrayLike, *, resamples: int = 10_000, seed: int = 0)
     for sums in sign_sums(columns, resamples, seed):
         absolute = np.abs(sums)
         counts += (absolute >= observed).sum(axis=0)
-        family.update(len(sums), (absolute / root).T.__getitem__)
+        family.update(len(sums), partial(_of_all_resamples, (absolute / root).T))
     rows, exact = flip_count(len(columns), resamples)
     step_down, single_step = family.p_values(rows, exact)
     return FlipTest(tail_probability(counts, rows, exact), single_step, step_down)
