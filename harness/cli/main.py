@@ -46,6 +46,7 @@ COMMANDS = {
     "compare-published": "Set measured recalls beside the printed ones of the same method and backbone.",
     "describe": "Describe a dataset before anything is trained on it: what it holds, and which problems it has.",
     "ls": "List scorers, variants, datasets, backbones, protocols, probes, experiments or runs.",
+    "schema": "Print the JSON Schema of an experiment, with which editors complete and check its YAML.",
     "bench": "Measure the speed of the scoring engine on this machine, as ratios.",
     "check": "Run the contract suite on a scorer or a plug-in file.",
     "import-checkpoint": "Convert an authors' checkpoint of SCAN or CHAN, without executing its pickle.",
