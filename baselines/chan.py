@@ -52,7 +52,9 @@ class ChanConfig(ScorerConfig):
     coding: Literal["vha", "tha"] = Field(
         "vha", description="visual: best region per word; textual: best word per region"
     )
-    pooling: Literal["lse", "mean", "sum", "max", "softmax"] = "lse"
+    pooling: Literal["lse", "mean", "sum", "max", "softmax"] = Field(
+        "lse", description="of a pair's best similarities: log-sum-exp, mean, sum, maximum or softmax"
+    )
     temperature: float = Field(
         0.1, gt=0, description="temperature of lse (whose result is not scaled back) and of softmax"
     )

@@ -80,7 +80,9 @@ class ScanConfig(ScorerConfig):
     attention_norm: Literal["clipped_l2norm", "l2norm", "clipped_l1norm", "l1norm", "softmax", "clipped", "none"] = (
         Field("clipped_l2norm", description="normalisation of the similarities over the attending fragments")
     )
-    pooling: Literal["lse", "mean", "max", "sum"] = "lse"
+    pooling: Literal["lse", "mean", "max", "sum"] = Field(
+        "lse", description="of a pair's cosines: log-sum-exp, mean, maximum or sum"
+    )
     inverse_temperature: float | None = Field(None, gt=0, description="lambda1; None = 9 for t2i, 4 for i2t")
     lse_scale: float | None = Field(None, gt=0, description="lambda2; None = 6 for t2i, 5 for i2t")
 

@@ -31,8 +31,8 @@ class BiGruConfig(BackboneConfig):
 
     width: int = Field(DEFAULT_WIDTH, ge=1, description="D of the fragments")
     word_width: int = Field(300, ge=1, description="of the word embeddings")
-    layers: int = Field(1, ge=1)
-    bidirectional: bool = True
+    layers: int = Field(1, ge=1, description="of the GRU")
+    bidirectional: bool = Field(True, description="mean of both directions; false = forwards only")
     min_count: int = Field(1, ge=1, description="a training word that is rarer becomes <unk>")
     max_words: int = Field(64, ge=3, description="longest caption, <start> and <end> included")
     embeddings: str = Field(

@@ -46,30 +46,28 @@ def experiment_schema() -> Schema:
     training = _of(TrainingSpec)
     training.pop("$defs", None)
     entry = kept["ScorerEntry"]
-    entry["properties"] |= {"image": _part("image", None), "text": _part("text", None), "training": _ref("training")}
-    entry["properties"]["name"] |= _names_of_scorers()
+    own = entry["properties"]
+    own |= {key: {**_described(own[key]), "anyOf": [_ref(key), {"type": "null"}]} for key in ("image", "text")}
+    own["training"] = {**_described(own["training"]), **_ref("training")}
+    own["name"] |= _names_of_scorers()
     entry["allOf"] = [_if_named(name) for name in registry.names()]
     del entry["required"]  # an entry by key has its name from there
     sweep = kept["SweepSettings"]["properties"]
     sweep["sampler"] = {**_described(sweep["sampler"]), **_ref("optuna")}
     sweep["pruner"] = {**_described(sweep["pruner"]), "anyOf": [_ref("optuna"), {"type": "null"}]}
     figure = {"enum": [*OBJECTIVES, *ALIASES]}
-    sweep["objectives"] = {"anyOf": [figure, _several(figure, ["rsum"])]}
+    sweep["objectives"] = {**_described(sweep["objectives"]), "anyOf": [figure, _several(figure)]}
     sweep["at_most"]["propertyNames"] = figure
     properties = schema["properties"]
     del properties["again"]  # a file of settings that a run has left, not one that people write
     properties |= {
-        "dataset": _part("dataset"),
-        "image": _part("image", Experiment.model_fields["image"].default.model_dump()),
-        "text": _part("text", Experiment.model_fields["text"].default.model_dump()),
-        "training": {**_ref("training"), "description": "overrides of each scorer's published recipe"},
-        "protocols": _several({"enum": list(PROTOCOLS)}, ["full"]),
+        **{key: {**_described(properties[key]), **_ref(key)} for key in ("dataset", "image", "text", "training")},
+        "protocols": {**_described(properties["protocols"]), **_several({"enum": list(PROTOCOLS)})},
         "seeds": {
-            "description": "a number of seeds (3 = the seeds 0, 1 and 2), or a list of them",
+            **_described(properties["seeds"]),
             "anyOf": [{"type": "integer", "minimum": 1}, {"type": "array", "items": {"type": "integer", "minimum": 0}}],
-            "default": [0, 1, 2],
         },
-        "scorers": _entries(),
+        "scorers": {**_described(properties["scorers"]), **_entries()},
     }
     return {
         "$schema": DIALECT,
@@ -151,7 +149,6 @@ def _entries() -> Schema:
         for scorer in registry.names()
     }
     return {
-        "description": "the rows of the leaderboard",
         "anyOf": [
             name,
             {"type": "array", "items": {"anyOf": [name, {**entry, "required": ["name"]}]}, "minItems": 1},
@@ -173,19 +170,12 @@ def _names_of_scorers() -> Schema:
     return {"type": "string", "examples": known}
 
 
-def _several(item: Mapping[str, Any], default: object) -> Schema:
-    return {"type": "array", "items": dict(item), "minItems": 1, "uniqueItems": True, "default": default}
+def _several(item: Mapping[str, Any]) -> Schema:
+    return {"type": "array", "items": dict(item), "minItems": 1, "uniqueItems": True}
 
 
 def _ref(name: str) -> Schema:
     return {"$ref": f"#/$defs/{name}"}
-
-
-def _part(name: str, *default: object) -> Schema:
-    """A named part; None as its default says that it may be null."""
-    if default == (None,):
-        return {"anyOf": [_ref(name), {"type": "null"}], "default": None}
-    return {**_ref(name), **({"default": default[0]} if default else {})}
 
 
 def _described(field: Mapping[str, Any]) -> Schema:

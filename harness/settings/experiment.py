@@ -43,20 +43,24 @@ class TrainingSpec(Spec):
     """How a scorer is trained. A scorer's `recipe` gives its published values; an experiment overrides them."""
 
     epochs: int = Field(25, ge=0, description="passes over the training pairs; 0 = evaluate without training")
-    batch_size: int = Field(128, ge=2)
+    batch_size: int = Field(128, ge=2, description="pairs per step")
     pairs: Literal["all", "one_per_image"] = Field(
         "all", description="captions of an image an epoch: all, or one drawn"
     )
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    learning_rate: float = Field(5e-4, gt=0)
+    optimizer: Literal["adam", "adamw"] = Field("adamw", description="Adam, or AdamW with decoupled weight decay")
+    learning_rate: float = Field(5e-4, gt=0, description="largest learning rate, after the warm-up")
     backbone_learning_rate_scale: float = Field(0.1, ge=0, description="for pretrained backbones; 0 freezes them")
-    weight_decay: float = Field(1e-4, ge=0)
-    schedule: Literal["step", "cosine", "constant"] = "step"
+    weight_decay: float = Field(1e-4, ge=0, description="of the optimiser")
+    schedule: Literal["step", "cosine", "constant"] = Field(
+        "step", description="course of the learning rate after the warm-up"
+    )
     decay_epochs: tuple[int, ...] = Field((15,), description="step schedule: epochs at which the rate is multiplied")
-    decay_factor: float = Field(0.1, gt=0, le=1)
+    decay_factor: float = Field(0.1, gt=0, le=1, description="step schedule: what the rate is multiplied by")
     warmup_steps: int = Field(0, ge=0, description="linear increase of the learning rate")
     gradient_clip: float = Field(2.0, gt=0, description="largest L2 norm of all gradients")
-    objective: Literal["triplet", "infonce"] = "triplet"
+    objective: Literal["triplet", "infonce"] = Field(
+        "triplet", description="triplet loss with a margin, or the contrastive InfoNCE"
+    )
     margin: float = Field(0.2, gt=0, description="triplet: in units of the score")
     temperature: float = Field(0.05, gt=0, description="infonce")
     all_negatives_epochs: int = Field(1, ge=0, description="triplet: first epochs with all negatives, then the hardest")
@@ -65,7 +69,9 @@ class TrainingSpec(Spec):
     )
     region_drop: float = Field(0.0, ge=0, lt=1, description="probability of dropping a region")
     word_masking: float = Field(0.0, ge=0, lt=1, description="share of words that are masked, replaced or deleted")
-    image_augmentation: Literal["none", "flip", "crop_flip"] = "none"
+    image_augmentation: Literal["none", "flip", "crop_flip"] = Field(
+        "none", description="random views of a picture: flipped, or cropped and flipped"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on a GPU")
     micro_batch: int | None = Field(
         None,
@@ -92,7 +98,9 @@ class TrainingSpec(Spec):
 class EvaluationSpec(Spec):
     """How a trained scorer is evaluated and its cost measured."""
 
-    ties: Literal["pessimistic", "optimistic", "expected"] = "pessimistic"
+    ties: Literal["pessimistic", "optimistic", "expected"] = Field(
+        "pessimistic", description="rank of a positive among equal scores: worst, best or expected"
+    )
     batch_size: int = Field(256, ge=1, description="items encoded at once")
     cost_repeats: int = Field(30, ge=3, description="timed repetitions of each latency figure, after a warm-up")
     save_scores: bool = Field(False, description="keep the whole similarity matrix as scores.npy")
@@ -169,11 +177,19 @@ class ScorerEntry(Spec):
     """One row of an experiment: a scorer, its overrides, and a key by which `--set scorers.<key>...` addresses it."""
 
     name: str = Field(description="registered name, with a variant after a dot: scan, grm.no_uncertainty")
-    key: str = ""
-    config: dict[str, Any] = Field(default_factory=dict)
-    image: Component | None = None
-    text: Component | None = None
-    training: dict[str, Any] = Field(default_factory=dict)
+    key: str = Field(
+        "", description="name of the entry, where two entries have one scorer; the scorer's name by default"
+    )
+    config: dict[str, Any] = Field(default_factory=dict, description="options of the scorer")
+    image: Component | None = Field(
+        None, description="image backbone of this entry; null = that of the scorer or of the experiment"
+    )
+    text: Component | None = Field(
+        None, description="text backbone of this entry; null = that of the scorer or of the experiment"
+    )
+    training: dict[str, Any] = Field(
+        default_factory=dict, description="overrides of the experiment's training for this entry"
+    )
     weights: str = Field(
         "", description="a saved model (.safetensors), evaluated as it is; excludes all other overrides"
     )
@@ -203,18 +219,26 @@ class ScorerEntry(Spec):
 class Experiment(Spec):
     """A grid of scorers x seeds on one dataset."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    description: str = ""
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="what its pages and its runs are called")
+    description: str = Field("", description="what it compares, for its pages")
     expects: str = Field(
         "", description="title of the published dataset that it is about (flickr30k, mscoco); other data are warned of"
     )
-    dataset: Component
-    protocols: tuple[str, ...] = ("full",)
-    seeds: tuple[int, ...] = (0, 1, 2)
-    image: Component = Component(name="regions")
-    text: Component = Component(name="bigru")
-    training: dict[str, Any] = Field(default_factory=dict)
-    evaluation: EvaluationSpec = EvaluationSpec()
+    dataset: Component = Field(
+        description="what is trained and tested on; a folder's layout is found where no name is given"
+    )
+    protocols: tuple[str, ...] = Field(
+        ("full",), description="which queries, gallery and positives the numbers are about"
+    )
+    seeds: tuple[int, ...] = Field(
+        (0, 1, 2), description="a number of seeds (3 = the seeds 0, 1 and 2), or a list of them"
+    )
+    image: Component = Field(Component(name="regions"), description="image backbone of every scorer that names none")
+    text: Component = Field(Component(name="bigru"), description="text backbone of every scorer that names none")
+    training: dict[str, Any] = Field(default_factory=dict, description="overrides of each scorer's published recipe")
+    evaluation: EvaluationSpec = Field(
+        EvaluationSpec(), description="how a trained scorer is evaluated and its cost measured"
+    )
     features: FeatureSpec = Field(FeatureSpec(), description="the outputs of frozen towers")
     feeding: FeedingSpec = Field(FeedingSpec(), description="how batches are read; no number depends on it")
     threads: int = Field(
@@ -223,7 +247,7 @@ class Experiment(Spec):
     devices: int = Field(
         1, ge=1, le=1024, description="GPUs (on a CPU: processes) that train one run together and share each batch"
     )
-    scorers: tuple[ScorerEntry, ...]
+    scorers: tuple[ScorerEntry, ...] = Field(description="the rows of the leaderboard")
     sweep: SweepSettings = Field(SweepSettings(), description="how `itm sweep` tunes; no run depends on it")
     # Left out of dumps, as no run and no page depends on it.
     again: dict[str, Any] = Field(

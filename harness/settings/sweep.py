@@ -73,13 +73,13 @@ class SweepSettings(Spec):
     space: dict[str, Any] = Field(default_factory=dict, description="training.*, image.*, text.* of every scorer")
     scorers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="an entry's own part of the space")
     replace: bool = Field(False, description="take only the spaces given here, none of the declared ones")
-    objectives: Objectives = (RSUM,)
+    objectives: Objectives = Field((RSUM,), description="figures that trials are judged by; rsum is always one")
     #: Each limit holds for what one trial measured: a time taken beside busy neighbours may break it.
     at_most: Limits = Field(default_factory=dict, description="constraints: cost -> largest value")
     sampler: Component = Field(Component(name="TPESampler"), description="of optuna.samplers, with its options")
     pruner: Component | None = Field(None, description="of optuna.pruners; None = MedianPruner for one objective")
     seeds: int = Field(1, ge=1, description="training runs per trial: the first seeds of the experiment")
-    sampler_seed: int = Field(0, ge=0, lt=2**32)
+    sampler_seed: int = Field(0, ge=0, lt=2**32, description="random seed of the sampler")
     include_default: bool = Field(True, description="the first trial has the experiment's own settings")
 
     @model_validator(mode="after")

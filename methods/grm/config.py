@@ -22,7 +22,10 @@ class GrmConfig(LazyWidthConfig):
     granularity: Gate = Field("soft", description="gates of the words (granularity-aware adapter)")
     # The text never says that token similarity is a cosine, nor when the gate applies. Gating before the L2
     # normalisation cancels the gate and leaves the adapters without a gradient, so the gate comes after it.
-    gate_order: Literal["norm_then_gate", "gate_then_norm", "none"] = "norm_then_gate"
+    gate_order: Literal["norm_then_gate", "gate_then_norm", "none"] = Field(
+        "norm_then_gate",
+        description="whether gates scale unit vectors or go before the normalisation, which cancels them",
+    )
     # Not printed; 1 makes the mask of an undecided fragment uniform on [0, 1] during training.
     gate_temperature: float = Field(1.0, gt=0, description="tau, temperature of the gates")
     # Gumbel noise belongs to training; the inference rule is not printed, and a score must not be random.
@@ -40,41 +43,55 @@ class GrmConfig(LazyWidthConfig):
     )
     keep_class_token: bool = Field(True, description="whether the [CLS] enters the similarities")
 
-    uncertainty: Literal["gaussian", "off"] = "gaussian"
+    uncertainty: Literal["gaussian", "off"] = Field(
+        "gaussian", description="regions as Gaussians, or as their means alone"
+    )
     # The noise is printed for training; "off" trains on the region means and keeps the KL term.
-    region_noise: bool = True
+    region_noise: bool = Field(
+        True, description="sampled regions in training; false trains on their means and keeps the KL term"
+    )
     # One draw per region has exactly the law of the printed draw per patch and region, at 1/R of the noise.
-    sampler: Literal["per_region", "per_pair"] = "per_region"
+    sampler: Literal["per_region", "per_pair"] = Field(
+        "per_region", description="one draw per region, or per patch and region"
+    )
     # The log-variance net is not printed. Near 0 the variance starts at 1; exactly 0 would leave the net's first layer
     # without a gradient in the first step.
     logvar_init: float = Field(1e-3, ge=0, description="standard deviation of the last layer's initial weights")
     # A guard: beyond these, exp(logvar) only blows up the KL term.
-    logvar_min: float = -8.0
-    logvar_max: float = 4.0
+    logvar_min: float = Field(-8.0, description="smallest log-variance of a region")
+    logvar_max: float = Field(4.0, description="largest log-variance of a region")
 
     # Published best; the three add up to 1.
-    weight_original: float = Field(0.4, ge=0)
-    weight_salient: float = Field(0.4, ge=0)
-    weight_uncertain: float = Field(0.2, ge=0)
+    weight_original: float = Field(0.4, ge=0, description="of the level without gates; 0 leaves it out")
+    weight_salient: float = Field(0.4, ge=0, description="of the gated level; 0 leaves it out")
+    weight_uncertain: float = Field(0.2, ge=0, description="of the level of regions; 0 leaves it out")
     # The paper does not say whether an ablation rescales the levels that remain.
     renormalise_levels: bool = Field(False, description="scale the level weights to the sum 1")
     # The paper does not say which score ranks: the one that is trained.
-    ranking: tuple[Level, ...] = Field(("original", "salient", "uncertain"), min_length=1)
+    ranking: tuple[Level, ...] = Field(
+        ("original", "salient", "uncertain"), min_length=1, description="levels that make up the score"
+    )
     # Printed as 1/L also for gated tokens; "gates" divides by the sum of the gates instead.
-    suppressed_mean: Literal["length", "gates"] = "length"
+    suppressed_mean: Literal["length", "gates"] = Field(
+        "length", description="divisor of a gated mean: the number of tokens, or the sum of their gates"
+    )
     # LAPS applies LeakyReLU(0.1) to the token similarity; GRM does not mention it.
     leaky_slope: float = Field(0.0, ge=0, lt=1, description="slope of negative token similarities; 0 = no activation")
 
     # The total is not written; 1 each, with means over batch and width so that none swamps the objective.
-    weight_reconstruction: float = Field(1.0, ge=0)
-    weight_kl: float = Field(1.0, ge=0)
-    weight_entropy: float = Field(1.0, ge=0)
+    weight_reconstruction: float = Field(1.0, ge=0, description="of the reconstruction loss")
+    weight_kl: float = Field(1.0, ge=0, description="of the KL term of the regions")
+    weight_entropy: float = Field(1.0, ge=0, description="of the entropy of the prompts' attention")
     # The text aligns the mean of the regions; the formula can be read as each region's distance, against diversity.
-    reconstruction: Literal["global", "per_region"] = "global"
+    reconstruction: Literal["global", "per_region"] = Field(
+        "global", description="distance of the regions' mean, or of each region, to the image"
+    )
     # Printed as a sum over the regions.
     kl_reduction: Literal["sum", "mean"] = Field("sum", description="reduction of the KL term over an image's regions")
     # Added with a plus, as printed: this favours low entropy, that is, concentrated regions.
-    entropy_sign: Literal["minimise", "maximise"] = "minimise"
+    entropy_sign: Literal["minimise", "maximise"] = Field(
+        "minimise", description="minimised: concentrated regions, as printed; maximised: spread ones"
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> GrmConfig:

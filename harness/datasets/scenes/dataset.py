@@ -37,16 +37,16 @@ class ScenesConfig(DatasetConfig):
     """What is generated. Equal settings give equal bytes on every machine."""
 
     train_images: int = Field(1600, ge=2, le=20_000, description="training compares images with each other")
-    val_images: int = Field(200, ge=1, le=20_000)
-    test_images: int = Field(500, ge=1, le=20_000)
+    val_images: int = Field(200, ge=1, le=20_000, description="scenes by which the best epoch is chosen")
+    test_images: int = Field(500, ge=1, le=20_000, description="scenes of the gallery")
     image_size: int = Field(64, ge=24, le=512, description="side of the rendered pictures, pixels")
-    clutter: Literal["none", "low", "medium", "high"] = "low"
+    clutter: Literal["none", "low", "medium", "high"] = Field("low", description="how busy the background is")
     min_objects: int = Field(2, ge=2, le=CELLS, description="fewest objects per scene")
     max_objects: int = Field(4, ge=2, le=CELLS, description="most objects per scene")
     minimal_edits: float = Field(
         0.5, ge=0, le=1, description="share of picture pairs that differ only in which object has which attribute"
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="random seed; same seed, same bytes")
 
     @model_validator(mode="after")
     def _ordered(self) -> ScenesConfig:

@@ -124,3 +124,22 @@ def test_descriptions_are_one_paragraph(schema):
 def test_every_reference_leads_somewhere(schema):
     found = set(re.findall(r'"#/\$defs/([^"]+)"', str(schema).replace("'", '"')))
     assert found <= set(schema["$defs"])
+
+
+def test_every_setting_says_what_it_means(schema):
+    def settings(node, where):
+        for key, value in node.get("properties", {}).items():
+            if key not in ("name", "options"):  # of a part: its name, and another way to write its options
+                yield f"{where}.{key}", value
+
+    known = schema["$defs"]
+    places = {"": schema, **{name: known[name] for name in known if "anyOf" not in known[name]}}
+    for side in ("dataset", "image", "text"):
+        places |= {
+            f"{side}: {form['properties']['name']['const']}": form
+            for form in known[side]["anyOf"][1:]
+            if "properties" in form
+        }
+    found = {key: value for where, node in places.items() for key, value in settings(node, where)}
+    assert len(found) > 150
+    assert not [key for key, value in found.items() if not value.get("description")]
