@@ -158,19 +158,12 @@ class FeedingSpec(Spec):
 
 
 class Want(Spec):
-    """A file that an entry was published with and that it can do without.
+    """A file that an entry was published with and that it can do without."""
 
-    Args:
-        setting: that names the file, within the entry: `text.embeddings`.
-        what: it is.
-        where: one gets it.
-        otherwise: what happens without it.
-    """
-
-    setting: str
-    what: str
-    where: str
-    otherwise: str
+    setting: str = Field(description="setting that names the file, within the entry: text.embeddings")
+    what: str = Field(description="what it is")
+    where: str = Field(description="where one gets it")
+    otherwise: str = Field(description="what happens without it")
 
 
 class ScorerEntry(Spec):
