@@ -20,8 +20,21 @@ import click
 
 ROOT = Path(__file__).parents[1]
 #: Pages that lie elsewhere in the checkout, and their names on the site.
-ELSEWHERE = {"README.md": "index.md", "results/README.md": "results.md", "CONTRIBUTING.md": "contributing.md"}
-ELSEWHERE["CHANGELOG.md"] = "changelog.md"
+ELSEWHERE = {
+    "README.md": "index.md",
+    "results/README.md": "results.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+}
+#: Parts of the schema that have a section of their own, and its title.
+SECTIONS = {
+    "training": "training",
+    "EvaluationSpec": "evaluation",
+    "FeatureSpec": "features",
+    "FeedingSpec": "feeding",
+    "SweepSettings": "sweep",
+    "ScorerEntry": "entry of scorers",
+}
 
 
 def main(folder: Path) -> None:
@@ -86,18 +99,7 @@ def settings_page() -> str:
         "Every key of an experiment's YAML file. `itm schema` prints the same for editors; any key can be given by `--set`.",
         "",
         *_section("Experiment", schema),
-        *_section("training", known["training"], "Overrides of each scorer's published recipe."),
-        *(
-            line
-            for key, model in [
-                ("evaluation", "EvaluationSpec"),
-                ("features", "FeatureSpec"),
-                ("feeding", "FeedingSpec"),
-                ("sweep", "SweepSettings"),
-                ("an entry of scorers", "ScorerEntry"),
-            ]
-            for line in _section(key, known[model])
-        ),
+        *(line for name, title in SECTIONS.items() for line in _section(title, known[name])),
     ]
     for side in ("dataset", "image", "text"):
         for form in known[side]["anyOf"]:
@@ -109,11 +111,12 @@ def settings_page() -> str:
     return "\n".join(lines)
 
 
-def _section(title: str, schema: Mapping[str, Any], text: str = "") -> Iterator[str]:
-    yield from (f"## {title}", "", text or schema.get("description", ""), "")
-    rows = [(key, value) for key, value in schema.get("properties", {}).items() if key not in ("name", "options")]
-    if title in ("Experiment", "an entry of scorers"):
-        rows = list(schema["properties"].items())
+def _section(title: str, schema: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"## {title}", "", schema.get("description", ""), "")
+    of_part = "const" in schema["properties"].get("name", {})  # whose name is in the title
+    rows = [
+        (key, value) for key, value in schema["properties"].items() if not of_part or key not in ("name", "options")
+    ]
     if not rows:
         yield from ("No options.", "")
         return
@@ -128,7 +131,9 @@ def _section(title: str, schema: Mapping[str, Any], text: str = "") -> Iterator[
 def _type(schema: Mapping[str, Any]) -> str:
     """A type in a reader's words."""
     if "$ref" in schema:
-        return f"see {schema['$ref'].rpartition('/')[2].replace('config of ', '')}"
+        name = schema["$ref"].rpartition("/")[2]
+        title = SECTIONS.get(name, name)
+        return f"[{title}](#{title.replace(' ', '-')})" if name in SECTIONS else f"{title} or its name"
     if "const" in schema:
         return f"`{schema['const']}`"
     if "enum" in schema:

@@ -27,7 +27,8 @@ from harness.records.store import RunStore
 from harness.spec import load_experiment
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ["README.md", "results/README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
+DOCUMENTS = ["README.md", "results/README.md", "CONTRIBUTING.md", "AGENTS.md", *PAGES]
 
 #: Programs that a document may name and that are not ours: installers, servers, viewers.
 OTHERS = {"python3", ".venv/bin/tox", "tox", "pip", "mlflow", "optuna-dashboard", "createdb", "export", "cd"}
@@ -124,6 +125,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "train_ids.txt").write_text("COCO_train2014_000000000001.jpg\n")
     (plugin,) = blocks("README.md", "python")
     (folder / "mean_max.py").write_text(plugin, encoding="utf-8")
+    (method,) = blocks("docs/howto/own_method.md", "python")
+    (folder / "best_region.py").write_text(method, encoding="utf-8")
     return folder
 
 

@@ -1,0 +1,77 @@
+"""The site of the documents: its generated pages are complete, every page has its place, links to files become links to pages."""
+
+from __future__ import annotations
+
+import importlib.util
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from harness import registry
+from harness.cli.main import COMMANDS
+from harness.spec import Experiment, TrainingSpec
+
+ROOT = Path(__file__).parents[2]
+GENERATED = {"reference/commands.md", "reference/settings.md"}
+
+
+@pytest.fixture(scope="module")
+def build():
+    spec = importlib.util.spec_from_file_location("itm_docs_build", ROOT / "docs" / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_page_is_in_the_navigation_once(build):
+    config = tomllib.loads((ROOT / "docs" / "zensical.toml").read_text(encoding="utf-8"))
+    placed = [
+        page
+        for group in config["project"]["nav"]
+        for part in group.values()
+        for entry in part
+        for page in entry.values()
+    ]
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert sorted(placed) == sorted(pages | GENERATED | set(build.ELSEWHERE.values()))
+
+
+def test_the_commands_page_has_every_command_with_its_help(build):
+    page = build.commands_page()
+    assert [line[7:] for line in page.splitlines() if line.startswith("## itm ")] == list(COMMANDS)
+    assert page.count("Usage: itm ") == len(COMMANDS)
+
+
+def test_the_settings_page_has_every_setting_with_its_meaning(build):
+    page = build.settings_page()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    for key in (*(set(Experiment.model_fields) - {"again"}), *TrainingSpec.model_fields):
+        assert f"| `{key}` |" in page
+    for name in registry.names():
+        assert f"## config of scorer {name}" in page
+    assert not [row for row in rows if row.endswith("|  |")]
+    assert all(row.replace("\\|", "").count("|") == 5 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "led"),
+    [
+        ("index.md", "[a](docs/grm.md#levels)", "[a](grm.md#levels)"),
+        ("index.md", "[a](results/README.md)", "[a](results.md)"),
+        ("results.md", "[a](../docs/site.md)", "[a](site.md)"),
+        ("site.md", "[a](../README.md#add-a-method)", "[a](index.md#add-a-method)"),
+        ("howto/own_data.md", "[a](../datasets.md)", "[a](../datasets.md)"),
+        ("howto/own_data.md", "[a](../../CONTRIBUTING.md)", "[a](../contributing.md)"),
+        ("grm.md", "[`Alignment`](../harness/alignment.py)", "`Alignment` (`harness/alignment.py`)"),
+        ("grm.md", "[a](https://example.org/x.md)", "[a](https://example.org/x.md)"),
+        ("grm.md", "[a](#heading)", "[a](#heading)"),
+    ],
+)
+def test_links_lead_to_pages_of_the_site(build, tmp_path, place, text, led):
+    page = tmp_path / place
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(text, encoding="utf-8")
+    assert build.with_links_of_the_site(page, tmp_path) == led
