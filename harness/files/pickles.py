@@ -202,7 +202,8 @@ def _start(file: BinaryIO) -> int:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
     if dtype != np.dtype(object) or shape != ():
-        raise Damaged(f"it holds an array of {dtype} of shape {shape}, expected one Python object")
+        wanted = "numbers, or one dictionary such as {'npts', 'sims'}"
+        raise Damaged(f"it holds an array of {dtype} of shape {shape}, expected {wanted}")
     return file.tell()
 
 

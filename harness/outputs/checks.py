@@ -22,6 +22,8 @@ from harness.records.ties import KS
 _SHARE_OF_CHANCE, _WORSE_THAN_CHANCE = 0.8, 1.2
 #: Cut lists have no mean rank: recalls within this many standard errors of chance are called chance.
 _ERRORS_OF_CHANCE = 3.0
+#: Where so many queries tie with wrong items, the ties are the cause.
+_MOSTLY_TIES = 0.5
 #: Fewer queries than this say nothing.
 _ENOUGH = 10
 #: Another order explains the scores where it brings the mean ranks of both directions below this share of chance.
@@ -83,7 +85,12 @@ def at_chance(
     low = {way: line for way in _WORDS if (line := _low(way, found, subject))}
     if not low:
         return []
-    cause = _other_reading(scores, subject) if scores is not None else ""
+    tied = found.get("tie_rate", 0.0)
+    if tied >= _MOSTLY_TIES:
+        share = f"{100 * tied:.0f} % of the queries"
+        cause = f"{share} tie with wrong items, which count as better; check for constant or rounded scores"
+    else:
+        cause = _other_reading(scores, subject) if scores is not None else ""
     both = len(low) == len([way for way in _WORDS if f"{way}_r1" in found])
     usual = (
         "check that row i is image i of the dataset's split, column j its caption j, and that higher scores are better"
@@ -119,7 +126,7 @@ def _low(direction: str, found: Mapping[str, float], subject: Subject) -> str:
         return _low_recall(direction, name, found, subject, queries)
     if rank - 1 < _SHARE_OF_CHANCE * (chance - 1):
         return ""
-    worse = rank - 1 > _WORSE_THAN_CHANCE * (chance - 1)
+    worse = rank - 1 > _WORSE_THAN_CHANCE * (chance - 1) and found.get("tie_rate", 0.0) < _MOSTLY_TIES
     return (
         f"{name} ranks {'worse' if worse else 'no better'} than chance: mean rank {rank:,.1f} of {galleries[direction]:,}, "
         f"by chance {chance:,.1f}"

@@ -20,6 +20,7 @@ from harness.outputs.checks import AtChance, at_chance, report_rounding
 from harness.outputs.opening import Reading, open_output
 from harness.records import environment
 from harness.records.description import Contamination
+from harness.records.frozen.public import names_a_path
 from harness.records.parts import Source, SourceFile, Tuning
 from harness.records.ranks import RankTable
 from harness.records.run import RunRecord, SelectedOn
@@ -98,6 +99,11 @@ class Stated:
             if len(text) > _LONGEST or not text.isprintable():
                 raise InvalidSpec(
                     f"--{what} must be one printable line of at most {_LONGEST} characters, got {one_line(text, 60)!r}"
+                )
+            if names_a_path(text):
+                raise InvalidSpec(
+                    f"--{what} names a folder, which a frozen leaderboard would not publish; say it otherwise, got "
+                    f"{one_line(text, 60)!r}"
                 )
 
 

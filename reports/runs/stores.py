@@ -106,8 +106,11 @@ def whole_folder(results: Path, tell: Tell = silent) -> JoinedStore:
         tell: told of how far it is.
 
     Raises:
-        InvalidRecord: there is none.
+        InvalidRecord: there is none, or it is a file.
     """
+    if results.is_file():
+        expected = "a results folder, a leaderboards/NAME folder, a run's folder or a frozen leaderboard"
+        raise InvalidRecord(mismatch(results, expected, "name the folder that runs/ lies in"))
     store = RunStore(results)
     return JoinedStore({record.run_id: store for record in sound_records(store, tell)}, results)
 

@@ -174,6 +174,8 @@ COMMANDS_ON_RUNS = [
     case("add {nowhere}.npy --dataset {tiny} --name x", "nowhere"),
     case("add {scores_nan} --dataset {tiny} --name x", "nan"),
     case("add {scores} --dataset {tiny} --name ''", "a foreign run needs a name"),
+    case("add {scores} --dataset {tiny} --name ../evil", "--name names a folder"),
+    case("add {scores} --dataset {tiny} --name x --backbone /home/ann/vit", "--backbone names a folder"),
     case("add {scores} --dataset {tiny} --name x --seed -1", "--seed"),
     case("add {scores} --dataset {tiny} --name x --selected-on dev", "'dev' is not one of"),
     case("add {scores} --dataset {tiny} --name x --ties all", "'all' is not one of"),
@@ -216,7 +218,7 @@ COMMANDS_ON_RUNS = [
     case("report {results} --price-per-hour -1", "price-per-hour"),
     case("report {results} --price-per-kwh much", "price-per-kwh"),
     case("report {results} --currency EUR", "give --price-per-hour or --price-per-kwh too"),
-    case("report {table}", ""),
+    case("report {table}", "expected a results folder"),
     case("report", "RESULTS"),
     case("report {results} {nowhere}", "nowhere"),
     case(

@@ -82,6 +82,9 @@ def examine(place: str) -> Opened:
         NotFetched: an address that cannot be read.
     """
     found = Opened(place)
+    if problem := _no_manifest(place):
+        found.problems.append(problem)
+        return found
     try:
         bundle = open_bundle(place, MANIFEST)
         content = _manifest_bytes(bundle)
@@ -102,6 +105,19 @@ def examine(place: str) -> Opened:
     if not found.problems:
         found.store = FrozenStore(place, found.manifest, sha256_bytes(content), records, tables)
     return found
+
+
+def _no_manifest(place: str) -> str:
+    """What a place is that holds no frozen leaderboard at all; "" where it may."""
+    path = Path(place)
+    if is_address(place) or is_frozen(place):
+        return ""
+    if not path.exists():
+        return "no such file or folder"
+    if (path / "runs").is_dir():
+        command = f"itm freeze {place} --version 1.0"
+        return f"it is a results folder and has no {MANIFEST}; `{command}` makes a frozen leaderboard of it"
+    return f"it has no {MANIFEST}, so it is no frozen leaderboard; `itm freeze RESULTS --version 1.0` makes one"
 
 
 def _manifest_bytes(bundle: Bundle) -> bytes:

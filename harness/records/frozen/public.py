@@ -9,10 +9,10 @@ from typing import Any
 
 from harness.records.run import RunRecord
 
-#: A text that is a path of some machine as a whole, and such paths within a text.
+#: A text that is a path of some machine as a whole, and such paths within a text; the end of a tag (`</b>`) is none.
 _WHOLE = re.compile(r"(file:)?(/(?!/)|//+(?=\S+/)|~[\w.-]*/|\.\.[/\\]|[A-Za-z]:[/\\]|\\\\).*", re.DOTALL)
 _INSIDE = re.compile(
-    r"(?:(?<=^)|(?<=[\s\"'`=(,;:\[{<|]))(?:file:/+|/(?!/)|~[\w.-]*/|\.\.[/\\]|[A-Za-z]:[/\\](?!/)|\\\\)[^\s\"'`),;\]}>|]*"
+    r"(?:(?<=^)|(?<=[\s\"'`=(,;:\[{<|]))(?!(?<=<)/\w+>)(?:file:/+|/(?!/)|~[\w.-]*/|\.\.[/\\]|[A-Za-z]:[/\\](?!/)|\\\\)[^\s\"'`),;\]}>|]*"
 )
 
 

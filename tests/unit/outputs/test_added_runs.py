@@ -245,6 +245,7 @@ ORDERS = {
     "distances": (lambda m: -m, "worse than chance", "say so with --distances"),
     "captions block by block": (interleaved, "than chance", "the columns hold every image's first caption, then every second"),
     "shifted by an image": (lambda m: np.roll(m, 1, axis=0), "than chance", "the rows are shifted by one image"),
+    "constant": (np.ones_like, "no better than chance", "100 % of the queries tie with wrong items"),
     "shuffled": (lambda m: m[:, np.random.default_rng(1).permutation(TEXTS)], "no better than chance", "check that row i"),
 }  # fmt: skip
 

@@ -122,7 +122,7 @@ REFUSED = {
     "a deep nest": (nested, "holds sims"),
     "a cut pickle": (lambda p: (authors(p), p.write_bytes(p.read_bytes()[:-600])), "is damaged"),
     "text instead of numbers": (lambda p: np.save(p, {"npts": 20, "sims": np.array(["a"])}), "'U1'"),
-    "objects in an array": (lambda p: np.save(p, np.array([{}, {}], object)), "shape (2,), expected one Python object"),
+    "objects in an array": (lambda p: np.save(p, np.array([{}, {}], object)), "shape (2,), expected numbers, or one dictionary"),
     "npts of other data": (lambda p: authors(p, npts=19), "says npts = 19 (images) but its sims have 20 rows"),
     "two arrays": (lambda p: authors(p, more=MATRIX), "holds npts, sims, more: no score matrix"),
     "another dictionary": (lambda p: np.save(p, {"a": 1}), "holds a: no score matrix"),

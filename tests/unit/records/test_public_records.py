@@ -55,6 +55,11 @@ def test_no_folder_and_no_person_is_named():
     assert again == values
 
 
+@pytest.mark.parametrize("text", ["</b><script>alert(1)</script>", "a/b", "SGRAF (SAF + SGR)", "r<b>4</b>", "x </i> y"])
+def test_names_with_markup_or_slashes_are_no_paths(text):
+    assert without_paths(text) == text
+
+
 def test_two_files_of_one_name_stay_apart():
     assert without_paths("/a/w.pt") != without_paths("/b/w.pt")
 

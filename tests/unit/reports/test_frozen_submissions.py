@@ -42,6 +42,15 @@ def test_a_good_submission_has_no_problem(board):
     assert found(board, board).lines() == [f"{board}: no problem (board 1.0: 3 runs of 1 method)"]
 
 
+def test_what_is_no_frozen_leaderboard_is_told_what_it_is(runs, tmp_path):
+    add(runs)
+    results = runs.store.results
+    said = {place: found(place).problems for place in (results, tmp_path / "nowhere", results / "runs")}
+    assert said[results][0].startswith("it is a results folder and has no frozen.json; `itm freeze")
+    assert said[tmp_path / "nowhere"] == ["no such file or folder"]
+    assert said[results / "runs"][0].startswith("it has no frozen.json, so it is no frozen leaderboard")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
