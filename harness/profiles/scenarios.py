@@ -66,7 +66,10 @@ def _shuffled(count: int) -> list[int]:
 
 def training(trained: TrainedScorer, train: Split) -> Scenario:
     """A training step on copies of the scorer's weights."""
-    recipe = trained.spec.training.model_copy(update={"epochs": max(1, trained.spec.training.epochs)})
+    recipe = trained.spec.training
+    product = trained.record.training.product if trained.scorer.device.type == "cpu" else None
+    taken = product.backend if product else "torch"  # of a run that timed both, the one that it trained with
+    recipe = recipe.model_copy(update={"epochs": max(1, recipe.epochs), "product": taken})
     step = torch.enable_grad()(training_step(copy.deepcopy(trained.scorer), train, recipe, trained.spec.seed))
     return Scenario("training step", [("step", step)], {"pairs": recipe.batch_size})
 

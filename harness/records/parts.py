@@ -110,6 +110,13 @@ class Devices(Part):
     )
 
 
+class Product(Part):
+    """The library that multiplied the matrices of a training, `torch` or `onednn`, and how long a step took by each."""
+
+    backend: str = "torch"
+    step_ms: dict[str, float] = Field(default_factory=dict, description="fastest of few, where steps were timed")
+
+
 class Training(Part):
     """How a run was trained."""
 
@@ -118,6 +125,7 @@ class Training(Part):
     seconds: float | None = None
     history: tuple[Epoch, ...] = ()
     devices: Devices | None = Field(None, description="of a training in several processes")
+    product: Product | None = Field(None, description="of a training on a CPU")
 
 
 class Budget(Spec):

@@ -250,7 +250,7 @@ def _finished(
             "steps": trained.steps,
             "seconds": trained.seconds,
             "history": [_written(epoch) for epoch in trained.history],
-            **({"devices": trained.devices} if trained.devices else {}),
+            **{key: value for key in ("devices", "product") if (value := getattr(trained, key))},
         },
         environment=environment.describe(device).model_copy(update={"products": products.chosen()}),
     )

@@ -30,6 +30,7 @@ from harness.measure.quiet import pass_by
 from harness.runs.rank import DONE, EPOCH, FAILED, LOG, RESUMED, RankJob, rank_process
 from harness.similarity import settings as engine
 from harness.spec import RunSpec
+from harness.training.products.choice import named
 from harness.training.state import Epoch
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,17 @@ def check_devices(specs: Sequence[RunSpec], device: torch.device) -> None:
     """
     for spec in {spec.devices: spec for spec in specs if spec.devices > 1}.values():
         _check(spec, device)
+
+
+def check_products(specs: Sequence[RunSpec], device: torch.device) -> None:
+    """Refuse runs whose trainings ask for a matrix product that is not to be had there.
+
+    Raises:
+        InvalidSpec: see `harness.training.products.choice.named`.
+    """
+    for spec in specs:
+        if spec.training.epochs:
+            named(spec.training, device, spec.devices)
 
 
 def devices_of(count: int, device: torch.device) -> tuple[str, ...]:

@@ -16,13 +16,14 @@ from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.runs import completion, sharing, workers
 from harness.runs.cell import run_cell
-from harness.runs.devices import check_devices
+from harness.runs.devices import check_devices, check_products
 from harness.runs.planning import distinct, plan
 from harness.runs.telling import Outcome, Teller
 from harness.spec import Experiment, RunSpec
 from harness.tracking.base import Tracker
 from harness.tracking.mirror import mirror_record
 from harness.tracking.observer import Observer
+from harness.training.precision import warn_of_slow_bfloat16
 from harness.training.state import Epoch
 from harness.training.towers import require_compiler
 
@@ -83,6 +84,8 @@ def run_cells(
         check_devices(missing, device)
         if any(spec.training.epochs and spec.training.compile for spec in missing):
             require_compiler()
+        check_products(missing, device)
+        warn_of_slow_bfloat16([spec.training for spec in missing], device)
     recorded = ((spec, record) for spec in specs if (record := before[spec.run_id][1]) and spec not in missing)
     teller = Teller(specs, missing, recorded, store, tracker, observer)
 

@@ -19,8 +19,8 @@ MOST_LOADERS = 256
 VIEWS = 2
 
 
-#: Settings of a training that say how a step is computed, not what it computes.
-COMPUTING = ("micro_batch", "gradient_checkpointing", "compile")
+#: Settings of a training that say how a step is computed, not what it computes, and their defaults.
+COMPUTING = {"micro_batch": None, "gradient_checkpointing": False, "compile": False, "product": "torch"}
 
 #: In place of a dataset's name: its folder says which layout it has.
 INFERRED = "auto"
@@ -82,11 +82,24 @@ class TrainingSpec(Spec):
         False, description="towers compute their layers again in the backward pass, instead of keeping them in memory"
     )
     compile: bool = Field(False, description="towers are compiled by torch.compile while they are trained")
+    product: Literal["torch", "onednn", "tune"] = Field(
+        "torch",
+        description="library of float32 matrix products on a CPU; tune: the one by which a step is faster, timed once "
+        "before the training",
+    )
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """How a step is computed is written only where it was chosen: what was identified before it could be stays so."""
-        return {key: value for key, value in serialise(self).items() if key not in COMPUTING or value}
+        return {key: value for key, value in serialise(self).items() if key not in COMPUTING or value != COMPUTING[key]}
+
+    @model_validator(mode="after")
+    def _compiled_products_are_its_own(self) -> TrainingSpec:
+        if self.compile and self.product != COMPUTING["product"]:
+            raise ValueError(
+                f"product is {self.product}, which does not reach what compile compiles; set compile=false or product=torch"
+            )
+        return self
 
     @property
     def identity(self) -> dict[str, Any]:

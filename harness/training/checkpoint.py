@@ -44,6 +44,7 @@ class Checkpoint:
             "best_epoch": result.best_epoch,
             "step": steps.step,
             "history": [epoch.model_dump() for epoch in result.history],
+            "product": steps.product.described,
             "step_samples": steps.timer.samples,
             "wait_samples": steps.wait_timer.samples,
         }
@@ -64,7 +65,7 @@ class Checkpoint:
             return TrainingResult()
         steps.scorer.load_state_dict(state.scorer)
         steps.optimizer.load_state_dict(state.optimizer)
-        self.best, steps.step = state.best, state.step
+        self.best, steps.step, steps.product = state.best, state.step, state.product
         steps.timer.samples, steps.wait_timer.samples = state.step_samples, state.wait_samples
         return TrainingResult(state.history, state.best_epoch, steps.step)
 

@@ -7,6 +7,7 @@ ends in the same weights as one that was never stopped.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from pathlib import Path
@@ -24,6 +25,7 @@ from harness.scoring import encode_sides, scores_of
 from harness.spec import FeedingSpec, TrainingSpec
 from harness.training.checkpoint import Checkpoint
 from harness.training.feeding.waiting import Waiting, told_waiting
+from harness.training.products import choice
 from harness.training.ranks import ALONE, Ranks
 from harness.training.schedule import objective_of_epoch, pair_batches
 from harness.training.state import Epoch, TrainingResult
@@ -81,6 +83,9 @@ def fit(
     result = kept.resume()
     if result.history and on_resume is not None:
         on_resume(result.history)
+    if spec.product == choice.TUNE and not result.history:
+        steps.product = choice.tuned(steps.device, lambda product: _step_of_a_copy(scorer, train, spec, seed, product))
+    result.product = steps.product.described if steps.device.type == "cpu" else {}
     helped = lambda: steps.feed.cpu_seconds  # noqa: E731
     with (
         training_towers(scorer, spec),
@@ -128,6 +133,12 @@ def fit(
     return result
 
 
+def _step_of_a_copy(
+    scorer: Scorer, train: Split, spec: TrainingSpec, seed: int, product: str
+) -> Callable[[int], object]:
+    return training_step(copy.deepcopy(scorer), train, spec.model_copy(update={"product": product}), seed)
+
+
 def validate(scorer: Scorer, split: Split, batch_size: int = 256) -> dict[str, float]:
     """Retrieval metrics of a split, encoded and scored now."""
     images, texts = encode_sides(scorer, split, batch_size)
@@ -142,6 +153,8 @@ def training_step(scorer: Scorer, train: Split, spec: TrainingSpec, seed: int = 
         train: pairs to learn from.
         spec: how to train.
         seed: of the order of pairs and of all noise.
+
+    Where `spec.product` asks for timing, torch's product is taken.
 
     Returns:
         A function of the number of a batch, taken modulo the batches of an epoch.

@@ -17,6 +17,7 @@ from harness.files.reading import Damaged, require_file
 from harness.files.writing import set_aside
 from harness.measure.energy.meter import added_up, covers
 from harness.spec import Spec
+from harness.training.products.choice import Taken
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class TrainingResult:
         steps: optimiser steps done.
         step_ms: latency figures of a step, by name.
         devices: of a training on several, for the record: how many, which, and the memory of the first process.
+        product: its matrix product, for the record; empty on a GPU.
     """
 
     history: list[Epoch] = field(default_factory=list)
@@ -69,6 +71,7 @@ class TrainingResult:
     steps: int = 0
     step_ms: dict[str, float] = field(default_factory=dict)
     devices: dict[str, Any] = field(default_factory=dict)
+    product: dict[str, Any] = field(default_factory=dict)
 
     @property
     def best(self) -> dict[str, float]:
@@ -98,6 +101,7 @@ class Checkpoint(Spec, strict=True, arbitrary_types_allowed=True):
     history: list[Epoch]
     step_samples: list[float]
     wait_samples: list[float] = Field(default_factory=list)  # earlier versions did not measure it
+    product: Taken = Taken()  # earlier versions had no other
 
 
 @dataclass(frozen=True)

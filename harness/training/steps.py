@@ -20,6 +20,7 @@ from harness.training.feeding.batches import Batch, Reader, on_device
 from harness.training.feeding.feed import Course, Feed
 from harness.training.gradients import Inputs
 from harness.training.optimizer import optimizer_of
+from harness.training.products import choice
 from harness.training.ranks import ALONE, Ranks
 from harness.training.schedule import (
     learning_rate_factor,
@@ -63,6 +64,7 @@ class Steps:
         self.steps_per_epoch = steps_per_epoch(train, spec)
         course = Course(self.order, self.steps_per_epoch, spec.epochs)
         self.feed = Feed(self.reader, course, feeding, self.device)
+        self.product = choice.named(spec, self.device, ranks.count)
         self.optimizer = optimizer_of(scorer, spec)
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.bfloat16 = spec.precision == "bfloat16" or (spec.precision == "auto" and self.device.type == "cuda")
@@ -127,7 +129,8 @@ class Steps:
             return self.scorer.losses(each, texts, on_device(batch.image_rows, self.device))
 
         factor = loss_factor(self.step, self.steps_per_epoch, self.spec)
-        losses, total = self.gradients.backward(inputs, terms, factor, self.step)
+        with self.product.multiplying():
+            losses, total = self.gradients.backward(inputs, terms, factor, self.step)
         self.update(total)
         return {name: loss.detach().float() for name, loss in losses.items()}
 
