@@ -107,7 +107,16 @@ def _markdown(report: Report) -> str:
     return _filled("report.md.j2", escaping.markdown, filters, report=report, files=files)
 
 
+def fragment(report: Report) -> str:
+    """A report as a piece of HTML without head and style, for a cell of a notebook."""
+    return _page("fragment.html.j2", report)
+
+
 def _html(report: Report) -> str:
+    return _page("report.html.j2", report)
+
+
+def _page(template: str, report: Report) -> str:
     def photograph(picture: Picture) -> str:
         return f"data:image/jpeg;base64,{base64.b64encode(picture.content).decode()}"
 
@@ -119,7 +128,7 @@ def _html(report: Report) -> str:
         "photograph": photograph,
         "dark": Markup(palette.dark_rules(".chart")),
     }
-    return _filled("report.html.j2", escaping.html, {"lines": escaping.html_lines}, **context)
+    return _filled(template, escaping.html, {"lines": escaping.html_lines}, **context)
 
 
 def _latex(report: Report) -> str:

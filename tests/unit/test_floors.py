@@ -39,7 +39,7 @@ FLOORS = (
     ("probes",),
     ("grounding", "composition"),
     ("robustness",),
-    ("cli",),
+    ("cli", "api"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 #: What a method's author meets at the front door; every other module lives in a room.
@@ -93,6 +93,9 @@ def test_imports_go_down(module):
     assert here in FLOOR or not here, f"give {here} a floor"
     for imported in sorted(GRAPH[module]):
         target = room(imported)
+        if not here:  # the front door hands on names of the API, and the error that all others are
+            assert target in ("api", "errors")
+            continue
         assert target == here or FLOOR[target] < FLOOR[here], f"{module} imports {imported}, which is not below it"
 
 
