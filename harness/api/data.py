@@ -34,7 +34,7 @@ def load_dataset(source: str | Path, **options: Any) -> Dataset:
     """
     if isinstance(source, str) and source in DATASETS:
         given: dict[str, Any] = {"name": source, **options}
-    elif isinstance(source, Path) or Path(source).expanduser().is_dir():
+    elif isinstance(source, Path) or "/" in source or Path(source).expanduser().is_dir():
         given = {"root": str(source), **options}
     else:
         given = {**options, "name": source}

@@ -178,6 +178,7 @@ REFUSED = {
     "training": (lambda data, scan: itm.fit("scan", data, epoch=1), InvalidSpec, "epochs"),
     "seed": (lambda data, scan: itm.fit("scan", data, seed=-1), InvalidSpec, "seed"),
     "dataset": (lambda data, scan: itm.load_dataset("scnes"), UnknownName, "did you mean 'scenes'"),
+    "no folder": (lambda data, scan: itm.load_dataset("no/such"), itm.ItmError, "no/such does not exist"),
     "one result": (lambda data, scan: itm.compare([scan]), itm.ItmError, "2 methods"),
     "none": (lambda data, scan: itm.compare([]), InvalidSpec, "two results"),
     "setting": (lambda data, scan: itm.compare([scan, scan], alhpa=1), InvalidSpec, "did you mean 'alpha'"),
