@@ -21,6 +21,10 @@ _TABLES = {
         "Training steps (forward and backward, peak memory over the inputs)",
         "form size median_ms peak_mib loss goal",
     ),
+    "products": (
+        "Training steps by another matrix product (goal: the faster `training.product`)",
+        "case size form ratio goal",
+    ),
     "skipped": ("Left out", "case goal"),
     "backend": ("Matrix product taken (GFLOP/s of the candidates)", "case form goal"),
 }

@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from harness.benchmark import frozen, naive, training
+from harness.benchmark import frozen, naive, products, training
 from harness.benchmark.cases import ANOTHER_SCORE, LIMIT, MAX_SIM, REFERENCES, Case, scoring_cases
 from harness.benchmark.data import Size, make
 from harness.benchmark.measure import LONG_ENOUGH_MS, Measured, interleave
@@ -22,6 +22,7 @@ from harness.measure.timing import synchronize
 from harness.metrics import ranks
 from harness.registry import create
 from harness.scoring import StreamedScores, product_backends
+from harness.training.products.choice import ADVANTAGE
 
 Row = dict[str, Any]
 Say = Callable[[str], None]
@@ -55,6 +56,7 @@ def sections(say: Say, quick: bool, device: str = "cpu") -> list[Section]:
     if device == "cpu":
         found.append(Section("ranks", 15.0, partial(rank_rows, say, images=200 if quick else 1000)))
         found.append(Section("frozen tower", 30.0, partial(frozen_rows, say, images=16 if quick else 128)))
+        found.append(Section("training products", 40.0, partial(product_rows, say, pairs=16 if quick else 128)))
         found.append(Section("training", 150.0, partial(training_rows, say, pairs=64 if quick else 256)))
     return found
 
@@ -157,6 +159,23 @@ def frozen_rows(say: Say, seconds: float = math.inf, images: int = 128) -> Itera
     what = f"{frozen.FROM_STORE} / {frozen.TOWER_RUNS}"
     goal = _goal("frozen tower", Size(images, 0, 0, 0), what, ratio, f"<= {frozen.GOAL:g}", ratio <= frozen.GOAL)
     yield {**goal, "size": f"{images} images"}
+
+
+def product_rows(say: Say, seconds: float = math.inf, pairs: int = 128) -> Iterator[Row]:
+    """Training steps on region features by torch's matrix product and by oneDNN's, and what `training.product` should be."""
+    for name in products.SCORERS:
+        size = Size(pairs, pairs, products.REGIONS, products.WIDTH)
+        case = f"training step, {name}"
+        say(f"{case}, {size}")
+        calls = products.calls(name, size)
+        measured, _ = interleave(calls, dict.fromkeys(calls, 3), seconds / len(products.SCORERS))
+        for form, one in measured.items():
+            yield _timing(case, size, form, one)
+        if len(measured) > 1:
+            ratio = measured[products.ONEDNN].timing.p50 / measured[products.TORCH].timing.p50
+            what = f"{products.ONEDNN} / {products.TORCH}"
+            taken = "onednn" if ratio * ADVANTAGE < 1 else "torch"
+            yield {"kind": "products", "case": case, "size": str(size), "form": what, "ratio": ratio, "goal": taken}
 
 
 def training_rows(say: Say, seconds: float = math.inf, pairs: int = 256) -> Iterator[Row]:

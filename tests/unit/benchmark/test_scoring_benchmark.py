@@ -9,13 +9,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from harness.benchmark import cases, measure, naive, report, run, training
+from harness.benchmark import cases, measure, naive, products, report, run, training
 from harness.benchmark.data import LONGEST_CAPTION, Size, make
 from harness.benchmark.forms import PEERS
 from harness.cli.main import cli
 from harness.errors import InvalidSpec
+from harness.measure.timing import Timing
 from harness.metrics import ranks
 from harness.registry import create
+from harness.training.products import onednn
 
 SMALL = Size(5, 140, 4, 8)  # more captions than a shard
 
@@ -262,3 +264,31 @@ def test_the_store_is_compared_with_the_tower():
     assert goal["ratio"] == times["from the store"] / times["tower runs"]
     assert goal["goal"] == "<= 0.05"
     assert goal["met"] == (goal["ratio"] <= 0.05)
+
+
+@pytest.mark.skipif(not onednn.available(), reason="this build of torch has no oneDNN")
+def test_both_products_make_the_same_step(monkeypatch):
+    """Every scorer that is compared: equal losses, and products of the step that went to oneDNN."""
+    sent, multiplied = [], onednn.multiplied
+    monkeypatch.setattr(onednn, "multiplied", lambda *sides: sent.append(sides) or multiplied(*sides))
+    for name in products.SCORERS:
+        sent.clear()
+        calls = products.calls(name, Size(3, 4, 5, 64))
+        loss = calls[products.TORCH]()
+        assert not sent
+        assert float(calls[products.ONEDNN]()) == pytest.approx(float(loss), rel=1e-5)
+        assert len(sent) >= 5
+
+
+@pytest.mark.skipif(not onednn.available(), reason="this build of torch has no oneDNN")
+@pytest.mark.parametrize(("factor", "taken"), [(0.5, "onednn"), (0.99, "torch"), (2.0, "torch")])
+def test_the_faster_product_is_named(monkeypatch, factor, taken):
+    def interleave(calls, wanted, seconds):
+        times = {products.TORCH: 100.0, products.ONEDNN: 100.0 * factor}
+        return {name: measure.Measured(Timing((times[name],)), None, 0, False) for name in calls}, {}
+
+    monkeypatch.setattr(run, "interleave", interleave)
+    monkeypatch.setattr(products, "calls", lambda name, size: dict.fromkeys((products.TORCH, products.ONEDNN)))
+    rows = [row for row in run.product_rows(lambda _: None, pairs=4) if row["kind"] == "products"]
+    assert [(row["ratio"], row["goal"]) for row in rows] == [(factor, taken)] * len(products.SCORERS)
+    assert taken in report.markdown(pd.DataFrame(rows))
