@@ -51,7 +51,8 @@ def evaluate(
         results: folder in which results of other data or code are recorded for good; None = nowhere.
 
     Raises:
-        InvalidSpec: neither or both of `model` and `scores`, or no dataset or name where one is needed.
+        InvalidSpec: neither or both of `model` and `scores`, no dataset or name where one is needed, or a name, seed or
+            folder for a run that has its own.
         InvalidSimilarity: scores of the wrong shape or type, or that are not finite.
         UnknownName, InvalidProtocol, InvalidDataset: as of the commands.
 
@@ -67,8 +68,15 @@ def evaluate(
     if (model is None) == (scores is None):
         raise InvalidSpec(f"evaluate takes a model or scores, got {'neither' if model is None else 'both'}")
     if isinstance(model, Model):
+        if seed:
+            raise InvalidSpec("a model has the seed of its run; leave out seed=, which is for scores and scorers")
         own = dataset is None or opened(dataset).sha256 == model.record.data_sha256
         if own and (split, ties) == (model.record.split, model.record.ties):
+            if name or results is not None:
+                raise InvalidSpec(
+                    f"this evaluates run {model.run_id} itself, which has its name and its folder; leave out name= and results=, "
+                    "and record a training by fit(..., results=...)"
+                )
             return _recorded(model, tuple(protocols or ()))
         if dataset is None:
             raise InvalidSpec(

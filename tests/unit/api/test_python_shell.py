@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -160,11 +162,24 @@ def test_frames_hold_every_run_and_query(folder):
     assert not ranks.duplicated(["run_id", "protocol", "direction", "query_id"]).any()
 
 
+def test_tables_and_tests_of_records_load_no_torch(folder):
+    code = (
+        "import sys, harness as itm; runs = itm.results_df(sys.argv[1]); itm.ranks_df(sys.argv[1]); "
+        "found = [itm.load_run(run, sys.argv[1]) for run in runs.run_id]; print(len(itm.compare(found).to_frame())); "
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("7\n", "")
+
+
 REFUSED = {
     "neither": (lambda data, scan: itm.evaluate(), InvalidSpec, "neither"),
     "both": (lambda data, scan: itm.evaluate(scan, data, scores=np.eye(2)), InvalidSpec, "both"),
     "no dataset": (lambda data, scan: itm.evaluate(scores=np.eye(2)), InvalidSpec, "need the dataset"),
     "no name": (lambda data, scan: itm.evaluate(scores=np.eye(2), dataset=data), InvalidSpec, "need a name"),
+    "name of a run": (lambda data, scan: itm.evaluate(scan, name="x"), InvalidSpec, "leave out name="),
+    "folder of a run": (lambda data, scan: itm.evaluate(scan, data, results="r"), InvalidSpec, "leave out name="),
+    "seed of a run": (lambda data, scan: itm.evaluate(scan, seed=3), InvalidSpec, "leave out seed="),
     "shape": (lambda data, scan: itm.evaluate(scores=np.eye(2), dataset=data, name="x"), InvalidSimilarity, "expected (40, 200)"),
     "text": (
         lambda data, scan: itm.evaluate(scores=[["a"]], dataset=data, name="x"), InvalidSimilarity, "matrix of numbers",
