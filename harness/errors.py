@@ -84,6 +84,10 @@ class ClusterUnavailable(ItmError):
     """A cluster that cannot be reached, or that has no room for the work."""
 
 
+class MissingPackage(ItmError):
+    """A package of an optional extra that is not installed."""
+
+
 class UnequalTuning(ItmError):
     """Methods that were tuned at different budgets are asked to be compared."""
 

@@ -15,6 +15,7 @@ import click
 from harness import __version__
 from harness.cli.terminal import complain, one_line, say
 from harness.errors import ItmError, did_you_mean
+from harness.files import extras
 from harness.machine import turnstile
 from harness.machine.interruptions import Interruptions, interruptions
 from harness.machine.waiting import sleep_while_waiting
@@ -121,6 +122,12 @@ def _run(arguments: list[str] | None, signals: Interruptions) -> None:
     except ItmError as error:
         complain(error)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        missing = extras.explained(error)
+        if missing is None:
+            raise
+        complain(missing)
+        sys.exit(missing.exit_code)
     except click.ClickException as error:
         complain(error.format_message())
         sys.exit(2)

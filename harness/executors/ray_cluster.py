@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import logging
 import multiprocessing
@@ -23,13 +22,13 @@ from harness.executors.base import Context, Executor, Job, Seat, Worker
 from harness.executors.entry import STOPPED
 from harness.executors.ray_driver import Fate, Node
 from harness.executors.reach import has_arrived, mark
+from harness.files.extras import is_installed, missing
 from harness.files.locks import claim
 from harness.records.environment import usable_cpus
 
 logger = logging.getLogger(__name__)
 
 LOCAL, AUTO = "local", "auto"
-INSTALL = "pip install 'itm-harness[ray]'"
 #: Seconds that a cluster has to be found, to be started, and to answer.
 CONNECT_SECONDS, JOIN_SECONDS, START_SECONDS, ANSWER_SECONDS = 5.0, 30.0, 120.0, 30.0
 #: Seconds that a worker has to leave what it does.
@@ -92,8 +91,8 @@ class RayExecutor(Executor):
         self._told: set[str] = set()
 
     def __enter__(self) -> Self:
-        if not _is_installed():
-            raise ClusterUnavailable(f"Ray is not installed; {INSTALL}")
+        if not is_installed("ray"):
+            raise missing("ray", "--executor ray")
         _require_listener(self._address)
         self._driver = _Line(self._address)
         try:
@@ -233,13 +232,6 @@ class _Line:
         self._connection.close()
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _is_installed() -> bool:
-    try:
-        return importlib.util.find_spec("ray") is not None
-    except ValueError:  # it is kept from being imported
-        return False
 
 
 def _short_folder() -> str:

@@ -27,11 +27,11 @@ from harness.executors.deaths import OUT_OF_MEMORY
 from harness.executors.entry import STOPPED
 from harness.executors.reach import has_arrived, mark
 from harness.executors.squeue import Queue
+from harness.files.extras import missing
 from harness.machine.children import own_interrupts
 
 logger = logging.getLogger(__name__)
 
-INSTALL = "pip install 'itm-harness[slurm]'"
 COMMANDS = ("sbatch", "srun", "squeue", "scancel")
 #: Below the results folder: what jobs wrote that ended unasked.
 LOGS = "slurm-logs"
@@ -156,12 +156,12 @@ class SlurmExecutor(Executor):
         try:
             self._submitit = importlib.import_module("submitit")
         except ImportError:
-            raise ClusterUnavailable(f"submitit is not installed; {INSTALL}") from None
+            raise missing("submitit", "--executor slurm") from None
         logging.getLogger("submitit").setLevel(logging.CRITICAL)  # it writes to the terminal
-        missing = [command for command in COMMANDS if shutil.which(command) is None]
-        if self._queue and missing:
+        absent = [command for command in COMMANDS if shutil.which(command) is None]
+        if self._queue and absent:
             raise ClusterUnavailable(
-                f"SLURM is not on this machine (no {missing[0]}); call the command on a login node, or use --executor local"
+                f"SLURM is not on this machine (no {absent[0]}); call the command on a login node, or use --executor local"
             )
         return self
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import InvalidFragments, InvalidSimilarity, InvalidSpec
+from harness.files.extras import missing
 from harness.fragments import Fragments
 from harness.profiles.index import Direction, directed_scores
 from harness.scorer import Scorer
@@ -49,7 +50,7 @@ class ApproximateShortlist:
         neighbours: edges per node of the graph.
 
     Raises:
-        InvalidSpec: faiss is not installed.
+        MissingPackage: faiss is not installed.
         InvalidFragments: an item has several fragments.
         InvalidSimilarity: the score is not a dot product.
     """
@@ -60,9 +61,7 @@ class ApproximateShortlist:
         try:
             import faiss
         except ImportError:
-            raise InvalidSpec(
-                "an approximate shortlist needs faiss, which is not installed; pip install 'itm-harness[ann]'"
-            ) from None
+            raise missing("faiss", "an approximate shortlist") from None
         vectors, queries = _vectors(gallery), _vectors(sample)
         expected = directed_scores(scorer, sample[:1], gallery[:256], direction)[0]
         if not torch.allclose((vectors[:256] @ queries[0]).cpu(), expected.cpu(), atol=1e-3):

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import InvalidProtocol, one_line
+from harness.files.extras import install_extra
 from harness.files.hashing import sha256_file
 from harness.files.reading import Damaged, parse_json
 from harness.metrics.positives import Positives
@@ -22,7 +23,6 @@ from harness.protocols.base import Subject
 from harness.protocols.judged import Judged, JudgedProtocol
 
 IMAGES, CAPTIONS = 5000, 25_000
-_INSTALL = "pip install 'itm-harness[eccv]' (or: pip install eccv_caption)"
 _PMRP_URL = "https://github.com/naver-ai/eccv-caption"
 
 
@@ -119,7 +119,9 @@ def _package_data(protocol: str) -> Path:
     locations = list(found.submodule_search_locations or ()) if found else []
     folder = Path(locations[0]) / "data" if locations else None
     if folder is None or not (folder / "coco_test_ids.npy").is_file():
-        raise InvalidProtocol(f"protocol {protocol} needs the data of the package eccv_caption; {_INSTALL}")
+        raise InvalidProtocol(
+            f"protocol {protocol} needs the data of the package eccv_caption; in the clone, run: {install_extra('eccv')}"
+        )
     return folder
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 
 from harness.errors import ItmError, ResultsNotWritable, StorageUnavailable, one_line
+from harness.files.extras import install_extra
 from harness.files.locks import claim
 
 JOURNAL = "journal:"
@@ -120,7 +121,7 @@ def storage_errors(url: str, opening: bool = False) -> Iterator[None]:
             raise
         raise StorageUnavailable(f"{shown}: {error}; {ADVICE}") from None
     except ImportError as error:
-        hint = "; pip install 'itm-harness[postgresql]'" if url.startswith("postgresql") else ""
+        hint = f"; in the clone, run: {install_extra('postgresql')}" if url.startswith("postgresql") else ""
         raise StorageUnavailable(f"{shown}: the driver is missing ({one_line(error)}){hint}") from None
     except Exception as error:
         # A damaged journal is a ValueError, tables of another version are a RuntimeError, and so on.

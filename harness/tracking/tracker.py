@@ -6,6 +6,7 @@ seconds, and turns the tracker off; the next command tells what is missing.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import one_line
+from harness.files import extras
 from harness.files.locks import claim, is_claimed
 from harness.files.names import safe_name
 from harness.files.owners import this_machine
@@ -48,8 +50,30 @@ PARENT = "mlflow.parentRunId"
 
 
 def create_tracker(results: str | Path, enabled: bool = True) -> Tracker:
-    """The tracker of a results folder: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the folder; no-op if not enabled."""
-    return MlflowTracker(results) if enabled else Tracker()
+    """The tracker of a results folder: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the folder; no-op if not enabled.
+
+    Without MLflow it is a no-op too, which one line says.
+
+    Raises:
+        MissingPackage: `MLFLOW_TRACKING_URI` asks for MLflow, which is not installed.
+    """
+    if not enabled:
+        return Tracker()
+    if extras.is_installed("mlflow"):
+        return MlflowTracker(results)
+    if os.environ.get("MLFLOW_TRACKING_URI"):
+        raise extras.missing("mlflow", "MLFLOW_TRACKING_URI")
+    _say_missing()
+    return Tracker()
+
+
+@functools.cache
+def _say_missing() -> None:
+    """Once per process; the records are complete without their mirror."""
+    logger.info(
+        "MLflow is not installed, so the runs are not mirrored to it; to have the mirror, run in the clone: %s",
+        extras.install_extra("mlflow"),
+    )
 
 
 class MlflowTracker(Tracker):

@@ -80,7 +80,3 @@ def listing(ids: Iterable[object], limit: int = 5) -> str:
     items = [str(i) for i in ids]
     shown = ", ".join(items[:limit]) + (", ..." if len(items) > limit else "")
     return f"{len(items)} ({shown})"
-
-
-class MissingLibrary(ItmError):
-    """A library of an optional extra is not installed."""

@@ -154,7 +154,7 @@ def test_an_extra_that_is_missing_is_named(leaderboard, tmp_path, monkeypatch, e
     monkeypatch.setitem(sys.modules, module, None)
     code, err = leaderboard(tmp_path / "results", "--executor", executor, "--workers", 2)
     assert code == 2
-    assert err.splitlines()[-1].endswith(f"pip install 'itm-harness[{extra}]'")
+    assert err.splitlines()[-1].endswith(f"pip install -e '.[{extra}]'")
 
 
 def test_the_address_of_the_environment_is_rays_only(leaderboard, tmp_path, monkeypatch):

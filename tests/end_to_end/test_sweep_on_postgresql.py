@@ -23,7 +23,7 @@ def experiment(tiny, tmp_path) -> Path:
 @pytest.fixture
 def postgresql(tmp_path_factory):
     """The URL of a PostgreSQL server of its own, on a free port, as an unprivileged user."""
-    pytest.importorskip("psycopg", reason="the driver is missing: pip install 'itm-harness[postgresql]'")
+    pytest.importorskip("psycopg", reason="the driver is missing: pip install -e '.[postgresql]'")
     if not (shutil.which("initdb") and shutil.which("pg_ctl")):
         pytest.skip("PostgreSQL's server programs (initdb, pg_ctl) are not installed")
     user = []

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.reports.statistics.errors import MissingLibrary
+from harness.files.extras import missing
 from harness.reports.statistics.hierarchical.moments import Floats
 
 CHAINS = 4
@@ -27,7 +27,6 @@ MOST_R_HAT, LEAST_ESS = 1.01, 400.0
 POOLING = 0.5
 #: Draws to warm up, draws to keep, and share of accepted steps; the second attempt is for fits that fail the first.
 ATTEMPTS = ((500, 1000, 0.95), (1000, 3000, 0.99))
-INSTALL = "pip install -e '.[bayes]' in a clone, else pip install 'itm-harness[bayes]'"
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def require_library() -> None:
     """Refuse early where the library is missing.
 
     Raises:
-        MissingLibrary: NumPyro cannot be imported.
+        MissingPackage: NumPyro cannot be imported.
     """
     _library("numpyro")
 
@@ -92,7 +91,7 @@ def seed_variances(
         For every scale tau_m squared (D, M), all chains one after the other, and the diagnostics.
 
     Raises:
-        MissingLibrary: NumPyro cannot be imported.
+        MissingPackage: NumPyro cannot be imported.
     """
     jax = _library("jax")
     data = {"between": between, "noise": noise, "seeds": seeds, "noise_df": noise_df}
@@ -182,4 +181,4 @@ def _library(name: str) -> Any:
         importlib.import_module("numpyro")
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingLibrary(f"--bayes needs NumPyro, which cannot be imported ({error}): {INSTALL}") from None
+        raise missing("numpyro", "--bayes", f"cannot be imported ({error})") from None

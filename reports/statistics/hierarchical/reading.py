@@ -99,7 +99,7 @@ def second_reading(
         seed: of all drawing.
 
     Raises:
-        MissingLibrary: NumPyro cannot be imported.
+        MissingPackage: NumPyro cannot be imported.
         InvalidComparison: methods that cannot be compared.
     """
     methods = aligned(methods)

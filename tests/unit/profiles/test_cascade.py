@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from harness import registry
-from harness.errors import InvalidFragments, InvalidSpec
+from harness.errors import InvalidFragments, InvalidSpec, MissingPackage
 from harness.fragments import Fragments
 from harness.metrics import ranks
 from harness.profiles.cascade import ApproximateShortlist, Cascade, ExactShortlist, cascade_scores
@@ -105,7 +105,7 @@ def test_an_approximate_shortlist_needs_one_vector_per_item(world):
 
 def test_without_faiss_the_error_says_what_to_install(world, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
-    with pytest.raises(InvalidSpec, match=r"itm-harness\[ann\]"):
+    with pytest.raises(MissingPackage, match=r"pip install -e '\.\[ann\]'"):
         ApproximateShortlist(world[0], world[4], "t2i", world[5])
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from harness.errors import MissingPackage
 from harness.reports.statistics.comparison import compare
-from harness.reports.statistics.errors import MissingLibrary
 from harness.reports.statistics.hierarchical.model import Diagnostics, require_library, seed_variances
 from harness.reports.statistics.hierarchical.moments import moments
 from harness.reports.statistics.hierarchical.reading import posterior_scores, second_reading
@@ -95,7 +95,7 @@ def test_a_fit_that_fails_says_why(found, words):
 
 def test_without_the_library_the_refusal_names_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "numpyro", None)
-    with pytest.raises(MissingLibrary, match=r"pip install -e '\.\[bayes\]'"):
+    with pytest.raises(MissingPackage, match=r"pip install -e '\.\[bayes\]'"):
         require_library()
 
 
