@@ -13,11 +13,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from harness.errors import InvalidSimilarity
 from harness.metrics.positives import Direction, PositiveCounts, Positives
@@ -25,8 +23,11 @@ from harness.metrics.sources import ScoreSource, not_finite, source_of
 from harness.metrics.tallies import Folds, Kept, Tally
 from harness.records.ties import TiedRanks, Ties
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 #: What ranks are counted from.
-Similarity = Tensor | np.ndarray | ScoreSource
+Similarity: TypeAlias = "Tensor | np.ndarray | ScoreSource"
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +111,7 @@ class BestRanks(Question):
         return np.asarray(self.caption_image).astype(np.int64)
 
     def pairs(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        owner = caption_owners(self.caption_image, *shape).numpy()
+        owner = caption_owners(self.caption_image, *shape)
         return owner, np.arange(len(owner))
 
     def tallies(self, shape: tuple[int, int], scores: np.ndarray) -> list[Tally]:
@@ -125,7 +126,7 @@ class BestRanks(Question):
 
     def answer(self, scores: np.ndarray, tallies: Sequence[Tally]) -> RankCounts:
         (i2t, t2i), owner = tallies, self.owner
-        is_best = scores == i2t.thresholds.cpu().numpy()[owner]
+        is_best = scores == i2t.thresholds[owner]
         images = len(i2t.above)
         shared = np.bincount(owner[is_best], minlength=images)
         first = np.full(images, len(owner))
@@ -239,28 +240,27 @@ def count_positives(similarity: Similarity, positives: Positives, direction: Dir
     return found
 
 
-def caption_owners(caption_image: Sequence[int] | np.ndarray | Tensor, images: int, texts: int) -> Tensor:
-    """The image row of each caption, checked: (T,) int64 in 0..I-1, on the CPU.
+def caption_owners(caption_image: Sequence[int] | np.ndarray | Tensor, images: int, texts: int) -> np.ndarray:
+    """The image row of each caption, checked: (T,) int64 in 0..I-1.
 
     Raises:
         InvalidSimilarity: the shape or the type is wrong, a row is outside, or an image has no caption.
     """
-    owner = torch.as_tensor(np.asarray(caption_image))
+    owner = np.asarray(caption_image)
     if owner.shape != (texts,):
         raise InvalidSimilarity(
-            f"caption_image must have one entry per caption: similarity has {texts} columns, got shape "
-            f"{tuple(owner.shape)}"
+            f"caption_image must have one entry per caption: similarity has {texts} columns, got shape {owner.shape}"
         )
-    if owner.is_floating_point() or owner.dtype == torch.bool:
+    if owner.dtype.kind not in "iu":
         raise InvalidSimilarity(f"caption_image must hold integers, got {owner.dtype}")
-    owner = owner.long()
-    outside = ((owner < 0) | (owner >= images)).nonzero()
+    owner = owner.astype(np.int64)
+    outside = np.flatnonzero((owner < 0) | (owner >= images))
     if len(outside):
         first = int(outside[0])
         raise InvalidSimilarity(
             f"{len(outside)} captions belong to no image (first: caption {first} names image {int(owner[first])} of {images})"
         )
-    without = (torch.bincount(owner, minlength=images) == 0).nonzero()
+    without = np.flatnonzero(np.bincount(owner, minlength=images) == 0)
     if len(without):
         raise InvalidSimilarity(
             f"{len(without)} images have no caption (first: image {int(without[0])}); leave them out of the queries"

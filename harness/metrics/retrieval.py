@@ -12,14 +12,17 @@ Shape letters: I images, T captions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from harness.errors import InvalidSimilarity
 from harness.metrics.counting import EveryPositive, Similarity, count, count_ranks
 from harness.metrics.positives import Direction, PositiveCounts, Positives
 from harness.records.ties import KS, RECALLS, TiedRanks, Ties
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def ranks(

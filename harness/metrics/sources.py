@@ -8,13 +8,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from harness.errors import InvalidSimilarity
+from harness.metrics.operations import arrays
+from harness.metrics.operations.choice import Values, operations_for
 from harness.records.scores import comparable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Scores of one tile of a matrix where each is compared, so that masks stay in the cache, and where rows are sorted, so
 #: that few pieces of them are searched.
@@ -28,12 +32,14 @@ class Tile:
     Args:
         images: (i,) int64 image rows, each once.
         captions: (t,) int64 caption columns, each once.
-        scores: (i, t), finite, of a floating-point type that compares exactly; on the same device.
+        scores: (i, t), finite, of a floating-point type that compares exactly.
+
+    All three are arrays, or all three tensors on one device.
     """
 
-    images: Tensor
-    captions: Tensor
-    scores: Tensor
+    images: Values
+    captions: Values
+    scores: Values
 
 
 class ScoreSource(ABC):
@@ -82,22 +88,20 @@ class MatrixScores(ScoreSource):
         return self.matrix.shape[0], self.matrix.shape[1]
 
     def of_pairs(self, images: np.ndarray, captions: np.ndarray) -> np.ndarray:
-        if isinstance(self.matrix, Tensor):
-            rows, columns = (torch.from_numpy(side).to(self.matrix.device) for side in (images, captions))
-            return self.matrix[rows, columns].double().cpu().numpy()
-        return np.asarray(self.matrix[images, captions], dtype=np.float64)
+        work = operations_for(self.matrix)
+        rows, columns = (work.moved(side, self.matrix) for side in (images, captions))
+        return work.as_array(work.doubled(self.matrix[rows, columns]))
 
     def tiles(self, searched: bool = False) -> Iterator[Tile]:
         images, texts = self.shape
         step = max(1, (SORTED_ELEMENTS if searched else TILE_ELEMENTS) // texts)
-        captions: Tensor | None = None
+        work = operations_for(self.matrix)
+        captions = work.moved(np.arange(texts), self.matrix)
         for start in range(0, images, step):
             block = self.matrix[start : start + step]
-            if not isinstance(block, Tensor):
-                block = torch.from_numpy(np.array(block, dtype=None if block.dtype.kind == "f" else np.float64))
-            if captions is None:
-                captions = torch.arange(texts, device=block.device)
-            tile = Tile(torch.arange(start, start + len(block), device=block.device), captions, block)
+            if isinstance(block, np.ndarray):  # read from the disk once; half precision compares slowly
+                block = arrays.comparable(np.array(block, dtype=None if block.dtype.kind == "f" else np.float64))
+            tile = Tile(work.moved(np.arange(start, start + len(block)), block), captions, block)
             require_finite(tile)
             yield tile
 
@@ -117,10 +121,11 @@ def require_finite(tile: Tile) -> None:
     Raises:
         InvalidSimilarity: naming the first such score.
     """
-    finite = torch.isfinite(tile.scores)
+    work = operations_for(tile.scores)
+    finite = work.finite(tile.scores)
     if bool(finite.all()):
         return
-    row, column = (~finite).nonzero()[0].tolist()
+    row, column = np.argwhere(~work.as_array(finite))[0].tolist()
     raise not_finite(float(tile.scores[row, column]), int(tile.images[row]), int(tile.captions[column]))
 
 
@@ -133,8 +138,9 @@ def not_finite(value: float, image: int, caption: int) -> InvalidSimilarity:
 
 def _rankable(similarity: Tensor | np.ndarray) -> Tensor | np.ndarray:
     """The matrix in a type that can be compared exactly; floating-point tensors stay where they are."""
-    if not isinstance(similarity, Tensor):
+    if isinstance(similarity, np.ndarray):
         return comparable(similarity)
     if similarity.is_floating_point():
         return similarity.detach()
-    return torch.from_numpy(comparable(similarity.cpu().numpy()).astype(np.float64)).to(similarity.device)
+    work = operations_for(similarity)
+    return work.moved(comparable(work.as_array(similarity)).astype(np.float64), similarity)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from harness.metrics.operations import arrays
+from harness.metrics.operations.choice import Operations, Values, operations_for
 from harness.metrics.positives import Direction
 from harness.metrics.sources import Tile
 
@@ -64,92 +64,93 @@ class Tally:
         folds: Folds | None = None,
     ):
         self.direction, self.folds = direction, folds
-        self.starts, self.thresholds = torch.from_numpy(starts), torch.from_numpy(thresholds)
-        self.sizes = self.starts.diff()
-        self.place = torch.full((count,), -1).index_put_((torch.from_numpy(queries),), torch.arange(len(queries)))
+        self.thresholds = thresholds
         self.everyone = len(queries) == count
-        self._above, self._equal = (torch.zeros(len(thresholds), dtype=torch.int64) for _ in range(2))
-        self._fold_of = (
-            [torch.from_numpy(side) for side in (folds.images, folds.captions)] if folds is not None else None
-        )
+        place = np.full(count, -1)
+        place[queries] = np.arange(len(queries))
+        counters = (np.zeros(len(thresholds), np.int64) for _ in range(2))
+        self._work: Operations = arrays
+        self._starts: Values = starts
+        self._sizes: Values = np.diff(starts)
+        self._place: Values = place
+        self._thresholds: Values = thresholds
+        self._above: Values
+        self._equal: Values
+        self._above, self._equal = counters
+        self._image_fold, self._caption_fold = (folds.images, folds.captions) if folds is not None else (None, None)
 
     @property
     def searches(self) -> bool:
         """Whether any query has so many thresholds that its scores are sorted."""
-        return int(self.sizes.max()) >= WORTH_SORTING
+        return int(self._sizes.max()) >= WORTH_SORTING
 
     @property
     def above(self) -> np.ndarray:
-        return self._above.cpu().numpy()
+        return self._work.as_array(self._above)
 
     @property
     def equal(self) -> np.ndarray:
-        return self._equal.cpu().numpy()
+        return self._work.as_array(self._equal)
 
     def add(self, tile: Tile) -> None:
         """Count the items of a tile."""
-        self._to(tile.scores.device)
+        self._stay_with(tile.scores)
         for images, captions, block in self._galleries(tile):
             asking, scores = (images, block) if self.direction == "i2t" else (captions, block.T)
-            place = self.place[asking]
+            place = self._place[asking]
             if not self.everyone:
-                chosen = (place >= 0).nonzero().squeeze(1)
+                chosen = self._work.true_places(place >= 0)
                 place, scores = place[chosen], scores[chosen]
             if len(place):
                 self._count(place, scores)
 
-    def _to(self, device: torch.device) -> None:
+    def _stay_with(self, scores: Values) -> None:
         """The counters stay where the tiles are."""
-        if self._above.device == device:
+        work = operations_for(scores)
+        if work is self._work and work.home(self._above) == work.home(scores):
             return
-        for name in ("starts", "thresholds", "sizes", "place", "_above", "_equal"):
-            setattr(self, name, getattr(self, name).to(device))
-        self._fold_of = [side.to(device) for side in self._fold_of] if self._fold_of is not None else None
+        for name in ("_starts", "_sizes", "_place", "_thresholds", "_above", "_equal", "_image_fold", "_caption_fold"):
+            values = getattr(self, name)
+            if values is not None:
+                setattr(self, name, work.moved(self._work.as_array(values), scores))
+        self._work = work
 
-    def _galleries(self, tile: Tile) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _galleries(self, tile: Tile) -> Iterator[tuple[Values, Values, Values]]:
         """The parts of a tile in which queries meet their own gallery: the whole of it, or one for each fold."""
-        if self._fold_of is None:
+        if self._image_fold is None or self._caption_fold is None:
             yield tile.images, tile.captions, tile.scores
             return
-        of_images, of_captions = self._fold_of[0][tile.images], self._fold_of[1][tile.captions]
-        for fold in torch.unique(of_images):
-            rows, columns = ((side == fold).nonzero().squeeze(1) for side in (of_images, of_captions))
+        of_images, of_captions = self._image_fold[tile.images], self._caption_fold[tile.captions]
+        for fold in self._work.distinct(of_images):
+            rows, columns = (self._work.true_places(side == fold) for side in (of_images, of_captions))
             if len(columns):
                 yield tile.images[rows], tile.captions[columns], tile.scores[rows][:, columns]
 
-    def _count(self, place: Tensor, scores: Tensor) -> None:
+    def _count(self, place: Values, scores: Values) -> None:
         """(q,) places of queries and their (q, n) scores."""
-        most = int(self.sizes[place].max())
+        most = int(self._sizes[place].max())
         if most == 1:
-            self._compare(self.starts[place], scores)
+            self._compare(self._starts[place], scores)
         elif most < WORTH_SORTING:
             for number in range(most):
-                rows = (self.sizes[place] > number).nonzero().squeeze(1)
-                self._compare(self.starts[place[rows]] + number, scores[rows])
+                rows = self._work.true_places(self._sizes[place] > number)
+                self._compare(self._starts[place[rows]] + number, scores[rows])
         else:
             self._search(place, scores, most)
 
-    def _compare(self, which: Tensor, scores: Tensor) -> None:
-        """One threshold each."""
-        threshold = self.thresholds[which, None].to(scores.dtype)
-        self._above.index_add_(0, which, (scores > threshold).sum(1))
-        self._equal.index_add_(0, which, (scores == threshold).sum(1))
+    def _compare(self, which: Values, scores: Values) -> None:
+        """One threshold each; none is named twice."""
+        threshold = self._work.as_type_of(self._thresholds[which, None], scores)
+        self._above[which] += self._work.true_counts(scores > threshold)
+        self._equal[which] += self._work.true_counts(scores == threshold)
 
-    def _search(self, place: Tensor, scores: Tensor, most: int) -> None:
+    def _search(self, place: Values, scores: Values, most: int) -> None:
         """Many thresholds each: all of them in the sorted scores, filled up to the largest number of any query."""
-        rising = _rising(scores)
-        number = torch.arange(most, device=place.device)
-        real = number < self.sizes[place, None]
-        which = torch.where(real, self.starts[place, None] + number, 0)
-        thresholds = self.thresholds[which].to(rising.dtype)
-        right = torch.searchsorted(rising, thresholds, right=True)
-        self._above.index_add_(0, which[real], (rising.shape[1] - right)[real])
-        self._equal.index_add_(0, which[real], (right - torch.searchsorted(rising, thresholds))[real])
-
-
-def _rising(scores: Tensor) -> Tensor:
-    """Each row sorted. On a processor numpy's sort is many times as fast; half precision becomes float32, exactly."""
-    scores = scores if scores.dtype == torch.float64 else scores.float()
-    if scores.device.type != "cpu":
-        return scores.sort(1).values
-    return torch.from_numpy(np.sort(scores.contiguous().numpy(), axis=1))
+        rising = self._work.rising(scores)
+        number = self._work.moved(np.arange(most), place)
+        real = number < self._sizes[place, None]
+        which = self._work.selected(real, self._starts[place, None] + number, 0)
+        thresholds = self._work.as_type_of(self._thresholds[which], rising)
+        right = self._work.places_in(rising, thresholds, right=True)
+        self._above[which[real]] += (rising.shape[1] - right)[real]
+        self._equal[which[real]] += (right - self._work.places_in(rising, thresholds, right=False))[real]

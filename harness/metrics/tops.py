@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from harness.metrics.counting import Question
+from harness.metrics.operations import arrays
+from harness.metrics.operations.choice import Operations, Values, operations_for
 from harness.metrics.positives import Direction
 from harness.metrics.sources import Tile
 from harness.records.tops import DEPTH
@@ -71,47 +71,53 @@ class TopTally:
 
     def __init__(self, direction: Direction, queries: int, depth: int):
         self.direction, self.depth = direction, depth
-        self._scores = torch.full((queries, depth), -torch.inf, dtype=torch.float64)
-        self._rows = torch.zeros((queries, depth), dtype=torch.int64)
+        self._work: Operations = arrays
+        self._scores: Values = np.full((queries, depth), -np.inf)
+        self._rows: Values = np.zeros((queries, depth), np.int64)
 
     @property
     def rows(self) -> np.ndarray:
         """(Q, K) int32 rows of the other side, best first."""
-        return self._rows.cpu().numpy().astype(np.int32)
+        return self._work.as_array(self._rows).astype(np.int32)
 
     @property
     def scores(self) -> np.ndarray:
         """(Q, K) float32; what float32 does not reach stands at its end."""
-        return np.clip(self._scores.cpu().numpy(), -_LARGEST, _LARGEST).astype(np.float32)
+        return np.clip(self._work.as_array(self._scores), -_LARGEST, _LARGEST).astype(np.float32)
 
     def add(self, tile: Tile) -> None:
         """Let the items of a tile in."""
-        if self._scores.device != tile.scores.device:  # the lists stay where the tiles are
-            self._scores, self._rows = (side.to(tile.scores.device) for side in (self._scores, self._rows))
+        work = operations_for(tile.scores)
+        if work is not self._work or work.home(self._scores) != work.home(tile.scores):  # the lists stay with the tiles
+            self._scores = work.moved(self._work.as_array(self._scores), tile.scores)
+            self._rows = work.moved(self._work.as_array(self._rows), tile.scores)
+            self._work = work
         asking, items, scores = tile.images, tile.captions, tile.scores
         if self.direction == "t2i":
             asking, items, scores = items, asking, scores.T
         # Most tiles hold nothing for most queries. An equal score may, by a lower row.
-        hopeful = (scores.amax(1) >= self._scores[asking, -1]).nonzero().squeeze(1)
+        hopeful = work.true_places(work.maxima(scores) >= self._scores[asking, -1])
         if len(hopeful) < len(asking):
             asking, scores = asking[hopeful], scores[hopeful]
         if len(asking):
-            self._merge(asking, *_first(scores, items, self.depth))
+            self._merge(asking, *_first(work, scores, items, self.depth))
 
-    def _merge(self, asking: Tensor, scores: Tensor, rows: Tensor) -> None:
+    def _merge(self, asking: Values, scores: Values, rows: Values) -> None:
         """The best of what a query has and of what a tile offers: by row first, then stably by score."""
-        scores = torch.cat([self._scores[asking], scores.double() + 0.0], 1)  # -0.0 becomes 0.0, which equals it
-        rows = torch.cat([self._rows[asking], rows], 1)
-        order = rows.argsort(1)
-        scores, rows = scores.gather(1, order), rows.gather(1, order)
-        order = scores.argsort(dim=1, descending=True, stable=True)[:, : self.depth]
-        self._scores[asking], self._rows[asking] = scores.gather(1, order), rows.gather(1, order)
+        work = self._work
+        scores = work.joined(self._scores[asking], work.doubled(scores) + 0.0)  # -0.0 becomes 0.0, which equals it
+        rows = work.joined(self._rows[asking], rows)
+        order = work.rising_order(rows)
+        scores, rows = work.taken(scores, order), work.taken(rows, order)
+        order = work.falling_order(scores)[:, : self.depth]
+        self._scores[asking], self._rows[asking] = work.taken(scores, order), work.taken(rows, order)
 
 
-def _first(scores: Tensor, items: Tensor, depth: int) -> tuple[Tensor, Tensor]:
+def _first(work: Operations, scores: Values, items: Values, depth: int) -> tuple[Values, Values]:
     """The best of a tile, in any order.
 
     Args:
+        work: for these scores.
         scores: (q, n).
         items: (n,) their rows.
         depth: K.
@@ -120,44 +126,32 @@ def _first(scores: Tensor, items: Tensor, depth: int) -> tuple[Tensor, Tensor]:
         (q, min(K, n)) scores and rows.
     """
     if scores.shape[1] <= depth:
-        return scores, items.expand(len(scores), -1)
-    if scores.dtype in (torch.float16, torch.bfloat16):
-        scores = scores.float()
-    values, places, out = _largest(scores, depth)
+        return scores, work.repeated(items, len(scores))
+    scores = work.comparable(scores)
+    values, places, out = work.largest(scores, depth)
     rows = items[places]
     # Only where the last one in equals the first one out does it matter which of the equal ones were taken.
-    tied = (values.amin(1) == out).nonzero().squeeze(1)
+    tied = work.true_places(work.minima(values) == out)
     if len(tied):
-        values[tied], rows[tied] = _lowest_of_equal(scores[tied], items, values[tied], rows[tied])
+        values[tied], rows[tied] = _lowest_of_equal(work, scores[tied], items, values[tied], rows[tied])
     return values, rows
 
 
-def _largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The largest of each row in any order, (q, K), where they are, and the next one after them, (q,).
-
-    On a processor numpy's partition takes half as long as torch's selection, above all of few items.
-    """
-    if scores.device.type != "cpu":
-        values, places = scores.topk(count + 1, dim=1)
-        return values[:, :count], places[:, :count], values[:, count]
-    array = np.ascontiguousarray(scores.numpy())
-    first = array.shape[1] - count - 1
-    places = torch.from_numpy(np.argpartition(array, first, axis=1)[:, first:].copy())
-    values = scores.gather(1, places)
-    return values[:, 1:], places[:, 1:], values[:, 0]
-
-
-def _lowest_of_equal(scores: Tensor, items: Tensor, values: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+def _lowest_of_equal(
+    work: Operations, scores: Values, items: Values, values: Values, rows: Values
+) -> tuple[Values, Values]:
     """The best of a tile where items share the last score that is in: those above it, and of the equal ones the lowest rows.
 
     Args:
+        work: for these scores.
         scores: (q, n).
         items: (n,) their rows.
         values, rows: (q, K) the best, with any of the equal ones.
     """
-    depth, last = values.shape[1], values.amin(1, keepdim=True)
-    none = torch.iinfo(torch.int64).max
-    equal = torch.where(scores == last, items, none).topk(depth, dim=1, largest=False).values
-    values = torch.cat([torch.where(values > last, values, -torch.inf), torch.where(equal < none, last, -torch.inf)], 1)
-    order = values.argsort(dim=1, descending=True, stable=True)[:, :depth]
-    return values.gather(1, order), torch.cat([rows, equal], 1).gather(1, order)
+    depth, last = values.shape[1], work.minima(values)[:, None]
+    none = np.iinfo(np.int64).max
+    equal = work.lowest(work.selected(scores == last, items, none), depth)
+    least = work.as_type_of(work.moved(np.array(-np.inf), values), values)
+    values = work.joined(work.selected(values > last, values, least), work.selected(equal < none, last, least))
+    order = work.falling_order(values)[:, :depth]
+    return work.taken(values, order), work.taken(work.joined(rows, equal), order)

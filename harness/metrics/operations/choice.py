@@ -1,0 +1,73 @@
+"""Which operations some scores take."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from harness.metrics.operations import arrays
+
+#: An array, or a tensor.
+Values = Any
+
+
+class Operations(Protocol):
+    """What counting asks of a library; see `harness.metrics.operations.arrays` for each."""
+
+    def home(self, values: Values) -> object: ...
+
+    def moved(self, array: np.ndarray, beside: Values) -> Values: ...
+
+    def as_array(self, values: Values) -> np.ndarray: ...
+
+    def as_type_of(self, values: Values, scores: Values) -> Values: ...
+
+    def true_places(self, mask: Values) -> Values: ...
+
+    def distinct(self, values: Values) -> Values: ...
+
+    def finite(self, scores: Values) -> Values: ...
+
+    def selected(self, mask: Values, values: Values, others: Values) -> Values: ...
+
+    def true_counts(self, mask: Values) -> Values: ...
+
+    def rising(self, scores: Values) -> Values: ...
+
+    def places_in(self, rising: Values, thresholds: Values, right: bool) -> Values: ...
+
+    def comparable(self, scores: Values) -> Values: ...
+
+    def maxima(self, scores: Values) -> Values: ...
+
+    def minima(self, scores: Values) -> Values: ...
+
+    def doubled(self, scores: Values) -> Values: ...
+
+    def repeated(self, items: Values, rows: int) -> Values: ...
+
+    def joined(self, left: Values, right: Values) -> Values: ...
+
+    def taken(self, values: Values, places: Values) -> Values: ...
+
+    def rising_order(self, values: Values) -> Values: ...
+
+    def falling_order(self, values: Values) -> Values: ...
+
+    def largest(self, scores: Values, count: int) -> tuple[Values, Values, Values]: ...
+
+    def lowest(self, rows: Values, count: int) -> Values: ...
+
+
+def operations_for(scores: Values) -> Operations:
+    """The module for an array or a tensor.
+
+    >>> operations_for(np.eye(2)) is arrays
+    True
+    """
+    if isinstance(scores, np.ndarray):
+        return arrays
+    from harness.metrics.operations import tensors  # here, not above: arrays are counted where there is no torch
+
+    return tensors
