@@ -21,8 +21,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import InvalidPlugin, UnknownName
+from harness.errors import InvalidPlugin, MissingPackage, UnknownName
 from harness.files import source_code
+from harness.files.extras import needed_for
 from harness.settings.components import PartConfig, Parts, Source, validated
 
 if TYPE_CHECKING:
@@ -277,7 +278,10 @@ def _import_file(name: str, path: Path) -> ModuleType:
 def _as_invalid_plugin(what: str) -> Iterator[None]:
     """Whatever goes wrong while a file is imported is the file's fault, `sys.exit` included; an interrupt is not."""
     try:
-        yield
+        with needed_for(what):
+            yield
+    except MissingPackage:
+        raise
     except SyntaxError as error:
         where = f"line {error.lineno}: " if error.lineno else ""
         raise InvalidPlugin(f"cannot import {what}: {where}SyntaxError: {error.msg}") from error

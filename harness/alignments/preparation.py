@@ -19,7 +19,8 @@ from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.reports.runs.groups import identity
 from harness.runs.computing import computing
-from harness.runs.reopening import MODEL, RunDatasets, scorer_of
+from harness.runs.reopening import MODEL, RunDatasets
+from harness.runs.trained import scorer_of
 
 #: Why a run has no cards, where nothing is wrong.
 ONE_VECTOR = "its method compares one vector per side, so it aligns no words"

@@ -123,7 +123,7 @@ def _run(arguments: list[str] | None, signals: Interruptions) -> None:
         complain(error)
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
-        missing = extras.explained(error)
+        missing = extras.explained(error, _called(arguments))
         if missing is None:
             raise
         complain(missing)
@@ -137,6 +137,12 @@ def _run(arguments: list[str] | None, signals: Interruptions) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+
+
+def _called(arguments: list[str] | None) -> str:
+    """`itm leaderboard` of its arguments."""
+    name = next((word for word in (sys.argv[1:] if arguments is None else arguments) if word in COMMANDS), "")
+    return f"itm {name}".rstrip()
 
 
 class _Lines(logging.Handler):

@@ -107,34 +107,37 @@ def write(store: RunStore, complete: Callable[[], None] | None = None) -> None:
         say_file("site", page)
 
 
-def complete_all(store: RunStore, device: torch.device, options: Mapping[str, Any]) -> None:
+def complete_all(store: RunStore, device: torch.device | None, options: Mapping[str, Any]) -> None:
     """Make what the pages of runs need and is missing, from their datasets and saved models.
 
     Args:
         store: where the runs lie.
-        device: where to compute.
+        device: where to compute; None = pictures and captions only, which need no model.
         options: of datasets, where they changed since the runs, as `RunDatasets` takes them.
 
     Raises:
         InvalidSpec: an option that no dataset of these runs has.
     """
-    from harness.runs.completion import complete_tops
     from harness.runs.reopening import RunDatasets
 
     data = RunDatasets(options)
     data.require_used(_shown(store))
-    complete_tops(store, device, data)
+    if device is not None:
+        from harness.runs.completion import complete_tops
+
+        complete_tops(store, device, data)
     _complete_new(store, device, data)
 
 
-def _complete_new(store: RunStore, device: torch.device, data: RunDatasets | None = None) -> None:
+def _complete_new(store: RunStore, device: torch.device | None, data: RunDatasets | None = None) -> None:
     """Pictures and alignments of the runs that a command has just made, whose lists of results lie there already."""
     from harness import alignments, exhibits
     from harness.runs.reopening import RunDatasets
 
     data, records = data or RunDatasets(), _shown(store)
     exhibits.prepare(store, records, data=data)
-    alignments.prepare(store, records, device, data)
+    if device is not None:
+        alignments.prepare(store, records, device, data)
 
 
 def _shown(store: RunStore) -> list[RunRecord]:

@@ -10,7 +10,7 @@ import click
 from harness.cli.options import repeatable
 from harness.cli.terminal import show_table
 from harness.errors import InvalidDataset, InvalidRecord, did_you_mean
-from harness.records.ties import RECALLS
+from harness.records.ties import ALL_TIES, RECALLS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,6 @@ UNITS = {
 
 def tie_rules(ties: str | None, default: str) -> tuple[Any, ...]:
     """The rules that an option names."""
-    from harness.runs.evaluation import ALL_TIES
 
     return ALL_TIES if ties == "all" else (ties or default,)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import click
 
 from harness.cli.options import NamedPath, add_plugins, device_option, plugin_option, torch_device
 from harness.cli.scored import dataset_options, dataset_set_option
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -25,6 +28,7 @@ def site(results: Path, quick: bool, overrides: tuple[str, ...], device: str, pl
     """
     from harness.cli.refreshing import complete_all, write
     from harness.errors import InvalidRecord
+    from harness.files.extras import is_installed, missing
     from harness.records.store import RunStore
 
     if not results.is_dir():
@@ -38,5 +42,8 @@ def site(results: Path, quick: bool, overrides: tuple[str, ...], device: str, pl
         raise click.UsageError("--set names where datasets lie, and --quick opens none; leave one out")
     add_plugins(plugins)
     store = RunStore(results)
-    on, options = torch_device(device), dataset_options(overrides)
+    with_models = device != "auto" or is_installed("torch")  # a device that is named needs torch, which is said there
+    if not (quick or with_models):
+        logger.warning("only pages and pictures are made: %s", missing("torch", "asking saved models"))
+    on, options = torch_device(device) if with_models else None, dataset_options(overrides)
     write(store, None if quick else lambda: complete_all(store, on, options))

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from harness.errors import InvalidDataset
-from harness.fragments import Fragments
 from harness.spec import PartConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from harness.fragments import Fragments
 
 SPLITS = ("train", "val", "test")
 #: How a photograph becomes a square: resized with its aspect ratio lost, or its shorter side resized and the middle cropped.

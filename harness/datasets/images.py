@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from PIL import Image
 
 from harness.datasets.base import Resize
-from harness.fragments import Fragments
+
+if TYPE_CHECKING:
+    from harness.fragments import Fragments
 
 #: Left, top, right, bottom of a part of a picture, in fractions of its width and height.
 Box = tuple[float, float, float, float]
@@ -48,11 +49,11 @@ class ArrayImages:
 
     def regions(self, indices: Sequence[int] | np.ndarray) -> Fragments:
         """Region features (n, R, region_width), R the largest number of regions among these images."""
+        from harness.datasets.padded import padded  # here, not above: captions and pictures need no torch
+
         rows = np.asarray(indices, dtype=np.int64)
         counts = self._counts[rows]
-        longest = int(counts.max(initial=1))
-        features = torch.from_numpy(np.array(self._regions[rows, :longest]))
-        return Fragments(features, torch.from_numpy(np.arange(longest) < counts[:, None]))
+        return padded(np.array(self._regions[rows, : int(counts.max(initial=1))]), counts)
 
 
 def to_pixels(image: Image.Image, size: int, resize: Resize = "plain") -> np.ndarray:

@@ -6,16 +6,19 @@ import itertools
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.backbones.words.vocabulary import words as split_words
-from harness.description.limits import TextLimit
 from harness.description.oddities import oddities, scripts
 from harness.description.spreads import spread
 from harness.description.ties import groups, repeats
 from harness.description.words import new_words
 from harness.records.description import CaptionFacts, Order
+
+if TYPE_CHECKING:
+    from harness.description.limits import TextLimit
 
 #: A boundary between images is found only in so many of them, and only where it stands out so far.
 _FEWEST_IMAGES, _STANDS_OUT = 50, 0.8

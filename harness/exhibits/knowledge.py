@@ -11,7 +11,7 @@ from harness.datasets.base import Dataset, Split
 from harness.datasets.scenes.dataset import Scenes
 from harness.protocols.judged import JudgedProtocol, own_pairs
 from harness.records.exhibits import MOST_PAIRS, KnownPairs
-from harness.runs.evaluation import subject_of
+from harness.runs.subjects import subject_of
 
 logger = logging.getLogger(__name__)
 

@@ -56,7 +56,7 @@ def install_extra(extra: str) -> str:
     return f"pip install -e '.[{extra}]'"
 
 
-def missing(module: str, purpose: str = "this", reason: str = "is not installed") -> MissingPackage:
+def missing(module: str, purpose: str, reason: str = "is not installed") -> MissingPackage:
     """The error of a package that is not there.
 
     Args:
@@ -73,15 +73,19 @@ def missing(module: str, purpose: str = "this", reason: str = "is not installed"
     )
 
 
-def explained(error: ModuleNotFoundError) -> MissingPackage | None:
+def explained(error: ModuleNotFoundError, purpose: str) -> MissingPackage | None:
     """A failed import as the error of its package; None where no extra brings it.
 
-    >>> explained(ModuleNotFoundError(name="harness.nowhere")) is None
+    Args:
+        error: of the import.
+        purpose: what needs the package, in words.
+
+    >>> explained(ModuleNotFoundError(name="harness.nowhere"), "itm bench") is None
     True
     """
     module = (error.name or "").partition(".")[0]
     # A package that lacks a part of its own is damaged, which the traceback tells better.
-    return missing(module) if module in EXTRA_OF and not is_installed(module) else None
+    return missing(module, purpose) if module in EXTRA_OF and not is_installed(module) else None
 
 
 def is_installed(module: str) -> bool:
@@ -109,7 +113,7 @@ def needed_for(purpose: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        found = explained(error)
+        found = explained(error, purpose)
         if found is None:
             raise
-        raise missing((error.name or "").partition(".")[0], purpose) from None
+        raise found from None

@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from harness.errors import InvalidSimilarity
 from harness.metrics import Similarity
 from harness.protocols import Protocol, Subject
 from harness.records.ranks import RankTable
 from harness.records.ties import Ties
+
+#: How embeddings are compared.
+Measure = Literal["cosine", "dot"]
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors.torch import load_file
-from torch import Tensor
 
-from harness.backbones.weights import read_safe_pickle
-from harness.errors import InvalidCheckpoint, InvalidSimilarity, one_line, reported_as
+from harness.errors import InvalidCheckpoint, InvalidSimilarity, one_line
+from harness.files.extras import needed_for
 from harness.files.kinds import identify, mismatch
-from harness.files.pickles import STAND_INS, plain, read_plain_pickle
+from harness.files.pickles import read_plain_pickle
 from harness.files.reading import Damaged, read_arrays, read_json
 from harness.outputs.texts import read_matrix_text
 
@@ -66,7 +64,7 @@ def read_contents(path: Path) -> Contents:
         raise InvalidSimilarity(
             complaint if complaint.startswith(str(path)) else f"{path} cannot be read: {complaint}"
         ) from None
-    return Contents(path, kind, {name: _array(value) for name, value in values.items()}, precision)
+    return Contents(path, kind, values, precision)
 
 
 def require_contents(path: Path) -> None:
@@ -103,13 +101,22 @@ def _npz(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def _safetensors(path: Path) -> tuple[dict[str, Any], str]:
-    with reported_as(InvalidSimilarity, f"{path} is not a readable safetensors file"):
-        return dict(load_file(path)), ""
+    return _tensor_files(path).read_safetensors(path), ""
 
 
 def _torch(path: Path) -> tuple[dict[str, Any], str]:
-    value = read_safe_pickle(path, [(stand_in, name) for name, stand_in in STAND_INS.items()])
-    return _named(plain(value))
+    return _named(_tensor_files(path).read_torch(path))
+
+
+def _tensor_files(path: Path) -> ModuleType:
+    """The readers that need torch.
+
+    Raises:
+        MissingPackage: there is none.
+    """
+    with needed_for(f"{path}, a file of tensors,"):
+        from harness.outputs import tensor_files  # here, not above: arrays need no torch
+    return tensor_files
 
 
 def _json(path: Path) -> tuple[dict[str, Any], str]:
@@ -139,11 +146,3 @@ _ADVICE = {
     "hdf5": "save the arrays with numpy.savez",
     "binary": "a raw memory map has no shape: open it in the program that made it and save it with numpy.save",
 }
-
-
-def _array(value: Any) -> Any:
-    """A tensor as a numpy array; bfloat16, which numpy lacks, as float32."""
-    if not isinstance(value, Tensor):
-        return value
-    value = value.detach().cpu()
-    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,12 +14,12 @@ from torch import Tensor
 
 from harness.errors import InvalidSimilarity
 from harness.fragments import Fragments
+from harness.outputs.base import Measure
 from harness.outputs.contents import Contents
 from harness.outputs.matrices import Matrix
 from harness.scorer import Scorer
 from harness.scoring import scores_of
 
-Measure = Literal["cosine", "dot"]
 #: Rows of one image may differ by rounding where it was encoded several times, in units of the largest value.
 _SAME = 1e-3
 _BLOCK_ROWS = 4096

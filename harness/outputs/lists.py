@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from harness.errors import InvalidProtocol
 from harness.metrics.positives import Direction
@@ -22,7 +21,7 @@ from harness.outputs.base import Measured, Output
 from harness.protocols import Protocol, Subject
 from harness.records.ranks import RankTable
 from harness.records.ties import RECALLS, Ties
-from harness.scoring.memory import empty_matrix
+from harness.scoring.memory import empty_array
 
 #: Metrics that only fall when a correct item is moved down, so that equal bounds prove them.
 _MONOTONE = re.compile(r"(i2t|t2i)_(r\d+|map_at_r|r_precision|medr|meanr)")
@@ -55,7 +54,8 @@ class Listed:
     def matrix(self, direction: Direction, images: int, texts: int, values: np.ndarray) -> np.ndarray:
         """(I, T) float32 with minus the values of the listed items, and a value below them everywhere else."""
         rows, columns = (self.query, self.item) if direction == "i2t" else (self.item, self.query)
-        scores = empty_matrix(images, texts, torch.device("cpu")).fill_(_UNLISTED).numpy()
+        scores = empty_array(images, texts)
+        scores.fill(_UNLISTED)
         scores[rows, columns] = -values
         return scores
 

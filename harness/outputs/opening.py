@@ -9,13 +9,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.datasets.base import Split
 from harness.errors import InvalidSimilarity
+from harness.files.extras import needed_for
 from harness.files.kinds import identify
 from harness.outputs.averages import is_averages
-from harness.outputs.base import Output
+from harness.outputs.base import Measure, Output
 from harness.outputs.contents import Contents, read_contents, require_contents
-from harness.outputs.embeddings import Measure, embedded
 from harness.outputs.list_files import DIRECTIONS, lists_of, lists_of_runs
 from harness.outputs.matrices import Rows, in_order, matrix_of, mean_of, shards_of
 from harness.outputs.ranks import DIRECTIONS as RANKED
@@ -132,7 +134,7 @@ def _opened(paths: Sequence[Path], split: Split, reading: Reading) -> Output:
     if reading.images and reading.captions:
         sides = [read_contents(path) for path in (reading.images, reading.captions)]
         left, right = ((side, _only_array(side)) for side in sides)
-        return embedded(left, right, split.caption_image, images, reading.measure)
+        return _embedded(left, right, split.caption_image, images, reading.measure)
     files = _unfolded(paths)
     if all(identify(path).key == _TREC for path in files):
         return lists_of_runs(files, split)
@@ -216,7 +218,7 @@ def _open_embeddings(contents: Contents, split: Split, reading: Reading) -> Outp
     if others:
         _log.info("%s: %s and %s are read, %s not", contents.path, *found, ", ".join(sorted(others)))
     left, right = ((contents, name) for name in found)
-    return embedded(left, right, split.caption_image, len(split.image_ids), reading.measure)
+    return _embedded(left, right, split.caption_image, len(split.image_ids), reading.measure)
 
 
 #: The shapes of one file; the first that fits counts.
@@ -232,3 +234,16 @@ SHAPES = (
     Shape(lambda contents: _sides(contents) is not None, _open_embeddings),
     Shape(lambda contents: len(contents.arrays) == 1, _open_matrix),
 )
+
+
+def _embedded(
+    images: tuple[Contents, str], captions: tuple[Contents, str], owner: np.ndarray, count: int, measure: Measure
+) -> Output:
+    """As `harness.outputs.embeddings.embedded`.
+
+    Raises:
+        MissingPackage: there is no torch.
+    """
+    with needed_for("scoring embeddings"):
+        from harness.outputs.embeddings import embedded  # here, not above: scores and ranks need no torch
+    return embedded(images, captions, owner, count, measure)

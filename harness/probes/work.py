@@ -24,7 +24,8 @@ from harness.records.outcomes import About, OutcomeTable
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.runs.computing import computing
-from harness.runs.reopening import MODEL, RunDatasets, scorer_of
+from harness.runs.reopening import MODEL, RunDatasets
+from harness.runs.trained import scorer_of
 from harness.scorer import Scorer
 from harness.scoring.memory import free_memory
 from harness.spec import sha256_json

@@ -13,6 +13,7 @@ import numpy as np
 from harness.errors import InvalidSimilarity
 
 Ties = Literal["pessimistic", "optimistic", "expected"]
+ALL_TIES: tuple[Ties, ...] = get_args(Ties)
 #: The field's cut-offs, and the recalls at them as a record names them.
 KS = (1, 5, 10)
 RECALLS = tuple(f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in KS)
@@ -25,8 +26,8 @@ def check_ties(ties: str) -> None:
     Raises:
         InvalidSimilarity: naming the valid ones.
     """
-    if ties not in get_args(Ties):
-        raise InvalidSimilarity(f"unknown tie rule '{ties}'; valid: {', '.join(get_args(Ties))}")
+    if ties not in ALL_TIES:
+        raise InvalidSimilarity(f"unknown tie rule '{ties}'; valid: {', '.join(ALL_TIES)}")
 
 
 @dataclass(frozen=True, eq=False)

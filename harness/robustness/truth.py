@@ -49,7 +49,7 @@ from harness.probes.sampling import sample
 from harness.protocols.judged import Judged, JudgedProtocol, own_pairs
 from harness.records.outcomes import Measure, Unit
 from harness.robustness.uncertainty import uncertainties
-from harness.runs.evaluation import subject_of
+from harness.runs.subjects import subject_of
 
 VERSION = 1
 #: The level of the dataset's own pairs.

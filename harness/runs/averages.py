@@ -17,8 +17,8 @@ from harness.records.description import Contamination
 from harness.records.parts import Source, SourceFile, Tuning
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
-from harness.runs.evaluation import subject_of
 from harness.runs.foreign import Stated
+from harness.runs.subjects import subject_of
 from harness.spec import Component, sha256_json
 
 ORIGIN = "published"

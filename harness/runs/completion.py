@@ -21,9 +21,11 @@ from harness.runs.building import TEST_SPLIT, open_dataset, splits_for
 from harness.runs.cell import tuning_of
 from harness.runs.computing import computing
 from harness.runs.diagnostics import diagnose
-from harness.runs.evaluation import evaluate, score_split, subject_of
-from harness.runs.reopening import RunDatasets, dataset_of, score_again, scorer_of
+from harness.runs.evaluation import evaluate, score_split
+from harness.runs.reopening import RunDatasets, dataset_of
 from harness.runs.saved_models import load_model
+from harness.runs.subjects import subject_of
+from harness.runs.trained import score_again, scorer_of
 from harness.spec import EvaluationSpec, RunSpec
 
 logger = logging.getLogger(__name__)

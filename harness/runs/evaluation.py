@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,18 +14,17 @@ from harness import protocols
 from harness.datasets.base import Dataset, Split
 from harness.datasets.repeats import duplicate_captions
 from harness.fragments import Fragments
-from harness.metrics import Similarity, TopItems, TopLists, count
+from harness.metrics import Similarity, TopItems
 from harness.records.ranks import RankTable
 from harness.records.scores import write_scores
-from harness.records.ties import Ties
 from harness.records.tops import TopTable
+from harness.runs.subjects import subject_of, top_table
 from harness.scorer import Scorer
 from harness.scoring import StreamedScores, encode_sides, scores_of
 from harness.scoring.spilled import SideInFile
 from harness.spec import EvaluationSpec
 
 USUAL = EvaluationSpec()
-ALL_TIES: tuple[Ties, ...] = get_args(Ties)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,19 +86,6 @@ def score_split(scorer: Scorer, split: Split, spec: EvaluationSpec = USUAL, scor
     return Scored(images, texts, found)
 
 
-def subject_of(split: Split, dataset: Dataset | None = None) -> protocols.Subject:
-    """What a protocol may look at; without a dataset nothing that depends on its name or folder can be evaluated."""
-    root = getattr(dataset.config, "root", None) if dataset is not None else None
-    return protocols.Subject(
-        image_ids=split.image_ids,
-        caption_ids=split.caption_ids,
-        caption_image=split.caption_image,
-        relevance=split.relevance,
-        title=dataset.title if dataset is not None else "",
-        root=Path(root).expanduser() if root else None,
-    )
-
-
 def evaluate(
     similarity: Similarity,
     split: Split,
@@ -128,29 +113,10 @@ def evaluate(
     return Results(
         {name: result.metrics for name, result in results.items()},
         {name: result.ranks for name, result in results.items()},
-        _top_table(split, lists),
+        top_table(split, lists),
         {
             "ties": spec.ties,
             "duplicate_captions": duplicate_captions(split.captions, split.caption_image).as_dict(),
             "protocols": {name: result.info for name, result in results.items() if result.info},
         },
-    )
-
-
-def top_of(similarity: Similarity, split: Split) -> TopTable:
-    """The first items of every query of a split.
-
-    Raises:
-        InvalidSimilarity: as `harness.metrics.count`.
-    """
-    (lists,) = count(similarity, [TopItems()])
-    return _top_table(split, lists)
-
-
-def _top_table(split: Split, lists: TopLists) -> TopTable:
-    return TopTable(
-        image_id=np.asarray(split.image_ids),
-        caption_id=np.asarray(split.caption_ids),
-        caption_image=np.asarray(split.caption_image, dtype=np.int64),
-        **lists._asdict(),
     )

@@ -27,7 +27,7 @@ from harness.records.run import RunRecord, SelectedOn
 from harness.records.scores import SCORES, write_scores
 from harness.records.store import RunStore
 from harness.records.ties import RECALLS, Ties
-from harness.runs.evaluation import subject_of, top_of
+from harness.runs.subjects import subject_of, top_of
 from harness.spec import Component, sha256_json
 
 ORIGIN = "foreign"

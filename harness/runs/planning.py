@@ -16,8 +16,8 @@ from harness.files.hashing import sha256_file
 from harness.files.packages import is_reference, packaged_model, packaged_weights
 from harness.runs import remarks
 from harness.runs.building import TEST_SPLIT, open_checked, require_training_data
-from harness.runs.evaluation import subject_of
 from harness.runs.saved_models import describe_model
+from harness.runs.subjects import subject_of
 from harness.settings.components import plain
 from harness.spec import Component, Experiment, FeatureSpec, RunSpec, ScorerEntry, TrainingSpec, build, sha256_json
 

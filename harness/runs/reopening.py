@@ -1,4 +1,4 @@
-"""A finished run opened again from what it left: the dataset that its record names, its trained scorer, and its scores."""
+"""A finished run opened again from what it left: the dataset that its record names, and the way to its scores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from pydantic import ValidationError
 
 from harness import datasets
@@ -15,12 +14,8 @@ from harness.errors import InvalidRecord, InvalidSpec, ItmError
 from harness.records.run import REMEDY, RunRecord
 from harness.records.store import RunStore
 from harness.runs.agreement import check_data
-from harness.runs.building import splits_for
-from harness.runs.evaluation import Scored, score_split
-from harness.runs.saved_models import load_model
-from harness.scorer import Scorer
 from harness.settings.base import explain
-from harness.spec import Component, EvaluationSpec, RunSpec
+from harness.spec import Component
 
 #: The weights of a run, in its folder.
 MODEL = "model.safetensors"
@@ -106,33 +101,6 @@ def _component(record: RunRecord) -> Component:
         return Component.model_validate(record.spec.get("dataset") or {"name": record.dataset})
     except ValidationError as error:
         raise InvalidRecord(f"run {record.run_id} names no dataset: {explain(Component, error)}; {REMEDY}") from None
-
-
-def scorer_of(store: RunStore, record: RunRecord, device: torch.device) -> Scorer:
-    """The trained scorer of a run, in evaluation mode, on a device.
-
-    Raises:
-        InvalidCheckpoint: the weights are missing or damaged.
-        UnknownName: the scorer comes from a plug-in that is not loaded.
-    """
-    return load_model(store.folder(record.run_id) / MODEL).to(device)
-
-
-def score_again(store: RunStore, record: RunRecord, dataset: Dataset, device: torch.device) -> Scored:
-    """The split of a run scored by its weights, from the feature store where the run's towers are kept there.
-
-    Raises:
-        InvalidCheckpoint: the weights are missing or damaged.
-        UnknownName: the scorer comes from a plug-in that is not loaded.
-    """
-    scorer = scorer_of(store, record, device)
-    split = dataset.split(record.split)
-    try:
-        splits, _ = splits_for(scorer, RunSpec.model_validate(record.spec), dataset, (record.split,))
-        split = splits[record.split]
-    except ValidationError:  # of an earlier version, or an imported model: its towers compute live
-        pass
-    return score_split(scorer, split, EvaluationSpec(ties=record.ties))
 
 
 def has_weights(store: RunStore, record: RunRecord) -> bool:

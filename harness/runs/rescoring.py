@@ -28,8 +28,10 @@ from harness.records.ties import RECALLS, Ties
 from harness.records.tops import TopTable
 from harness.runs.agreement import NotDecidedByRanks, check_agreement, check_metrics, metrics_from_table
 from harness.runs.computing import computing
-from harness.runs.evaluation import Scored, subject_of, top_of
-from harness.runs.reopening import MODEL, dataset_of, has_weights, score_again, scores_remedy
+from harness.runs.evaluation import Scored
+from harness.runs.reopening import MODEL, dataset_of, has_weights, scores_remedy
+from harness.runs.subjects import subject_of, top_of
+from harness.runs.trained import score_again
 
 Evaluate = Callable[[str, Ties], Evaluation]  #: of a protocol under a tie rule
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from harness.errors import ItmError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 #: A larger block is no faster than one of this size.
 LARGEST_DEFAULT = 2 * 1024**3
@@ -22,6 +25,8 @@ SMALL_MATRIX, SHARE_OF_MATRIX = 2**26, 2
 def default_budget(device: torch.device) -> int:
     """A quarter of the free memory of `device`, at most 2 GiB (of main memory) or all of that quarter (of a GPU)."""
     if device.type == "cuda":
+        import torch  # here, not above: main memory is measured without it, and a device comes from it
+
         free, _ = torch.cuda.mem_get_info(device)
         return free // SHARE
     return min(LARGEST_DEFAULT, free_memory() // SHARE)
@@ -47,14 +52,25 @@ def empty_matrix(rows: int, columns: int, device: torch.device) -> Tensor:
     Raises:
         ItmError: neither memory nor the folder has room.
     """
-    size = 4 * rows * columns
+    import torch  # here, not above: see `default_budget`
+
     if device.type != "cpu" or fits(rows, columns):
         return torch.empty(rows, columns, device=device)
+    return torch.from_numpy(_mapped(rows, columns))
+
+
+def empty_array(rows: int, columns: int) -> np.ndarray:
+    """As `empty_matrix`, for NumPy."""
+    return np.empty((rows, columns), np.float32) if fits(rows, columns) else _mapped(rows, columns)
+
+
+def _mapped(rows: int, columns: int) -> np.ndarray:
+    size = 4 * rows * columns
     try:
         with tempfile.TemporaryFile(prefix="itm-scores-") as file:
             if hasattr(os, "posix_fallocate"):  # else a full disk would kill the process at a write
                 os.posix_fallocate(file.fileno(), 0, size)
-            return torch.from_numpy(np.memmap(file, np.float32, "r+", shape=(rows, columns)))
+            return np.memmap(file, np.float32, "r+", shape=(rows, columns))
     except OSError as error:
         raise ItmError(
             f"the scores of {rows:,} x {columns:,} pairs take {size / 2**30:.1f} GiB, which is more than half of the free "

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image
@@ -22,8 +22,10 @@ from harness.datasets.store.arrays import free_bytes, load_array, write_array
 from harness.datasets.store.turns import turn, version
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.files.caches import cache_folder
-from harness.fragments import Fragments
 from harness.machine.cpus import own_cpus
+
+if TYPE_CHECKING:
+    from harness.fragments import Fragments
 
 _BLOCK = 256  # images decoded between two writes
 Form = tuple[int, Resize]  #: side of the pixels, and how a photograph gets it

@@ -10,16 +10,17 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from PIL import Image
 
 from harness.datasets.base import Resize
 from harness.datasets.store import facts
 from harness.errors import InvalidDataset
-from harness.fragments import Fragments
+
+if TYPE_CHECKING:
+    from harness.fragments import Fragments
 
 _BLOCK_BYTES = 64 * 2**20  # read at once
 _DIGEST_BYTES = 16
@@ -52,9 +53,11 @@ class FeatureRows:
 
     def regions(self, indices: Sequence[int] | np.ndarray) -> Fragments:
         """Region features (n, R, region_width), float32; all regions are real."""
+        from harness.datasets.padded import padded  # here, not above: captions need no torch
+
         rows = self._rows[np.asarray(indices, dtype=np.int64)]
-        features = torch.from_numpy(np.asarray(self._features[rows]).astype(np.float32, copy=False))
-        return Fragments(features, torch.ones(features.shape[:2], dtype=torch.bool))
+        features = np.asarray(self._features[rows]).astype(np.float32, copy=False)
+        return padded(features, np.full(len(features), features.shape[1]))
 
 
 @dataclass(frozen=True, eq=False)

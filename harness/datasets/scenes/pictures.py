@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from PIL import Image
 
 from harness.datasets.base import Images, Resize
 from harness.datasets.images import ArrayImages
-from harness.fragments import Fragments
+
+if TYPE_CHECKING:
+    from harness.fragments import Fragments
 
 
 def in_memory(pictures: Sequence[tuple[np.ndarray, np.ndarray]]) -> ArrayImages:
@@ -58,8 +59,10 @@ class TwoImages:
 
     def regions(self, indices: Sequence[int] | np.ndarray) -> Fragments:
         """Raw region features (n, R, region_width)."""
+        from harness.datasets.padded import in_order  # here, not above: captions and pictures need no torch
+
         order, first, second = self._parts(indices)
-        return Fragments.cat([self._first.regions(first), self._second.regions(second)])[torch.from_numpy(order)]
+        return in_order(self._first.regions(first), self._second.regions(second), order)
 
     def _parts(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where each wanted image lies among those of the first set and then those of the second; the rows of both."""

@@ -16,7 +16,7 @@ from harness.executors.choice import Placement
 from harness.metrics import ranks
 from harness.probes.run import ask
 from harness.probes.work import Inquiry
-from harness.runs.reopening import scorer_of
+from harness.runs.trained import scorer_of
 from harness.scoring import encode_split, similarity_matrix
 
 CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ from harness.probes.model import Model
 from harness.probes.retrieval import filtered_ranks
 from harness.probes.sampling import sample
 from harness.probes.sides import RecentlyUsed, Towers
-from harness.runs.reopening import scorer_of
+from harness.runs.trained import scorer_of
 from harness.scorer import Scorer
 
 CPU = torch.device("cpu")

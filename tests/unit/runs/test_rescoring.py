@@ -11,8 +11,9 @@ from harness.metrics import retrieval_metrics
 from harness.records.run import RunRecord
 from harness.records.scores import mean_scores, open_scores
 from harness.records.store import RunStore
+from harness.records.ties import ALL_TIES
 from harness.runs.ensemble import record_ensemble
-from harness.runs.evaluation import ALL_TIES, evaluate
+from harness.runs.evaluation import evaluate
 from harness.runs.rescoring import rescore
 from harness.spec import Component, EvaluationSpec
 
