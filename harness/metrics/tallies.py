@@ -77,7 +77,8 @@ class Tally:
         self._above: Values
         self._equal: Values
         self._above, self._equal = counters
-        self._image_fold, self._caption_fold = (folds.images, folds.captions) if folds is not None else (None, None)
+        self._image_fold: Values = folds.images if folds is not None else None
+        self._caption_fold: Values = folds.captions if folds is not None else None
 
     @property
     def searches(self) -> bool:

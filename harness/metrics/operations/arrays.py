@@ -5,6 +5,8 @@ Shape letters: Q queries, q queries and n items of a tile, K items kept.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 
@@ -59,7 +61,7 @@ def rising(scores: np.ndarray) -> np.ndarray:
 
 def places_in(rising: np.ndarray, thresholds: np.ndarray, right: bool) -> np.ndarray:
     """(q, m) number of scores below each threshold (q, m) in sorted rows (q, n), or with `right` at most it."""
-    side = "right" if right else "left"
+    side: Literal["left", "right"] = "right" if right else "left"
     found = np.empty(thresholds.shape, np.int64)
     for number, (row, wanted) in enumerate(zip(rising, thresholds, strict=True)):
         found[number] = np.searchsorted(row, wanted, side)
