@@ -21,6 +21,10 @@ class InvalidFragments(ItmError):
     """Fragments whose shapes, mask or values break the contract of `harness.fragments.Fragments`."""
 
 
+class InvalidIndex(ItmError):
+    """A packed gallery that cannot be read, was made for another scorer, or was asked for what it does not hold."""
+
+
 class InvalidSimilarity(ItmError):
     """A similarity matrix of the wrong shape or with values that are not finite."""
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from harness.records.run import RunRecord
 
-#: A text that is a path of some machine as a whole, and such paths within a text; the end of a tag (`</b>`) is none.
+#: A text that is a path of some machine as a whole, and such paths within a text. Within a text, a slash begins one
+#: where a folder or a file with an ending follows, so that `with / without`, `B /16` and `</b>` are none.
 _WHOLE = re.compile(r"(file:)?(/(?!/)|//+(?=\S+/)|~[\w.-]*/|\.\.[/\\]|[A-Za-z]:[/\\]|\\\\).*", re.DOTALL)
 _INSIDE = re.compile(
-    r"(?:(?<=^)|(?<=[\s\"'`=(,;:\[{<|]))(?!(?<=<)/\w+>)(?:file:/+|/(?!/)|~[\w.-]*/|\.\.[/\\]|[A-Za-z]:[/\\](?!/)|\\\\)[^\s\"'`),;\]}>|]*"
+    r"(?:(?<=^)|(?<=[\s\"'`=(,;:\[{<|]))(?!(?<=<)/\w+[\s>])(?:file:/+|/(?=[^\s/\"'`),;\]}>|]+(?:/|\.\w))|~[\w.-]*/|\.\.[/\\]|[A-Za-z]:[/\\](?!/)|\\\\)[^\s\"'`),;\]}>|]*"
 )
 
 

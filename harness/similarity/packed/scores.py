@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harness.fragments import Fragments
 from harness.similarity.packed import products
-from harness.similarity.packed.kernels import Kernel, PackedForm, Scratch
+from harness.similarity.packed.kernels import VECTOR, Kernel, PackedForm, Scratch, position_first
 from harness.similarity.packed.layout import Bucket, Group, group, pack
 
 #: A left tile this full is filled up with zero rows to the usual size.
@@ -45,6 +45,8 @@ class Plan:
             they compute, but no more than fit the caches, or the memory budget.
         dtype: of the product's operands; None = that of the features. Sums are kept in float32.
         work: floating-point operations of the whole computation, see `products.prepare`.
+        smallest: rows of both sides that a product has at least.
+        position_first: tiles of few columns lie by position first, see `harness.similarity.packed.kernels.position_first`.
     """
 
     form: PackedForm
@@ -52,6 +54,8 @@ class Plan:
     waiting: int
     dtype: torch.dtype | None = None
     work: float = 0.0
+    smallest: tuple[int, int] = SMALLEST_PRODUCT
+    position_first: bool = False
 
     def terms(self, swapped: bool) -> list[tuple[float, Kernel]]:
         """Weights and kernels of one orientation."""
@@ -132,8 +136,8 @@ def _left_tiles(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kernel]
         ]
         if WORTH_FILLING * usual < len(rows) < usual:
             rows = F.pad(rows, (0, 0, 0, usual - len(rows)))
-        if len(rows) < SMALLEST_PRODUCT[0]:
-            rows = F.pad(rows, (0, 0, 0, SMALLEST_PRODUCT[0] - len(rows)))
+        if len(rows) < plan.smallest[0]:
+            rows = F.pad(rows, (0, 0, 0, plan.smallest[0] - len(rows)))
         tiles.append(LeftTile(rows, items.parts, sides))
     return tiles
 
@@ -153,9 +157,9 @@ def _right_groups(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kerne
 
 def _product(columns: Tensor, plan: Plan) -> products.Product:
     count = len(columns)
-    if count >= SMALLEST_PRODUCT[1]:
+    if count >= plan.smallest[1]:
         return products.prepare(columns, plan.tile.rows, plan.work)
-    wide = products.prepare(F.pad(columns, (0, 0, 0, SMALLEST_PRODUCT[1] - count)), plan.tile.rows, plan.work)
+    wide = products.prepare(F.pad(columns, (0, 0, 0, plan.smallest[1] - count)), plan.tile.rows, plan.work)
     return lambda left: wide(left)[:, :count]
 
 
@@ -166,7 +170,7 @@ def _accumulate(
     scratch = Scratch()
     for right in rights:
         works = [
-            _Work(kernel, side, scores[:, right.items.span], weight, plan.waiting)
+            _Work(kernel, side, scores[:, right.items.span], weight, plan)
             for (weight, kernel), side in zip(plan.terms(swapped), right.sides, strict=True)
         ]
         for left in lefts:
@@ -181,8 +185,9 @@ def _accumulate(
 class _Work:
     """A kernel at work on one right group: tiles are reduced, and many left items finished and added to `scores` at once."""
 
-    def __init__(self, kernel: Kernel, right: Any, scores: Tensor, weight: float, limit: int):
-        self.kernel, self.right, self.scores, self.weight, self.limit = kernel, right, scores, weight, limit
+    def __init__(self, kernel: Kernel, right: Any, scores: Tensor, weight: float, plan: Plan):
+        self.kernel, self.right, self.scores, self.weight, self.limit = kernel, right, scores, weight, plan.waiting
+        self.position_first = plan.position_first and not kernel.multiplies
         self.waiting: list[Tensor] = []
         self.waiting_values = self.done = 0
 
@@ -191,6 +196,8 @@ class _Work:
         first = 0
         for part, side in zip(left.parts, sides, strict=True):
             piece = rows[first : first + part.size].unflatten(0, (len(part), part.length))
+            if self.position_first and piece.shape[2] < VECTOR and piece.device.type == "cpu":
+                piece = position_first(piece)
             values = self.kernel.reduce(piece, side, self.right, scratch)
             self.waiting.append(values)
             self.waiting_values += values.numel()

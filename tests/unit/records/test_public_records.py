@@ -55,7 +55,20 @@ def test_no_folder_and_no_person_is_named():
     assert again == values
 
 
-@pytest.mark.parametrize("text", ["</b><script>alert(1)</script>", "a/b", "SGRAF (SAF + SGR)", "r<b>4</b>", "x </i> y"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "</b><script>alert(1)</script>",
+        "a/b",
+        "SGRAF (SAF + SGR)",
+        "r<b>4</b>",
+        "x </i> y",
+        "with / without",
+        "Lee et al. / ECCV 2018",
+        "ViT-B /16",
+        "</a href>",
+    ],
+)
 def test_names_with_markup_or_slashes_are_no_paths(text):
     assert without_paths(text) == text
 

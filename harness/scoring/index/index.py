@@ -1,0 +1,357 @@
+"""A gallery that is packed once for a scorer and asked many times.
+
+Shape letters: N items of the gallery, Q queries, k items of an answer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from harness.errors import InvalidFragments, InvalidIndex, did_you_mean
+from harness.fragments import Fragments
+from harness.scorer import Scorer
+from harness.scoring.blocks import device_of, slices
+from harness.scoring.distinct import distinct
+from harness.scoring.index.segments import Segment, pack_segment, segment_scores, transformed
+from harness.scoring.index.stored import DTYPES, Gallery, IndexWriter, as_blocks, read_stored, scorer_sha256
+
+#: Items that are written at once.
+_WRITTEN_TOGETHER = 1024
+#: A gallery is packed again when less than this share of what it keeps is still in it.
+_WORTH_KEEPING = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """The best items of each query, best first; of equal scores, the item that was added first.
+
+    Args:
+        scores: (Q, k) float32.
+        items: (Q, k) int64 positions in the gallery.
+        ids: of the same items.
+    """
+
+    scores: Tensor
+    items: Tensor
+    ids: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """All of a gallery at one moment: distinct items in segments, and the place of each item among them."""
+
+    segments: tuple[Segment, ...] = ()
+    ids: tuple[str, ...] = ()
+    places: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+
+    @property
+    def kept(self) -> int:
+        return sum(len(segment) for segment in self.segments)
+
+
+class Index:
+    """A gallery of images or captions, packed for a scorer.
+
+    Building it costs one pass over the gallery; a query then costs little more than its product with what is stored. Any
+    number of threads may ask at once, also while another one adds or removes items: a query sees the gallery before or
+    after a change. The scorer is put in evaluation mode and belongs to the index from then on.
+
+    >>> from harness.registry import create
+    >>> images = Fragments(torch.eye(3)[:, None], torch.ones(3, 1, dtype=torch.bool))
+    >>> index = Index.build(create("vsepp"), images, ids=["cat", "dog", "cow"])
+    >>> index.top(images[1:2], k=1).ids
+    (('dog',),)
+
+    Args:
+        scorer: whose scores are given.
+        gallery: what is searched: "images" by captions, or "captions" by images.
+        dtype: in which the features are kept and multiplied: float32, bfloat16 or float16; sums stay in float32. None =
+            that of the features.
+        device: where it is kept and computed; by default that of the scorer.
+
+    Raises:
+        InvalidIndex: another gallery or dtype.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        gallery: Gallery = "images",
+        *,
+        dtype: torch.dtype | str | None = None,
+        device: torch.device | str | None = None,
+    ):
+        if gallery not in ("images", "captions"):
+            raise InvalidIndex(f"a gallery holds images or captions, got {gallery!r:.40}")
+        self.scorer, self.gallery, self.dtype = scorer.eval(), gallery, _dtype(dtype)
+        self._device = None if device is None else torch.device(device)
+        self._state, self._lock = _State(), threading.Lock()
+
+    @classmethod
+    def build(
+        cls,
+        scorer: Scorer,
+        items: Fragments | Iterable[Fragments],
+        *,
+        gallery: Gallery = "images",
+        ids: Sequence[str] | None = None,
+        dtype: torch.dtype | str | None = None,
+        path: Path | str | None = None,
+        device: torch.device | str | None = None,
+    ) -> Index:
+        """Pack a gallery.
+
+        Args:
+            scorer, gallery, dtype, device: as for the class.
+            items: as `encode_images` (`encode_texts`) or `prepare_images` (`prepare_texts`) of the scorer give them, at once
+                or in blocks, of which only one is in memory at a time where there is a path.
+            ids: of the items; by default their numbers.
+            path: a folder that the index becomes, and from whose files it is mapped. None = it stays in memory.
+
+        Raises:
+            InvalidIndex: ids that repeat or are too few or too many, or items of several kinds.
+            ResultsNotWritable: the folder exists, cannot be written, or the disk is full.
+        """
+        index = cls(scorer, gallery, dtype=dtype, device=device)
+        if path is None:
+            start = 0
+            for block in as_blocks(items):
+                index.add(block, _ids(ids, start, len(block)))
+                start += len(block)
+            _require_as_many(ids, start)
+            index._compact()
+            return index
+        index._write(path, as_blocks(items), ids)
+        return cls.open(path, scorer, device=device)
+
+    @classmethod
+    def open(
+        cls, path: Path | str, scorer: Scorer, *, check: bool = False, device: torch.device | str | None = None
+    ) -> Index:
+        """An index that was saved; its features are mapped from their files.
+
+        Args:
+            path: its folder.
+            scorer: the one that it was made for.
+            check: compare the checksums of all files, which reads them whole.
+            device: as for the class; on another device than the CPU the features are copied there.
+
+        Raises:
+            InvalidIndex: no index, a damaged one, or one of another scorer.
+        """
+        header, items, places = read_stored(path, check=check)
+        if header.scorer_sha256 != scorer_sha256(scorer):
+            raise InvalidIndex(
+                f"{path} was made for another {header.scorer}, or with other weights or settings than this "
+                f"{type(scorer).__name__}; build it again"
+            )
+        index = cls(scorer, header.gallery, dtype=items.features.dtype, device=device)
+        index._state = _State((index._packed(items),), header.ids, places.clone())
+        return index
+
+    def save(self, path: Path | str) -> None:
+        """Write the gallery as a folder that `open` reads.
+
+        Raises:
+            InvalidIndex: it is empty.
+            ResultsNotWritable: the folder exists, cannot be written, or the disk is full.
+        """
+        state = self._state
+        with self._writer(path) as writer:
+            for part in slices(len(state.ids), _WRITTEN_TOGETHER):
+                writer.append(_take(state, state.places[part]), state.ids[part])
+
+    def __len__(self) -> int:
+        return len(self._state.ids)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Of the items, in the order of the scores of `query`."""
+        return self._state.ids
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the features, masks and extras that are kept, mapped ones too; what kernels computed of them comes on top."""
+        sides = [segment.items for segment in self._state.segments]
+        tensors = [tensor for side in sides for tensor in (side.features, side.mask, *side.extras.values())]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def add(self, items: Fragments, ids: Sequence[str] | None = None) -> None:
+        """Add items at the end.
+
+        Args:
+            items: prepared, as for `build`.
+            ids: by default their numbers.
+
+        Raises:
+            InvalidIndex: an id that is there already, or as many ids as there are no items.
+            InvalidFragments: another width than that of the gallery.
+        """
+        with self._lock:
+            before = self._state
+            names = _ids(None, len(before.ids), len(items)) if ids is None else list(ids)
+            if len(names) != len(items):
+                raise InvalidIndex(f"{len(items)} items and {len(names)} ids; give one id per item")
+            seen = set(before.ids)
+            for name in names:
+                if name in seen:
+                    raise InvalidIndex(f"id {name!r:.60} occurs twice; every item of an index has its own")
+                seen.add(name)
+            with torch.no_grad():
+                stored = self._stored(items)
+                if before.segments and before.segments[0].items.width != stored.width:
+                    have = before.segments[0].items.width
+                    raise InvalidFragments(f"items of width {stored.width} for an index of width {have}")
+                found = distinct(stored)
+                kept = stored[found.first.to(stored.device)] if found.repeats else stored
+                segment = self._packed(kept)
+            places = torch.cat([before.places, found.copy_of + before.kept])
+            self._state = _State((*before.segments, segment), (*before.ids, *names), places)
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Take items out; what they took is given back when most of what is kept is no longer in the gallery.
+
+        Raises:
+            InvalidIndex: an id that is not there; nothing is removed then.
+        """
+        gone = set(ids)
+        with self._lock:
+            state = self._state
+            if unknown := sorted(gone - set(state.ids)):
+                raise InvalidIndex(f"no item {unknown[0]!r:.60} in the index{did_you_mean(unknown[0], state.ids)}")
+            left = [at for at, name in enumerate(state.ids) if name not in gone]
+            self._state = _State(state.segments, tuple(state.ids[at] for at in left), state.places[left])
+            if len(self._state.places.unique()) < _WORTH_KEEPING * state.kept:
+                self._compact_now()
+
+    def query(self, queries: Fragments) -> Tensor:
+        """Scores of queries with every item.
+
+        Args:
+            queries: Q captions (images), prepared; in batches or one by one.
+
+        Returns:
+            (Q, N) float32, higher is better; within 1e-5 of `harness.scoring.similarity_matrix` for float32. Equal items of
+            one build have equal scores, to the bit.
+
+        Raises:
+            InvalidIndex: the index is empty.
+            InvalidFragments: queries of another width.
+        """
+        state = self._state
+        if not state.ids:
+            raise InvalidIndex("the index is empty; add items first")
+        width = state.segments[0].items.width
+        if queries.width != width:
+            raise InvalidFragments(f"queries of width {queries.width} for an index of width {width}")
+        with torch.inference_mode(), torch.autocast(self._device_of(queries).type, enabled=False):
+            asked = queries.to(self._device_of(queries))
+            scores = [segment_scores(self.scorer, segment, asked, self.gallery) for segment in state.segments]
+            joined = scores[0] if len(scores) == 1 else torch.cat(scores, 1)
+            in_order = (
+                len(state.places) == joined.shape[1] and bool((state.places.diff() == 1).all()) and state.places[0] == 0
+            )
+            return joined if in_order else joined[:, state.places.to(joined.device)]
+
+    def top(self, queries: Fragments, k: int = 10) -> Hits:
+        """The best items of each query, best first.
+
+        Args:
+            queries: as for `query`.
+            k: number of items; all of a smaller gallery.
+
+        Raises:
+            InvalidIndex: the index is empty, or k is not positive.
+        """
+        if k < 1:
+            raise InvalidIndex(f"k must be at least 1, got {k}")
+        ids = self._state.ids
+        scores = self.query(queries).cpu()
+        k = min(k, scores.shape[1])
+        places = torch.stack([_best(row, k) for row in scores]) if len(scores) else torch.empty(0, k, dtype=torch.long)
+        names = tuple(tuple(ids[at] for at in row) for row in places.tolist())
+        return Hits(scores.gather(1, places), places, names)
+
+    def _stored(self, items: Fragments) -> Fragments:
+        items = transformed(self.scorer, items.to(self._device_of(items)), self.gallery)
+        if self.dtype is None or items.features.dtype == self.dtype:
+            return items
+        return Fragments.unchecked(items.features.to(self.dtype), items.mask, items.extras)
+
+    def _packed(self, items: Fragments) -> Segment:
+        with torch.no_grad(), torch.autocast(self._device_of(items).type, enabled=False):
+            return pack_segment(self.scorer, items, self.gallery, self._device_of(items))
+
+    def _device_of(self, items: Fragments) -> torch.device:
+        return self._device or device_of(self.scorer, items)
+
+    def _writer(self, path: Path | str) -> IndexWriter:
+        return IndexWriter(path, self.gallery, type(self.scorer).__name__, scorer_sha256(self.scorer))
+
+    def _write(self, path: Path | str, blocks: Iterable[Fragments], ids: Sequence[str] | None) -> None:
+        start = 0
+        with torch.no_grad(), self._writer(path) as writer:
+            for block in blocks:
+                writer.append(self._stored(block), _ids(ids, start, len(block)))
+                start += len(block)
+            _require_as_many(ids, start)
+            writer.require_own_ids()
+
+    def _compact(self) -> None:
+        with self._lock:
+            if len(self._state.segments) > 1:
+                self._compact_now()
+
+    def _compact_now(self) -> None:
+        """Pack what is left anew, as one segment."""
+        state = self._state
+        if not state.ids:
+            self._state = _State()
+            return
+        kept, places = state.places.unique(return_inverse=True)
+        self._state = _State((self._packed(_take(state, kept)),), state.ids, places)
+
+
+def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    found = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+    if dtype is not None and found not in DTYPES.values():
+        raise InvalidIndex(f"an index keeps {', '.join(DTYPES)}, got {dtype!s:.40}")
+    return found
+
+
+def _ids(ids: Sequence[str] | None, start: int, count: int) -> list[str]:
+    if ids is None:
+        return [str(number) for number in range(start, start + count)]
+    return list(ids[start : start + count])
+
+
+def _require_as_many(ids: Sequence[str] | None, items: int) -> None:
+    if ids is not None and len(ids) != items:
+        raise InvalidIndex(f"{items} items and {len(ids)} ids; give one id per item")
+
+
+def _take(state: _State, places: Tensor) -> Fragments:
+    """Some of the distinct items of a gallery, padded to the longest."""
+    starts = torch.tensor([0, *(len(segment) for segment in state.segments)]).cumsum(0)
+    segment_of = torch.bucketize(places, starts[1:], right=True)
+    runs = segment_of.unique_consecutive(return_counts=True)
+    parts, first = [], 0
+    for number, count in zip(*(values.tolist() for values in runs), strict=True):
+        own = places[first : first + count] - starts[number]
+        items = state.segments[number].items
+        parts.append(items[own.to(items.device)])
+        first += count
+    return parts[0] if len(parts) == 1 else Fragments.cat(parts)
+
+
+def _best(scores: Tensor, k: int) -> Tensor:
+    """(k,) places of the largest scores, rising among equal ones."""
+    least = scores.topk(k).values[-1]
+    places = (scores >= least).nonzero().squeeze(1)
+    return places[scores[places].sort(descending=True, stable=True).indices[:k]]

@@ -1,0 +1,273 @@
+"""A packed gallery that stays: the engine's scores, whatever was added, removed, saved or asked at once."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from harness import registry
+from harness.errors import InvalidFragments, InvalidIndex, ResultsNotWritable
+from harness.fragments import Fragments
+from harness.scoring import Index, similarity_matrix
+
+IMAGES, CAPTIONS, WIDTH = 41, 23, 32
+GALLERIES = ["images", "captions"]
+
+
+def fragments(count, longest, seed, shortest=None):
+    random = torch.Generator().manual_seed(seed)
+    features = torch.randn(count, longest, WIDTH, generator=random)
+    lengths = torch.randint(shortest or longest, longest + 1, (count,), generator=random)
+    return Fragments(features, torch.arange(longest) < lengths[:, None])
+
+
+def prepared(scorer, images=IMAGES, captions=CAPTIONS, *, ragged_images=False):
+    scorer.eval()
+    with torch.no_grad():
+        return (
+            scorer.prepare_images(fragments(images, 9, 1, 4 if ragged_images else None)),
+            scorer.prepare_texts(fragments(captions, 12, 2, 3)),
+        )
+
+
+def sides(gallery, images, texts):
+    """The gallery and the queries."""
+    return (images, texts) if gallery == "images" else (texts, images)
+
+
+def expected(scorer, images, texts, gallery):
+    scores = similarity_matrix(scorer, images, texts)
+    return scores.T if gallery == "images" else scores
+
+
+@pytest.fixture(scope="module")
+def chan():
+    return registry.create("chan").eval()
+
+
+@pytest.mark.parametrize("gallery", GALLERIES)
+@pytest.mark.parametrize("name", registry.names())
+def test_scores_are_those_of_the_engine_in_batches_and_one_by_one(name, gallery):
+    torch.manual_seed(0)
+    scorer = registry.create(name)
+    images, texts = prepared(scorer, ragged_images=name != "laps")
+    stored, queries = sides(gallery, images, texts)
+    index = Index.build(scorer, stored, gallery=gallery)
+    wanted = expected(scorer, images, texts, gallery)
+    assert wanted.std() > 1e-4
+    torch.testing.assert_close(index.query(queries), wanted, atol=1e-5, rtol=0)
+    one_by_one = torch.cat([index.query(queries[number : number + 1]) for number in range(len(queries))])
+    torch.testing.assert_close(one_by_one, wanted, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("gallery", GALLERIES)
+@pytest.mark.parametrize("name", ["chan", "scan", "grm", "late_interaction"])
+def test_equal_items_have_equal_scores_to_the_bit(name, gallery):
+    scorer = registry.create(name)
+    stored, queries = sides(gallery, *prepared(scorer))
+    twice = Fragments.cat([stored, stored])
+    scores = Index.build(scorer, twice, gallery=gallery).query(queries[:1])
+    assert torch.equal(scores[:, : len(stored)], scores[:, len(stored) :])
+
+
+def test_a_score_does_not_depend_on_the_other_queries(chan):
+    images, texts = prepared(chan, captions=300)
+    index = Index.build(chan, images)
+    together = index.query(texts)
+    assert torch.equal(together[7:8], index.query(texts[7:8]))
+
+
+@pytest.mark.parametrize("gallery", GALLERIES)
+@pytest.mark.parametrize("name", ["chan", "grm", "vsepp", "sgraf"])
+def test_a_saved_index_gives_the_same_scores(name, gallery, tmp_path):
+    scorer = registry.create(name)
+    images, texts = prepared(scorer)
+    stored, queries = sides(gallery, images, texts)
+    ids = [f"item {number}" for number in range(len(stored))]
+    built = Index.build(scorer, stored, gallery=gallery, ids=ids)
+    built.save(tmp_path / "saved")
+    streamed = Index.build(
+        scorer, (stored[start : start + 10] for start in range(0, len(stored), 10)), gallery=gallery, ids=ids,
+        path=tmp_path / "streamed",
+    )  # fmt: skip
+    for index in (Index.open(tmp_path / "saved", scorer, check=True), streamed):
+        assert index.ids == tuple(ids)
+        torch.testing.assert_close(index.query(queries), built.query(queries), atol=1e-6, rtol=0)
+
+
+def test_features_of_a_saved_index_are_mapped_not_copied(chan, tmp_path):
+    images, _ = prepared(chan)
+    index = Index.build(chan, images, path=tmp_path / "index")
+    (segment,) = index._state.segments
+    mapped = segment.items.features.untyped_storage().data_ptr()
+    assert all(tile.rows.untyped_storage().data_ptr() == mapped for part in segment.parts for tile in part.lefts or ())
+
+
+def test_equal_items_are_kept_once(chan, tmp_path):
+    images, texts = prepared(chan)
+    ids = [str(number) for number in range(2 * len(images))]
+    index = Index.build(chan, Fragments.cat([images, images]), ids=ids, path=tmp_path / "index")
+    assert (tmp_path / "index" / "features.bin").stat().st_size == images.features.numel() * 4
+    assert len(index) == 2 * len(images)
+    assert torch.equal(index.query(texts[:1])[:, : len(images)], index.query(texts[:1])[:, len(images) :])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_that_of_the_engine(chan, dtype):
+    images, texts = prepared(chan)
+    index = Index.build(chan, images, dtype=dtype)
+    assert index.nbytes < 0.6 * Index.build(chan, images).nbytes
+    wanted = similarity_matrix(chan, images, texts, dtype=getattr(torch, dtype)).T
+    torch.testing.assert_close(index.query(texts), wanted, atol=2e-5, rtol=1e-4)
+    assert not torch.equal(index.query(texts), Index.build(chan, images).query(texts))
+
+
+def test_added_and_removed_items(chan):
+    images, texts = prepared(chan)
+    index = Index.build(chan, images[:20], ids=[f"i{number}" for number in range(20)])
+    index.add(images[20:], [f"i{number}" for number in range(20, IMAGES)])
+    wanted = expected(chan, images, texts, "images")
+    torch.testing.assert_close(index.query(texts), wanted, atol=1e-5, rtol=0)
+    gone = [f"i{number}" for number in range(0, IMAGES, 3)]
+    index.remove(gone)
+    left = [number for number in range(IMAGES) if number % 3]
+    assert index.ids == tuple(f"i{number}" for number in left)
+    torch.testing.assert_close(index.query(texts), wanted[:, left], atol=1e-5, rtol=0)
+    index.remove(index.ids[:-2])
+    assert sum(len(segment) for segment in index._state.segments) == 2  # what they took is given back
+    torch.testing.assert_close(index.query(texts), wanted[:, left[-2:]], atol=1e-5, rtol=0)
+    index.remove(index.ids)
+    with pytest.raises(InvalidIndex, match="the index is empty"):
+        index.query(texts)
+    index.add(images[:3])
+    assert index.ids == ("0", "1", "2")
+
+
+def test_the_best_items_come_first_and_equal_ones_in_the_order_in_which_they_were_added(chan):
+    images, texts = prepared(chan)
+    doubled = Fragments.cat([images, images])
+    index = Index.build(chan, doubled)
+    hits, scores = index.top(texts, k=7), index.query(texts)
+    for row in range(len(texts)):
+        order = sorted(range(len(doubled)), key=lambda item: (-scores[row, item].item(), item))[:7]
+        assert hits.items[row].tolist() == order
+        assert hits.ids[row] == tuple(str(item) for item in order)
+        assert hits.scores[row].tolist() == scores[row, order].tolist()
+    assert index.top(texts[:1], k=10_000).items.shape == (1, len(doubled))
+
+
+def test_threads_ask_while_items_come_and_go(chan):
+    images, texts = prepared(chan)
+    index = Index.build(chan, images[:20])
+    wanted = expected(chan, images, texts, "images")
+    wrong = []
+
+    def ask():
+        for number in range(40):
+            scores = index.query(texts[number % CAPTIONS : number % CAPTIONS + 1])
+            size = scores.shape[1]
+            if size not in (20, IMAGES) or not torch.allclose(scores[0], wanted[number % CAPTIONS, :size], atol=1e-5):
+                wrong.append(size)
+
+    askers = [threading.Thread(target=ask) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    for _ in range(10):
+        index.add(images[20:])
+        index.remove(index.ids[20:])
+    for asker in askers:
+        asker.join()
+    assert not wrong
+
+
+def test_bad_input_is_refused(chan, tmp_path):
+    images, texts = prepared(chan)
+    index = Index.build(chan, images)
+    with pytest.raises(InvalidIndex, match="images or captions, got 'pictures'"):
+        Index(chan, "pictures")
+    with pytest.raises(InvalidIndex, match="float32, bfloat16, float16, got int8"):
+        Index(chan, dtype="int8")
+    with pytest.raises(InvalidIndex, match="41 items and 2 ids"):
+        Index.build(chan, images, ids=["a", "b"])
+    with pytest.raises(InvalidIndex, match="41 items and 42 ids"):
+        Index.build(chan, images, ids=[str(number) for number in range(42)])
+    with pytest.raises(InvalidIndex, match="41 items and 42 ids"):
+        Index.build(chan, images, ids=[str(number) for number in range(42)], path=tmp_path / "many")
+    with pytest.raises(InvalidIndex, match="id 'a' occurs twice"):
+        Index.build(chan, images[:2], ids=["a", "a"], path=tmp_path / "twice")
+    with pytest.raises(InvalidIndex, match="id '0' occurs twice"):
+        index.add(images[:1], ["0"])
+    with pytest.raises(InvalidIndex, match="no item 'x'"):
+        index.remove(["1", "x"])
+    assert "1" in index.ids
+    with pytest.raises(InvalidFragments, match="queries of width 8 for an index of width 32"):
+        index.query(Fragments(torch.ones(1, 2, 8), torch.ones(1, 2, dtype=torch.bool)))
+    with pytest.raises(InvalidFragments, match="items of width 8"):
+        index.add(Fragments(torch.ones(1, 9, 8), torch.ones(1, 9, dtype=torch.bool)))
+    with pytest.raises(InvalidIndex, match="k must be at least 1"):
+        index.top(texts, k=0)
+    with pytest.raises(InvalidIndex, match="without items"):
+        Index.build(chan, iter(()), path=tmp_path / "empty")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_or_foreign_index_is_refused(chan, tmp_path):
+    images, _ = prepared(chan)
+    folder = tmp_path / "index"
+    Index.build(chan, images, path=folder)
+    with pytest.raises(ResultsNotWritable, match="exists already"):
+        Index.build(chan, images, path=folder)
+    with pytest.raises(InvalidIndex, match="made for another Chan"):
+        Index.open(folder, registry.create("chan", pooling="mean"))
+    with pytest.raises(InvalidIndex, match="is no index"):
+        Index.open(tmp_path, chan)
+    content = bytearray((folder / "features.bin").read_bytes())
+    content[100] ^= 1
+    (folder / "features.bin").write_bytes(content)
+    Index.open(folder, chan)
+    with pytest.raises(InvalidIndex, match="was changed"):
+        Index.open(folder, chan, check=True)
+    (folder / "features.bin").write_bytes(content[:-4])
+    with pytest.raises(InvalidIndex, match="was cut off"):
+        Index.open(folder, chan)
+    (folder / "features.bin").unlink()
+    with pytest.raises(InvalidIndex, match="No such file"):
+        Index.open(folder, chan)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "has format 2"),
+        ({"arrays": {"../../evil": {"dtype": "float32", "shape": [1], "sha256": "0" * 64}}}, "names an array"),
+        ({"gallery": "words"}, "damaged or of another version"),
+        ({"ids": ["a"]}, "does not hold the features"),
+    ],
+)
+def test_a_header_is_not_trusted(chan, tmp_path, change, message):
+    Index.build(chan, prepared(chan)[0], path=tmp_path / "index")
+    header = json.loads((tmp_path / "index" / "index.json").read_text())
+    (tmp_path / "index" / "index.json").write_text(json.dumps(header | change))
+    with pytest.raises(InvalidIndex, match=message):
+        Index.open(tmp_path / "index", chan)
+
+
+def test_a_build_that_fails_leaves_nothing(chan, tmp_path):
+    images, _ = prepared(chan)
+
+    def blocks():
+        yield images[:10]
+        raise RuntimeError("the tower is gone")
+
+    with pytest.raises(RuntimeError, match="tower"):
+        Index.build(chan, blocks(), path=tmp_path / "index")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_index_of_numpy_sized_galleries_counts_its_bytes(chan):
+    images, _ = prepared(chan)
+    assert Index.build(chan, images).nbytes == np.prod(images.features.shape) * 4 + images.mask.numel()
