@@ -49,9 +49,9 @@ def main(folder: Path) -> None:
     (pages / "reference" / "settings.md").write_text(settings_page(), encoding="utf-8")
     for page in pages.rglob("*.md"):
         page.write_text(with_links_of_the_site(page, pages), encoding="utf-8")
-    config = folder / "zensical.toml"
-    config.write_text((ROOT / "docs" / "zensical.toml").read_text(encoding="utf-8"), encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "zensical", "build", "--strict", "--config-file", str(config)], check=True)
+    for name in ("zensical.toml", "examples.py"):
+        shutil.copy(ROOT / "docs" / name, folder)
+    subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], cwd=folder, check=True)
 
 
 def with_links_of_the_site(page: Path, pages: Path) -> str:

@@ -1,10 +1,12 @@
-"""The Python of the README and of docs/python.md runs as it stands, and shows what it says."""
+"""The Python of the README, docs/python.md and docs/queries.md runs as it stands, and shows what it says."""
 
 from __future__ import annotations
 
 import doctest
 import re
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,12 +30,13 @@ def test_the_lines_of_the_readme_do_what_they_say(tmp_path, monkeypatch):
     assert names["figure"].axes
 
 
-def test_the_page_shows_what_happens(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("page", "least"), [("docs/python.md", 20), ("docs/queries.md", 8)])
+def test_the_page_shows_what_happens(page, least, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    examples = "\n".join(blocks("docs/python.md", "pycon"))
+    examples = "\n".join(blocks(page, "pycon"))
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    test = doctest.DocTestParser().get_doctest(examples, {}, "docs/python.md", None, 0)
+    test = doctest.DocTestParser().get_doctest(examples, {}, page, None, 0)
     said: list[str] = []
     found = doctest.DocTestRunner(optionflags=flags).run(test, out=said.append)
-    assert found.attempted > 20
+    assert found.attempted > least
     assert not found.failed, "".join(said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib.util
 import tomllib
 from pathlib import Path
@@ -16,14 +17,26 @@ ROOT = Path(__file__).parents[2]
 GENERATED = {"reference/commands.md", "reference/settings.md"}
 
 
-@pytest.fixture(scope="module")
-def build():
-    spec = importlib.util.spec_from_file_location("itm_docs_build", ROOT / "docs" / "build.py")
+def module(name):
+    spec = importlib.util.spec_from_file_location(f"itm_docs_{name}", ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def build():
+    return module("build")
+
+
+def test_examples_of_docstrings_become_code():
+    pytest.importorskip("griffe")
+    examples = module("examples")
+    assert doctest.testmod(examples).attempted == 1
+    assert not doctest.testmod(examples).failed
+    assert list(examples.fenced(">>> a\n[1]")) == ["```pycon", ">>> a", "[1]", "```"]
 
 
 def test_every_page_is_in_the_navigation_once(build):

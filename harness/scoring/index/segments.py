@@ -56,7 +56,7 @@ def form_of(scorer: Scorer, gallery: Gallery) -> PackedForm | None:
     form = packed.packed_form(scorer)
     if form is None:
         return None
-    return replace(form, **{"image_rows" if gallery == "images" else "text_rows": None})
+    return replace(form, image_rows=None) if gallery == "images" else replace(form, text_rows=None)
 
 
 def transformed(scorer: Scorer, items: Fragments, gallery: Gallery) -> Fragments:
