@@ -8,50 +8,52 @@ A name that is claimed twice is refused.
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.util
 import inspect
 import re
-import sys
-import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from importlib.metadata import entry_points
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import InvalidPlugin, MissingPackage, UnknownName
+from harness import plugins
+from harness.errors import InvalidPlugin, UnknownName
 from harness.files import source_code
-from harness.files.extras import needed_for
-from harness.settings.components import PartConfig, Parts, Source, validated
+from harness.plugins import Source
+from harness.plugins.importing import import_module
+from harness.settings.components import PartConfig, Parts, validated
 
 if TYPE_CHECKING:
     from harness.scorer import Scorer
 
-ENTRY_POINT_GROUP = "itm_harness.scorers"
 FOLDERS = ("harness.methods", "harness.baselines")
 #: What counts as a scorer's own source: its folder and what scorers share.
 SOURCE_FOLDERS = (*FOLDERS, "harness.scorers")
-_plugins: dict[str, Path] = {}
+
+
+def _module_files(folder: str) -> list[Path]:
+    spec = importlib.util.find_spec(folder)
+    roots = list(spec.submodule_search_locations or []) if spec else []
+    found = [p for root in roots for p in Path(root).iterdir() if not p.name.startswith(("_", "."))]
+    return sorted(p for p in found if p.suffix == ".py" or (p / "__init__.py").is_file())
 
 
 class Scorers(Parts["Scorer"]):
-    """The scorers that can be found now. A module or a plug-in file holds one."""
+    """The scorers that can be found. A module of the harness holds one and gives it its name."""
 
     def __init__(self) -> None:
         super().__init__("scorer")
         for folder in FOLDERS:
             for path in _module_files(folder):
-                self.claim(path.stem, Source("module", f"{folder}.{path.stem}"))
-        for point in entry_points(group=ENTRY_POINT_GROUP):
-            self.claim(point.name, Source("entry point", point.value))
-        for name, path in _plugins.items():
-            self.claim(name, Source("plugin", str(path)))
+                self.own[path.stem] = Source("module", f"{folder}.{path.stem}")
 
     def load(self, name: str, source: Source) -> type[Scorer]:
         """The scorer class of a source. Errors as `scorer_class`."""
-        return _load(name, source)
+        cls = _of_module(source) if source.kind == "module" else super().load(name, source)
+        return _checked(cls, source)
+
+
+#: The scorers by name.
+SCORERS = Scorers()
 
 
 def names() -> list[str]:
@@ -60,7 +62,7 @@ def names() -> list[str]:
     >>> "scan" in names()
     True
     """
-    return sorted(Scorers())
+    return sorted(SCORERS)
 
 
 def sources() -> dict[str, Source]:
@@ -69,7 +71,7 @@ def sources() -> dict[str, Source]:
     Raises:
         DuplicateName: two places claim one name.
     """
-    return Scorers().sources
+    return SCORERS.sources
 
 
 def add_plugin(path: str | Path) -> str:
@@ -85,18 +87,10 @@ def add_plugin(path: str | Path) -> str:
         InvalidPlugin: no such file.
         DuplicateName: the name is taken.
     """
-    path = Path(path).resolve()
-    if not path.is_file() or path.suffix != ".py":
-        raise InvalidPlugin(f"plug-in {path} is not a Python file; expected a .py file that defines one Scorer")
-    if _plugins.get(path.stem) != path:
-        Scorers().claim(path.stem, Source("plugin", str(path)))
-        _plugins[path.stem] = path
-    return path.stem
-
-
-def plugins() -> tuple[str, ...]:
-    """The plug-in files that are registered, for another process."""
-    return tuple(map(str, _plugins.values()))
+    for found in plugins.add(path):
+        if found.kind == SCORERS.kind:
+            return found.name
+    raise InvalidPlugin(f"plug-in {path} defines no scorer; expected one public Scorer subclass")
 
 
 def source_sha256(name: str) -> str:
@@ -109,16 +103,11 @@ def source_sha256(name: str) -> str:
         UnknownName: no such scorer.
         InvalidPlugin: a file cannot be read or is no Python.
     """
-    source = Scorers().source(split(name)[0])
-    if source.kind == "plugin":
-        path = Path(source.target)
-        found = source_code.beside_file(path)
-    else:
-        module = source.target.partition(":")[0]
-        found = source_code.of_module(
-            module, SOURCE_FOLDERS if source.kind == "module" else (module.partition(".")[0],)
-        )
-    return source_code.sha256(found)
+    source = SCORERS.source(split(name)[0])
+    of_harness = source.kind == "module"
+    return source_code.sha256(
+        source_code.of_module(source.target, SOURCE_FOLDERS) if of_harness else plugins.source_files(source)
+    )
 
 
 @functools.cache
@@ -144,7 +133,7 @@ def scorer_class(name: str) -> type[Scorer]:
         UnknownName: with near matches and the list of valid names.
         InvalidPlugin: the module defines no scorer, or several.
     """
-    return Scorers().get(split(name)[0])
+    return SCORERS.get(split(name)[0])
 
 
 def variants(name: str) -> dict[str, dict[str, Any]]:
@@ -199,18 +188,9 @@ def create(name: str, *, image_encoder: Any = None, text_encoder: Any = None, **
     return scorer_class(name)(resolve_config(name, config), image_encoder, text_encoder)
 
 
-def _module_files(folder: str) -> list[Path]:
-    spec = importlib.util.find_spec(folder)
-    roots = list(spec.submodule_search_locations or []) if spec else []
-    found = [p for root in roots for p in Path(root).iterdir() if not p.name.startswith(("_", "."))]
-    return sorted(p for p in found if p.suffix == ".py" or (p / "__init__.py").is_file())
-
-
-def _load(name: str, source: Source) -> type[Scorer]:
-    if source.kind == "entry point":
-        module_name, _, attribute = source.target.partition(":")
-        return _checked(getattr(_import(module_name, source), attribute, None), source)
-    module = _import_file(name, Path(source.target)) if source.kind == "plugin" else _import(source.target, source)
+def _of_module(source: Source) -> type[Scorer]:
+    """The scorer that a module of the harness defines."""
+    module = import_module(source.target, str(source))
     from harness.scorer import Scorer  # here, not above: it imports torch
 
     classes = [
@@ -222,20 +202,15 @@ def _load(name: str, source: Source) -> type[Scorer]:
     ]
     if len(classes) != 1:
         raise InvalidPlugin(f"{source} defines {len(classes)} public Scorer subclasses, expected exactly one")
-    return _checked(classes[0], source)
+    return classes[0]
 
 
-def _checked(cls: Any, source: Source) -> type[Scorer]:
+def _checked(cls: type[Scorer], source: Source) -> type[Scorer]:
     """The class, if what it declares has the form that everything else relies on."""
-    from harness.scorer import Scorer, ScorerConfig
 
     def refuse(problem: str) -> InvalidPlugin:
         return InvalidPlugin(f"{source}: {problem}")
 
-    if not (inspect.isclass(cls) and issubclass(cls, Scorer)):
-        raise refuse(f"expected a Scorer subclass, got {cls!r:.80}")
-    if not (inspect.isclass(cls.Config) and issubclass(cls.Config, ScorerConfig)):
-        raise refuse(f"{cls.__name__}.Config must be a subclass of ScorerConfig, got {cls.Config!r:.80}")
     for what in ("variants", "recipe", "search_space"):
         if not isinstance(getattr(cls, what), Mapping):
             raise refuse(f"{cls.__name__}.{what} must be a mapping, got {getattr(cls, what)!r:.80}")
@@ -245,49 +220,3 @@ def _checked(cls: Any, source: Source) -> type[Scorer]:
         if not isinstance(overrides, Mapping):
             raise refuse(f"variant '{variant}' of {cls.__name__} must be a mapping of settings, got {overrides!r:.80}")
     return cls
-
-
-def _import(module_name: str, source: Source) -> ModuleType:
-    with _as_invalid_plugin(str(source)):
-        return importlib.import_module(module_name)
-
-
-def _import_file(name: str, path: Path) -> ModuleType:
-    module_name = f"itm_plugin_{name}"
-    if module_name in sys.modules:
-        return sys.modules[module_name]
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise InvalidPlugin(f"cannot import plug-in {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    # No __pycache__ beside a user's file; and an edit within the clock's resolution would find the old code there.
-    writes_nothing, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        with _as_invalid_plugin(f"plug-in {path}"):
-            spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[module_name]
-        raise
-    finally:
-        sys.dont_write_bytecode = writes_nothing
-    return module
-
-
-@contextmanager
-def _as_invalid_plugin(what: str) -> Iterator[None]:
-    """Whatever goes wrong while a file is imported is the file's fault, `sys.exit` included; an interrupt is not."""
-    try:
-        with needed_for(what):
-            yield
-    except MissingPackage:
-        raise
-    except SyntaxError as error:
-        where = f"line {error.lineno}: " if error.lineno else ""
-        raise InvalidPlugin(f"cannot import {what}: {where}SyntaxError: {error.msg}") from error
-    except SystemExit as error:
-        raise InvalidPlugin(f"cannot import {what}: it calls sys.exit({error.code!r:.40}); remove that call") from error
-    except Exception as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in what]
-        where = f"line {frames[-1].lineno}: " if frames else ""
-        raise InvalidPlugin(f"cannot import {what}: {where}{type(error).__name__}: {error}") from error

@@ -157,7 +157,7 @@ def component_of(encoder: ImageEncoder | TextEncoder) -> Component:
     """
     target = f"{type(encoder).__module__}:{type(encoder).__qualname__}"
     for backbones in BACKBONES.values():
-        for name in backbones:
-            if backbones.source(name).target == target:
+        for name, source in backbones.sources.items():
+            if source.target == target or (source.kind != "module" and backbones.get(name) is type(encoder)):
                 return Component(name=name, options=encoder.config)
     raise InvalidSpec(f"{type(encoder).__name__} is not a registered backbone, so a saved model cannot name it")

@@ -14,6 +14,7 @@ from harness.cli.terminal import say, say_file, show_table
 
 if TYPE_CHECKING:
     from harness.files.packages import Packaged
+    from harness.settings.components import Catalogue
 
 #: Headings and rows.
 Listing = tuple[Sequence[str], Sequence[Sequence[object]]]
@@ -38,14 +39,15 @@ def _variants(_: Path) -> Listing:
 def _datasets(_: Path) -> Listing:
     from harness.datasets import DATASETS
 
-    return ("name", "description"), [(name, _first_line(DATASETS.get(name))) for name in DATASETS]
+    return _described(DATASETS)
 
 
 def _backbones(_: Path) -> Listing:
     from harness.backbones import BACKBONES
 
-    rows = [(name, side, _first_line(parts.get(name))) for side, parts in BACKBONES.items() for name in parts]
-    return ("name", "side", "description"), rows
+    found = [(side, _described(parts)[1]) for side, parts in BACKBONES.items()]
+    rows = [(name, side, *more) for side, parts in found for name, *more in parts]
+    return ("name", "side", "description", "source"), rows
 
 
 def _towers(_: Path) -> Listing:
@@ -85,7 +87,11 @@ def _protocols(_: Path) -> Listing:
     from harness.protocols import PROTOCOLS
 
     header = ("name", "description", "queries", "gallery", "positives", "metric", "depth")
-    return header, [tuple(getattr(PROTOCOLS.get(name), key) for key in header) for name in PROTOCOLS]
+    rows = [
+        (*(getattr(PROTOCOLS.get(name), key) for key in header), source.target)
+        for name, source in PROTOCOLS.sources.items()
+    ]
+    return (*header, "source"), rows
 
 
 def _probes(_: Path) -> Listing:
@@ -113,6 +119,12 @@ def _experiments(_: Path) -> Listing:
         first = spec.description.split(". ")[0]
         rows.append((name, len(spec.scorers) * len(spec.seeds), spec.expects or spec.dataset.name, first.rstrip(".")))
     return ("name", "runs", "data", "what it compares"), rows
+
+
+def _described(parts: Catalogue[Any]) -> Listing:
+    """Classes by name, with what their docstrings say first and where they come from."""
+    rows = [(name, _first_line(parts.get(name)), source.target) for name, source in parts.sources.items()]
+    return ("name", "description", "source"), rows
 
 
 def _first_line(part: type) -> str:

@@ -14,11 +14,12 @@ import click
 
 from harness import __version__
 from harness.cli.terminal import complain, one_line, say
-from harness.errors import ItmError, did_you_mean
+from harness.errors import InvalidPlugin, ItmError, did_you_mean
 from harness.files import extras
 from harness.machine import turnstile
 from harness.machine.interruptions import Interruptions, interruptions
 from harness.machine.waiting import sleep_while_waiting
+from harness.plugins import place_of
 from harness.similarity import settings
 
 #: Name -> one line for the list; each command lies in the module of its name.
@@ -49,7 +50,8 @@ COMMANDS = {
     "ls": "List scorers, variants, datasets, backbones, protocols, probes, experiments or runs.",
     "schema": "Print the JSON Schema of an experiment, with which editors complete and check its YAML.",
     "bench": "Measure the speed of the scoring engine on this machine, as ratios.",
-    "check": "Run the contract suite on a scorer or a plug-in file.",
+    "check": "Run the contract suite on a part (scorer, dataset, backbone, protocol) or a plug-in file.",
+    "new": "Write a working plug-in with its test: a scorer, dataset or backbone of your own.",
     "import-checkpoint": "Convert an authors' checkpoint of SCAN or CHAN, without executing its pickle.",
 }
 
@@ -137,6 +139,12 @@ def _run(arguments: list[str] | None, signals: Interruptions) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        place = place_of(error)
+        if not place:
+            raise
+        complain(f"plug-in {place}: {type(error).__name__}: {one_line(error)}")
+        sys.exit(InvalidPlugin.exit_code)
 
 
 def _called(arguments: list[str] | None) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from harness import plugins
 from harness.cli.terminal import complain
 
 if TYPE_CHECKING:
@@ -69,7 +70,12 @@ results_option = click.option(
     help="Folder of runs and reports.",
 )
 plugin_option = repeatable(
-    "--plugin", "plugins", "FILE", "Python file that defines a scorer, which gets the file's name.", type=NamedPath()
+    "--plugin",
+    "plugins",
+    "FILE|FOLDER",
+    "Python file with a scorer, dataset, backbone or protocol of the file's name, or a folder of such files. A "
+    "plug-in is code that runs.",
+    type=NamedPath(),
 )
 device_option = click.option(
     "--device",
@@ -222,8 +228,8 @@ class Setup:
         """Where the work runs."""
         from harness.executors.choice import Placement
 
-        plugins = tuple(str(plugin.resolve()) for plugin in self.plugins)
-        return Placement(self.executor, self.workers, self.device_name, plugins, self.executor_options)
+        add_plugins(self.plugins)
+        return Placement(self.executor, self.workers, self.device_name, plugins.files(), self.executor_options)
 
 
 def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -288,12 +294,10 @@ def ended(outcome: Outcome) -> int:
     return outcome.exit_code
 
 
-def add_plugins(plugins: tuple[Path, ...]) -> None:
-    """Register plug-in files."""
-    from harness import registry
-
-    for plugin in plugins:
-        registry.add_plugin(plugin)
+def add_plugins(paths: tuple[Path, ...]) -> None:
+    """Register the parts of plug-in files, and of those of folders."""
+    for path in paths:
+        plugins.add(path)
 
 
 def torch_device(name: str) -> torch.device:

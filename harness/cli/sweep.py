@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness import plugins
 from harness.cli.options import FiniteRange, Setup, dry_run_option, experiment_options, repeatable
 from harness.cli.refreshing import refreshes_site
 from harness.cli.terminal import complain, say, show_page
@@ -106,8 +107,7 @@ def sweep(
     from harness.sweeps.run import run_study
     from harness.sweeps.study import check_study
 
-    files = tuple(str(plugin.resolve()) for plugin in setup.plugins)
-    draft = draft_study(spec, scorer, setup.results, storage=storage, name=study, plugins=files)
+    draft = draft_study(spec, scorer, setup.results, storage=storage, name=study, plugins=plugins.files())
     trials = _affordable(draft, trials)
     if dry_run:
         _show_plan(spec, draft, trials)

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-
-import torch
+from collections.abc import Callable
 
 from harness import registry
-from harness.conformance.expect import Violation
+from harness.conformance.outcomes import CheckResult, outcomes
 from harness.conformance.rules import RULES
 from harness.conformance.subject import Subject
-from harness.errors import ItmError, one_line
+from harness.errors import ItmError
 from harness.scorer import Scorer
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """What became of one rule."""
-
-    name: str  #: of the rule
-    passed: bool  #: whether it is kept
-    detail: str = ""  #: what was expected and what was found; empty if the rule is kept
 
 
 def subjects() -> list[str]:
@@ -60,27 +47,4 @@ def run_contract(name: str) -> list[CheckResult]:
 
 def run_checks(make: Callable[[], Scorer]) -> list[CheckResult]:
     """Check the scorer that a factory makes; as `run_contract`."""
-    with _one_thread(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # a scorer that is random when it should not be is found out every time, or never
-        return [_outcome(name, Subject(make)) for name in RULES]
-
-
-def _outcome(name: str, subject: Subject) -> CheckResult:
-    try:
-        RULES[name](subject)
-    except Violation as violation:
-        return CheckResult(name, False, str(violation))
-    except Exception as error:  # whatever the scorer raises is its failure
-        return CheckResult(name, False, f"raised {type(error).__name__}: {one_line(error)}")
-    return CheckResult(name, True)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The tensors are tiny: on a busy machine, threads that wait for each other make the checks eight times slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    return outcomes(RULES, lambda: Subject(make))

@@ -54,7 +54,7 @@ class Context:
         results: the results folder, which every worker can reach under this path.
         command: name of the command's claim in that folder, and of the folder of its workers' log lines.
         engine: settings of the scoring engine.
-        plugins: files of plug-in scorers.
+        plugins: plug-in files.
         measure_alone: see `harness.machine.turnstile.use`.
     """
 

@@ -30,7 +30,7 @@ class Placement:
         executor: one of `EXECUTORS`.
         workers: how many; None = as many as there is room for.
         device: what each computes on, as the user named it.
-        plugins: files of plug-in scorers.
+        plugins: plug-in files.
         options: of the executor, by name.
     """
 

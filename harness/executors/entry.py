@@ -12,7 +12,7 @@ import threading
 import time
 from typing import NoReturn
 
-from harness import registry
+from harness import plugins
 from harness.errors import ItmError
 from harness.executors.base import Context, Job, Seat
 from harness.executors.lines import write_refusal, written_to
@@ -45,7 +45,7 @@ def work(job: Job, seat: Seat, context: Context) -> int:
                 turnstile.use(context.measure_alone)
                 use_share(Share(seat.workers, seat.threads if seat.device == "cpu" else None))
                 for plugin in context.plugins:
-                    registry.add_plugin(plugin)
+                    plugins.add(plugin)
                 return job(seat)
             except ItmError as error:
                 stop_if_asked()

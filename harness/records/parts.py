@@ -270,3 +270,7 @@ class Code(Part):
     plugin: str = Field(
         "", description="plug-in file, or entry point of a package, that defines the scorer; empty = the harness does"
     )
+    plugins: dict[str, str] = Field(
+        default_factory=dict,
+        description="likewise of the other parts of the run: dataset, image, text, protocol.NAME",
+    )

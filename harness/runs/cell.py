@@ -23,6 +23,7 @@ from harness.files.writing import atomic_path
 from harness.machine.interruptions import stop_if_asked
 from harness.measure.cost import measure_cost
 from harness.measure.system import peak_memory
+from harness.plugins import place_of
 from harness.records import environment
 from harness.records.parts import Tuning
 from harness.records.run import RunRecord
@@ -96,7 +97,9 @@ def run_cell(
         message, code = str(error), error.exit_code
     except Exception as error:  # one failing cell, a plug-in's bug say, must not lose the others
         stop_if_asked()
-        message, code = f"{type(error).__name__}: {' '.join(str(error).split())}", 1
+        place = place_of(error)
+        where = f"plug-in {place}: " if place else ""
+        message, code = f"{where}{type(error).__name__}: {' '.join(str(error).split())}", 1
         with suppress(ItmError), atomic_path(store.folder(spec.run_id) / "traceback.txt") as path:
             path.write_text(traceback.format_exc(), encoding="utf-8")
     record = failed(spec, message, started)
@@ -274,7 +277,7 @@ def _record(spec: RunSpec, dataset: str, started: str, **outcome: Any) -> RunRec
         seed=spec.seed,
         data_sha256=spec.data_sha256,
         tuning=tuning_of(spec),
-        code=origins.code_of(spec.scorer),
+        code=origins.code_of(spec.scorer, spec),
         spec=spec.model_dump(mode="json"),
         overridden=origins.overridden(spec),
         started=started,

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from harness import registry
+from harness import plugins
 from harness.errors import InvalidSpec, RankFailed, counted
 from harness.executors.deaths import cause_of_death
 from harness.machine.children import own_interrupts
@@ -115,7 +115,7 @@ def train_together(
     left: dict[int, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="itm-") as folder:
         meeting = f"{folder}/meeting"
-        job = RankJob(spec, devices, checkpoint, meeting, engine.current(), registry.plugins(), share().workers)
+        job = RankJob(spec, devices, checkpoint, meeting, engine.current(), plugins.files(), share().workers)
         with _started(job) as ranks:
             for number, kind, content in _heard(ranks):
                 if kind == DONE:

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import registry
+from harness import plugins, registry
+from harness.backbones import IMAGE_BACKBONES, TEXT_BACKBONES
+from harness.datasets import DATASETS
+from harness.files import source_code
+from harness.plugins import Source
+from harness.plugins.importing import shown
+from harness.plugins.registered import FILE
+from harness.protocols import PROTOCOLS
 from harness.records import environment
 from harness.records.parts import Code
 from harness.settings.components import plain
@@ -14,18 +21,48 @@ from harness.settings.values import flatten
 from harness.spec import Component, RunSpec, TrainingSpec, build
 
 
-def code_of(scorer: str) -> Code:
-    """The revision of the harness, the hash of its engine, and the plug-in of a scorer that is not the harness's own.
+def code_of(scorer: str, spec: RunSpec | None = None) -> Code:
+    """The revision of the harness, the hash of its engine, and the plug-ins of what is not the harness's own.
 
     A plug-in file below the working directory goes by its path from there, so that the record names no person's folder.
+
+    Args:
+        scorer: its name.
+        spec: of the run, for its other parts.
     """
-    known: dict[str, str] = {"engine_sha256": registry.engine_sha256()}
+    known: dict[str, Any] = {"engine_sha256": registry.engine_sha256()}
     source = registry.sources().get(registry.split(scorer)[0])
     if source is not None and source.kind != "module":
-        path, here = Path(source.target), Path.cwd()
-        below = source.kind == "plugin" and path.is_relative_to(here)
-        known["plugin"] = path.relative_to(here).as_posix() if below else source.target
+        known["plugin"] = _named(source)
+    if spec is not None:
+        known["plugins"] = {part: _named(source) for part, source in _added(spec).items()}
     return environment.code_revision().model_copy(update=known)
+
+
+def plugins_sha256(spec: RunSpec) -> dict[str, str]:
+    """SHA-256 of the source of each part of a run, but for its scorer, that a plug-in defines.
+
+    Raises:
+        InvalidPlugin: a source cannot be read.
+    """
+    return {part: source_code.sha256(plugins.source_files(source)) for part, source in _added(spec).items()}
+
+
+def _added(spec: RunSpec) -> dict[str, Source]:
+    """The parts of a run that plug-ins define, but for its scorer."""
+    found = {
+        "dataset": DATASETS.sources.get(spec.dataset.name),
+        "image": IMAGE_BACKBONES.sources.get(spec.image.name),
+        "text": TEXT_BACKBONES.sources.get(spec.text.name),
+    }
+    named = [name.partition("@")[0] for name in spec.protocols]
+    found |= {f"protocol.{name}": PROTOCOLS.sources.get(name) for name in named}
+    return {part: source for part, source in found.items() if source is not None and source.kind != "module"}
+
+
+def _named(source: Source) -> str:
+    """A plug-in as a record names it."""
+    return shown(Path(source.target)) if source.kind == FILE else source.target
 
 
 def overridden(spec: RunSpec) -> dict[str, Any] | None:

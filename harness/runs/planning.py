@@ -14,7 +14,7 @@ from harness.datasets.repeats import report_captions, report_splits
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.files.hashing import sha256_file
 from harness.files.packages import is_reference, packaged_model, packaged_weights
-from harness.runs import remarks
+from harness.runs import origins, remarks
 from harness.runs.building import TEST_SPLIT, open_checked, require_training_data
 from harness.runs.saved_models import describe_model
 from harness.runs.subjects import subject_of
@@ -131,7 +131,7 @@ def draft(experiment: Experiment, entry: ScorerEntry, dataset: Component) -> Run
     Raises:
         UnknownName, InvalidSpec: an unknown or impossible scorer, backbone or setting.
     """
-    return RunSpec(
+    found = RunSpec(
         **(_given(entry) if entry.weights else _settings(experiment, entry)),
         dataset=dataset,
         data_sha256="",
@@ -142,6 +142,7 @@ def draft(experiment: Experiment, entry: ScorerEntry, dataset: Component) -> Run
         feeding=experiment.feeding,
         source_sha256=registry.source_sha256(entry.name),
     )
+    return found.model_copy(update={"plugins_sha256": origins.plugins_sha256(found)})
 
 
 def with_data(draft: RunSpec, dataset: Dataset, split: Split) -> RunSpec:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from harness import registry
+from harness import plugins
 from harness.errors import ItmError, one_line
 from harness.executors.entry import ORPHANED
 from harness.machine.children import end_with_parent
@@ -42,7 +42,7 @@ class RankJob:
         checkpoint: of the training.
         meeting: a file by which they find each other, which does not exist yet.
         engine: settings of the scoring engine.
-        plugins: files of plug-in scorers.
+        plugins: plug-in files.
         workers: that train side by side, each with as many processes.
     """
 
@@ -70,7 +70,7 @@ def rank_process(number: int, job: RankJob, connection: Connection) -> None:
         on_cpu = job.devices[number] == "cpu"
         use_share(Share(job.workers * len(job.devices), job.spec.threads if on_cpu else None))
         for plugin in job.plugins:
-            registry.add_plugin(plugin)
+            plugins.add(plugin)
         tell(DONE, train(number, job, tell))
     except ItmError as error:
         tell(FAILED, (str(error), error.exit_code, ""))

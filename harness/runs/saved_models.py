@@ -112,9 +112,8 @@ def _describe(scorer: Scorer, spec: RunSpec | None) -> dict[str, Any]:
 
 def _registered_name(scorer: Scorer) -> str:
     cls = type(scorer)
-    targets = (cls.__module__, f"{cls.__module__}:{cls.__qualname__}")
     for name, source in registry.sources().items():
-        if source.target in targets or cls.__module__ == f"itm_plugin_{name}":
+        if source.target == cls.__module__ or (source.kind != "module" and registry.scorer_class(name) is cls):
             return name
     raise InvalidSpec(f"{cls.__name__} is not a registered scorer, so a saved model cannot name it; register it first")
 

@@ -74,5 +74,5 @@ def _text(values: Mapping[str, Any], key: str) -> str:
     if key not in values:
         return "not set"
     text = canonical_json(values[key])
-    text = text[:13] + '"' if key.endswith("sha256") or key.startswith("files_sha256.") else text
+    text = text[:13] + '"' if key.endswith("sha256") or key.startswith(("files_sha256.", "plugins_sha256.")) else text
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"

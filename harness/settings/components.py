@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import Field, InstanceOf, PlainSerializer, model_serializer, model_validator
 
+from harness import plugins
 from harness.errors import DuplicateName, InvalidSpec, UnknownName
+from harness.plugins import Source, registered
 from harness.settings.base import Spec, build, canonical_json
 
 
@@ -131,22 +132,11 @@ class Component(Spec):
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a name leads: a module (`package.module:attribute`), an entry point, or a plug-in file."""
-
-    kind: str
-    target: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.target}"
-
-
 class Catalogue(Generic[T]):
-    """Things of one kind by name, each imported when it is asked for.
+    """Things of one kind by name, each imported when it is asked for: the harness's own, and those of plug-ins.
 
     Args:
-        kind: what they are, for messages.
+        kind: what they are, for messages; plug-ins add to the kinds of `harness.plugins.KINDS`.
         places: name -> `package.module:attribute`.
 
     >>> decoders = Catalogue("decoder", {"json": "json:JSONDecoder"})
@@ -159,7 +149,19 @@ class Catalogue(Generic[T]):
 
     def __init__(self, kind: str, places: Mapping[str, str] | None = None):
         self.kind = kind
-        self.sources = {name: Source("module", place) for name, place in (places or {}).items()}
+        self.own = {name: Source("module", place) for name, place in (places or {}).items()}
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """Where each name leads that can be found now.
+
+        Raises:
+            DuplicateName: two places claim one name.
+        """
+        found = dict(self.own)
+        for name, source in plugins.added_sources(self.kind):
+            _claim(found, self.kind, name, source)
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sources)
@@ -167,17 +169,13 @@ class Catalogue(Generic[T]):
     def __contains__(self, name: object) -> bool:
         return name in self.sources
 
-    def claim(self, name: str, source: Source) -> None:
-        """Add a name.
+    def require_free(self, name: str, source: Source) -> None:
+        """Refuse a name that another place has.
 
         Raises:
-            DuplicateName: it leads elsewhere already.
+            DuplicateName: says both places.
         """
-        first = self.sources.setdefault(name, source)
-        if first != source:
-            raise DuplicateName(
-                f"{self.kind} '{name}' is claimed twice: by {first} and by {source}; rename one of them"
-            )
+        _claim(self.sources, self.kind, name, source)
 
     def source(self, name: str) -> Source:
         """Where a name leads.
@@ -185,9 +183,10 @@ class Catalogue(Generic[T]):
         Raises:
             UnknownName: with near matches and the list of valid names.
         """
-        if name not in self.sources:
-            raise UnknownName(self.kind, name, self.sources)
-        return self.sources[name]
+        sources = self.sources
+        if name not in sources:
+            raise UnknownName(self.kind, name, sources)
+        return sources[name]
 
     def get(self, name: str) -> T:
         """The thing behind a name; imports its module.
@@ -198,10 +197,28 @@ class Catalogue(Generic[T]):
         return self.load(name, self.source(name))
 
     def load(self, name: str, source: Source) -> T:
-        """What a source holds."""
+        """What a source holds.
+
+        Raises:
+            InvalidPlugin: it is a plug-in that cannot be imported or is not of this kind.
+        """
+        if source.kind != "module":
+            added: T = registered.load(plugins.KINDS[self.kind], name, source)
+            return added
         module, _, attribute = source.target.partition(":")
         loaded: T = getattr(importlib.import_module(module), attribute)
         return loaded
+
+
+def _claim(sources: dict[str, Source], kind: str, name: str, source: Source) -> None:
+    """Add a name to the places of names.
+
+    Raises:
+        DuplicateName: it leads elsewhere already.
+    """
+    first = sources.setdefault(name, source)
+    if first != source:
+        raise DuplicateName(f"{kind} '{name}' is claimed twice: by {first} and by {source}; rename one of them")
 
 
 class Part(Protocol):

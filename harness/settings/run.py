@@ -60,6 +60,11 @@ class RunSpec(Labelled, Spec):
     protocol_files: dict[str, str] = Field(
         default_factory=dict, description="SHA-256 of the judgement files that the protocols read, by name"
     )
+    plugins_sha256: dict[str, str] = Field(
+        default_factory=dict,
+        description="of the source of plug-ins beside the scorer, by what they are to the run: dataset, image, text, "
+        "protocol.NAME",
+    )
     #: How the settings were found. Not part of what a run is: left out of dumps and so of the run's id.
     tuning: dict[str, Any] = Field(default_factory=dict, exclude=True)
 
@@ -73,10 +78,11 @@ class RunSpec(Labelled, Spec):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Runs without a frozen tower, or on one device, are written, and so identified, as before there was a choice;
-        `feeding` is written where something is set there."""
+        """Runs without a frozen tower, without such plug-ins, or on one device, are written, and so identified, as before
+        there was a choice; `feeding` is written where something is set there."""
         unused = {"features"} if self.features is None else set()
         unused |= {"devices"} if self.devices == 1 else set()
+        unused |= set() if self.plugins_sha256 else {"plugins_sha256"}
         unused |= {"feeding"} if self.feeding == FeedingSpec() else set()
         return {key: value for key, value in serialise(self).items() if key not in unused}
 

@@ -39,7 +39,7 @@ class StudyPlan:
     settings: SweepSettings  #: what is sought and how
     storage: str  #: URL of Optuna's storage, or `journal:PATH`
     default: Values  #: the values before tuning by path; empty if the space does not hold them
-    plugins: tuple[str, ...] = ()  #: files of plug-in scorers that a worker must register
+    plugins: tuple[str, ...] = ()  #: plug-in files that a worker must register
 
     def candidate(self, values: Values) -> RunSpec:
         """The run that these values make.
@@ -105,7 +105,7 @@ def draft_study(
         results: the results folder; holds the default storage.
         storage: URL of the storage; default `<results>/sweeps/optuna.db`.
         name: of the study; default `<experiment>.<entry>`.
-        plugins: files of plug-in scorers.
+        plugins: plug-in files.
 
     Raises:
         UnknownName, InvalidSpec: the scorer, a setting of the sweep or its space.

@@ -46,7 +46,8 @@ def command(store: RunStore, record: RunRecord, settings: Path | None = None) ->
     failed = record.status == "failed"
     words = ["itm", "leaderboard", file.as_posix(), "--results", results if failed else ANEW]
     words += ["--device", record.environment.device] if record.environment.device else []
-    words += ["--plugin", record.code.plugin] if _is_file(record.code.plugin) else []
+    for file in dict.fromkeys(filter(_is_file, (record.code.plugin, *record.code.plugins.values()))):
+        words += ["--plugin", file]
     return shlex.join(words)
 
 
@@ -73,6 +74,13 @@ def remarks(record: RunRecord) -> Iterator[str]:
         yield f"The scorer comes from an installed package, by its entry point {code.plugin}."
     elif code.plugin:
         yield f"The scorer is the plug-in {code.plugin}, named as from the folder in which the command was called."
+    for part, place in code.plugins.items():
+        what = part.replace(".", " ")
+        yield (
+            f"The {what} is the plug-in {place}, named as from the folder in which the command was called."
+            if _is_file(place)
+            else f"The {what} comes from an installed package, by its entry point {place}."
+        )
     root = record.spec["dataset"].get("root") if isinstance(record.spec.get("dataset"), dict) else None
     if root:
         yield f"The data are read from {root}; elsewhere, add --set dataset.root=FOLDER."

@@ -21,6 +21,7 @@ _NO_SETTINGS = (
     "weights_sha256",
     "files_sha256",
     "protocol_files",
+    "plugins_sha256",
     "tuning",
 )
 #: Parts whose settings mean the same in runs of one scorer, or one backbone, only.

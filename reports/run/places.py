@@ -55,7 +55,12 @@ def _code(record: RunRecord) -> list[tuple[str, Any]]:
         ("revision", code.revision),
         ("uncommitted changes", _DIRTY[code.dirty] if code.revision != "unknown" else None),
         ("plug-in", code.plugin),
+        *((f"plug-in of the {part.replace('.', ' ')}", place) for part, place in code.plugins.items()),
         ("SHA-256 of the scorer's source", spec.get("source_sha256")),
+        *(
+            (f"SHA-256 of the plug-in of the {part.replace('.', ' ')}", value)
+            for part, value in (spec.get("plugins_sha256") or {}).items()
+        ),
         ("SHA-256 of the engine's source", code.engine_sha256),
         ("SHA-256 of the data", record.data_sha256),
         ("SHA-256 of the weights", spec.get("weights_sha256")),

@@ -110,7 +110,7 @@ class Means(Scorer):
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
     """Writes a plug-in file and registers it for one test."""
-    monkeypatch.setattr(registry, "_plugins", {})
+    monkeypatch.setattr("harness.plugins.registered.registered", {})
 
     def write(name, result):
         path = tmp_path / f"{name}.py"
@@ -139,7 +139,5 @@ def test_what_is_not_a_scorer_is_refused_and_not_checked(plugin):
         contract.run_contract("scam")
     with pytest.raises(UnknownName, match="variant of scan"):
         contract.run_contract("scan.t2i_median")
-    name = plugin("contract_broken", "(")
     with pytest.raises(InvalidPlugin):
-        contract.run_contract(name)
-    assert name in contract.subjects()
+        plugin("contract_broken", "(")

@@ -170,7 +170,7 @@ def shell(desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     """Run one command line in the reader's folder; it must end well."""
     monkeypatch.chdir(desk)
     monkeypatch.delenv("ITM_RESULTS", raising=False)
-    monkeypatch.setattr(registry, "_plugins", {})
+    monkeypatch.setattr("harness.plugins.registered.registered", {})
 
     def run(line: str) -> None:
         capsys.readouterr()

@@ -16,7 +16,7 @@ def test_the_plugin_of_the_readme_keeps_the_contract(tmp_path, monkeypatch):
     (source,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     path = tmp_path / "mean_max.py"
     path.write_text(source, encoding="utf-8")
-    monkeypatch.setattr(registry, "_plugins", {})
+    monkeypatch.setattr("harness.plugins.registered.registered", {})
     registry.add_plugin(path)
     try:
         broken = [f"{result.name}: {result.detail}" for result in run_contract("mean_max") if not result.passed]

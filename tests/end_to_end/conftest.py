@@ -14,9 +14,8 @@ from harness.files import strict_yaml
 @pytest.fixture
 def itm(capsys, monkeypatch, tmp_path):
     """Run `itm ARGUMENTS` in this process: (exit code, stdout, stderr)."""
-    from harness import registry
 
-    monkeypatch.setattr(registry, "_plugins", {})
+    monkeypatch.setattr("harness.plugins.registered.registered", {})
     monkeypatch.setenv("ITM_RESULTS", str(tmp_path / "results"))
 
     def run(*arguments: object) -> tuple[int, str, str]:

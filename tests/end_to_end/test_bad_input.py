@@ -15,7 +15,6 @@ from bad_files import write_all
 from typed_commands import COMMANDS_ON_RUNS
 from typed_experiments import EXPERIMENTS
 
-from harness import registry
 from harness.cli.main import COMMANDS, main
 from harness.records.store import RunStore
 
@@ -56,7 +55,7 @@ def test_bad_input_is_one_clear_line(line, message, code, world, tmp_path, monke
     base = Path(world["folder"]).parent
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ITM_RESULTS", world["results"])
-    monkeypatch.setattr(registry, "_plugins", {})
+    monkeypatch.setattr("harness.plugins.registered.registered", {})
     before = _contents(base)
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:

@@ -189,9 +189,9 @@ def test_all_trials_failing_is_one_line_and_exit_1(itm, experiment, tmp_path):
             f"journal:{tmp_path}/log",
         )  # fmt: skip
     finally:
-        from harness import registry
+        from harness.plugins.registered import registered
 
-        registry._plugins.pop("broken", None)
+        registered.pop(("scorer", "broken"), None)
         sys.modules.pop("itm_plugin_broken", None)
     assert code == 1
     assert "none of the 2 trials" in one_line(err)

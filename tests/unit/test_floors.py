@@ -21,6 +21,7 @@ WINGS = ("methods", "baselines", "reports")
 FLOORS = (
     ("errors",),
     ("files", "machine"),
+    ("plugins",),
     ("settings",),
     ("spec",),
     ("records",),

@@ -30,7 +30,7 @@ class Mine(Scorer):
 
 @pytest.fixture(autouse=True)
 def no_plugins(monkeypatch):
-    monkeypatch.setattr(registry, "_plugins", {})
+    monkeypatch.setattr("harness.plugins.registered.registered", {})
     yield
     for name in [name for name in sys.modules if name.startswith("itm_plugin_")]:
         del sys.modules[name]
@@ -72,7 +72,7 @@ def test_a_plugin_cannot_take_a_name(tmp_path):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("x = 1", "defines 0 public Scorer subclasses"),
+        ("x = 1", "holds no part; expected one public class that extends Scorer, Dataset"),
         (PLUGIN + "\nclass Other(Mine): pass", "defines 2"),
         ("import nowhere_to_be_found", "ModuleNotFoundError"),
         ("def broken(:", "line 1: SyntaxError"),
@@ -88,9 +88,8 @@ def test_a_plugin_cannot_take_a_name(tmp_path):
 def test_plugins_that_cannot_be_used(tmp_path, source, message):
     path = tmp_path / "broken.py"
     path.write_text(source)
-    registry.add_plugin(path)
     with pytest.raises(InvalidPlugin, match=message):
-        registry.create("broken")
+        registry.create(registry.add_plugin(path))
 
 
 def test_a_missing_plugin():
@@ -110,11 +109,18 @@ def test_unknown_names_are_answered_with_near_ones_and_the_list():
 def test_entry_points_are_scorers(monkeypatch):
     from importlib.metadata import EntryPoint
 
-    point = EntryPoint("outside", "harness.baselines.scan:Scan", registry.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    point = EntryPoint("outside", "harness.baselines.scan:Scan", "itm_harness.scorers")
+
+    def installed(*points):
+        found = {(p.name, p.value) for p in points}
+        monkeypatch.setattr(
+            "harness.plugins.registered.installed", lambda group: found if "scorers" in group else set()
+        )
+
+    installed(point)
     assert registry.sources()["outside"].kind == "entry point"
     assert type(registry.create("outside")).__name__ == "Scan"
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point, EntryPoint("scan", "x:Y", group)])
+    installed(point, EntryPoint("scan", "x:Y", "itm_harness.scorers"))
     with pytest.raises(DuplicateName):
         registry.names()
 
@@ -126,13 +132,13 @@ def _module(folder, name, text):
 
 def test_the_source_of_a_plugin_reaches_what_it_imports_beside_it(tmp_path, monkeypatch):
     """An edit of the file, of a module beside it, or of one that this imports makes another source; others do not."""
-    _module(tmp_path, "mine", PLUGIN + "\nfrom helper import one\n")
-    _module(tmp_path, "helper", "import numpy\nfrom deeper import two as one\n")
-    _module(tmp_path, "deeper", "two = 2\n")
+    _module(tmp_path, "mine", PLUGIN + "\nfrom helper_of_mine import one\n")
+    _module(tmp_path, "helper_of_mine", "import numpy\nfrom deeper_of_mine import two as one\n")
+    _module(tmp_path, "deeper_of_mine", "two = 2\n")
     _module(tmp_path, "stranger", "three = 3\n")
     registry.add_plugin(tmp_path / "mine.py")
     seen = [registry.source_sha256("mine")]
-    for name, differs in (("stranger", False), ("deeper", True), ("helper", True), ("mine", True)):
+    for name, differs in (("stranger", False), ("deeper_of_mine", True), ("helper_of_mine", True), ("mine", True)):
         path = tmp_path / f"{name}.py"
         path.write_text(path.read_text() + "# edited\n")
         seen.append(registry.source_sha256("mine"))

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
+from harness import plugins
 from harness.errors import FeedingFailed, ItmError, one_line
 from harness.spec import FeedingSpec
 from harness.training.feeding import processes
@@ -146,6 +147,10 @@ class _Requests:
         self._reader = reader
         self._spent = 0.0  # CPU seconds of a loader process up to its last batch
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process the plug-ins come first: the images may be of a class that one of them defines."""
+        return _requests_of, (plugins.Registered(plugins.files()), self._reader)
+
     def __getitem__(self, request: tuple[int, np.ndarray]) -> Batch | _Failure:
         epoch, captions = request
         try:
@@ -156,6 +161,10 @@ class _Requests:
             return batch
         before, self._spent = self._spent, time.process_time()
         return replace(batch, cpu_seconds=self._spent - before)
+
+
+def _requests_of(_: plugins.Registered, reader: Reader) -> _Requests:
+    return _Requests(reader)
 
 
 class _Order:

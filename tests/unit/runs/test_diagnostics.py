@@ -175,7 +175,7 @@ class Broken(Scan):
 
 
 def test_a_scorer_whose_levels_fail_keeps_its_run(tiny, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(registry, "_plugins", {})
+    monkeypatch.setattr("harness.plugins.registered.registered", {})
     (tmp_path / "broken_levels.py").write_text(BROKEN)
     registry.add_plugin(tmp_path / "broken_levels.py")
     with caplog.at_level(logging.WARNING):

@@ -42,7 +42,7 @@ def test_a_variant_differs_in_what_it_sets(tiny):
 
 @pytest.mark.parametrize("below", [True, False])
 def test_a_plugin_goes_by_its_path_from_here(tmp_path, monkeypatch, below):
-    monkeypatch.setattr(registry, "_plugins", {})
+    monkeypatch.setattr("harness.plugins.registered.registered", {})
     file = tmp_path / "methods" / "mine_of_test.py"
     file.parent.mkdir()
     file.write_text(PLUGIN)

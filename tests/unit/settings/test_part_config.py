@@ -53,16 +53,15 @@ def test_all_such_options_are_named():
 
 
 def test_a_plugin_with_such_an_option_is_refused_by_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_plugins", {})
+    monkeypatch.setattr("harness.plugins.registered.registered", {})
     path = tmp_path / "shadow.py"
     path.write_text(
         "from harness.scorer import Scorer, ScorerConfig\n"
         "class Config(ScorerConfig):\n    name: str = ''\n"
         "class Shadow(Scorer):\n    Config = Config\n"
     )
-    registry.add_plugin(path)
-    with pytest.raises(InvalidPlugin, match="Config declares the option name") as caught:
-        registry.scorer_class("shadow")
+    with pytest.raises(InvalidPlugin, match="line 2: TypeError: Config declares the option name") as caught:
+        registry.add_plugin(path)
     assert "\n" not in str(caught.value)
 
 
@@ -126,8 +125,8 @@ def test_the_name_of_a_part_can_change_and_its_options_are_set_one_by_one():
 
 def test_a_name_is_claimed_once():
     catalogue = Catalogue("codec", {"json": "json:JSONDecoder"})
-    catalogue.claim("json", Source("module", "json:JSONDecoder"))
+    catalogue.require_free("json", Source("module", "json:JSONDecoder"))
     with pytest.raises(
-        DuplicateName, match=r"codec 'json' is claimed twice: by module json:JSONDecoder and by plugin x\.py"
+        DuplicateName, match=r"codec 'json' is claimed twice: by module json:JSONDecoder and by plug-in x\.py"
     ):
-        catalogue.claim("json", Source("plugin", "x.py"))
+        catalogue.require_free("json", Source("plug-in", "x.py"))

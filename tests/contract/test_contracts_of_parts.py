@@ -1,0 +1,135 @@
+"""The contract suites of datasets and backbones: on what the harness brings, and on doubles that break one rule each."""
+
+import backbone_doubles
+import dataset_doubles
+import pytest
+from backbone_doubles import GOOD, GoodText
+
+from harness.conformance import backbones, check_part, datasets
+from harness.conformance.outcomes import outcomes
+from harness.errors import InvalidSpec, UnknownName
+
+
+def dataset_outcomes(make, **options):
+    subject = datasets.Subject(make, options)
+    return outcomes(datasets.RULES, lambda: subject)
+
+
+def backbone_outcomes(cls):
+    config = cls.Config()
+    if issubclass(cls, GoodText):
+        subject = backbones.Subject(
+            "text",
+            lambda: cls.fresh(config, backbones.CAPTIONS, None),
+            lambda encoder: cls.restored(config, backbones.json_round_trip(encoder.tokenizer_state())),
+        )
+    else:
+        subject = backbones.Subject(
+            "image", lambda: cls(config, backbones.REGION_WIDTH), lambda _: cls(config, backbones.REGION_WIDTH)
+        )
+    return outcomes(backbones.RULES, lambda: subject)
+
+
+def broken(results):
+    return [f"{result.name}: {result.detail}" for result in results if not result.passed]
+
+
+def caught(results, rule):
+    (found,) = (result for result in results if result.name == rule)
+    assert not found.passed
+    assert ("expected" in found.detail and "found" in found.detail) or "raised" in found.detail
+    assert "\n" not in found.detail
+
+
+def doubles(broken):
+    return [pytest.param(rule, cls, id=f"{rule}-{cls.__name__}") for rule in broken for cls in broken[rule]]
+
+
+def in_a_folder(cls, tmp_path):
+    """Opens a double whose file lies in its root, above it, and behind a link that leaves it."""
+    root = tmp_path / "root"
+    root.mkdir()
+    for file in (root / "brightness.txt", tmp_path / "brightness.txt"):
+        file.write_text("5")
+    (root / "link.txt").symlink_to(tmp_path / "brightness.txt")
+
+    def make():
+        found = cls()
+        found.root = root
+        return found
+
+    return make, str(root)
+
+
+# Datasets -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_dataset_that_keeps_every_rule_passes(tmp_path):
+    assert broken(dataset_outcomes(dataset_doubles.Good)) == []
+    make, root = in_a_folder(dataset_doubles.InAFolder, tmp_path)
+    assert broken(dataset_outcomes(make, root=root)) == []
+
+
+@pytest.mark.parametrize(("rule", "double"), doubles(dataset_doubles.BROKEN))
+def test_a_broken_rule_of_datasets_is_caught(rule, double, tmp_path):
+    if rule == "root":
+        make, root = in_a_folder(double, tmp_path)
+        caught(dataset_outcomes(make, root=root), rule)
+    else:
+        caught(dataset_outcomes(double), rule)
+
+
+def test_every_rule_of_datasets_has_a_double():
+    assert sorted(dataset_doubles.BROKEN) == sorted(datasets.RULES)
+
+
+def test_the_generated_dataset_keeps_the_rules():
+    small = {"train_images": 12, "val_images": 4, "test_images": 6, "image_size": 24}
+    assert check_part("dataset", "scenes", small).broken == []
+
+
+# Backbones ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cls", GOOD)
+def test_a_backbone_that_keeps_every_rule_passes(cls):
+    assert broken(backbone_outcomes(cls)) == []
+
+
+@pytest.mark.parametrize(("rule", "double"), doubles(backbone_doubles.BROKEN))
+def test_a_broken_rule_of_backbones_is_caught(rule, double):
+    caught(backbone_outcomes(double), rule)
+
+
+def test_every_rule_of_backbones_has_a_double():
+    assert sorted(backbone_doubles.BROKEN) == sorted(backbones.RULES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "options"),
+    [
+        ("image backbone", "regions", {"width": 16}),
+        ("image backbone", "regions", {"width": 16, "self_attention": True, "heads": 2}),
+        ("image backbone", "patches", {"width": 16, "image_size": 16, "patch_size": 8, "channels": 8}),
+        ("image backbone", "patches", {"width": 16, "architecture": "small_vit", "image_size": 16, "channels": 8}),
+        ("image backbone", "open_clip", {}),
+        ("text backbone", "bigru", {"width": 16, "word_width": 8}),
+        ("text backbone", "open_clip", {}),
+        ("text backbone", "transformer", {}),
+    ],
+)
+def test_the_backbones_of_the_harness_keep_the_rules(kind, name, options):
+    assert check_part(kind, name, options).broken == []
+
+
+def test_chans_attention_to_padding_is_found():
+    """The authors' weights need it, and the rules say what it costs."""
+    options = {"width": 16, "self_attention": True, "heads": 2, "attend_to_padding": True}
+    assert "padding" in [result.name for result in check_part("image backbone", "regions", options).broken]
+
+
+def test_unknown_parts_and_options_are_bad_input():
+    with pytest.raises(UnknownName, match="did you mean 'scenes'"):
+        check_part("dataset", "scene")
+    with pytest.raises(InvalidSpec, match="did you mean 'width'"):
+        check_part("text backbone", "bigru", {"widht": 3})

@@ -1,0 +1,157 @@
+"""A plug-in of each kind as `itm new` writes it: checked, run, recorded, and run again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from harness.cli.new import KINDS
+from harness.files import strict_yaml
+from harness.records.store import RunStore
+from harness.reports.run.again import command
+
+NAMES = {kind: f"my_{kind.replace('-', '_')}" for kind in KINDS}
+TINY = {
+    "name": "own",
+    "dataset": {"name": "my_dataset", "train_images": 24, "val_images": 6, "test_images": 6},
+    "seeds": 1,
+    "image": {"name": "my_image_backbone", "width": 16},
+    "text": {"name": "my_text_backbone", "width": 16},
+    "training": {"epochs": 1, "batch_size": 8, "decay_epochs": []},
+    "evaluation": {"cost_repeats": 3},
+    "scorers": ["my_scorer", "scan"],
+}
+
+
+@pytest.fixture
+def desk(itm, tmp_path, monkeypatch):
+    """A folder with a plug-in of each kind, and an experiment of them all."""
+    monkeypatch.chdir(tmp_path)
+    for kind, name in NAMES.items():
+        code, out, err = itm("new", kind, name, "--folder", "parts")
+        assert code == 0, err
+        assert f"itm check parts/{name}.py" in out
+    (tmp_path / "own.yaml").write_text(strict_yaml.dump(TINY))
+    return tmp_path
+
+
+def run_own(itm, *options):
+    return itm("leaderboard", "own.yaml", "--plugin", "parts", "--no-mlflow", "--device", "cpu", *options)
+
+
+def records(folder):
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("results/runs/*/record.json"))]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_passes_its_check_at_once(itm, desk, kind):
+    code, out, err = itm("check", f"parts/{NAMES[kind]}.py")
+    assert code == 0, out + err
+    assert f"{KINDS[kind]} {NAMES[kind]}: " in out
+    assert "FAIL" not in out
+
+
+def test_the_tests_that_come_with_new_plugins_pass_and_can_fail(desk):
+    """Run as their author does, in a process of its own."""
+    asked = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "parts"]
+    done = subprocess.run(asked, cwd=desk, capture_output=True, text=True, check=False)
+    assert f"{2 * len(KINDS)} passed" in done.stdout, done.stdout
+    scorer = desk / "parts/my_scorer.py"
+    scorer.write_text(scorer.read_text().replace(".amax(1)", ".amin(1)"))
+    done = subprocess.run(
+        [*asked[:-1], "parts/test_my_scorer.py"], cwd=desk, capture_output=True, text=True, check=False
+    )
+    assert "2 failed" in done.stdout, done.stdout
+
+
+def test_new_overwrites_nothing(itm, desk):
+    code, _, err = itm("new", "scorer", "my_scorer", "--folder", "parts")
+    assert code == 2
+    assert "parts/my_scorer.py exists already" in err
+    (desk / "parts/my_scorer.py").unlink()
+    code, _, err = itm("new", "scorer", "my_scorer", "--folder", "parts")  # its test is still there
+    assert code == 2
+    assert "parts/test_my_scorer.py exists already" in err
+    assert not (desk / "parts/my_scorer.py").exists()
+
+
+def test_plugins_of_every_kind_make_a_leaderboard_that_can_be_made_again(itm, desk):
+    code, out, err = run_own(itm)
+    assert code == 0, err
+    assert "my_scorer" in out
+    found = {record["scorer"]: record for record in records(desk)}
+    assert found.keys() == {"my_scorer", "scan"}
+    assert found["my_scorer"]["code"]["plugin"] == "parts/my_scorer.py"
+    for record in found.values():
+        assert record["backbone"] == "my_image_backbone+my_text_backbone"
+        parts = {"dataset": "my_dataset", "image": "my_image_backbone", "text": "my_text_backbone"}
+        assert {part: record["code"]["plugins"][part] for part in parts} == {
+            part: f"parts/{name}.py" for part, name in parts.items()
+        }
+        assert all(len(record["spec"]["plugins_sha256"][part]) == 64 for part in parts)
+
+    run = found["scan"]["run_id"]
+    store = RunStore(desk / "results")
+    for name in ("my_dataset", "my_image_backbone", "my_text_backbone"):
+        assert f"--plugin parts/{name}.py" in command(store, store.require(run))
+    again = ["leaderboard", f"results/runs/{run}/config.yaml", "--results", "again", "--no-mlflow", "--device", "cpu"]
+    code, _, err = itm(*again, "--plugin", "parts")
+    assert code == 0, err
+    assert (desk / "again/runs" / run / "record.json").is_file()
+
+
+def test_an_edit_of_a_plugin_makes_other_runs(itm, desk):
+    assert run_own(itm)[0] == 0
+    first = {record["run_id"] for record in records(desk)}
+    backbone = desk / "parts/my_text_backbone.py"
+    backbone.write_text(backbone.read_text() + "# edited\n")
+    code, _, err = run_own(itm)
+    assert code == 0, err
+    both = {record["run_id"] for record in records(desk)}
+    assert len(both) == 2 * len(first)
+    before = f"results/runs/{min(first)}/config.yaml"
+    code, _, err = itm("leaderboard", before, "--results", "again", "--no-mlflow", "--plugin", "parts")
+    assert code == 0, err
+    assert "plugins_sha256.text was" in err
+
+
+def test_workers_load_the_plugins_too(itm, desk):
+    code, _, err = run_own(itm, "--workers", 2)
+    assert code == 0, err
+    assert {record["status"] for record in records(desk)} == {"finished"}
+
+
+def test_loader_processes_know_the_images_of_a_plugin(itm, desk):
+    dataset = desk / "parts/my_dataset.py"
+    own = "class Own(ArrayImages):\n    pass\n\n\nclass MyDataset("
+    text = dataset.read_text().replace("class MyDataset(", own, 1).replace("images=ArrayImages(", "images=Own(")
+    dataset.write_text(text)
+    code, _, err = run_own(itm, "--set", "feeding.workers=1", "--set", "scorers=[scan]")
+    assert code == 0, err
+
+
+def test_lists_show_where_a_plugin_comes_from(itm, desk):
+    for kind, name in (("scorers", "my_scorer"), ("datasets", "my_dataset"), ("backbones", "my_text_backbone")):
+        code, out, _ = itm("ls", kind, "--plugin", "parts")
+        assert code == 0
+        (row,) = (line for line in out.splitlines() if line.startswith(name))
+        assert f"parts/{name}.py" in row
+
+
+def test_what_breaks_in_a_plugin_is_one_line_with_its_place(itm, desk):
+    dataset = desk / "parts/my_dataset.py"
+    lines = dataset.read_text().splitlines()
+    number = next(n for n, line in enumerate(lines) if "pixels, texts = self._items(name)" in line)
+    lines[number] = "        pixels, texts = self.items_of(name)"
+    dataset.write_text("\n".join(lines))
+    code, _, err = run_own(itm)
+    assert code == 2
+    (line,) = (line for line in err.splitlines() if line.startswith("itm: error:"))
+    place = f"plug-in parts/my_dataset.py, line {number + 1}: AttributeError"
+    assert line.startswith(f"itm: error: {place}")
+    code, out, _ = itm("check", "parts/my_dataset.py")
+    assert code == 1
+    assert f"FAIL splits: raised AttributeError at parts/my_dataset.py, line {number + 1}: " in out
