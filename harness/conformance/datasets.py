@@ -190,7 +190,7 @@ def root(subject: Subject) -> None:
             _read(split.images, _rows(split))
         _ = dataset.sha256
     named = [Path(value).expanduser() for value in subject.options.values() if isinstance(value, str) and value]
-    allowed = [os.path.realpath(place) for place in (*named, *_own_places())]
+    allowed = [os.path.realpath(str(place)) for place in (*named, *_own_places())]
     outside = sorted({path for path in map(os.path.realpath, paths) if not _below(path, allowed)})
     expect.that(not outside, f"expected files below {folder} alone, found {len(outside)} outside, first {outside[:1]}")
 

@@ -231,7 +231,7 @@ def _require_form(kind: Kind, name: str, part: Any, source: Source) -> None:
     if not (inspect.isclass(part) and issubclass(part, base)):
         raise InvalidPlugin(f"{source}: expected a {base.__name__} subclass, got {part!r:.80}")
     if kind.config:
-        config, given = attribute(kind.config), part.Config
+        config, given = attribute(kind.config), getattr(part, "Config", None)
         if not (inspect.isclass(given) and issubclass(given, config)):
             raise InvalidPlugin(
                 f"{source}: {part.__name__}.Config must be a subclass of {config.__name__}, got {given!r:.80}"

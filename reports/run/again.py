@@ -46,8 +46,8 @@ def command(store: RunStore, record: RunRecord, settings: Path | None = None) ->
     failed = record.status == "failed"
     words = ["itm", "leaderboard", file.as_posix(), "--results", results if failed else ANEW]
     words += ["--device", record.environment.device] if record.environment.device else []
-    for file in dict.fromkeys(filter(_is_file, (record.code.plugin, *record.code.plugins.values()))):
-        words += ["--plugin", file]
+    for place in dict.fromkeys(filter(_is_file, (record.code.plugin, *record.code.plugins.values()))):
+        words += ["--plugin", place]
     return shlex.join(words)
 
 

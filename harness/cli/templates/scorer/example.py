@@ -23,6 +23,7 @@ class Example(Scorer):
     """The cosine of each word with its best region, averaged."""
 
     Config = ExampleConfig
+    config: ExampleConfig
     variants = {"double": {"scale": 2.0}}  # noqa: RUF012
 
     def prepare_images(self, images: Fragments) -> Fragments:
