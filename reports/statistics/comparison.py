@@ -80,7 +80,8 @@ def compare(
         claim: `checkpoint` for these trained models, `method` for the methods retrained (3 seeds or more).
         correction: of the primary family: `holm`, `maxt` or `bh`.
         alpha: family-wise level (or false discovery rate).
-        resamples: rows of signs; raised until alpha (R + 1) / m >= 10.
+        resamples: rows of signs; raised until alpha (R + 1) / m >= 10 where p-values are counted among them and corrected
+            for m. Those of claims about methods are t's, whose size no resampling bounds.
         seed: of all resampling, 0 or more.
         equivalence: a margin in points for the primary metric, or one for each metric named.
         pairs: `all`, the name of a reference (every other method minus it), or named pairs.
@@ -104,7 +105,8 @@ def compare(
     primary = families[0].metrics[0]
     settings = Settings(claim, alpha, seed, checked_margins(equivalence, names, primary))
     for family in families:
-        resamples = checked_resamples(resamples, family.m, alpha, family.correction)
+        counted_among_resamples: Correction = family.correction if claim == "checkpoint" else "maxt"
+        resamples = checked_resamples(resamples, family.m, alpha, counted_among_resamples)
 
     columns = image_columns(ordered, names)
     rows = _rows(ordered, columns, hypotheses, families, settings, resamples, tell)

@@ -137,6 +137,16 @@ def test_too_few_resamples(world):
         compare(runs, correction="bh", alpha=70 * 10 / 4_200_000)
 
 
+def test_only_p_values_that_are_counted_among_resamples_ask_for_more(world):
+    """Those of claims about methods are t's."""
+    runs = world(methods=5, seeds=3)  # 10 pairs
+    assert compare(runs, claim="checkpoint", resamples=100).resamples == 1999
+    assert compare(runs, claim="method", resamples=1000).resamples == 1000
+    many, few = (compare(runs, claim="method", resamples=count) for count in (4000, 1000))
+    tested = [[row.p_adjusted for row in found.rows if row.metric == "rsum"] for found in (many, few)]
+    assert tested[0] == tested[1]
+
+
 @pytest.mark.parametrize("delta", [None, 0, -1.0, float("nan"), float("inf"), True, "5"])
 def test_equivalence_without_a_margin(world, delta):
     with pytest.raises(errors.MissingEquivalenceBound, match=r"needs a margin in points.*declare"):
