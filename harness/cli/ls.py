@@ -94,6 +94,16 @@ def _protocols(_: Path) -> Listing:
     return (*header, "source"), rows
 
 
+def _metrics(_: Path) -> Listing:
+    from harness.metrics.catalogue import METRICS
+
+    rows = [
+        (name, (metric := METRICS.get(name)).description, metric.better, metric.lowest, metric.highest, source.target)
+        for name, source in METRICS.sources.items()
+    ]
+    return ("name", "description", "better", "lowest", "highest", "source"), rows
+
+
 def _probes(_: Path) -> Listing:
     from harness.robustness.plan import FAMILIES
 
@@ -141,6 +151,7 @@ LISTS: dict[str, Callable[[Path], Listing]] = {
     "backbones": _backbones,
     "towers": _towers,
     "protocols": _protocols,
+    "metrics": _metrics,
     "probes": _probes,
     "suites": _suites,
     "experiments": _experiments,
@@ -175,8 +186,8 @@ def ls(
     plugins: tuple[Path, ...],
     **filters: Any,
 ) -> None:
-    """List what can be named: scorers, variants, datasets, backbones, pretrained towers in packages, protocols, families of
-    probes, suites of hard negatives and boxes, experiments, or the runs in a results folder.
+    """List what can be named: scorers, variants, datasets, backbones, pretrained towers in packages, protocols, further
+    metrics, families of probes, suites of hard negatives and boxes, experiments, or the runs in a results folder.
 
     Runs can be filtered, by settings too; a column says in which settings the runs of one method differ."""
     add_plugins(plugins)

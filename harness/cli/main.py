@@ -51,7 +51,7 @@ COMMANDS = {
     "schema": "Print the JSON Schema of an experiment, with which editors complete and check its YAML.",
     "bench": "Measure the speed of the scoring engine on this machine, as ratios.",
     "check": "Run the contract suite on a part (scorer, dataset, backbone, protocol) or a plug-in file.",
-    "new": "Write a working plug-in with its test: a scorer, dataset or backbone of your own.",
+    "new": "Write a working plug-in with its test: a scorer, dataset, backbone, protocol or metric.",
     "import-checkpoint": "Convert an authors' checkpoint of SCAN or CHAN, without executing its pickle.",
 }
 

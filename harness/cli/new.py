@@ -18,6 +18,8 @@ KINDS = {
     "dataset": "dataset",
     "image-backbone": "image backbone",
     "text-backbone": "text backbone",
+    "protocol": "protocol",
+    "metric": "metric",
 }
 TEMPLATES = Path(__file__).parent / "templates"
 #: What a template calls its part and its class.
@@ -58,7 +60,7 @@ def _text(kind: str, name: str, prefix: str) -> str:
     """A template with its part's name in place of the example's."""
     text = (TEMPLATES / kind.replace("-", "_") / f"{prefix}{_NAME}.py").read_text(encoding="utf-8")
     class_name = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
-    return re.sub(rf"\b{_CLASS}", class_name, text).replace(_NAME, name)
+    return re.sub(rf"\b{_CLASS}", class_name, text).replace(_NAME, name).replace(_NAME.upper(), name.upper())
 
 
 def _write(path: Path, text: str) -> None:

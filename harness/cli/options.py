@@ -73,7 +73,7 @@ plugin_option = repeatable(
     "--plugin",
     "plugins",
     "FILE|FOLDER",
-    "Python file with a scorer, dataset, backbone or protocol of the file's name, or a folder of such files. A "
+    "Python file with a scorer, dataset, backbone, protocol or metric of the file's name, or a folder of such files. A "
     "plug-in is code that runs.",
     type=NamedPath(),
 )

@@ -9,11 +9,13 @@ from typing import Any
 
 from harness import plugins, registry
 from harness.backbones import IMAGE_BACKBONES, TEXT_BACKBONES, build_image, build_text
-from harness.conformance import backbones, datasets, suite
+from harness.conformance import backbones, datasets, metrics, protocols, suite
 from harness.conformance.outcomes import CheckResult, outcomes
 from harness.datasets import DATASETS, open_dataset
 from harness.errors import InvalidSpec, UnknownName
+from harness.metrics.catalogue import METRICS
 from harness.plugins import KINDS
+from harness.protocols import PROTOCOLS
 from harness.settings.components import Component, plain
 
 Options = Mapping[str, Any]
@@ -103,6 +105,16 @@ def _text(name: str, options: dict[str, Any]) -> list[CheckResult]:
     return outcomes(backbones.RULES, lambda: subject)
 
 
+def _protocol(name: str) -> list[CheckResult]:
+    subject = protocols.subject(PROTOCOLS.get(name))
+    return outcomes(protocols.RULES, lambda: subject)
+
+
+def _metric(name: str) -> list[CheckResult]:
+    subject = metrics.Subject(METRICS.get(name))
+    return outcomes(metrics.RULES, lambda: subject)
+
+
 def _without_options(check: Callable[[str], list[CheckResult]]) -> Callable[[str, dict[str, Any]], list[CheckResult]]:
     """The check of a kind whose parts have no options."""
 
@@ -119,4 +131,6 @@ _CHECKS: dict[str, Callable[[str, dict[str, Any]], list[CheckResult]]] = {
     "dataset": _dataset,
     "image backbone": _image,
     "text backbone": _text,
+    "protocol": _without_options(_protocol),
+    "metric": _without_options(_metric),
 }

@@ -102,5 +102,11 @@ KINDS: dict[str, Kind] = {
             "harness.protocols.catalogue:PROTOCOLS",
             is_object=True,
         ),
+        Kind(
+            "metric",
+            "itm_harness.metrics",
+            "harness.metrics.base:Metric",
+            "harness.metrics.catalogue:METRICS",
+        ),
     )
 }

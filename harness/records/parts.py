@@ -272,5 +272,5 @@ class Code(Part):
     )
     plugins: dict[str, str] = Field(
         default_factory=dict,
-        description="likewise of the other parts of the run: dataset, image, text, protocol.NAME",
+        description="likewise of the other parts of the run: dataset, image, text, protocol.NAME, metric.NAME",
     )

@@ -15,6 +15,7 @@ from harness.datasets.base import Dataset, Split
 from harness.datasets.repeats import duplicate_captions
 from harness.fragments import Fragments
 from harness.metrics import Similarity, TopItems
+from harness.protocols.further import further_metrics
 from harness.records.ranks import RankTable
 from harness.records.scores import write_scores
 from harness.records.tops import TopTable
@@ -110,8 +111,12 @@ def evaluate(
     subject = subject_of(split, dataset)
     every, (lists,) = protocols.evaluate_with(names, similarity, subject, (spec.ties,), [TopItems()])
     results = {name: rules[spec.ties] for name, rules in every.items()}
+    shape = len(split.image_ids), len(split.captions)
     return Results(
-        {name: result.metrics for name, result in results.items()},
+        {
+            name: {**result.metrics, **further_metrics(spec.metrics, result.ranks, shape, spec.ties)}
+            for name, result in results.items()
+        },
         {name: result.ranks for name, result in results.items()},
         top_table(split, lists),
         {

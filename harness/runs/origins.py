@@ -10,6 +10,7 @@ from harness import plugins, registry
 from harness.backbones import IMAGE_BACKBONES, TEXT_BACKBONES
 from harness.datasets import DATASETS
 from harness.files import source_code
+from harness.metrics.catalogue import METRICS
 from harness.plugins import Source
 from harness.plugins.importing import shown
 from harness.plugins.registered import FILE
@@ -57,6 +58,7 @@ def _added(spec: RunSpec) -> dict[str, Source]:
     }
     named = [name.partition("@")[0] for name in spec.protocols]
     found |= {f"protocol.{name}": PROTOCOLS.sources.get(name) for name in named}
+    found |= {f"metric.{name}": METRICS.sources.get(name) for name in spec.evaluation.metrics}
     return {part: source for part, source in found.items() if source is not None and source.kind != "module"}
 
 

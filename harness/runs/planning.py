@@ -14,6 +14,7 @@ from harness.datasets.repeats import report_captions, report_splits
 from harness.errors import InvalidDataset, InvalidSpec
 from harness.files.hashing import sha256_file
 from harness.files.packages import is_reference, packaged_model, packaged_weights
+from harness.metrics.catalogue import METRICS
 from harness.runs import origins, remarks
 from harness.runs.building import TEST_SPLIT, open_checked, require_training_data
 from harness.runs.saved_models import describe_model
@@ -89,6 +90,8 @@ def check(experiment: Experiment) -> dict[str, RunSpec]:
     dataset = datasets.DATASETS.resolve(experiment.dataset)
     for name in experiment.protocols:
         protocols.get(name)
+    for name in experiment.evaluation.metrics:
+        METRICS.get(name)
     return {entry.key: draft(experiment, entry, dataset) for entry in experiment.scorers}
 
 

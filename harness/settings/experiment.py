@@ -125,11 +125,21 @@ class EvaluationSpec(Spec):
         True,
         description="record what each level of a score ranks alone and what gates and regions do, where it has any",
     )
+    metrics: tuple[str, ...] = Field(
+        (), description="further metrics beside those of the protocols: mrr, or those of plug-ins; see `itm ls metrics`"
+    )
     watch_test: bool = Field(
         False,
         description="evaluate the test split after each epoch too, and keep it apart, to say what choosing the epoch on it "
         "would have bought; nothing is chosen by it",
     )
+
+    @field_validator("metrics", mode="after")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"metrics {list(value)} repeat; name each once")
+        return value
 
     @field_validator("streaming", mode="before")
     @classmethod
@@ -142,7 +152,8 @@ class EvaluationSpec(Spec):
     def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Where nothing is asked for, written as before there was a choice."""
         unused = {"streaming": "auto", "watch_test": False}
-        return {key: value for key, value in serialise(self).items() if key not in unused or value != unused[key]}
+        written = {key: value for key, value in serialise(self).items() if key not in unused or value != unused[key]}
+        return written if self.metrics else {key: value for key, value in written.items() if key != "metrics"}
 
 
 class FeatureSpec(Spec):

@@ -63,7 +63,7 @@ class RunSpec(Labelled, Spec):
     plugins_sha256: dict[str, str] = Field(
         default_factory=dict,
         description="of the source of plug-ins beside the scorer, by what they are to the run: dataset, image, text, "
-        "protocol.NAME",
+        "protocol.NAME, metric.NAME",
     )
     #: How the settings were found. Not part of what a run is: left out of dumps and so of the run's id.
     tuning: dict[str, Any] = Field(default_factory=dict, exclude=True)

@@ -2,12 +2,14 @@
 
 import backbone_doubles
 import dataset_doubles
+import metric_doubles
+import protocol_doubles
 import pytest
 from backbone_doubles import GOOD, GoodText
 
-from harness.conformance import backbones, check_part, datasets
+from harness.conformance import backbones, check_part, datasets, metrics, protocols
 from harness.conformance.outcomes import outcomes
-from harness.errors import InvalidSpec, UnknownName
+from harness.errors import InvalidProtocol, InvalidSpec, UnknownName
 
 
 def dataset_outcomes(make, **options):
@@ -133,3 +135,47 @@ def test_unknown_parts_and_options_are_bad_input():
         check_part("dataset", "scene")
     with pytest.raises(InvalidSpec, match="did you mean 'width'"):
         check_part("text backbone", "bigru", {"widht": 3})
+
+
+# Protocols ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["full", "flickr30k_1k", "scenes_relevance"])
+def test_the_protocols_of_the_harness_keep_the_rules(name):
+    assert check_part("protocol", name).broken == []
+
+
+def test_a_protocol_that_needs_files_says_that_it_cannot_be_checked():
+    with pytest.raises(InvalidProtocol, match="protocol human cannot be checked on generated data"):
+        check_part("protocol", "human")
+
+
+@pytest.mark.parametrize(("rule", "double"), doubles(protocol_doubles.BROKEN))
+def test_a_broken_rule_of_protocols_is_caught(rule, double):
+    subject = protocols.subject(protocol_doubles.made(double))
+    caught(outcomes(protocols.RULES, lambda: subject), rule)
+
+
+def test_every_rule_of_protocols_has_a_double():
+    assert sorted(protocol_doubles.BROKEN) == sorted(protocols.RULES)
+
+
+def test_a_part_without_options_takes_none():
+    with pytest.raises(InvalidSpec, match="'full' takes no options, got width"):
+        check_part("protocol", "full", {"width": 3})
+
+
+# Metrics ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_metrics_of_the_harness_keep_the_rules():
+    assert check_part("metric", "mrr").broken == []
+
+
+@pytest.mark.parametrize(("rule", "double"), doubles(metric_doubles.BROKEN))
+def test_a_broken_rule_of_metrics_is_caught(rule, double):
+    caught(outcomes(metrics.RULES, lambda: metrics.Subject(double)), rule)
+
+
+def test_every_rule_of_metrics_has_a_double():
+    assert sorted(metric_doubles.BROKEN) == sorted(metrics.RULES)

@@ -21,7 +21,8 @@ TINY = {
     "image": {"name": "my_image_backbone", "width": 16},
     "text": {"name": "my_text_backbone", "width": 16},
     "training": {"epochs": 1, "batch_size": 8, "decay_epochs": []},
-    "evaluation": {"cost_repeats": 3},
+    "evaluation": {"cost_repeats": 3, "metrics": ["my_metric"]},
+    "protocols": ["full", "my_protocol"],
     "scorers": ["my_scorer", "scan"],
 }
 
@@ -88,9 +89,12 @@ def test_plugins_of_every_kind_make_a_leaderboard_that_can_be_made_again(itm, de
     for record in found.values():
         assert record["backbone"] == "my_image_backbone+my_text_backbone"
         parts = {"dataset": "my_dataset", "image": "my_image_backbone", "text": "my_text_backbone"}
-        assert {part: record["code"]["plugins"][part] for part in parts} == {
-            part: f"parts/{name}.py" for part, name in parts.items()
-        }
+        parts |= {"protocol.my_protocol": "my_protocol", "metric.my_metric": "my_metric"}
+        assert 0 < record["metrics"]["full"]["t2i_my_metric"] <= 100
+        assert record["metrics"]["my_protocol"] == pytest.approx(
+            record["metrics"]["full"]
+        )  # every image has two captions
+        assert record["code"]["plugins"] == {part: f"parts/{name}.py" for part, name in parts.items()}
         assert all(len(record["spec"]["plugins_sha256"][part]) == 64 for part in parts)
 
     run = found["scan"]["run_id"]
@@ -134,10 +138,16 @@ def test_loader_processes_know_the_images_of_a_plugin(itm, desk):
 
 
 def test_lists_show_where_a_plugin_comes_from(itm, desk):
-    for kind, name in (("scorers", "my_scorer"), ("datasets", "my_dataset"), ("backbones", "my_text_backbone")):
+    for kind, name in (
+        ("scorers", "my_scorer"),
+        ("datasets", "my_dataset"),
+        ("backbones", "my_text_backbone"),
+        ("protocols", "my_protocol"),
+        ("metrics", "my_metric"),
+    ):
         code, out, _ = itm("ls", kind, "--plugin", "parts")
         assert code == 0
-        (row,) = (line for line in out.splitlines() if line.startswith(name))
+        row = next(line for line in out.splitlines() if line.startswith(name))
         assert f"parts/{name}.py" in row
 
 

@@ -317,6 +317,8 @@ COMMANDS_ON_RUNS = [
     case("plan quickstart --set seedz=1", "did you mean 'seeds'"),
     # Plug-ins and checkpoints
     case("check", "NAME|FILE"),
+    case("leaderboard {tiny} --set evaluation.metrics=[mr]", "did you mean 'mrr'"),
+    case("leaderboard {tiny} --set evaluation.metrics=[mrr,mrr]", "repeat"),
     case("check nothing", "unknown part 'nothing'"),
     case("check scam", "did you mean 'scan'"),
     case("check scan --set poling=lse", "did you mean 'pooling'"),
