@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from harness.errors import InvalidFragments, InvalidIndex, did_you_mean
+from harness.errors import InvalidFragments, InvalidIndex, InvalidSimilarity, did_you_mean
 from harness.fragments import Fragments
 from harness.scorer import Scorer
 from harness.scoring.blocks import device_of, slices
@@ -92,6 +92,7 @@ class Index:
         self.scorer, self.gallery, self.dtype = scorer.eval(), gallery, _dtype(dtype)
         self._device = None if device is None else torch.device(device)
         self._state, self._lock = _State(), threading.Lock()
+        self._added = 0  # items so far, removed ones too: the number of the next one without an id
 
     @classmethod
     def build(
@@ -119,6 +120,7 @@ class Index:
             ResultsNotWritable: the folder exists, cannot be written, or the disk is full.
         """
         index = cls(scorer, gallery, dtype=dtype, device=device)
+        ids = None if ids is None else _checked_ids(ids)
         if path is None:
             start = 0
             for block in as_blocks(items):
@@ -152,7 +154,7 @@ class Index:
                 f"{type(scorer).__name__}; build it again"
             )
         index = cls(scorer, header.gallery, dtype=items.features.dtype, device=device)
-        index._state = _State((index._packed(items),), header.ids, places.clone())
+        index._state, index._added = _State((index._packed(items),), header.ids, places.clone()), len(header.ids)
         return index
 
     def save(self, path: Path | str) -> None:
@@ -187,7 +189,7 @@ class Index:
 
         Args:
             items: prepared, as for `build`.
-            ids: by default their numbers.
+            ids: by default their numbers, counted from the first item that was ever added.
 
         Raises:
             InvalidIndex: an id that is there already, or as many ids as there are no items.
@@ -195,7 +197,7 @@ class Index:
         """
         with self._lock:
             before = self._state
-            names = _ids(None, len(before.ids), len(items)) if ids is None else list(ids)
+            names = self._numbers(len(items)) if ids is None else _checked_ids(ids)
             if len(names) != len(items):
                 raise InvalidIndex(f"{len(items)} items and {len(names)} ids; give one id per item")
             seen = set(before.ids)
@@ -211,6 +213,7 @@ class Index:
                 found = distinct(stored)
                 kept = stored[found.first.to(stored.device)] if found.repeats else stored
                 segment = self._packed(kept)
+            self._added += len(items)
             places = torch.cat([before.places, found.copy_of + before.kept])
             self._state = _State((*before.segments, segment), (*before.ids, *names), places)
 
@@ -220,7 +223,7 @@ class Index:
         Raises:
             InvalidIndex: an id that is not there; nothing is removed then.
         """
-        gone = set(ids)
+        gone = set(_checked_ids(ids))
         with self._lock:
             state = self._state
             if unknown := sorted(gone - set(state.ids)):
@@ -243,8 +246,11 @@ class Index:
         Raises:
             InvalidIndex: the index is empty.
             InvalidFragments: queries of another width.
+            InvalidSimilarity: a score is not finite.
         """
-        state = self._state
+        return self._scores(self._state, queries)
+
+    def _scores(self, state: _State, queries: Fragments) -> Tensor:
         if not state.ids:
             raise InvalidIndex("the index is empty; add items first")
         width = state.segments[0].items.width
@@ -254,6 +260,11 @@ class Index:
             asked = queries.to(self._device_of(queries))
             scores = [segment_scores(self.scorer, segment, asked, self.gallery) for segment in state.segments]
             joined = scores[0] if len(scores) == 1 else torch.cat(scores, 1)
+            if not bool(torch.isfinite(joined).all()):
+                raise InvalidSimilarity(
+                    f"{type(self.scorer).__name__} gave scores that are not finite: features of the gallery or of a query are NaN "
+                    "or too large"
+                )
             in_order = (
                 len(state.places) == joined.shape[1] and bool((state.places.diff() == 1).all()) and state.places[0] == 0
             )
@@ -271,12 +282,15 @@ class Index:
         """
         if k < 1:
             raise InvalidIndex(f"k must be at least 1, got {k}")
-        ids = self._state.ids
-        scores = self.query(queries).cpu()
+        state = self._state  # one moment for scores and ids
+        ids, scores = state.ids, self._scores(state, queries).cpu()
         k = min(k, scores.shape[1])
         places = torch.stack([_best(row, k) for row in scores]) if len(scores) else torch.empty(0, k, dtype=torch.long)
         names = tuple(tuple(ids[at] for at in row) for row in places.tolist())
         return Hits(scores.gather(1, places), places, names)
+
+    def _numbers(self, count: int) -> list[str]:
+        return [str(number) for number in range(self._added, self._added + count)]
 
     def _stored(self, items: Fragments) -> Fragments:
         items = transformed(self.scorer, items.to(self._device_of(items)), self.gallery)
@@ -315,13 +329,28 @@ class Index:
             self._state = _State()
             return
         kept, places = state.places.unique(return_inverse=True)
-        self._state = _State((self._packed(_take(state, kept)),), state.ids, places)
+        items = _take(state, kept)
+        found = distinct(items)  # items that were added apart may be equal
+        if found.repeats:
+            items, places = items[found.first.to(items.device)], found.copy_of[places]
+        self._state = _State((self._packed(items),), state.ids, places)
 
 
 def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
     found = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
     if dtype is not None and found not in DTYPES.values():
         raise InvalidIndex(f"an index keeps {', '.join(DTYPES)}, got {dtype!s:.40}")
+    return found
+
+
+def _checked_ids(ids: Iterable[str]) -> list[str]:
+    """Ids as a list of texts; one text alone would be read as its letters."""
+    if isinstance(ids, str):
+        raise InvalidIndex(f"ids are a list of texts, got the text {ids!r:.60}; write [{ids!r:.60}]")
+    found = list(ids)
+    for name in found:
+        if not isinstance(name, str):
+            raise InvalidIndex(f"ids are texts, got {name!r:.60}; write str(...)")
     return found
 
 

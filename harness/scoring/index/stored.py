@@ -28,6 +28,7 @@ from harness.files.hashing import sha256_file
 from harness.files.reading import Damaged, read_json
 from harness.fragments import Fragments
 from harness.scoring.distinct import digest
+from harness.settings.base import sha256_json
 
 HEADER, FORMAT = "index.json", 1
 Gallery = Literal["images", "captions"]
@@ -60,6 +61,12 @@ class Header(BaseModel):
     scorer_sha256: str
     arrays: dict[str, StoredArray]
     ids: tuple[str, ...]
+    sha256: str = ""
+
+    @property
+    def own_sha256(self) -> str:
+        """Of all else in the header."""
+        return sha256_json(self.model_dump(mode="json", exclude={"sha256"}))
 
 
 @dataclass
@@ -191,6 +198,7 @@ class IndexWriter:
         try:
             arrays = {name: file.closed() for name, file in self._files.items()}
             header = Header(arrays=arrays, ids=tuple(self._ids), **self._about)
+            header = header.model_copy(update={"sha256": header.own_sha256})
             (self._making / HEADER).write_text(header.model_dump_json(), encoding="utf-8")
             os.rename(self._making, self.folder)
         except OSError as error:
@@ -219,11 +227,18 @@ def read_stored(folder: Path | str, *, check: bool = False) -> tuple[Header, Fra
         raise InvalidIndex(f"{folder / HEADER} is damaged or of another version: {one_line(error, 200)}") from None
     if header.format != FORMAT:
         raise InvalidIndex(f"{folder} has format {header.format}, this version reads {FORMAT}; build it again")
+    if header.sha256 != header.own_sha256:
+        raise InvalidIndex(f"{folder / HEADER} was changed: its sha256 is not the stated one; build the index again")
     arrays = {name: _mapped(folder, name, array, check) for name, array in header.arrays.items()}
     places = arrays.pop("places", None)
     whole = {"features", "lengths"} <= arrays.keys() and places is not None and len(places) == len(header.ids)
     if not whole or places is None or not bool(((places >= 0) & (places < len(arrays["lengths"]))).all()):
         raise InvalidIndex(f"{folder} does not hold the features of its {len(header.ids):,} items; build it again")
+    lengths, rows = arrays["lengths"], arrays["features"]
+    if not len(lengths) or int(lengths.min()) < 1 or int(lengths.sum()) != len(rows) or rows.dim() != 2:
+        raise InvalidIndex(
+            f"{folder} contradicts itself: the lengths of its items are not those of its features; build it again"
+        )
     return header, _fragments(arrays, header), places
 
 

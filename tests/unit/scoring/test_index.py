@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from harness import registry
-from harness.errors import InvalidFragments, InvalidIndex, ResultsNotWritable
+from harness.errors import InvalidFragments, InvalidIndex, InvalidSimilarity, ResultsNotWritable
 from harness.fragments import Fragments
 from harness.scoring import Index, similarity_matrix
+from harness.scoring.index.stored import Header
 
 IMAGES, CAPTIONS, WIDTH = 41, 23, 32
 GALLERIES = ["images", "captions"]
@@ -144,7 +145,7 @@ def test_added_and_removed_items(chan):
     with pytest.raises(InvalidIndex, match="the index is empty"):
         index.query(texts)
     index.add(images[:3])
-    assert index.ids == ("0", "1", "2")
+    assert index.ids == ("41", "42", "43")
 
 
 def test_the_best_items_come_first_and_equal_ones_in_the_order_in_which_they_were_added(chan):
@@ -201,6 +202,10 @@ def test_bad_input_is_refused(chan, tmp_path):
         Index.build(chan, images[:2], ids=["a", "a"], path=tmp_path / "twice")
     with pytest.raises(InvalidIndex, match="id '0' occurs twice"):
         index.add(images[:1], ["0"])
+    with pytest.raises(InvalidIndex, match="got the text '12'"):
+        index.remove("12")
+    with pytest.raises(InvalidIndex, match="ids are texts, got 7"):
+        index.add(images[:1], [7])
     with pytest.raises(InvalidIndex, match="no item 'x'"):
         index.remove(["1", "x"])
     assert "1" in index.ids
@@ -239,19 +244,92 @@ def test_a_damaged_or_foreign_index_is_refused(chan, tmp_path):
         Index.open(folder, chan)
 
 
+def restate(folder, change):
+    """Change a header, and state the checksum of what it says now."""
+    header = Header.model_validate(json.loads((folder / "index.json").read_text()) | change | {"sha256": ""})
+    (folder / "index.json").write_text(header.model_copy(update={"sha256": header.own_sha256}).model_dump_json())
+
+
+def test_names_that_were_exchanged_are_noticed(chan, tmp_path):
+    Index.build(chan, prepared(chan)[0], path=tmp_path / "index")
+    header = json.loads((tmp_path / "index" / "index.json").read_text())
+    header["ids"][0], header["ids"][1] = header["ids"][1], header["ids"][0]
+    (tmp_path / "index" / "index.json").write_text(json.dumps(header))
+    with pytest.raises(InvalidIndex, match=r"index.json was changed"):
+        Index.open(tmp_path / "index", chan)
+
+
+def test_lengths_that_contradict_the_features_are_refused(chan, tmp_path):
+    Index.build(chan, prepared(chan)[0], path=tmp_path / "index")
+    lengths = np.fromfile(tmp_path / "index" / "lengths.bin", dtype=np.int64)
+    for wrong in (lengths + np.eye(1, len(lengths), dtype=np.int64)[0], np.where(lengths == lengths[0], 0, lengths)):
+        wrong.tofile(tmp_path / "index" / "lengths.bin")
+        with pytest.raises(InvalidIndex, match="contradicts itself"):
+            Index.open(tmp_path / "index", chan)
+
+
+def test_scores_and_names_of_an_answer_are_of_one_moment(chan, monkeypatch):
+    images, texts = prepared(chan)
+    index = Index.build(chan, images)
+    wanted = index.top(texts[:1], k=3).ids
+    scores = Index._scores
+
+    def removed_meanwhile(self, state, queries):
+        index.remove(list(wanted[0]))
+        return scores(self, state, queries)
+
+    monkeypatch.setattr(Index, "_scores", removed_meanwhile)
+    assert index.top(texts[:1], k=3).ids == wanted
+    assert not set(wanted[0]) & set(index.ids)
+
+
+def test_scores_that_are_not_finite_are_refused(chan):
+    images, texts = prepared(chan)
+    broken = images.features.clone()
+    broken[3, 2] = float("nan")
+    index = Index.build(chan, Fragments.unchecked(broken, images.mask, images.extras))
+    with pytest.raises(InvalidSimilarity, match="not finite"):
+        index.query(texts)
+
+
+def test_items_without_ids_are_numbered_from_the_first_that_was_added(chan):
+    images, _ = prepared(chan)
+    index = Index.build(chan, images[:5])
+    index.remove(["0", "1"])
+    index.add(images[5:7])
+    assert index.ids == ("2", "3", "4", "5", "6")
+
+
+def test_equal_items_of_several_blocks_are_kept_once_in_memory(chan):
+    images, texts = prepared(chan)
+    index = Index.build(chan, iter([images, images]))
+    assert index.nbytes == Index.build(chan, images).nbytes
+    assert torch.equal(index.query(texts)[:, : len(images)], index.query(texts)[:, len(images) :])
+
+
+@pytest.mark.parametrize("gallery", GALLERIES)
+@pytest.mark.parametrize("name", ["chan", "scan", "grm", "late_interaction"])
+def test_packed_scores_are_those_of_the_engine_to_the_bit(name, gallery):
+    torch.manual_seed(0)
+    scorer = registry.create(name)
+    images, texts = prepared(scorer)
+    stored, queries = sides(gallery, images, texts)
+    index = Index.build(scorer, stored, gallery=gallery)
+    assert torch.equal(index.query(queries), expected(scorer, images, texts, gallery))
+    assert torch.equal(index.query(queries[3:4]), expected(scorer, images, texts, gallery)[3:4])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"format": 2}, "has format 2"),
         ({"arrays": {"../../evil": {"dtype": "float32", "shape": [1], "sha256": "0" * 64}}}, "names an array"),
-        ({"gallery": "words"}, "damaged or of another version"),
         ({"ids": ["a"]}, "does not hold the features"),
     ],
 )
 def test_a_header_is_not_trusted(chan, tmp_path, change, message):
     Index.build(chan, prepared(chan)[0], path=tmp_path / "index")
-    header = json.loads((tmp_path / "index" / "index.json").read_text())
-    (tmp_path / "index" / "index.json").write_text(json.dumps(header | change))
+    restate(tmp_path / "index", change)
     with pytest.raises(InvalidIndex, match=message):
         Index.open(tmp_path / "index", chan)
 
