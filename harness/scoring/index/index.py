@@ -262,8 +262,8 @@ class Index:
             joined = scores[0] if len(scores) == 1 else torch.cat(scores, 1)
             if not bool(torch.isfinite(joined).all()):
                 raise InvalidSimilarity(
-                    f"{type(self.scorer).__name__} gave scores that are not finite: features of the gallery or of a query are NaN "
-                    "or too large"
+                    f"{type(self.scorer).__name__} gave scores that are not finite: features of the gallery or of a query are "
+                    "NaN or too large"
                 )
             in_order = (
                 len(state.places) == joined.shape[1] and bool((state.places.diff() == 1).all()) and state.places[0] == 0
