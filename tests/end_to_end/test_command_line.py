@@ -166,7 +166,7 @@ def test_other_mistakes_are_one_line_too(itm, experiment, tmp_path):
         (("leaderboard", experiment, "--device", "tpu9"), "device 'tpu9'"),
         (("leaderboard", experiment, "--results", blocked / "x"), "cannot write the results folder"),
         (("report", tmp_path), "no finished run"),
-        (("check", "nothing"), "unknown scorer 'nothing'"),
+        (("check", "nothing"), "unknown part 'nothing'"),
         (("leaderboard", experiment, "--plugin", "nowhere.py"), "not a Python file"),
     ]:
         code, _, err = itm(*arguments)

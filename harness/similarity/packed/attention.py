@@ -84,7 +84,7 @@ _TILE_NORMS: dict[
 def _product(left: Tensor, weights: Tensor, scratch: Scratch) -> Tensor:
     """(c, F, F) and (c, F, P) -> (c, F, P), each column's bits independent of P."""
     columns = weights.shape[2]
-    if not weights.is_contiguous():  # by position first: one query, whose bits no other query can change
+    if not weights.is_contiguous() and weights.transpose(0, 1).is_contiguous():  # by position first: one query alone
         return torch.matmul(left, weights)
     if len(left) == 1:  # of a single item, several threads take another routine
         return _product(left.expand(2, -1, -1), weights.expand(2, -1, -1), scratch)[:1]

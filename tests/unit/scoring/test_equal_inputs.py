@@ -76,7 +76,7 @@ def assert_copies_tie(scores: torch.Tensor) -> None:
 
 
 #: Scorers with a network per pair, which a matrix library runs on all pairs of a call at once.
-PER_PAIR = {"sgraf"}
+PER_PAIR = {"flair", "sgraf"}
 
 
 def same(name: str, found: torch.Tensor, expected: torch.Tensor) -> bool:
