@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 
@@ -17,6 +18,12 @@ from harness.machine import turnstile
 if not torch.cuda.is_available():
     # Kernels written in Triton then run in its interpreter. Triton asks for it when it is imported, whoever imports it.
     os.environ["TRITON_INTERPRET"] = "1"
+
+# How fast examples are drawn and tried depends on what else the machine does, and is no finding.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 FLICKR8K = Path(os.environ.get("ITM_FLICKR8K", Path(__file__).parents[2] / "shared" / "flickr8k"))
 
