@@ -5,8 +5,9 @@ Shape letters: N items of the gallery, Q queries, k items of an answer.
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -189,7 +190,8 @@ class Index:
 
         Args:
             items: prepared, as for `build`.
-            ids: by default their numbers, counted from the first item that was ever added.
+            ids: by default their numbers, counted from the first item that was ever added; numbers that are ids already
+                are left out.
 
         Raises:
             InvalidIndex: an id that is there already, or as many ids as there are no items.
@@ -197,10 +199,10 @@ class Index:
         """
         with self._lock:
             before = self._state
-            names = self._numbers(len(items)) if ids is None else _checked_ids(ids)
+            seen = set(before.ids)
+            names = self._numbers(len(items), seen) if ids is None else _checked_ids(ids)
             if len(names) != len(items):
                 raise InvalidIndex(f"{len(items)} items and {len(names)} ids; give one id per item")
-            seen = set(before.ids)
             for name in names:
                 if name in seen:
                     raise InvalidIndex(f"id {name!r:.60} occurs twice; every item of an index has its own")
@@ -256,7 +258,7 @@ class Index:
         width = state.segments[0].items.width
         if queries.width != width:
             raise InvalidFragments(f"queries of width {queries.width} for an index of width {width}")
-        with torch.inference_mode(), torch.autocast(self._device_of(queries).type, enabled=False):
+        with torch.no_grad(), torch.autocast(self._device_of(queries).type, enabled=False):
             asked = queries.to(self._device_of(queries))
             scores = [segment_scores(self.scorer, segment, asked, self.gallery) for segment in state.segments]
             joined = scores[0] if len(scores) == 1 else torch.cat(scores, 1)
@@ -289,8 +291,10 @@ class Index:
         names = tuple(tuple(ids[at] for at in row) for row in places.tolist())
         return Hits(scores.gather(1, places), places, names)
 
-    def _numbers(self, count: int) -> list[str]:
-        return [str(number) for number in range(self._added, self._added + count)]
+    def _numbers(self, count: int, taken: Set[str]) -> list[str]:
+        """An opened index knows how many items it has, and not how many it once had."""
+        free = (name for name in map(str, itertools.count(self._added)) if name not in taken)
+        return list(itertools.islice(free, count))
 
     def _stored(self, items: Fragments) -> Fragments:
         items = transformed(self.scorer, items.to(self._device_of(items)), self.gallery)

@@ -300,6 +300,24 @@ def test_items_without_ids_are_numbered_from_the_first_that_was_added(chan):
     assert index.ids == ("2", "3", "4", "5", "6")
 
 
+def test_an_opened_index_numbers_new_items_by_free_numbers(chan, tmp_path):
+    images, _ = prepared(chan)
+    index = Index.build(chan, images[:5])
+    index.remove(["0", "1"])
+    index.save(tmp_path / "index")
+    opened = Index.open(tmp_path / "index", chan)
+    opened.add(images[5:7])
+    assert opened.ids == ("2", "3", "4", "5", "6")
+
+
+def test_scores_are_the_callers_to_change(chan):
+    images, texts = prepared(chan)
+    scores = Index.build(chan, images).query(texts)
+    scores[0] = 0.0
+    scores.add_(1.0)
+    assert scores[0].tolist() == [1.0] * len(images)
+
+
 def test_equal_items_of_several_blocks_are_kept_once_in_memory(chan):
     images, texts = prepared(chan)
     index = Index.build(chan, iter([images, images]))
