@@ -49,7 +49,10 @@ def new(kind: str, name: str, folder: Path) -> None:
     for file in texts:
         if file.exists() or file.is_symlink():
             raise InvalidPlugin(f"{file} exists already; choose another name or folder, or move it away")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidPlugin(f"cannot write {folder}: {error.strerror or error}") from None
     for file, text in texts.items():
         _write(file, text)
         say_file("written", file)

@@ -202,6 +202,7 @@ COMMANDS_ON_RUNS = [
     case("show", "RUN"),
     case("show nothing", "no run 'nothing'"),
     case("show {id} --json {folder}", ""),
+    case("new scorer mine --folder {table}/sub", "cannot write"),
     case("schema --output {folder}", "is a directory"),
     case("schema --output ''", "the path is empty"),
     case("schema --plugin nowhere.py", "nowhere.py"),
