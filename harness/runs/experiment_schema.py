@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from harness import registry
 from harness.backbones import BACKBONES
 from harness.datasets import DATASETS
+from harness.metrics.catalogue import METRICS
 from harness.protocols import PROTOCOLS
 from harness.settings.components import Parts
 from harness.settings.sweep import ALIASES, OBJECTIVES
@@ -58,11 +59,15 @@ def experiment_schema() -> Schema:
     figure = {"enum": [*OBJECTIVES, *ALIASES]}
     sweep["objectives"] = {**_described(sweep["objectives"]), "anyOf": [figure, _several(figure)]}
     sweep["at_most"]["propertyNames"] = figure
+    # human@3.5 has a threshold of its own, which the protocol judges.
+    protocol = {"anyOf": [{"enum": list(PROTOCOLS)}, {"type": "string", "pattern": "^[^@]+@[0-9.]+$"}]}
+    metrics = kept["EvaluationSpec"]["properties"]["metrics"]
+    metrics["items"] = {"enum": list(METRICS)}
     properties = schema["properties"]
     del properties["again"]  # a file of settings that a run has left, not one that people write
     properties |= {
         **{key: {**_described(properties[key]), **_ref(key)} for key in ("dataset", "image", "text", "training")},
-        "protocols": {**_described(properties["protocols"]), **_several({"enum": list(PROTOCOLS)})},
+        "protocols": {**_described(properties["protocols"]), **_several(protocol)},
         "seeds": {
             **_described(properties["seeds"]),
             "anyOf": [{"type": "integer", "minimum": 1}, {"type": "array", "items": {"type": "integer", "minimum": 0}}],
