@@ -112,7 +112,8 @@ def check_table(table: RankTable, protocol: str, ties: str = "") -> None:
     """
     try:
         for direction, query in (("i2t", "image"), ("t2i", "caption")):
-            _check_direction(table, direction, query, ties)
+            _check_direction(table, direction, query)
+            _check_ties(table, direction, ties)
         _check_folds(table)
         if protocol in OWN_GALLERY:
             _check_gallery(table)
@@ -120,8 +121,17 @@ def check_table(table: RankTable, protocol: str, ties: str = "") -> None:
         raise Damaged(f"protocol '{protocol:.40}': {error}") from None
 
 
-def _check_direction(table: RankTable, direction: str, query: str, ties: str) -> None:
-    rank, tied = getattr(table, f"{direction}_rank"), getattr(table, f"{direction}_ties")
+def check_ties(table: RankTable, protocol: str, ties: str) -> None:
+    """Refuse ranks that a tie rule cannot have given to a table that is sound otherwise; errors as `check_table`."""
+    try:
+        for direction in ("i2t", "t2i"):
+            _check_ties(table, direction, ties)
+    except Damaged as error:
+        raise Damaged(f"protocol '{protocol:.40}': {error}") from None
+
+
+def _check_direction(table: RankTable, direction: str, query: str) -> None:
+    rank = getattr(table, f"{direction}_rank")
     columns = {name: getattr(table, name) for name in NAMES if name.startswith(direction)}
     for name, column in columns.items():
         kinds = "iu" if name.endswith(_COUNTS) else "iuf" if name.endswith("_rank") else "Uiu"
@@ -135,15 +145,19 @@ def _check_direction(table: RankTable, direction: str, query: str, ties: str) ->
         raise Damaged(f"{direction}_rank holds {_first(rank, ~np.isfinite(rank) | (rank < 0))}; ranks count from 0")
     if any((column < 0).any() for name, column in columns.items() if name.endswith(_COUNTS)):
         raise Damaged(f"{direction} has a negative number of ties or a negative fold")
+    ids = columns[f"{direction}_{query}_id"]
+    if len(np.unique(ids)) < len(ids):
+        raise Damaged(f"{direction}_{query}_id names a query twice")
+
+
+def _check_ties(table: RankTable, direction: str, ties: str) -> None:
+    rank, tied = getattr(table, f"{direction}_rank"), getattr(table, f"{direction}_ties")
     # Only the expected rule gives fractions, and only to queries that tie.
     fractional = (rank != np.floor(rank)) & ((tied == 0) if ties in ("", "expected") else True)
     if fractional.any():
         raise Damaged(f"{direction}_rank holds {_first(rank, fractional)}; ranks are whole numbers")
     if ties == "pessimistic" and (rank < tied).any():
         raise Damaged(f"{direction}_rank holds {_first(rank, rank < tied)}, less than that query's ties")
-    ids = columns[f"{direction}_{query}_id"]
-    if len(np.unique(ids)) < len(ids):
-        raise Damaged(f"{direction}_{query}_id names a query twice")
 
 
 def _check_folds(table: RankTable) -> None:

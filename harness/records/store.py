@@ -25,7 +25,7 @@ from harness.records.cards import Cards, read_cards, write_cards
 from harness.records.documents import write_json
 from harness.records.outcomes import FOLDER as OUTCOMES
 from harness.records.outcomes import OutcomeTable, read_outcomes, write_outcomes
-from harness.records.ranks import RankTable, check_table, read_ranks, write_ranks
+from harness.records.ranks import RankTable, check_ties, read_ranks, write_ranks
 from harness.records.run import REMEDY, RunRecord, read_record
 from harness.records.tops import TopTable, read_tops, write_tops
 
@@ -253,7 +253,7 @@ class RunStore:
                     f"the ranks of run {record.run_id} lack the protocol '{protocol}' that its record names; {REMEDY}"
                 )
             try:
-                check_table(tables[protocol], protocol, record.ties)
+                check_ties(tables[protocol], protocol, record.ties)
             except Damaged as error:
                 raise InvalidRecord(f"ranks.npz of run {record.run_id}: {error}; {REMEDY}") from None
         return tables
