@@ -186,9 +186,8 @@ class _Rough:
     """
 
     parts: NDArray[np.float32]  # (M K, 3, rows): effect with seeds, that of images over sqrt(N - 1), variance of seeds
-    least: NDArray[
-        np.float32
-    ]  # (H, 1) variance from images before the resample's own effect is taken off; -inf = unknown
+    # (H, 1): the variance from images before the resample's own effect is taken off; -inf = unknown
+    least: NDArray[np.float32]
     first: NDArray[np.int64]
     second: NDArray[np.int64]
 
