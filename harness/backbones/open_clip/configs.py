@@ -19,6 +19,7 @@ from open_clip.factory import _get_hf_config as hub_config
 
 from harness.backbones.hub import fetched
 from harness.backbones.open_clip.names import HUB, LOCAL, has_own_weights
+from harness.backbones.open_clip.recipes import Trained, is_siglip, trained
 from harness.backbones.open_clip.small import SMALL, SMALL_CONFIG
 from harness.datasets.base import Resize
 from harness.errors import InvalidSpec, did_you_mean, reported_as
@@ -42,6 +43,8 @@ class Model(NamedTuple):
     mean: tuple[float, ...]  #: of pixels in [0, 1], per channel
     std: tuple[float, ...]
     resize: Resize  #: how a photograph becomes a square
+    captions: Trained  #: how captions become tokens
+    siglip2: bool  #: whether the text tower is SigLIP 2's
 
 
 def describe(name: str, pretrained: str | None, quick_gelu: bool | None = None) -> Model:
@@ -58,11 +61,11 @@ def describe(name: str, pretrained: str | None, quick_gelu: bool | None = None) 
     config, preparation = _stored(name, pretrained)
     tag = _tag(name, pretrained)
     file = _file(pretrained) if pretrained and not tag else None
-    own = bool(config.get("quick_gelu", False))
+    own, text = bool(config.get("quick_gelu", False)), config["text_cfg"]
     published = _published(name, tag) if not has_own_weights(name) else []
     if file is not None:
         beside, preparation = _beside(file)
-        own = bool(beside.get("quick_gelu", False)) if beside else own
+        own, text = bool(beside.get("quick_gelu", False)) if beside else own, beside.get("text_cfg", text)
         if not beside and quick_gelu is None:
             activations = frozenset(bool(weights.get("quick_gelu", False)) for weights in published)
             _report_activation(name, file, own, activations)
@@ -73,7 +76,10 @@ def describe(name: str, pretrained: str | None, quick_gelu: bool | None = None) 
     }
     known = [preparation] if preparation else published
     resize = _resize(name, known, trained=bool(pretrained) or has_own_weights(name))
-    return Model(config, tag, file, own if quick_gelu is None else quick_gelu, found["mean"], found["std"], resize)
+    return Model(
+        config, tag, file, own if quick_gelu is None else quick_gelu, found["mean"], found["std"], resize,
+        trained(text), is_siglip(name, text, "2"),
+    )  # fmt: skip
 
 
 def plain_name(name: str) -> str:

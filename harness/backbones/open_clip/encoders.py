@@ -9,7 +9,7 @@ Shape letters: N items, S side in pixels, L patches, W tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from harness.backbones.base import ImageEncoder, TextEncoder, layers_sha256, projection
 from harness.backbones.open_clip.names import has_own_weights
 from harness.backbones.open_clip.read_outs import image_read_out, text_read_out
+from harness.backbones.open_clip.recipes import OFF, TextRecipe, report
 from harness.backbones.open_clip.settings import ClipConfig, ClipImageConfig, ClipTextConfig
 from harness.backbones.open_clip.small import SMALL
-from harness.backbones.open_clip.tokens import PaddedTokenizer, PieceTokenizer
+from harness.backbones.open_clip.tokens import PaddedTokenizer, PieceTokenizer, UnpaddedTokenizer
 from harness.backbones.pixels import PixelNormalizer
 from harness.backbones.recomputing import can_recompute
 from harness.backbones.words.tokenizers import Tokenizer, restore_tokenizer
@@ -27,6 +28,9 @@ from harness.backbones.words.vocabulary import Vocabulary
 from harness.errors import InvalidCheckpoint
 from harness.files.packages import is_reference, packaged_weights
 from harness.fragments import Fragments, Tokens
+
+if TYPE_CHECKING:
+    from harness.backbones.open_clip.configs import Model
 
 AnyClip = TypeVar("AnyClip", bound=ClipConfig)
 
@@ -139,7 +143,7 @@ class ClipTextEncoder(TextEncoder):
         cls, config: ClipTextConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None
     ) -> Tokenizer:
         if config.model != SMALL:
-            return _pieces(config.model)
+            return _pieces(config)
         return super().fresh_tokenizer(config, captions, vocabulary)
 
     @classmethod
@@ -154,7 +158,7 @@ class ClipTextEncoder(TextEncoder):
             raise InvalidCheckpoint(
                 f"the saved tokenizer is of open_clip model {state.get('model')}, not {config.model}"
             )
-        return _pieces(config.model)
+        return _pieces(config)
 
     def raw(self, tokens: Tokens) -> Fragments:
         """Embeddings (N, 1, C), or (N, W, C) with `output: tokens`.
@@ -172,7 +176,7 @@ class ClipTextEncoder(TextEncoder):
 
     @classmethod
     def pinned(cls, config: ClipTextConfig) -> ClipTextConfig:
-        """See `ImageEncoder.pinned`: the activation, and a package's version."""
+        """See `ImageEncoder.pinned`: the activation, how captions become tokens, a package's version."""
         return _pinned(config, normalised=False)
 
     @classmethod
@@ -195,7 +199,7 @@ class ClipTextEncoder(TextEncoder):
         return can_recompute(build_tower("text", config.model, config.pretrained, load_pretrained=False).module)
 
     def tower_definition(self) -> dict[str, Any]:
-        return _definition(self.text, self.config)
+        return _definition(self.text, self.config) | ({"text_recipe": OFF} if self.config.text_recipe == OFF else {})
 
 
 def _pinned(config: AnyClip, *, normalised: bool) -> AnyClip:
@@ -210,6 +214,8 @@ def _pinned(config: AnyClip, *, normalised: bool) -> AnyClip:
         given = cast(ClipImageConfig, config)
         changes |= {"mean": given.mean or described.mean, "std": given.std or described.std}
         changes["resize"] = given.resize or described.resize
+    else:
+        changes["text_recipe"] = _recipe(cast(ClipTextConfig, config), described)
     if is_reference(config.pretrained):
         changes["pretrained"] = packaged_weights(str(config.pretrained)).reference
     return config.model_copy(update=changes)
@@ -233,8 +239,16 @@ def _definition(tower: nn.Module, config: ClipConfig) -> dict[str, Any]:
     }
 
 
-def _pieces(model: str) -> PieceTokenizer | PaddedTokenizer:
+def _recipe(config: ClipTextConfig, described: Model) -> TextRecipe | None:
+    """How captions become tokens, said where it is not as in training; None for CLIP's own towers, which see no padding."""
+    report(config.model, described.captions, described.siglip2, config.text_recipe)
+    return config.text_recipe or (described.captions.recipe if described.captions.own_pieces else None)
+
+
+def _pieces(config: ClipTextConfig) -> PieceTokenizer | PaddedTokenizer:
     from harness.backbones.open_clip.models import piece_tokenizer
 
-    pieces = piece_tokenizer(model)
-    return (PieceTokenizer if hasattr(pieces, "eot_token_id") else PaddedTokenizer)(pieces, model)
+    pieces = piece_tokenizer(config.model, config.text_recipe)
+    if hasattr(pieces, "eot_token_id"):
+        return PieceTokenizer(pieces, config.model)
+    return (UnpaddedTokenizer if config.text_recipe == OFF else PaddedTokenizer)(pieces, config.model)

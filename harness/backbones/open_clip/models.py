@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from harness.backbones.hub import fetched
 from harness.backbones.open_clip.configs import FOLDER, Model, describe, plain_name
 from harness.backbones.open_clip.names import HUB, LOCAL, has_own_weights
+from harness.backbones.open_clip.recipes import OFF, TextRecipe, is_siglip, report_padding_side
 from harness.backbones.open_clip.small import SMALL
 from harness.backbones.weights import load_strictly, read_state_dict
 from harness.datasets.base import Resize
@@ -94,17 +95,31 @@ def _require_whole_patches(name: str, image_size: int, patch: int) -> None:
         )
 
 
-def piece_tokenizer(name: str) -> Any:
+def piece_tokenizer(name: str, recipe: TextRecipe | None = None) -> Any:
     """open_clip's tokenizer of a model.
 
+    Args:
+        name: see `build_tower`.
+        recipe: how it cleans captions; None = as its config says.
+
     Raises:
-        InvalidSpec: no such model.
+        InvalidSpec: no such model, or a tokenizer that cleans captions in one way only.
         InvalidCheckpoint: the tokenizer's files cannot be fetched.
     """
-    describe(name, None)
+    text_config = describe(name, None).config["text_cfg"]
+    cleaning = {} if recipe is None else {"clean": "whitespace" if recipe == OFF else recipe}
     # The tokenizers of some models come from the hub, with errors of many kinds.
     with fetched(InvalidCheckpoint, f"the tokenizer of open_clip model {name}", f"give {FOLDER}"):
-        return open_clip.get_tokenizer(name)
+        pieces = open_clip.get_tokenizer(name, **cleaning)
+    if cleaning and not hasattr(pieces, "clean_fn"):
+        raise InvalidSpec(
+            f"the tokenizer of open_clip model {name} has one way to clean captions; leave text_recipe out"
+        )
+    inner: Any = getattr(pieces, "tokenizer", None)
+    if is_siglip(name, text_config) and getattr(inner, "padding_side", "right") != "right":
+        report_padding_side(name)  # the tower reads the last place, which padding fills
+        inner.padding_side = "right"
+    return pieces
 
 
 def _build(name: str, config: dict[str, Any]) -> Any:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from harness.backbones.bigru import checked_lengths
 from harness.backbones.grid import Grid
+from harness.backbones.open_clip.recipes import OFF
 from harness.backbones.open_clip.settings import ClipImageConfig, ClipTextConfig
 from harness.backbones.words.tokenizers import Tokenizer
 from harness.errors import InvalidSpec
@@ -91,6 +92,21 @@ class _WholeContext:
         return text(ids)[:, None], torch.ones(len(ids), 1, dtype=torch.bool, device=ids.device)
 
 
+class _OwnLength:
+    """The same towers, each caption run on its own tokens, as none of them was trained.
+
+    Captions of one length run together, so that a caption's embedding does not depend on its batch.
+    """
+
+    past_forward = False
+
+    def __call__(self, text: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        lengths = checked_lengths(tokens).to(tokens.ids.device)
+        found = [text(tokens.ids[lengths == length, :length]) for length in lengths.unique().tolist()]  # ascending
+        back = lengths.argsort(stable=True).argsort()
+        return torch.cat(found)[back][:, None], torch.ones(len(back), 1, dtype=torch.bool, device=back.device)
+
+
 def image_read_out(visual: Any, config: ClipImageConfig) -> _GlobalImage | _ImageTokens:
     if config.output == "global":
         return _GlobalImage()
@@ -111,4 +127,6 @@ def text_read_out(text: Any, config: ClipTextConfig, tokenizer: Tokenizer) -> An
             f"the text tower of open_clip model {config.model} has no projected tokens; use output: global, or a CLIP "
             "with the original causal text tower"
         )
+    if config.text_recipe == OFF and getattr(text, "attn_mask", None) is None:  # a causal tower sees no padding
+        return _OwnLength()
     return _WholeContext(getattr(tokenizer, "padding_id", 0), int(text.context_length))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from harness.backbones.base import BackboneConfig
-from harness.backbones.open_clip.small import SMALL_CONFIG
+from harness.backbones.open_clip.recipes import TextRecipe
+from harness.backbones.open_clip.small import SMALL, SMALL_CONFIG
 from harness.datasets.base import Resize
 
 
@@ -51,3 +52,19 @@ class ClipTextConfig(ClipConfig):
 
     max_words: ClassVar[int] = SMALL_CONFIG["text_cfg"]["context_length"]
     min_count: int = Field(1, ge=1, description="small: a training word that is rarer becomes <unk>")
+    text_recipe: TextRecipe | None = Field(
+        None,
+        description="cleaning of captions that are padded to the context: canonicalize, lower or whitespace; off = neither "
+        "lower case nor padding; none = as the weights were trained",
+    )
+
+    @model_validator(mode="after")
+    def _word_pieces_only(self) -> ClipTextConfig:
+        if self.model == SMALL and self.text_recipe is not None:
+            raise ValueError("text_recipe is for models with word pieces; model 'small' learns words in lower case")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_open_recipe(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out a recipe that is not set: records of towers that see no padding stay as they were."""
+        return {key: value for key, value in serialise(self).items() if key != "text_recipe" or value is not None}

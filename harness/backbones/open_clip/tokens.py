@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from harness.backbones.words.pieces import Word, joined
-from harness.backbones.words.tokenizers import Losses
+from harness.backbones.words.tokenizers import Losses, pad_rows
 from harness.fragments import Tokens
 
 ENDS = "</w>"  #: what a piece of CLIP's ends with where it ends a word
@@ -115,3 +115,16 @@ class PaddedTokenizer(OpenClipTokenizer):
         real = ids != self.padding_id
         last = (real * torch.arange(ids.shape[1])).amax(dim=1)
         return Tokens(ids, torch.arange(ids.shape[1]) <= last[:, None])
+
+
+class UnpaddedTokenizer(PaddedTokenizer):
+    """The same tokenizer without its padding: each caption has the ids that it would have alone."""
+
+    def __call__(self, captions: Sequence[str]) -> Tokens:
+        """Ids (N, W), W the longest caption, and their mask."""
+        cleaned = [self.pieces.clean_fn(caption) for caption in captions]
+        options = {"padding": "max_length", "truncation": True, "max_length": self.longest}
+        real = torch.tensor(self.pieces.tokenizer(cleaned, **options)["attention_mask"]).bool()
+        # The ids are open_clip's own: some towers' have no separator. Its padding may be a real id, such as the end's.
+        ids = self.pieces(list(captions))
+        return pad_rows([row[kept].tolist() for row, kept in zip(ids, real, strict=True)], self.padding_id)

