@@ -5,10 +5,10 @@ Shape letters: N items of the gallery, Q queries, k items of an answer.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import threading
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -19,41 +19,17 @@ from harness.fragments import Fragments
 from harness.scorer import Scorer
 from harness.scoring.blocks import device_of, slices
 from harness.scoring.distinct import distinct
+from harness.scoring.index.kept import ORIGINAL, best_known, kept_as, nbytes
 from harness.scoring.index.segments import Segment, pack_segment, segment_scores, transformed
+from harness.scoring.index.state import Hits, State, hits
 from harness.scoring.index.stored import DTYPES, Gallery, IndexWriter, as_blocks, read_stored, scorer_sha256
 
 #: Items that are written at once.
 _WRITTEN_TOGETHER = 1024
 #: A gallery is packed again when less than this share of what it keeps is still in it.
 _WORTH_KEEPING = 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class Hits:
-    """The best items of each query, best first; of equal scores, the item that was added first.
-
-    Args:
-        scores: (Q, k) float32.
-        items: (Q, k) int64 positions in the gallery.
-        ids: of the same items.
-    """
-
-    scores: Tensor
-    items: Tensor
-    ids: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _State:
-    """All of a gallery at one moment: distinct items in segments, and the place of each item among them."""
-
-    segments: tuple[Segment, ...] = ()
-    ids: tuple[str, ...] = ()
-    places: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
-
-    @property
-    def kept(self) -> int:
-        return sum(len(segment) for segment in self.segments)
+#: Items that an index of int8 codes compares exactly, at least and per item of the answer.
+SHORTLIST, PER_ITEM = 100, 10
 
 
 class Index:
@@ -73,7 +49,9 @@ class Index:
         scorer: whose scores are given.
         gallery: what is searched: "images" by captions, or "captions" by images.
         dtype: in which the features are kept and multiplied: float32, bfloat16 or float16; sums stay in float32. None =
-            that of the features.
+            that of the features. "int8" = codes with one scale per fragment, of the queries, too.
+        exact: with int8: keep the features as they come, too, by which `top` compares a shortlist; mapped where there is a
+            path. False = codes alone, a quarter of the memory.
         device: where it is kept and computed; by default that of the scorer.
 
     Raises:
@@ -86,13 +64,14 @@ class Index:
         gallery: Gallery = "images",
         *,
         dtype: torch.dtype | str | None = None,
+        exact: bool = True,
         device: torch.device | str | None = None,
     ):
         if gallery not in ("images", "captions"):
             raise InvalidIndex(f"a gallery holds images or captions, got {gallery!r:.40}")
-        self.scorer, self.gallery, self.dtype = scorer.eval(), gallery, _dtype(dtype)
+        self.scorer, self.gallery, self.dtype, self.exact = scorer.eval(), gallery, _dtype(dtype), exact
         self._device = None if device is None else torch.device(device)
-        self._state, self._lock = _State(), threading.Lock()
+        self._state, self._lock = State(), threading.Lock()
         self._added = 0  # items so far, removed ones too: the number of the next one without an id
 
     @classmethod
@@ -104,13 +83,14 @@ class Index:
         gallery: Gallery = "images",
         ids: Sequence[str] | None = None,
         dtype: torch.dtype | str | None = None,
+        exact: bool = True,
         path: Path | str | None = None,
         device: torch.device | str | None = None,
     ) -> Index:
         """Pack a gallery.
 
         Args:
-            scorer, gallery, dtype, device: as for the class.
+            scorer, gallery, dtype, exact, device: as for the class.
             items: as `encode_images` (`encode_texts`) or `prepare_images` (`prepare_texts`) of the scorer give them, at once
                 or in blocks, of which only one is in memory at a time where there is a path.
             ids: of the items; by default their numbers.
@@ -120,7 +100,7 @@ class Index:
             InvalidIndex: ids that repeat or are too few or too many, or items of several kinds.
             ResultsNotWritable: the folder exists, cannot be written, or the disk is full.
         """
-        index = cls(scorer, gallery, dtype=dtype, device=device)
+        index = cls(scorer, gallery, dtype=dtype, exact=exact, device=device)
         ids = None if ids is None else _checked_ids(ids)
         if path is None:
             start = 0
@@ -154,8 +134,9 @@ class Index:
                 f"{path} was made for another {header.scorer}, or with other weights or settings than this "
                 f"{type(scorer).__name__}; build it again"
             )
-        index = cls(scorer, header.gallery, dtype=items.features.dtype, device=device)
-        index._state, index._added = _State((index._packed(items),), header.ids, places.clone()), len(header.ids)
+        dtype, exact = items.features.dtype, ORIGINAL in items.extras
+        index = cls(scorer, header.gallery, dtype=dtype, exact=exact, device=device)
+        index._state, index._added = State((index._packed(items),), header.ids, places.clone()), len(header.ids)
         return index
 
     def save(self, path: Path | str) -> None:
@@ -168,7 +149,7 @@ class Index:
         state = self._state
         with self._writer(path) as writer:
             for part in slices(len(state.ids), _WRITTEN_TOGETHER):
-                writer.append(_take(state, state.places[part]), state.ids[part])
+                writer.append(state.take(state.places[part]), state.ids[part])
 
     def __len__(self) -> int:
         return len(self._state.ids)
@@ -180,10 +161,22 @@ class Index:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the features, masks and extras that are kept, mapped ones too; what kernels computed of them comes on top."""
-        sides = [segment.items for segment in self._state.segments]
-        tensors = [tensor for side in sides for tensor in (side.features, side.mask, *side.extras.values())]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        """Bytes of the features, masks and extras that a query is compared with, mapped ones too.
+
+        What kernels computed of them comes on top, and with int8 the features for the shortlists, `exact_nbytes`.
+        """
+        return sum(nbytes(segment.items, exact=False) for segment in self._state.segments)
+
+    @property
+    def exact_nbytes(self) -> int:
+        """Bytes of the features that only a shortlist is compared with; 0 but for int8."""
+        return sum(nbytes(segment.items, exact=True) for segment in self._state.segments)
+
+    def copy(self) -> Index:
+        """Another index of the same items, to which others can be added; what is packed is shared."""
+        other = copy.copy(self)
+        other._lock = threading.Lock()
+        return other
 
     def add(self, items: Fragments, ids: Sequence[str] | None = None) -> None:
         """Add items at the end.
@@ -209,15 +202,14 @@ class Index:
                 seen.add(name)
             with torch.no_grad():
                 stored = self._stored(items)
-                if before.segments and before.segments[0].items.width != stored.width:
-                    have = before.segments[0].items.width
-                    raise InvalidFragments(f"items of width {stored.width} for an index of width {have}")
+                if before.segments and before.width != stored.width:
+                    raise InvalidFragments(f"items of width {stored.width} for an index of width {before.width}")
                 found = distinct(stored)
                 kept = stored[found.first.to(stored.device)] if found.repeats else stored
                 segment = self._packed(kept)
             self._added += len(items)
             places = torch.cat([before.places, found.copy_of + before.kept])
-            self._state = _State((*before.segments, segment), (*before.ids, *names), places)
+            self._state = State((*before.segments, segment), (*before.ids, *names), places)
 
     def remove(self, ids: Iterable[str]) -> None:
         """Take items out; what they took is given back when most of what is kept is no longer in the gallery.
@@ -231,65 +223,95 @@ class Index:
             if unknown := sorted(gone - set(state.ids)):
                 raise InvalidIndex(f"no item {unknown[0]!r:.60} in the index{did_you_mean(unknown[0], state.ids)}")
             left = [at for at, name in enumerate(state.ids) if name not in gone]
-            self._state = _State(state.segments, tuple(state.ids[at] for at in left), state.places[left])
+            self._state = State(state.segments, tuple(state.ids[at] for at in left), state.places[left])
             if len(self._state.places.unique()) < _WORTH_KEEPING * state.kept:
                 self._compact_now()
 
-    def query(self, queries: Fragments) -> Tensor:
-        """Scores of queries with every item.
+    def query(self, queries: Fragments, among: Tensor | None = None) -> Tensor:
+        """Scores of queries with every item, or with some.
 
         Args:
             queries: Q captions (images), prepared; in batches or one by one.
+            among: (n,) int64 positions of some items; None = all N.
 
         Returns:
-            (Q, N) float32, higher is better; within 1e-5 of `harness.scoring.similarity_matrix` for float32. Equal items of
-            one build have equal scores, to the bit.
+            (Q, N) or (Q, n) float32, higher is better; within 1e-5 of `harness.scoring.similarity_matrix` for float32. Equal
+            items of one build have equal scores, to the bit. With int8, those of the codes for all items, and exact ones
+            `among` some.
 
         Raises:
-            InvalidIndex: the index is empty.
+            InvalidIndex: the index is empty, or a position is not that of an item.
             InvalidFragments: queries of another width.
             InvalidSimilarity: a score is not finite.
         """
-        return self._scores(self._state, queries)
+        state = self._state
+        return self._scores(state, queries) if among is None else self._exact_scores(state, queries, among)
 
-    def _scores(self, state: _State, queries: Fragments) -> Tensor:
-        if not state.ids:
-            raise InvalidIndex("the index is empty; add items first")
-        width = state.segments[0].items.width
-        if queries.width != width:
-            raise InvalidFragments(f"queries of width {queries.width} for an index of width {width}")
-        with torch.no_grad(), torch.autocast(self._device_of(queries).type, enabled=False):
-            asked = queries.to(self._device_of(queries))
-            scores = [segment_scores(self.scorer, segment, asked, self.gallery) for segment in state.segments]
-            joined = scores[0] if len(scores) == 1 else torch.cat(scores, 1)
-            if not bool(torch.isfinite(joined).all()):
-                raise InvalidSimilarity(
-                    f"{type(self.scorer).__name__} gave scores that are not finite: features of the gallery or of a query are "
-                    "NaN or too large"
-                )
-            in_order = (
-                len(state.places) == joined.shape[1] and bool((state.places.diff() == 1).all()) and state.places[0] == 0
-            )
-            return joined if in_order else joined[:, state.places.to(joined.device)]
-
-    def top(self, queries: Fragments, k: int = 10) -> Hits:
+    def top(self, queries: Fragments, k: int = 10, *, shortlist: int | None = None) -> Hits:
         """The best items of each query, best first.
 
         Args:
             queries: as for `query`.
             k: number of items; all of a smaller gallery.
+            shortlist: with int8 and `exact`: items that are compared exactly, those with the best scores of the codes; by
+                default 10 k, at least 100. Any other index compares all items so.
 
         Raises:
-            InvalidIndex: the index is empty, or k is not positive.
+            InvalidIndex: the index is empty, k is not positive, or the shortlist is shorter than k.
         """
         if k < 1:
             raise InvalidIndex(f"k must be at least 1, got {k}")
+        size = max(SHORTLIST, PER_ITEM * k) if shortlist is None else shortlist
+        if size < k:
+            raise InvalidIndex(f"a shortlist of {size} items for the best {k}; give at least {k}")
         state = self._state  # one moment for scores and ids
-        ids, scores = state.ids, self._scores(state, queries).cpu()
-        k = min(k, scores.shape[1])
-        places = torch.stack([_best(row, k) for row in scores]) if len(scores) else torch.empty(0, k, dtype=torch.long)
-        names = tuple(tuple(ids[at] for at in row) for row in places.tolist())
-        return Hits(scores.gather(1, places), places, names)
+        scores = self._scores(state, queries).cpu()
+        k, size = min(k, scores.shape[1]), min(size, scores.shape[1])
+        if not (self._coded and self.exact):
+            return hits(scores, None, state.ids, k)
+        items = scores.topk(size).indices.sort().values
+        again = [self._exact_scores(state, queries[row : row + 1], own) for row, own in enumerate(items)]
+        exact = torch.cat(again).cpu() if again else torch.empty(0, size)
+        return hits(exact, items, state.ids, k)
+
+    @property
+    def _coded(self) -> bool:
+        return self.dtype == torch.int8
+
+    def _scores(self, state: State, queries: Fragments) -> Tensor:
+        """(Q, N) scores by what every query is compared with."""
+        asked = self._asked(state, queries)
+        with torch.no_grad(), torch.autocast(asked.device.type, enabled=False):
+            scores = [segment_scores(self.scorer, segment, asked, self.gallery) for segment in state.segments]
+        return state.of_items(self._finite(scores[0] if len(scores) == 1 else torch.cat(scores, 1)))
+
+    def _exact_scores(self, state: State, queries: Fragments, among: Tensor) -> Tensor:
+        """(Q, n) scores by the features as they came, where those are kept."""
+        asked = self._asked(state, queries)
+        if len(among) and not 0 <= int(among.min()) <= int(among.max()) < len(state.ids):
+            raise InvalidIndex(f"positions from {int(among.min())} to {int(among.max())} in {len(state.ids)} items")
+        if not len(among):
+            return torch.empty(len(queries), 0, device=asked.device)
+        places, copy_of = state.places[among.cpu()].unique(return_inverse=True)
+        segment = self._packed(best_known(state.take(places)))
+        with torch.no_grad(), torch.autocast(asked.device.type, enabled=False):
+            scores = segment_scores(self.scorer, segment, asked, self.gallery)
+        return self._finite(scores)[:, copy_of.to(scores.device)]
+
+    def _asked(self, state: State, queries: Fragments) -> Fragments:
+        if not state.ids:
+            raise InvalidIndex("the index is empty; add items first")
+        if queries.width != state.width:
+            raise InvalidFragments(f"queries of width {queries.width} for an index of width {state.width}")
+        return queries.to(self._device_of(queries))
+
+    def _finite(self, scores: Tensor) -> Tensor:
+        if bool(torch.isfinite(scores).all()):
+            return scores
+        raise InvalidSimilarity(
+            f"{type(self.scorer).__name__} gave scores that are not finite: features of the gallery or of a query are "
+            "NaN or too large"
+        )
 
     def _numbers(self, count: int, taken: Set[str]) -> list[str]:
         """An opened index knows how many items it has, and not how many it once had."""
@@ -298,9 +320,7 @@ class Index:
 
     def _stored(self, items: Fragments) -> Fragments:
         items = transformed(self.scorer, items.to(self._device_of(items)), self.gallery)
-        if self.dtype is None or items.features.dtype == self.dtype:
-            return items
-        return Fragments.unchecked(items.features.to(self.dtype), items.mask, items.extras)
+        return kept_as(items, self.dtype, self.exact)
 
     def _packed(self, items: Fragments) -> Segment:
         with torch.no_grad(), torch.autocast(self._device_of(items).type, enabled=False):
@@ -330,14 +350,14 @@ class Index:
         """Pack what is left anew, as one segment."""
         state = self._state
         if not state.ids:
-            self._state = _State()
+            self._state = State()
             return
         kept, places = state.places.unique(return_inverse=True)
-        items = _take(state, kept)
+        items = state.take(kept)
         found = distinct(items)  # items that were added apart may be equal
         if found.repeats:
             items, places = items[found.first.to(items.device)], found.copy_of[places]
-        self._state = _State((self._packed(items),), state.ids, places)
+        self._state = State((self._packed(items),), state.ids, places)
 
 
 def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
@@ -367,24 +387,3 @@ def _ids(ids: Sequence[str] | None, start: int, count: int) -> list[str]:
 def _require_as_many(ids: Sequence[str] | None, items: int) -> None:
     if ids is not None and len(ids) != items:
         raise InvalidIndex(f"{items} items and {len(ids)} ids; give one id per item")
-
-
-def _take(state: _State, places: Tensor) -> Fragments:
-    """Some of the distinct items of a gallery, padded to the longest."""
-    starts = torch.tensor([0, *(len(segment) for segment in state.segments)]).cumsum(0)
-    segment_of = torch.bucketize(places, starts[1:], right=True)
-    runs = segment_of.unique_consecutive(return_counts=True)
-    parts, first = [], 0
-    for number, count in zip(*(values.tolist() for values in runs), strict=True):
-        own = places[first : first + count] - starts[number]
-        items = state.segments[number].items
-        parts.append(items[own.to(items.device)])
-        first += count
-    return parts[0] if len(parts) == 1 else Fragments.cat(parts)
-
-
-def _best(scores: Tensor, k: int) -> Tensor:
-    """(k,) places of the largest scores, rising among equal ones."""
-    least = scores.topk(k).values[-1]
-    places = (scores >= least).nonzero().squeeze(1)
-    return places[scores[places].sort(descending=True, stable=True).indices[:k]]

@@ -15,9 +15,11 @@ from harness.fragments import Fragments
 from harness.scorer import Scorer
 from harness.scoring import packed, plain
 from harness.scoring.blocks import slices
+from harness.scoring.index.kept import compared, floating
 from harness.scoring.index.stored import Gallery
 from harness.scoring.memory import default_budget
 from harness.similarity.dispatch import best_form
+from harness.similarity.packed.codes import coded
 from harness.similarity.packed.kernels import PackedForm
 from harness.similarity.packed.scores import PackedSide, Plan, TileSize, pack_side, packed_scores
 
@@ -29,6 +31,8 @@ GALLERY_COLUMNS, QUERY_ROWS = 4096, 576
 SMALLEST = (32, 16)
 #: Items that are packed together, and queries that meet them at once.
 PACKED_TOGETHER, QUERIES_AT_ONCE = 16384, 256
+#: Items of reduced precision that are decoded at once for a scorer without a packed form.
+DECODED_TOGETHER = 2048
 #: Fragments of a query for which a kernel is chosen.
 LONGEST_QUERY = 512
 
@@ -74,7 +78,7 @@ def pack_segment(scorer: Scorer, items: Fragments, gallery: Gallery, device: tor
     if form is None:
         return Segment(items, None, ())
     plan = _plan(form, items, gallery, device)
-    source, order = items.to(device), items.lengths.argsort(stable=True)
+    source, order = compared(items).to(device), items.lengths.argsort(stable=True)
     parts = [
         pack_side(plan, source, order[part].to(device), texts=gallery == "captions")
         for part in slices(len(items), PACKED_TOGETHER)
@@ -93,6 +97,7 @@ def segment_scores(scorer: Scorer, segment: Segment, queries: Fragments, gallery
     transform = form.text_rows if gallery == "images" else form.image_rows
     for part in slices(len(queries), QUERIES_AT_ONCE):
         some = queries[part] if transform is None else transform(queries[part])
+        some = coded(some) if segment.items.features.dtype == torch.int8 else some
         rows = torch.arange(len(some), device=some.device)
         asked = pack_side(segment.plan, some, rows, texts=gallery == "images")
         for stored in segment.parts:
@@ -104,6 +109,13 @@ def segment_scores(scorer: Scorer, segment: Segment, queries: Fragments, gallery
 
 
 def _plain_scores(scorer: Scorer, items: Fragments, queries: Fragments, gallery: Gallery, result: Tensor) -> None:
+    reduced = items.features.dtype != queries.features.dtype
+    for part in slices(len(items), DECODED_TOGETHER if reduced else len(items)):
+        some = floating(compared(items)[part]).to(queries.features.dtype) if reduced else items
+        _plain_block(scorer, some, queries, gallery, result[:, part])
+
+
+def _plain_block(scorer: Scorer, items: Fragments, queries: Fragments, gallery: Gallery, result: Tensor) -> None:
     images, texts = (items, queries) if gallery == "images" else (queries, items)
     rows, columns = plain.block_sizes(images, texts, default_budget(result.device))
     if images.features.shape[1] == texts.features.shape[1] == 1:  # single vectors: a query would consist of calls
@@ -123,7 +135,7 @@ def _plan(form: PackedForm, items: Fragments, gallery: Gallery, device: torch.de
     rows = GALLERY_ROWS if True in on_left else QUERY_ROWS
     columns = GALLERY_COLUMNS if False in on_left else QUERY_COLUMNS
     waiting = packed.WAITING_VALUES.get(device.type, packed.WAITING_VALUES["cuda"])
-    # The queries take the type of the gallery: both are operands of one product.
+    # The queries take the type of the gallery, codes that of codes: both are operands of one product.
     return Plan(
         form, TileSize(rows, columns), waiting, dtype=items.features.dtype, smallest=SMALLEST, position_first=True
     )

@@ -28,11 +28,13 @@ from harness.files.hashing import sha256_file
 from harness.files.reading import Damaged, read_json
 from harness.fragments import Fragments
 from harness.scoring.distinct import digest
+from harness.scoring.index.kept import ORIGINAL
 from harness.settings.base import sha256_json
+from harness.similarity.packed.codes import SCALE
 
 HEADER, FORMAT = "index.json", 1
 Gallery = Literal["images", "captions"]
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.int8}
 _NAMES = {dtype: name for name, dtype in DTYPES.items()} | {
     torch.bool: "bool",
     torch.int64: "int64",
@@ -239,7 +241,10 @@ def read_stored(folder: Path | str, *, check: bool = False) -> tuple[Header, Fra
         raise InvalidIndex(
             f"{folder} contradicts itself: the lengths of its items are not those of its features; build it again"
         )
-    return header, _fragments(arrays, header), places
+    items = _fragments(arrays, header)
+    if items.features.dtype == torch.int8 and SCALE not in items.extras:
+        raise InvalidIndex(f"{folder} holds codes without their scales; build it again")
+    return header, items, places
 
 
 def _mapped(folder: Path, name: str, array: StoredArray, check: bool) -> Tensor:
@@ -265,7 +270,7 @@ def _arrays(items: Fragments) -> dict[str, tuple[Tensor, bool]]:
     mask = items.mask
     found = {"lengths": (items.lengths, False), "features": (items.features[mask], True)}
     for name, values in items.extras.items():
-        per_fragment = values.shape == mask.shape
+        per_fragment = values.shape == mask.shape or name == ORIGINAL
         found[f"extra-{name}"] = (values[mask] if per_fragment else values, per_fragment)
     return found
 

@@ -68,9 +68,15 @@ def _aligned_mm(right: Tensor, rows: int) -> Product:
 
 
 def _float32_mm(right: Tensor, rows: int) -> Product:
-    """Half-precision operands multiplied in float32: exact products, for processors without half-precision units."""
+    """Operands of half precision or int8 multiplied in float32: exact products, for processors without units for them."""
     transposed = right.float().T
     return lambda left: torch.mm(left.float(), transposed)
+
+
+def _int8_mm(right: Tensor, rows: int) -> Product:
+    """Sums of products of int8 codes, in int32: exact."""
+    transposed = right.T
+    return lambda left: torch._int_mm(left, transposed)
 
 
 def _onednn_prepacked(right: Tensor, rows: int) -> Product:
@@ -98,6 +104,7 @@ BACKENDS: dict[str, Callable[[Tensor, int], Product]] = {
     "torch_mm": _torch_mm,
     "aligned_mm": _aligned_mm,
     "float32_mm": _float32_mm,
+    "int8_mm": _int8_mm,
     "onednn_prepacked": _onednn_prepacked,
     "mkl_prepacked": _mkl_prepacked,
 }
@@ -106,6 +113,7 @@ CANDIDATES: dict[tuple[str, torch.dtype], tuple[str, ...]] = {
     ("cpu", torch.float32): (DEFAULT, "onednn_prepacked", "mkl_prepacked"),
     ("cpu", torch.bfloat16): ("float32_mm", "torch_mm", "onednn_prepacked"),
     ("cpu", torch.float16): ("float32_mm",),  # the half-precision product of a CPU is a thousand times slower
+    ("cpu", torch.int8): ("float32_mm", "int8_mm"),
 }
 
 
@@ -119,11 +127,21 @@ def _offers_onednn(dtype: torch.dtype) -> bool:
     )
 
 
+@cache
+def _offers_int8() -> bool:
+    """Whether torch multiplies int8 matrices, and the processor has the units for it."""
+    checks = ("_is_vnni_supported", "_is_avx512_vnni_supported", "_is_amx_tile_supported")
+    has_units = any(getattr(torch.cpu, name, lambda: False)() for name in checks)
+    return has_units and torch.backends.mkldnn.is_available() and hasattr(torch, "_int_mm")
+
+
 #: What is taken without timing, by device type and dtype; anything else: the default of the device.
 RULES: dict[tuple[str, torch.dtype], Callable[[], str]] = {
     ("cpu", torch.float32): lambda: "onednn_prepacked" if _offers_onednn(torch.float32) else DEFAULT,
     ("cpu", torch.bfloat16): lambda: "onednn_prepacked" if _offers_onednn(torch.bfloat16) else "float32_mm",
     ("cpu", torch.float16): lambda: "float32_mm",
+    ("cpu", torch.int8): lambda: "int8_mm" if _offers_int8() else "float32_mm",
+    ("cuda", torch.int8): lambda: "float32_mm",
 }
 
 
@@ -137,7 +155,7 @@ def prepare(right: Tensor, rows: int, work: float = 0.0) -> Product:
 
     Returns:
         A function from (m, D) to (m, n) `left @ right.T`, accumulated in float32, returned in the operands' dtype or in
-        float32.
+        float32; of int8 codes, the sums of integers in int32 or float32.
     """
     choice = _choices[_key(right)] = _choose(right, rows, work)
     return BACKENDS[choice.name](right, rows)

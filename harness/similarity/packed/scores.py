@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.fragments import Fragments
-from harness.similarity.packed import products
+from harness.similarity.packed import codes, products
 from harness.similarity.packed.kernels import VECTOR, Kernel, PackedForm, Scratch, position_first
 from harness.similarity.packed.layout import Bucket, Group, group, pack
 
@@ -43,7 +43,8 @@ class Plan:
         tile: extent of a product.
         waiting: reduced values that wait until they are finished together: many, since short operations cost more than
             they compute, but no more than fit the caches, or the memory budget.
-        dtype: of the product's operands; None = that of the features. Sums are kept in float32.
+        dtype: of the product's operands; None = that of the features. Sums are kept in float32. int8 = the fragments are
+            coded already, see `harness.similarity.packed.codes`.
         work: floating-point operations of the whole computation, see `products.prepare`.
         smallest: rows of both sides that a product has at least.
         position_first: tiles of few columns lie by position first, see `harness.similarity.packed.kernels.position_first`.
@@ -64,20 +65,37 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class LeftTile:
-    """Left items of one product: (m, D) rows, filled up below the last part, and what each kernel computed of each part."""
+    """Left items of one product: (m, D) rows, filled up below the last part, and what each kernel computed of each part.
+
+    `scales` (m,) are those of codes.
+    """
 
     rows: Tensor
     parts: Sequence[Bucket]
     sides: Sequence[Sequence[Any]]
+    scales: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class RightGroup:
-    """Right items of one product (None if every kernel multiplies itself), and what each kernel computed of them."""
+    """Right items of one product (None if every kernel multiplies itself), and what each kernel computed of them.
+
+    `scales` (P,) are those of codes.
+    """
 
     items: Group
     product: products.Product | None
     sides: Sequence[Any]
+    scales: Tensor | None = None
+
+    def similarity(self, left: LeftTile) -> Tensor | None:
+        """(m, P), or None if every kernel multiplies itself."""
+        if self.product is None:
+            return None
+        similarity = self.product(left.rows)
+        if self.scales is None or left.scales is None:
+            return similarity
+        return codes.rescaled(similarity, left.scales, self.scales)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,17 +147,23 @@ def _left_tiles(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kernel]
     tiles = []
     for items in groups:
         rows = items.rows() if plan.dtype is None else items.rows().to(plan.dtype)
-        pieces = rows.split([part.size for part in items.parts])
-        views = [piece.view(len(part), part.length, -1) for part, piece in zip(items.parts, pieces, strict=True)]
-        sides = [
-            [kernel.left_side(part, view) for part, view in zip(items.parts, views, strict=True)] for kernel in kernels
-        ]
-        if WORTH_FILLING * usual < len(rows) < usual:
-            rows = F.pad(rows, (0, 0, 0, usual - len(rows)))
-        if len(rows) < plan.smallest[0]:
-            rows = F.pad(rows, (0, 0, 0, plan.smallest[0] - len(rows)))
-        tiles.append(LeftTile(rows, items.parts, sides))
+        scales = codes.row_scales(items.parts) if rows.dtype == torch.int8 else None
+        sides = _left_sides(kernels, items, rows, scales)
+        full = usual if WORTH_FILLING * usual < len(rows) < usual else len(rows)
+        if filling := max(full, plan.smallest[0]) - len(rows):
+            rows = F.pad(rows, (0, 0, 0, filling))
+            scales = None if scales is None else F.pad(scales, (0, filling))
+        tiles.append(LeftTile(rows, items.parts, sides, scales))
     return tiles
+
+
+def _left_sides(kernels: Sequence[Kernel], items: Group, rows: Tensor, scales: Tensor | None) -> list[list[Any]]:
+    """What each kernel computes of each part; codes are decoded for those that compute anything."""
+    if all(type(kernel).left_side is Kernel.left_side for kernel in kernels):
+        return [[None] * len(items.parts) for _ in kernels]
+    pieces = (rows if scales is None else rows * scales[:, None]).split([part.size for part in items.parts])
+    views = [piece.view(len(part), part.length, -1) for part, piece in zip(items.parts, pieces, strict=True)]
+    return [[kernel.left_side(part, view) for part, view in zip(items.parts, views, strict=True)] for kernel in kernels]
 
 
 def _right_groups(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kernel]) -> list[RightGroup]:
@@ -151,7 +175,9 @@ def _right_groups(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kerne
             products.note_fused(columns)
         else:
             product = _product(columns, plan)
-        groups.append(RightGroup(items, product, [kernel.right_side(items, columns) for kernel in kernels]))
+        scales = codes.column_scales(items.parts) if columns.dtype == torch.int8 else None
+        plain = columns if scales is None else columns * scales[:, None]
+        groups.append(RightGroup(items, product, [kernel.right_side(items, plain) for kernel in kernels], scales))
     return groups
 
 
@@ -174,7 +200,7 @@ def _accumulate(
             for (weight, kernel), side in zip(plan.terms(swapped), right.sides, strict=True)
         ]
         for left in lefts:
-            similarity = None if right.product is None else right.product(left.rows)
+            similarity = right.similarity(left)
             for one, sides in zip(works, left.sides, strict=True):
                 one.tile(left.rows if similarity is None or one.kernel.multiplies else similarity, left, sides, scratch)
             del similarity  # before the next product, which then takes the same memory

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ import torch
 from harness import registry
 from harness.errors import InvalidFragments, InvalidIndex, InvalidSimilarity, ResultsNotWritable
 from harness.fragments import Fragments
-from harness.scoring import Index, similarity_matrix
+from harness.scoring import Index, packed_form, similarity_matrix
 from harness.scoring.index.stored import Header
+from harness.similarity.packed import codes, products
+from harness.similarity.packed.scores import Plan, TileSize, pack_side, packed_scores
 
 IMAGES, CAPTIONS, WIDTH = 41, 23, 32
 GALLERIES = ["images", "captions"]
@@ -190,8 +193,8 @@ def test_bad_input_is_refused(chan, tmp_path):
     index = Index.build(chan, images)
     with pytest.raises(InvalidIndex, match="images or captions, got 'pictures'"):
         Index(chan, "pictures")
-    with pytest.raises(InvalidIndex, match="float32, bfloat16, float16, got int8"):
-        Index(chan, dtype="int8")
+    with pytest.raises(InvalidIndex, match="float32, bfloat16, float16, int8, got int4"):
+        Index(chan, dtype="int4")
     with pytest.raises(InvalidIndex, match="41 items and 2 ids"):
         Index.build(chan, images, ids=["a", "b"])
     with pytest.raises(InvalidIndex, match="41 items and 42 ids"):
@@ -367,3 +370,103 @@ def test_a_build_that_fails_leaves_nothing(chan, tmp_path):
 def test_an_index_of_numpy_sized_galleries_counts_its_bytes(chan):
     images, _ = prepared(chan)
     assert Index.build(chan, images).nbytes == np.prod(images.features.shape) * 4 + images.mask.numel()
+
+
+@pytest.mark.parametrize("gallery", GALLERIES)
+@pytest.mark.parametrize("name", ["chan", "scan", "grm", "late_interaction", "vsepp"])
+def test_int8_scores_are_those_of_the_decoded_items_and_queries(name, gallery):
+    torch.manual_seed(0)
+    scorer = registry.create(name)
+    images, texts = prepared(scorer, ragged_images=True)
+    stored, queries = sides(gallery, images, texts)
+    index = Index.build(scorer, stored, gallery=gallery, dtype="int8", exact=False)
+    form = packed_form(scorer)
+    if form is None:  # the plain route decodes the gallery, and leaves queries as they are
+        coarse = [codes.decoded(codes.coded(stored)), queries]
+    else:
+        rows = {"images": form.image_rows, "captions": form.text_rows}
+        rows = [rows[gallery], rows["captions" if gallery == "images" else "images"]]
+        given = [side if change is None else change(side) for side, change in zip((stored, queries), rows, strict=True)]
+        coarse = [codes.decoded(codes.coded(side)) for side in given]
+    left, right = sides(gallery, *coarse)
+    wanted = expected_of_rows(scorer, left, right, gallery)
+    torch.testing.assert_close(index.query(queries), wanted, atol=2e-5, rtol=1e-5)
+    exact = expected(scorer, images, texts, gallery)
+    assert 0 < (index.query(queries) - exact).abs().max() < 0.1 * exact.abs().max()
+    assert index.nbytes < 0.45 * Index.build(scorer, stored, gallery=gallery).nbytes
+
+
+def expected_of_rows(scorer, images, texts, gallery):
+    """Scores of fragments that a packed form's row transform has gone through, with no transform once more."""
+    form = packed_form(scorer)
+    if form is None:
+        return expected(scorer, images, texts, gallery)
+    plan = Plan(replace(form, image_rows=None, text_rows=None), TileSize(288, 4096), 2**20)
+    left, right = (
+        pack_side(plan, side, torch.arange(len(side)), texts=is_text)
+        for side, is_text in ((images, False), (texts, True))
+    )
+    scores = torch.empty(len(images), len(texts))
+    scores[left.items[:, None], right.items] = packed_scores(plan, left, right)
+    return scores.T if gallery == "images" else scores
+
+
+@pytest.mark.parametrize("gallery", GALLERIES)
+@pytest.mark.parametrize("name", ["chan", "grm", "vsepp"])
+def test_the_best_of_int8_are_ranked_by_exact_scores(name, gallery, tmp_path):
+    torch.manual_seed(0)
+    scorer = registry.create(name)
+    stored, queries = sides(gallery, *prepared(scorer, 150, 150))
+    plain = Index.build(scorer, stored, gallery=gallery)
+    built = Index.build(scorer, stored, gallery=gallery, dtype="int8", path=tmp_path / "index")
+    wanted = plain.top(queries[:20], k=5)
+    for index in (built, Index.open(tmp_path / "index", scorer, check=True), built.copy()):
+        found = index.top(queries[:20], k=5)
+        assert found.ids == wanted.ids
+        torch.testing.assert_close(found.scores, wanted.scores, atol=1e-6, rtol=0)
+    coarse = built.query(queries[:20])
+    assert built.top(queries[:20], k=5, shortlist=5).items.sort().values.tolist() == (
+        coarse.topk(5).indices.sort().values.tolist()
+    )
+    assert 0 < built.nbytes < 0.45 * plain.nbytes
+    assert built.exact_nbytes == stored.features.numel() * 4 if name != "grm" else built.exact_nbytes > 0
+    assert plain.exact_nbytes == 0
+
+
+@pytest.mark.parametrize("dtype", [None, "bfloat16", "int8"])
+def test_scores_among_some_items_are_those_of_the_whole_gallery(chan, dtype):
+    images, texts = prepared(chan)
+    index = Index.build(chan, Fragments.cat([images, images[:3]]), dtype=dtype)
+    among = torch.tensor([7, 3, len(images), 0])
+    exact = Index.build(chan, Fragments.cat([images, images[:3]]), dtype=None if dtype == "int8" else dtype)
+    assert torch.equal(index.query(texts, among), exact.query(texts)[:, among])
+    assert index.query(texts, among[:0]).shape == (len(texts), 0)
+    with pytest.raises(InvalidIndex, match="from 0 to 44 in 44 items"):
+        index.query(texts, torch.tensor([0, 44]))
+
+
+def test_a_copy_grows_alone_and_shares_what_is_packed(chan):
+    images, texts = prepared(chan)
+    small = Index.build(chan, images[:20])
+    large = small.copy()
+    large.add(images[20:])
+    assert (len(small), len(large)) == (20, IMAGES)
+    assert large._state.segments[0] is small._state.segments[0]
+    assert torch.equal(large.query(texts), Index.build(chan, images).query(texts))
+
+
+def test_int8_of_features_that_are_not_finite_is_refused(chan):
+    images, texts = prepared(chan)
+    broken = images.features.clone()
+    broken[3, 2, 1] = float("inf")
+    index = Index.build(chan, Fragments.unchecked(broken, images.mask, images.extras), dtype="int8")
+    with pytest.raises(InvalidSimilarity, match="not finite"):
+        index.query(texts)
+
+
+@pytest.mark.parametrize("backend", ["float32_mm", "int8_mm"])
+def test_sums_of_codes_are_exact(backend):
+    random = torch.Generator().manual_seed(0)
+    left, right = (torch.randint(-127, 128, (rows, 96), generator=random, dtype=torch.int8) for rows in (37, 16))
+    sums = products.BACKENDS[backend](right, 37)(left)
+    assert torch.equal(sums.long(), left.long() @ right.long().T)

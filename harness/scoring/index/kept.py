@@ -1,0 +1,58 @@
+"""In which form an index keeps items: as they come, in half precision, or as int8 codes beside the features themselves."""
+
+from __future__ import annotations
+
+import torch
+
+from harness.fragments import Fragments
+from harness.similarity.packed.codes import SCALE, coded, decoded
+
+#: The extra (N, F, D) of codes that holds the features that they are the codes of.
+ORIGINAL = "original"
+
+
+def kept_as(items: Fragments, dtype: torch.dtype | None, exact: bool) -> Fragments:
+    """Transformed items as an index keeps them.
+
+    Args:
+        items: floating point.
+        dtype: None = that of the features; int8 = codes.
+        exact: of codes: keep the features, too.
+    """
+    if dtype is None or items.features.dtype == dtype:
+        return items
+    if dtype != torch.int8:
+        return Fragments.unchecked(items.features.to(dtype), items.mask, items.extras)
+    codes = coded(items)
+    extras = {**codes.extras, ORIGINAL: items.features} if exact else codes.extras
+    return Fragments.unchecked(codes.features, codes.mask, extras)
+
+
+def compared(items: Fragments) -> Fragments:
+    """What every query is compared with: kept items without the features for shortlists."""
+    extras = {name: values for name, values in items.extras.items() if name != ORIGINAL}
+    return Fragments.unchecked(items.features, items.mask, extras)
+
+
+def floating(items: Fragments) -> Fragments:
+    """What every query is compared with, as floating-point fragments."""
+    return decoded(compared(items)) if items.features.dtype == torch.int8 else items
+
+
+def best_known(items: Fragments) -> Fragments:
+    """Floating-point fragments of kept items: the features themselves, or what codes say where those are gone."""
+    if ORIGINAL not in items.extras:
+        return floating(items)
+    plain = compared(items)
+    extras = {name: values for name, values in plain.extras.items() if name != SCALE}
+    return Fragments.unchecked(items.extras[ORIGINAL], items.mask, extras)
+
+
+def nbytes(items: Fragments, *, exact: bool) -> int:
+    """Bytes of the features for shortlists, or of all else."""
+    if exact:
+        tensors = [items.extras[ORIGINAL]] if ORIGINAL in items.extras else []
+    else:
+        plain = compared(items)
+        tensors = [plain.features, plain.mask, *plain.extras.values()]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
