@@ -11,7 +11,8 @@ from scipy import stats
 from harness.measure.cost import parameters
 from harness.measure.system import MIB
 from harness.profiles import work
-from harness.profiles.index import DIRECTIONS, Direction
+from harness.profiles.galleries import DIRECTIONS
+from harness.profiles.plan import Cost
 from harness.profiles.scenarios import PAIRS, Queries, query_key
 from harness.profiles.uses import Use
 from harness.records.profile import Growth, Measure, Point, ScenarioResult
@@ -24,13 +25,13 @@ def point_of(
     use: Use,
     metrics: Mapping[str, float],
     results: Results,
-    bytes_per_item: Mapping[Direction, float],
+    cost: Cost,
     galleries: Sequence[int],
     reference: int,
 ) -> Point:
     """The record of a use, from the results of all uses.
 
-    `bytes_per_item` is what its index keeps; sizes of `galleries` that were not measured are extrapolated; `reference` is
+    `cost` is that of its index; sizes of `galleries` that were not measured are extrapolated; `reference` is
     the gallery at which points are compared.
     """
     own = {scenario: result for (key, scenario), result in results.items() if key == use.key}
@@ -52,9 +53,12 @@ def point_of(
         metrics=dict(metrics),
         scenarios=own,
         growth=growths,
-        index_bytes_per_image=bytes_per_item["t2i"],
-        index_bytes_per_text=bytes_per_item["i2t"],
-        memory_mib=None if working is None else weights + reference * bytes_per_item["t2i"] / MIB + working,
+        index_bytes_per_image=cost.bytes_per_item["t2i"],
+        index_bytes_per_text=cost.bytes_per_item["i2t"],
+        index_build_ms={
+            f"{direction} {size}": ms for direction, by_size in cost.build_ms.items() for size, ms in by_size.items()
+        },
+        memory_mib=None if working is None else weights + reference * cost.bytes_per_item["t2i"] / MIB + working,
         sizes=_sizes(use, own),
     )
 

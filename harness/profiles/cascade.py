@@ -18,8 +18,9 @@ from torch import Tensor
 from harness.errors import InvalidFragments, InvalidSimilarity, InvalidSpec
 from harness.files.extras import missing
 from harness.fragments import Fragments
-from harness.profiles.index import Direction, directed_scores
+from harness.profiles.galleries import GALLERIES, Direction
 from harness.scorer import Scorer
+from harness.scoring import Index
 
 #: (query, k) -> (k,) int64 rows of the coarse gallery, best first.
 Shortlist = Callable[[Fragments, int], Tensor]
@@ -27,16 +28,12 @@ Shortlist = Callable[[Fragments, int], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class ExactShortlist:
-    """Scores the whole coarse gallery of G items, which lies on the scorer's device."""
+    """Compares a query with the whole coarse gallery of G items."""
 
-    scorer: Scorer
-    gallery: Fragments
-    direction: Direction
-    memory_budget: int | None = None
+    gallery: Index
 
     def __call__(self, query: Fragments, k: int) -> Tensor:
-        scores = directed_scores(self.scorer, query, self.gallery, self.direction, self.memory_budget)[0]
-        return torch.topk(scores, min(k, len(scores))).indices
+        return self.gallery.top(query, k).items[0]
 
 
 class ApproximateShortlist:
@@ -63,7 +60,7 @@ class ApproximateShortlist:
         except ImportError:
             raise missing("faiss", "an approximate shortlist") from None
         vectors, queries = _vectors(gallery), _vectors(sample)
-        expected = directed_scores(scorer, sample[:1], gallery[:256], direction)[0]
+        expected = Index.build(scorer, gallery[:256], gallery=GALLERIES[direction]).query(sample[:1])[0]
         if not torch.allclose((vectors[:256] @ queries[0]).cpu(), expected.cpu(), atol=1e-3):
             raise InvalidSimilarity(
                 f"{type(scorer).__name__} does not score by the dot product of its vectors, which an approximate "
@@ -88,11 +85,8 @@ class Cascade:
     """
 
     shortlist: Shortlist  #: over the coarse gallery (CLIP, VSE++, ...)
-    fine: Scorer  #: any scorer, trained on the same data
-    gallery: Fragments  #: the G items as the fine scorer encodes them, in the same order
-    direction: Direction  #: which side the gallery is
+    fine: Index  #: of the same G items in the same order, for any scorer that was trained on the same data
     k: int  #: items that the fine scorer looks at; as many as the gallery holds = the fine scorer alone
-    memory_budget: int | None = None  #: see `similarity_matrix`
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -100,8 +94,8 @@ class Cascade:
 
     def shortlisted(self, query: Fragments) -> Tensor:
         """(k,) gallery rows worth a second look, for one query as the coarse scorer encodes it."""
-        if self.k >= len(self.gallery):  # nothing is left out, so the coarse scorer has no say
-            return torch.arange(len(self.gallery))
+        if self.k >= len(self.fine):  # nothing is left out, so the coarse scorer has no say
+            return torch.arange(len(self.fine))
         return self.shortlist(query, self.k)
 
     def reranked(self, query: Fragments, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,12 +108,11 @@ class Cascade:
         Returns:
             (k,) int64 gallery rows, best first, and their (k,) float32 scores by the fine scorer, on the CPU.
         """
-        whole = len(rows) == len(self.gallery)  # then in the gallery's order: the very numbers of the fine scorer
-        rows = torch.arange(len(rows)) if whole else rows
-        chosen = self.gallery if whole else self.gallery[rows.to(self.gallery.device)]
-        scores = directed_scores(self.fine, query, chosen, self.direction, self.memory_budget)[0]
+        whole = len(rows) == len(self.fine)  # then in the gallery's order: the very numbers of the fine scorer
+        rows = torch.arange(len(rows)) if whole else rows.cpu()
+        scores = self.fine.query(query, None if whole else rows)[0].cpu()
         order = torch.argsort(scores, descending=True, stable=True)
-        return rows.cpu()[order], scores[order]
+        return rows[order], scores[order]
 
 
 def cascade_scores(coarse: Tensor, fine: Tensor, k: int) -> Tensor:

@@ -12,18 +12,19 @@ from harness.fragments import Fragments
 from harness.measure.cost import index_bytes
 from harness.profiles import scenarios
 from harness.profiles.cascade import ApproximateShortlist, Cascade, ExactShortlist, Shortlist
-from harness.profiles.index import DIRECTIONS, Direction, StoredIndex, resampled, store
+from harness.profiles.galleries import DIRECTIONS, Built, Direction, build, growing, resampled
 from harness.profiles.session import Scenario, pilot
 from harness.profiles.trained import TrainedScorer
 from harness.profiles.uses import Use
-from harness.scoring.memory import default_budget, free_memory
+from harness.scoring.memory import free_memory
 
 #: One call of a scenario may take this share of the measuring time; a larger gallery is extrapolated.
 SHARE_OF_A_CALL = 1 / 100
 #: Share of the measuring time that the queries of all points at the reference gallery may take.
 SHARE_OF_POINTS = 0.6
-#: Share of the free memory that all galleries together may take.
-SHARE_OF_MEMORY = 0.5
+#: Share of the free memory that all galleries together may take; each is kept as it comes and, if its items differ in
+#: length, packed in another order beside it.
+SHARE_OF_MEMORY, KEPT_AND_PACKED = 0.5, 2
 LARGEST_GALLERY = 100_000_000
 
 
@@ -55,8 +56,15 @@ class Bench:
     """The galleries of a trained scorer, by direction."""
 
     galleries: dict[Direction, Fragments]  #: of the largest size that is measured
-    sizes: dict[Direction, list[int]]  #: that are measured
-    budget: int  #: bytes per block, determined once: asking the system takes longer than a small query
+    built: dict[Direction, dict[int, Built]]  #: by the sizes that are measured
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """What a use's index takes, by direction."""
+
+    bytes_per_item: dict[Direction, float]
+    build_ms: dict[Direction, dict[int, float]]  #: by gallery size
 
 
 def benches_for(
@@ -66,31 +74,25 @@ def benches_for(
     sizes = sorted(options.galleries)
     free = free_memory() if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]
     share = SHARE_OF_MEMORY * free / (2 * len(scorers))
-    budget = default_budget(device)
     longest = 1000 * options.seconds * SHARE_OF_A_CALL
     pilot_ms: dict[str, float] = {}
-    fitting: dict[str, dict[Direction, list[int]]] = {}
+    benches: dict[str, Bench] = {}
     for trained in scorers:
+        bench = benches[trained.key] = Bench({}, {})
         for direction in DIRECTIONS:
             side = trained.gallery(direction)
-            smallest = StoredIndex(resampled(side, sizes[0]))
-            ms = pilot(scenarios.query(scenarios.Queries(trained, direction), smallest, "float32", budget), device)
-            largest = max(
+            smallest = build(trained.scorer, resampled(side, sizes[0]), direction)
+            ms = pilot(scenarios.query(scenarios.Queries(trained, direction), smallest.index), device)
+            per_item = index_bytes(side) * (1 if bool(side.mask.all()) else KEPT_AND_PACKED)
+            measured = [
                 size
                 for size in sizes
-                if size == sizes[0] or (ms * size / sizes[0] <= longest and size * index_bytes(side) <= share)
-            )
+                if size == sizes[0] or (ms * size / sizes[0] <= longest and size * per_item <= share)
+            ]
             pilot_ms[trained.key] = pilot_ms.get(trained.key, 0.0) + ms
-            fitting.setdefault(trained.key, {})[direction] = [size for size in sizes if size <= largest]
-    benches = {
-        trained.key: Bench(
-            {d: resampled(trained.gallery(d), fitting[trained.key][d][-1]) for d in DIRECTIONS},
-            fitting[trained.key],
-            budget,
-        )
-        for trained in scorers
-    }
-    possible = min(measured[-1] for by_direction in fitting.values() for measured in by_direction.values())
+            bench.galleries[direction] = resampled(side, measured[-1])
+            bench.built[direction] = growing(trained.scorer, bench.galleries[direction], direction, measured)
+    possible = min(max(built) for bench in benches.values() for built in bench.built.values())
     # A base is timed as a whole and in parts, the other uses of its weights as a whole.
     smallest_ms = sum(pilot_ms[u.trained.key] * (2 if u.kind == "base" else 1) for u in uses if u.coarse is None)
     for size in reversed(sizes):
@@ -102,42 +104,46 @@ def benches_for(
 
 def queries_of(
     use: Use, benches: Mapping[str, Bench], reference: int, ann: bool = False
-) -> tuple[list[Scenario], dict[Direction, float]]:
-    """The queries of a use, and what its index keeps of an item, in bytes, by direction.
+) -> tuple[list[Scenario], Cost]:
+    """The queries of a use, and what its index costs.
 
     A use is asked at the reference gallery, a base at every size. With `ann` cascades shortlist by an approximate index.
     """
     if use.coarse is not None:
         return _of_cascade(use, use.coarse, benches, reference, ann)
     bench, base = benches[use.trained.key], use.kind == "base"
-    timed, bytes_per_item = [scenarios.pairs(use, bench.budget)], {}
+    timed, cost = [scenarios.pairs(use)], Cost({}, {})
     for direction in DIRECTIONS:
-        # Pruned items are others than those of the bench.
-        whole = resampled(use.gallery(direction), reference) if use.kind == "pruned" else bench.galleries[direction]
-        sizes = bench.sizes[direction] if base else [reference]
-        indices = [store(whole[:size], use.precision) for size in sizes]
+        if base:
+            built = bench.built[direction]
+        else:
+            # Pruned items are others than those of the bench.
+            whole = use.gallery(direction) if use.kind == "pruned" else bench.galleries[direction]
+            items = resampled(whole, reference)
+            built = {reference: build(use.trained.scorer, items, direction, use.precision, use.shortlist > 0)}
         queries = scenarios.Queries(use.trained, direction, use.prune_query(direction))
-        timed += [scenarios.query(queries, index, use.precision, bench.budget, apart=base) for index in indices]
-        bytes_per_item[direction] = indices[0].bytes_per_item
-    return timed, bytes_per_item
+        timed += [scenarios.query(queries, one.index, apart=base) for one in built.values()]
+        cost.bytes_per_item[direction] = built[reference].bytes_per_item
+        cost.build_ms[direction] = {size: one.ms for size, one in built.items()}
+    return timed, cost
 
 
 def _of_cascade(
     use: Use, coarse: TrainedScorer, benches: Mapping[str, Bench], reference: int, ann: bool
-) -> tuple[list[Scenario], dict[Direction, float]]:
+) -> tuple[list[Scenario], Cost]:
     """A cascade that leaves nothing out is its fine scorer and is not timed again."""
-    timed, bytes_per_item = [], {}
-    bench = benches[use.trained.key]
+    timed, cost = [], Cost({}, {})
     for direction in DIRECTIONS:
-        coarse_gallery = benches[coarse.key].galleries[direction][:reference]
-        gallery = bench.galleries[direction][:reference]
-        bytes_per_item[direction] = index_bytes(coarse_gallery) + index_bytes(gallery)
+        two = [benches[trained.key].built[direction][reference] for trained in (coarse, use.trained)]
+        cost.bytes_per_item[direction] = sum(built.bytes_per_item for built in two)
+        cost.build_ms[direction] = {reference: sum(built.ms for built in two)}
         if not 0 < use.k < reference:
             continue
         first, second = (scenarios.Queries(trained, direction) for trained in (coarse, use.trained))
-        shortlist: Shortlist = ExactShortlist(coarse.scorer, coarse_gallery, direction, bench.budget)
+        shortlist: Shortlist = ExactShortlist(two[0].index)
         if ann:
-            shortlist = ApproximateShortlist(coarse.scorer, coarse_gallery, direction, first.encode(0))
-        cascade = Cascade(shortlist, use.trained.scorer, gallery, direction, use.k, bench.budget)
-        timed.append(scenarios.cascade_query(cascade, first, second))
-    return timed, bytes_per_item
+            gallery = benches[coarse.key].galleries[direction][:reference]
+            shortlist = ApproximateShortlist(coarse.scorer, gallery, direction, first.encode(0))
+        cascade = Cascade(shortlist, two[1].index, use.k)
+        timed.append(scenarios.cascade_query(cascade, direction, first, second))
+    return timed, cost

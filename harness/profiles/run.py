@@ -13,8 +13,7 @@ from harness.errors import InvalidDataset
 from harness.files.locks import claim
 from harness.profiles import session, work
 from harness.profiles.assemble import point_of
-from harness.profiles.index import Direction
-from harness.profiles.plan import Bench, ProfileOptions, benches_for, queries_of
+from harness.profiles.plan import Bench, Cost, ProfileOptions, benches_for, queries_of
 from harness.profiles.scenarios import encoding, training
 from harness.profiles.session import Scenario
 from harness.profiles.trained import TrainedScorer, load_trained
@@ -189,11 +188,11 @@ def _scenarios(
     options: ProfileOptions,
     device: torch.device,
     observer: Observer,
-) -> tuple[dict[tuple[str, str], Scenario], dict[tuple[str, str], dict[str, float]], dict[str, dict[Direction, float]]]:
-    """Scenarios by use and name, the peak memory of one call of each, and what the index of a use keeps per item."""
+) -> tuple[dict[tuple[str, str], Scenario], dict[tuple[str, str], dict[str, float]], dict[str, Cost]]:
+    """Scenarios by use and name, the peak memory of one call of each, and what the index of a use costs."""
     timed = {("", scenario.key): scenario for scenario in work.matrix_scenarios(device)}
     memory: dict[tuple[str, str], dict[str, float]] = {}
-    index: dict[str, dict[Direction, float]] = {}
+    index: dict[str, Cost] = {}
     for use in uses:
         observer.noted(f"{use.key}: index and memory")
         own, index[use.key] = queries_of(use, benches, reference, options.ann)

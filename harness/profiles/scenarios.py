@@ -19,11 +19,11 @@ from torch import Tensor
 from harness.datasets.base import Split
 from harness.fragments import Fragments
 from harness.profiles.cascade import Cascade
-from harness.profiles.index import Direction, Precision, StoredIndex, store, stored_scores
+from harness.profiles.galleries import Direction, build
 from harness.profiles.session import Scenario
 from harness.profiles.trained import TrainedScorer
 from harness.profiles.uses import Use
-from harness.scoring import similarity_matrix
+from harness.scoring import Index, packed_form, similarity_matrix
 from harness.training.loop import training_step
 
 #: Items that a query returns.
@@ -110,35 +110,31 @@ def _offline(trained: TrainedScorer) -> Scenario:
     return Scenario("offline", stages, {"images": rows, "captions": columns, "pairs": rows * columns})
 
 
-def pairs(use: Use, budget: int) -> Scenario:
-    """Scoring of encoded pairs, as a point of the throughput chart."""
-    index, queries = store(use.images[: OFFLINE[0]], use.precision), use.texts[: OFFLINE[1]]
-
-    def score(_: int) -> Tensor:
-        return stored_scores(use.trained.scorer, queries, index, "t2i", use.precision, budget)
-
-    return Scenario(PAIRS, [("score", score)], {"pairs": len(index) * len(queries)})
-
-
-def query(queries: Queries, index: StoredIndex, precision: Precision, budget: int, apart: bool = True) -> Scenario:
-    """One query against a gallery: encode it, score the gallery, take the best."""
-    scorer, direction = queries.trained.scorer, queries.direction
-
-    def score(encoded: Fragments) -> Tensor:
-        return stored_scores(scorer, encoded, index, direction, precision, budget)[0]
-
-    def best(scores: Tensor) -> Tensor:
-        return torch.topk(scores, min(BEST, len(scores))).indices
-
-    stages = (("encode", queries.encode), ("score", score), ("best", best))
-    return Scenario(query_key(direction, len(index)), stages, gallery=len(index), apart=apart)
+def pairs(use: Use) -> Scenario:
+    """Scoring of encoded pairs, as a point of the throughput chart: by the engine where it has the precision."""
+    scorer, images, texts = use.trained.scorer, use.images[: OFFLINE[0]], use.texts[: OFFLINE[1]]
+    if packed_form(scorer) is not None and use.precision != "int8":
+        score = functools.partial(similarity_matrix, scorer, images, texts, dtype=getattr(torch, use.precision))
+    else:
+        score = functools.partial(build(scorer, images, "t2i", use.precision).index.query, texts)
+    return Scenario(PAIRS, [("score", lambda _: score())], {"pairs": len(images) * len(texts)})
 
 
-def cascade_query(cascade: Cascade, coarse: Queries, fine: Queries) -> Scenario:
+def query(queries: Queries, index: Index, apart: bool = True) -> Scenario:
+    """One query against a gallery: encode it, search the gallery for the best."""
+
+    def search(encoded: Fragments) -> Tensor:
+        return index.top(encoded, BEST).items
+
+    key = query_key(queries.direction, len(index))
+    return Scenario(key, (("encode", queries.encode), ("search", search)), gallery=len(index), apart=apart)
+
+
+def cascade_query(cascade: Cascade, direction: Direction, coarse: Queries, fine: Queries) -> Scenario:
     """One query through a cascade: both encoders, the shortlist, the second look."""
     stages = (
         ("encode and shortlist", lambda number: (number, cascade.shortlisted(coarse.encode(number)))),
         ("encode and re-rank", lambda state: cascade.reranked(fine.encode(state[0]), state[1])),
     )
-    gallery = len(cascade.gallery)
-    return Scenario(query_key(cascade.direction, gallery), stages, gallery=gallery)
+    gallery = len(cascade.fine)
+    return Scenario(query_key(direction, gallery), stages, gallery=gallery)

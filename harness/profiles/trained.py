@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harness.datasets.base import Split
 from harness.fragments import Fragments, Tokens
-from harness.profiles.index import Direction, prune
+from harness.profiles.galleries import Direction, prune
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.runs.building import TEST_SPLIT, load_scorer, open_dataset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -14,11 +14,13 @@ from harness import protocols
 from harness.errors import InvalidSpec, UnknownName
 from harness.fragments import Fragments
 from harness.profiles.cascade import cascade_scores
-from harness.profiles.index import Direction, Precision, is_global, prune, store, stored_scores
+from harness.profiles.galleries import DIRECTIONS, Direction, Precision, build, is_global, prune
 from harness.profiles.trained import Side, TrainedScorer
 from harness.protocols import Evaluation
 from harness.records.profile import Kind
 from harness.records.ties import RECALLS
+from harness.scoring import packed_form, similarity_matrix
+from harness.scoring.index import SHORTLIST
 
 #: Share of the fragments that stays, by side, and how a label says it.
 PRUNINGS: tuple[tuple[Side, float, str], ...] = (
@@ -26,8 +28,12 @@ PRUNINGS: tuple[tuple[Side, float, str], ...] = (
     ("patches", 0.25, "1/4"),
     ("words", 0.5, "1/2"),
 )
-#: Reduced precision -> how a label says it, and the precision of the product.
-PRECISIONS: dict[Precision, tuple[str, str]] = {"bfloat16": ("bf16", "bfloat16"), "int8": ("int8 index", "float32")}
+#: How a label says a reduced precision -> that of the index, and how many items its shortlist holds (0 = none).
+PRECISIONS: dict[str, tuple[Precision, int]] = {
+    "bf16": ("bfloat16", 0),
+    "int8 index": ("int8", 0),
+    "int8, exact": ("int8", SHORTLIST),
+}
 SHORTLISTS = (10, 50, 200, 1000)
 
 
@@ -41,6 +47,7 @@ class Use:
     images: Fragments  #: the test split as this use encodes it
     texts: Fragments
     precision: Precision = "float32"  #: of the index and of the product
+    shortlist: int = 0  #: items that an index of codes ranks by the features themselves
     side: Side | None = None  #: that is pruned
     keep: float = 1.0  #: share of its fragments that stays
     coarse: TrainedScorer | None = None  #: of a cascade
@@ -79,9 +86,12 @@ def _uses_alone(trained: TrainedScorer) -> Iterator[Use]:
     """The base, its reduced precisions and, where there is more than one fragment per item, its prunings."""
     images, texts = trained.images, trained.texts
     yield Use(trained.key, "base", trained, images, texts)
-    for precision, (suffix, product) in PRECISIONS.items():
-        kept = {"index": precision, "product": product}
-        yield Use(f"{trained.key} {suffix}", "precision", trained, images, texts, precision, settings=kept)
+    for suffix, (precision, shortlist) in PRECISIONS.items():
+        # Without a packed form, items are decoded and multiplied in float32.
+        product = precision if packed_form(trained.scorer) else "float32"
+        kept: dict[str, Any] = {"index": precision, "product": product, "shortlist": shortlist or None}
+        key = f"{trained.key} {suffix}"
+        yield Use(key, "precision", trained, images, texts, precision, shortlist, settings=kept)
     for side, keep, share in PRUNINGS:
         raw, prepared = (trained.raw_images, images) if side == "patches" else (trained.raw_texts, texts)
         if raw.features.shape[1] == 1 or prepared.features.shape[1] == 1:
@@ -122,9 +132,10 @@ def _cascades(coarse: TrainedScorer, fine: TrainedScorer, ann: bool) -> Iterator
 def accuracy(use: Use, similarity: dict[str, Tensor]) -> Evaluation:
     """Metrics and ranks of a use on its test split.
 
-    `similarity` holds the (I, T) scores of each scorer's base by key; those of `use` are added where it is a base.
+    `similarity` holds the (I, T) scores of each scorer's base by key, which comes first; those of `use` are added where it
+    is a base.
     """
-    i2t, t2i = _directions(use) if use.coarse is None else _cascade_directions(use, similarity)
+    i2t, t2i = _directions(use, similarity) if use.coarse is None else _cascade_directions(use, similarity)
     if use.kind == "base":
         similarity[use.key] = t2i
     return _evaluated(i2t, t2i, use.trained)
@@ -153,13 +164,21 @@ def _evaluated(i2t: Tensor, t2i: Tensor, trained: TrainedScorer) -> Evaluation:
 
 
 @torch.no_grad()
-def _directions(use: Use) -> tuple[Tensor, Tensor]:
-    """(I, T) scores by which captions and images are ranked; one tensor where the index does not matter."""
-    scorer, precision = use.trained.scorer, use.precision
-    t2i = stored_scores(scorer, use.texts, store(use.images, precision), "t2i", precision).T
-    if precision != "int8":
-        return t2i, t2i
-    return stored_scores(scorer, use.images, store(use.texts, precision), "i2t", precision), t2i
+def _directions(use: Use, similarity: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """(I, T) scores by which images and captions ask; one tensor where the index does not matter."""
+    scorer = use.trained.scorer
+    if use.precision == "float32":
+        scores = similarity_matrix(scorer, use.images, use.texts)
+        return scores, scores
+    found: dict[Direction, Tensor] = {}
+    for direction in DIRECTIONS:
+        gallery, queries = (use.images, use.texts) if direction == "t2i" else (use.texts, use.images)
+        scores = build(scorer, gallery, direction, use.precision).index.query(queries)
+        if use.shortlist:
+            exact = similarity[use.trained.key]
+            scores = cascade_scores(scores, exact.T if direction == "t2i" else exact, use.shortlist)
+        found[direction] = scores
+    return found["i2t"], found["t2i"].T
 
 
 def _cascade_directions(use: Use, similarity: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -101,6 +101,9 @@ class Point(Spec):
     growth: dict[str, Growth] = Field(default_factory=dict)
     index_bytes_per_image: float | None = None
     index_bytes_per_text: float | None = None
+    index_build_ms: dict[str, float] = Field(
+        default_factory=dict, description="packing a gallery, timed once, by direction and size: 't2i 1000'"
+    )
     memory_mib: float | None = Field(None, description="weights, index of the reference gallery, working memory")
     sizes: dict[str, float] = Field(default_factory=dict, description="parameters, FLOPs, achieved rates")
 

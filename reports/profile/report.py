@@ -82,6 +82,7 @@ def _section(profile: Profile, rows: list[Row]) -> Section:
     made = [
         tables.points(rows, profile),
         tables.scaling(profile),
+        tables.indexes(profile),
         tables.work(rows, profile),
         tables.scenarios(profile),
     ]

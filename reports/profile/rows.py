@@ -106,6 +106,27 @@ def scaling_rows(profile: Profile) -> list[Row]:
     return found
 
 
+def index_rows(profile: Profile) -> list[Row]:
+    """Packing, keeping and asking every gallery that was packed, apart from each other."""
+    return [
+        {
+            "label": point.label,
+            "direction": direction,
+            "gallery": int(size),
+            "build_s": ms / 1000,
+            "index_mib": _scaled(
+                point.index_bytes_per_image if direction == "t2i" else point.index_bytes_per_text, int(size) / 2.0**20
+            ),
+            **_times("query_ms", point.scenarios.get(f"query {direction} {size}")),
+            "noisy": _noisy(point.scenarios.get(f"query {direction} {size}")),
+        }
+        for point in profile.points
+        if point.kind != "cascade"
+        for built, ms in point.index_build_ms.items()
+        for direction, size in [built.split()]
+    ]
+
+
 def _row(profile: Profile, point: Point, table: RankTable | None) -> Row:
     t2i, i2t = (point.scenarios.get(f"query {direction} {profile.gallery}") for direction in ("t2i", "i2t"))
     pairs = point.scenarios.get("score pairs")

@@ -10,7 +10,7 @@ import pandas as pd
 from harness.records.profile import Profile
 from harness.reports.document.model import Column, Table
 from harness.reports.document.text import significant
-from harness.reports.profile.rows import AXES, Row, scaling_rows, scenario_rows
+from harness.reports.profile.rows import AXES, Row, index_rows, scaling_rows, scenario_rows
 
 _TO_IMAGES, _TO_CAPTIONS = "Query, caption to images (ms)", "Image to captions (ms)"
 _POINT = Column("label", "Point", pinned=True, link="run_ids")
@@ -50,6 +50,16 @@ _WORK = (
     Column("achieved_percent", "% of a matrix product", "significant", 2),
     Column("index_mib", "Index (MiB)", "significant"),
 )
+_INDEXES = (
+    Column("label", "Point", pinned=True),
+    Column("shown_direction", "Direction"),
+    Column("gallery", "Gallery", "count"),
+    Column("build_s", "Build (s)", "significant", help="packing, timed once"),
+    Column("index_mib", "Size (MiB)", "significant"),
+    Column("query_ms", "p50", "estimate", 2, group="Query (ms)", noise="noisy"),
+    Column("query_ms_p95", "p95", "significant", group="Query (ms)", noise="noisy"),
+)
+_DIRECTIONS = {"t2i": "caption to images", "i2t": "image to captions"}
 _SCENARIOS = (
     _POINT,
     Column("scenario", "Scenario"),
@@ -104,7 +114,7 @@ def scaling(profile: Profile) -> Table:
             value = row.get(f"ms_{size}")
             mark = " (extrapolated)" if row.get(f"extrapolated_{size}") else ""
             row[f"shown_{size}"] = None if value is None else f"{significant(value, 3)}{mark}"
-        row["shown_direction"] = "caption to images" if row["direction"] == "t2i" else "image to captions"
+        row["shown_direction"] = _DIRECTIONS[row["direction"]]
     group = "ms per query (p50) at a gallery of"
     columns = [
         Column("label", "Scorer"),
@@ -114,6 +124,13 @@ def scaling(profile: Profile) -> Table:
     ]
     caption = f"Growth of a query with the gallery, on {profile.device}"
     return Table(pd.DataFrame(rows), columns, caption, "scaling")
+
+
+def indexes(profile: Profile) -> Table:
+    """What each packed gallery took to build, what it keeps, and what a query of it takes."""
+    frame = pd.DataFrame([{**row, "shown_direction": _DIRECTIONS[row["direction"]]} for row in index_rows(profile)])
+    caption = f"Galleries: built once, kept, and asked, on {profile.device}"
+    return Table(frame, _INDEXES, caption, "indexes", collapsed=True)
 
 
 def work(rows: Sequence[Row], profile: Profile) -> Table:

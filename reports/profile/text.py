@@ -18,13 +18,16 @@ _MOST_NAMED = 6
 
 READING = (
     "A query starts with a caption's tokens or an image's pixels or regions in memory and ends with the ten best items; "
-    "encoding is part of it. Accuracy belongs to the test split, latency to the reference gallery: larger galleries are "
+    "encoding is part of it, packing the gallery is not: that is done once, and has a table of its own. Accuracy belongs to "
+    "the test split, latency to the reference gallery: larger galleries are "
     "real test fragments drawn again with a little noise, from which no accuracy is read.",
     "rSum is the sum of R@1, R@5 and R@10 in both directions. Its intervals (95 %) cover new images for these trained "
     "weights, not new seeds; those of times lie between order statistics of all samples. A percentile that the samples do "
     "not support is left out: p95 needs 20 samples, p99 1,000.",
-    "bf16 stores the index in bfloat16 and multiplies in it; int8 keeps one scale per fragment and is decoded to float32 "
-    "for every query, so it saves memory, not time. Halved patches or words are those of the largest norm, or evenly "
+    "bf16 keeps the index in bfloat16 and multiplies in it; int8 keeps codes with one scale per fragment and multiplies "
+    "those, the query's, too. 'int8, exact' also keeps the features, by which it ranks the 100 best of the codes again. "
+    "Scorers without a packed form decode the index for every query instead. Halved patches or words are those of the "
+    "largest norm, or evenly "
     "spaced ones where all norms are alike; encoders stay in float32.",
     "cascade(coarse, fine, k): the coarse scorer picks k items, the fine one re-ranks them, in both directions; with all "
     "items it is the fine scorer. The same k is a smaller share of a larger gallery, so a cascade loses more there than its "

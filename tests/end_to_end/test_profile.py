@@ -52,7 +52,15 @@ def test_a_profile_trains_the_first_seed_measures_and_reports(itm, experiment, t
     assert "Within latency <= 10,000 ms" in answer or "satisfies latency <= 10,000 ms is unknown" in answer
     folder = tmp_path / "results" / "profiles" / "tiny"
     points = pd.read_csv(folder / "profile.csv").set_index("label")
-    assert {"chan", "chan bf16", "chan int8 index", "chan 1/2 patches", "chan 1/2 words", "vsepp"} <= set(points.index)
+    assert {
+        "chan",
+        "chan bf16",
+        "chan int8 index",
+        "chan int8, exact",
+        "chan 1/2 patches",
+        "chan 1/2 words",
+        "vsepp",
+    } <= set(points.index)
     assert "vsepp 1/2 patches" not in points.index  # one vector: nothing to prune
     assert points.loc["cascade(vsepp, chan, all)", "rsum"] == points.loc["chan", "rsum"]
     assert points.loc["chan bf16", "index_bytes_per_image"] < 0.6 * points.loc["chan", "index_bytes_per_image"]
@@ -65,7 +73,9 @@ def test_a_profile_trains_the_first_seed_measures_and_reports(itm, experiment, t
     assert {"training step", "offline", "score pairs", "query t2i 15", "query t2i 40", "query i2t 40"} <= set(
         base["scenarios"]
     )
-    assert set(base["scenarios"]["query t2i 40"]["parts"]) == {"encode", "score", "best"}
+    assert set(base["scenarios"]["query t2i 40"]["parts"]) == {"encode", "search"}
+    assert set(base["index_build_ms"]) == {"t2i 15", "t2i 40", "i2t 15", "i2t 40"}
+    assert points.loc["chan int8, exact", "rsum"] == pytest.approx(points.loc["chan", "rsum"])
     assert base["metrics"]["rsum"] == pytest.approx(recorded_rsum(tmp_path / "results", "chan"))
 
 
@@ -110,7 +120,7 @@ def test_a_results_folder_is_profiled_as_it_is_and_mirrored_to_mlflow(itm, tiny,
     code, _, err = itm("profile", results, *(part for part in QUICK if part != "--no-mlflow"))
     assert code == 0, err
     points = pd.read_csv(results / "profiles" / "all-scenes-test-full" / "profile.csv").set_index("label")
-    assert list(points.index) == ["vsepp", "vsepp bf16", "vsepp int8 index"]
+    assert list(points.index) == ["vsepp", "vsepp bf16", "vsepp int8 index", "vsepp int8, exact"]
     assert points.loc["vsepp", "run_ids"] == outcome.records[0].run_id  # the lowest seed
     client = mlflow.MlflowClient(f"sqlite:///{results / 'mlflow.db'}")
     (found,) = [e for e in client.search_experiments() if e.name != "Default"]

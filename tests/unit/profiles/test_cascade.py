@@ -9,8 +9,8 @@ from harness.errors import InvalidFragments, InvalidSpec, MissingPackage
 from harness.fragments import Fragments
 from harness.metrics import ranks
 from harness.profiles.cascade import ApproximateShortlist, Cascade, ExactShortlist, cascade_scores
-from harness.profiles.index import LARGEST_GLOBAL_BLOCK, directed_scores, large_blocks
-from harness.scoring import similarity_matrix
+from harness.profiles.galleries import GALLERIES
+from harness.scoring import Index, similarity_matrix
 
 
 def items(n, f, seed):
@@ -26,15 +26,24 @@ def world():
     return coarse, fine, images, texts, coarse.prepare_images(images), coarse.prepare_texts(texts)
 
 
+def cascade_of(coarse, coarse_gallery, fine, gallery, direction, k):
+    first, second = (
+        Index.build(scorer, side, gallery=GALLERIES[direction])
+        for scorer, side in ((coarse, coarse_gallery), (fine, gallery))
+    )
+    return Cascade(ExactShortlist(first), second, k)
+
+
 @pytest.mark.parametrize("direction", ["t2i", "i2t"])
 def test_a_cascade_of_the_whole_gallery_is_the_fine_scorer_exactly(world, direction):
     coarse, fine, images, texts, vectors, sentences = world
     gallery, queries = (images, texts) if direction == "t2i" else (texts, images)
     coarse_gallery, coarse_queries = (vectors, sentences) if direction == "t2i" else (sentences, vectors)
-    cascade = Cascade(ExactShortlist(coarse, coarse_gallery, direction), fine, gallery, direction, len(gallery))
+    cascade = cascade_of(coarse, coarse_gallery, fine, gallery, direction, len(gallery))
+    index = Index.build(fine, gallery, gallery=GALLERIES[direction])
     for number in range(5):
         rows, scores = cascade.reranked(queries[[number]], cascade.shortlisted(coarse_queries[[number]]))
-        alone = directed_scores(fine, queries[[number]], gallery, direction)[0]
+        alone = index.query(queries[[number]])[0]
         order = torch.argsort(alone, descending=True, stable=True)
         assert torch.equal(rows, order)
         assert torch.equal(scores, alone[order])
@@ -48,7 +57,7 @@ def test_a_cascade_re_ranks_the_coarse_shortlist(world, direction, k):
     by_query = [s.T if direction == "t2i" else s for s in similarity]
     gallery, queries = (images, texts) if direction == "t2i" else (texts, images)
     coarse_gallery, coarse_queries = (vectors, sentences) if direction == "t2i" else (sentences, vectors)
-    cascade = Cascade(ExactShortlist(coarse, coarse_gallery, direction), fine, gallery, direction, k)
+    cascade = cascade_of(coarse, coarse_gallery, fine, gallery, direction, k)
     for number in (0, 11):
         rows, _ = cascade.reranked(queries[[number]], cascade.shortlisted(coarse_queries[[number]]))
         kept = np.argsort(-by_query[0][number].numpy())[:k]
@@ -85,13 +94,13 @@ def test_recall_against_k_ends_at_the_fine_scorers_and_the_ranks_are_its_own():
 
 def test_k_must_be_positive(world):
     with pytest.raises(InvalidSpec, match="k = 0"):
-        Cascade(ExactShortlist(world[0], world[4], "t2i"), world[1], world[2], "t2i", 0)
+        cascade_of(world[0], world[4], world[1], world[2], "t2i", 0)
 
 
 def test_an_approximate_shortlist_finds_what_the_exact_one_does(world):
     pytest.importorskip("faiss")
     coarse, _, _, _, vectors, sentences = world
-    exact = ExactShortlist(coarse, vectors, "t2i")
+    exact = ExactShortlist(Index.build(coarse, vectors))
     near = ApproximateShortlist(coarse, vectors, "t2i", sentences[:3])
     found = [len(set(exact(sentences[[q]], 10).tolist()) & set(near(sentences[[q]], 10).tolist())) for q in range(20)]
     assert np.mean(found) > 9.5
@@ -107,16 +116,3 @@ def test_without_faiss_the_error_says_what_to_install(world, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
     with pytest.raises(MissingPackage, match=r"pip install -e '\.\[ann\]'"):
         ApproximateShortlist(world[0], world[4], "t2i", world[5])
-
-
-@pytest.mark.parametrize(("images", "texts"), [(1, 1), (1, 5000), (30_000, 1), (5000, 25_000), (3, 2**23)])
-def test_large_blocks_are_whole_and_bounded(images, texts):
-    sides = [
-        Fragments(torch.ones(1, 1, 1), torch.ones(1, 1, dtype=torch.bool))[torch.zeros(n, dtype=torch.long)]
-        for n in (images, texts)
-    ]
-    rows, columns = large_blocks(*sides)
-    assert 1 <= rows * columns <= LARGEST_GLOBAL_BLOCK
-    if images * texts <= LARGEST_GLOBAL_BLOCK:
-        assert (rows, columns) == (images, texts)
-    assert large_blocks(items(3, 2, 0), sides[1]) == (None, None)

@@ -1,4 +1,4 @@
-"""Stored precision, pruning and resampled galleries, against the numbers done by hand or in float64."""
+"""Packed galleries, pruning and resampled galleries, against the numbers done by hand or in float64."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ import torch
 from harness import registry
 from harness.errors import InvalidSpec
 from harness.fragments import Fragments
-from harness.profiles.index import NOISE, StoredIndex, prune, resampled, store, stored_scores
-from harness.scoring import similarity_matrix
+from harness.measure.cost import index_bytes
+from harness.profiles.galleries import NOISE, build, growing, prune, resampled
 
 
 def items(n, f, d=32, seed=0, unit=True):
@@ -18,43 +18,23 @@ def items(n, f, d=32, seed=0, unit=True):
     return made.normalized() if unit else made
 
 
-def test_int8_keeps_one_scale_per_fragment_and_errs_by_half_a_step():
-    original = items(20, 6, unit=False)
-    index = store(original, "int8")
-    step = original.features.abs().amax(-1, keepdim=True) / 127
-    error = (index.decoded().features - original.features).abs()
-    assert bool((error <= 0.5 * step + 1e-6).all())
-    assert float(error.max()) > 0
-    assert index.codes.dtype == torch.int8
-
-
 @pytest.mark.parametrize(
-    ("precision", "bytes_per_fragment"), [("float32", 32 * 4), ("bfloat16", 32 * 2), ("int8", 32 + 4)]
+    ("precision", "exact", "bytes_per_fragment"),
+    [("float32", False, 32 * 4), ("bfloat16", False, 32 * 2), ("int8", False, 32 + 4), ("int8", True, 32 + 4 + 32 * 4)],
 )
-def test_index_bytes(precision, bytes_per_fragment):
-    assert store(items(10, 4), precision).bytes_per_item == 4 * (bytes_per_fragment + 1)  # and the mask
-
-
-def test_an_unknown_precision_is_refused():
-    with pytest.raises(InvalidSpec, match="int4"):
-        store(items(2, 2), "int4")
+def test_index_bytes(precision, exact, bytes_per_fragment):
+    built = build(registry.create("chan"), items(10, 4), "t2i", precision, exact)
+    assert built.bytes_per_item == 4 * (bytes_per_fragment + 1)  # and the mask
 
 
 @pytest.mark.parametrize("direction", ["t2i", "i2t"])
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 0.0), ("bfloat16", 0.05), ("int8", 0.02)])
-@pytest.mark.parametrize("name", ["chan", "clip"])  # with a packed form, and without
-def test_scores_with_a_stored_index_are_near_the_exact_ones(name, precision, tolerance, direction, monkeypatch):
-    monkeypatch.setattr("harness.profiles.index.DECODED_AT_ONCE", 7)  # several blocks
-    scorer, images, texts = registry.create(name), items(17, 5, seed=1), items(23, 4, seed=2)
-    exact = similarity_matrix(scorer, images, texts)
-    gallery, queries = (images, texts) if direction == "t2i" else (texts, images)
-    scores = stored_scores(scorer, queries, store(gallery, precision), direction, precision)
-    expected = exact.T if direction == "t2i" else exact
-    scale = float(expected.abs().max())
-    assert scores.shape == expected.shape
-    assert float((scores - expected).abs().max()) <= tolerance * scale + (0.0 if precision == "float32" else 1e-6)
-    if precision != "float32":
-        assert not torch.equal(scores, expected)
+def test_growing_galleries_give_the_scores_of_galleries_built_alone(direction):
+    scorer, gallery, query = registry.create("chan"), items(40, 5, seed=1), items(1, 4, seed=2)
+    built = growing(scorer, gallery, direction, (10, 25, 40))
+    assert [len(one.index) for one in built.values()] == [10, 25, 40]
+    for size, one in built.items():
+        assert torch.equal(one.index.query(query), build(scorer, gallery[:size], direction).index.query(query))
+    assert 0 < built[10].ms < built[25].ms < built[40].ms
 
 
 def test_pruning_keeps_the_largest_norms_in_their_order():
@@ -96,4 +76,4 @@ def test_a_resampled_gallery_holds_the_real_items_first_and_disturbed_ones_after
     assert float(distance.max()) < 3 * NOISE * 5**0.5
     assert len(torch.unique(flat, dim=0)) == 200
     assert torch.equal(resampled(real, 200).features, gallery.features)
-    assert StoredIndex(gallery).bytes_per_item == StoredIndex(real).bytes_per_item
+    assert index_bytes(gallery) == index_bytes(real)
