@@ -17,6 +17,10 @@ from harness.records.noise import BUSY_PERCENT
 FOREIGN_SHARE = BUSY_PERCENT / 100
 #: How many times the wanted number of samples is tried before noisy ones are taken after all.
 PATIENCE = 4
+#: Samples that a form gets however late it is, unless it wants fewer.
+FEWEST = 5
+#: Of the time, the most in which disturbed samples of the forms that want a single one are taken again.
+SLOW_SHARE = 0.25
 #: A first call that takes this many milliseconds is a sample: a warm-up would hardly change it.
 LONG_ENOUGH_MS = 3000.0
 
@@ -55,7 +59,9 @@ class _Samples:
 
     def lacking(self, late: bool) -> bool:
         taken = len(self.quiet) + len(self.noisy)
-        return taken == 0 if late else len(self.quiet) < self.wanted and taken < PATIENCE * self.wanted
+        if late:
+            return taken < min(self.wanted, FEWEST)
+        return len(self.quiet) < self.wanted and taken < PATIENCE * self.wanted
 
     def measured(self) -> Measured:
         enough = len(self.quiet) >= self.wanted or not self.noisy
@@ -79,32 +85,46 @@ def interleave(
 ) -> tuple[dict[str, Measured], dict[str, object]]:
     """Time several calls in turn, so that a passing load or a change of clock hits all of them.
 
+    Calls that want a single sample, which are many times as slow as the others, come first and by themselves. The others
+    then have what is left of the time, or their share of it if the slow ones took more than theirs.
+
     Args:
         calls: what is timed, by name. The first call of each is a warm-up; one that took long enough for a warm-up not
             to matter counts as a sample.
         samples: wanted quiet samples of each.
-        seconds: after so long no further round is begun, however many samples were disturbed; every call is sampled at
-            least once.
+        seconds: after so long no further round is begun, however many samples were disturbed; by then, every call has
+            been sampled `FEWEST` times, or as often as it wants.
         long_enough: milliseconds after which a first call is a sample too; infinite where it compiles or tunes something.
 
     Returns:
         The measurements by name, and what the first calls returned.
     """
-    end = time.monotonic() + seconds
+    begun = time.monotonic()
     kept = {name: _Samples(samples[name]) for name in calls}
+    slow = {name: call for name, call in calls.items() if samples[name] == 1}
+    results = _rounds(slow, kept, begun + SLOW_SHARE * seconds, long_enough)
+    others = {name: call for name, call in calls.items() if name not in slow}
+    end = max(begun + seconds, time.monotonic() + (1 - SLOW_SHARE) * seconds)
+    results |= _rounds(others, kept, end, long_enough)
+    return {name: own.measured() for name, own in kept.items()}, results
+
+
+def _rounds(
+    calls: Mapping[str, Callable[[], object]], kept: Mapping[str, _Samples], end: float, long_enough: float
+) -> dict[str, object]:
+    """First calls and then rounds of samples until there are enough or the clock says `end`; what the first calls returned."""
     results: dict[str, object] = {}
     for name, call in calls.items():
         milliseconds, foreign, results[name] = _sample(call)
         if milliseconds >= long_enough:
             kept[name].keep(milliseconds, foreign)
-    for _ in range(PATIENCE * max(samples.values())):
+    while True:
         late = time.monotonic() > end
         waiting = [name for name in calls if kept[name].lacking(late)]
         if not waiting:
-            break
+            return results
         for name in waiting:
             kept[name].keep(*_sample(calls[name])[:2])
-    return {name: own.measured() for name, own in kept.items()}, results
 
 
 def _sample(call: Callable[[], object]) -> tuple[float, float | None, object]:

@@ -67,7 +67,7 @@ def all_rows(say: Say, seconds: float = SECONDS, quick: bool = False, device: st
     Args:
         say: told what is being measured.
         seconds: of the whole. What is left is shared out among the sections that are left, in proportion to what they
-            would like; a section still runs each form once, so the last to begin may end later. When nothing is left,
+            would like; a section still takes its fewest samples of each form, so it may end later. When nothing is left,
             sections are left out, with a row that says so.
         quick: small sizes only.
         device: "cpu" or "cuda".
@@ -237,7 +237,7 @@ def _timing(case: str, size: Size, form: str, measured: Measured) -> Row:
         "size": str(size),
         "form": form,
         "median_ms": measured.timing.p50,
-        "iqr_ms": measured.timing.iqr,
+        "iqr_ms": measured.timing.iqr if len(measured.timing.samples) > 1 else None,
         "minimum_ms": measured.timing.minimum,
         "samples": len(measured.timing.samples),
         "rejected": measured.rejected,

@@ -80,21 +80,49 @@ def test_the_least_disturbed_samples_stand_in_and_are_marked(monkeypatch):
     assert (measured.noisy, measured.rejected) == (True, 6)
 
 
+def ticking(monkeypatch, step=1.0):
+    """A clock that goes on by `step` seconds whenever somebody looks."""
+    clock = itertools.count(0.0, step)
+    monkeypatch.setattr(measure.time, "monotonic", lambda: next(clock))
+
+
 def test_disturbed_samples_are_not_retried_when_the_time_is_up(monkeypatch):
-    calls = samples_of(monkeypatch, {"a": [0.0, 0.9, 0.9, 0.9], "b": [0.9] * 9})
-    clock = itertools.count()  # a second passes at each look; it is looked at first for the end, then once a round
-    monkeypatch.setattr(measure.time, "monotonic", lambda: float(next(clock)))
-    measured, _ = measure.interleave(calls, {"a": 5, "b": 5}, seconds=2.5)
-    assert measured["a"].timing.samples == (1.0, 2.0)
-    assert (measured["a"].noisy, measured["b"].noisy) == (True, True)
-    assert measured["b"].rejected == 0
+    calls = samples_of(monkeypatch, {"a": [0.0, *[0.9] * 11], "b": [0.9] * 12})
+    ticking(monkeypatch)  # looked at three times before the first round, then once a round: eight are in time
+    measured, _ = measure.interleave(calls, {"a": 9, "b": 9}, seconds=10.5)
+    assert [len(m.timing.samples) for m in measured.values()] == [8, 8]
+    assert [m.noisy for m in measured.values()] == [True, True]
+    assert [m.rejected for m in measured.values()] == [0, 0]
 
 
-def test_each_call_is_sampled_once_however_late_it_is(monkeypatch):
-    calls = samples_of(monkeypatch, {"a": [0.0] * 5, "b": [0.9] * 5})
-    measured, _ = measure.interleave(calls, {"a": 3, "b": 3}, seconds=-1.0)
-    assert [len(m.timing.samples) for m in measured.values()] == [1, 1]
+@pytest.mark.parametrize(("wanted", "taken"), [(1, 1), (3, 3), (5, 5), (9, 5)])
+def test_however_late_it_is_a_few_samples_are_taken(monkeypatch, wanted, taken):
+    calls = samples_of(monkeypatch, {"a": [0.0] * 9, "b": [0.9] * 9})
+    measured, _ = measure.interleave(calls, {"a": wanted, "b": wanted}, seconds=-1.0)
+    assert [len(m.timing.samples) for m in measured.values()] == [taken, taken]
     assert [m.noisy for m in measured.values()] == [False, True]
+
+
+def test_slow_forms_take_nothing_of_the_time_of_the_others(monkeypatch):
+    """A form that wants one sample is called first and by itself; afterwards the others have their share all the same."""
+    now, order = [0.0], []
+    monkeypatch.setattr(measure.time, "monotonic", lambda: now[0])
+
+    def call(name, seconds):
+        def run():
+            order.append(name)
+            now[0] += seconds
+            return name
+
+        return run
+
+    monkeypatch.setattr(measure, "_sample", lambda run: (1.0, 0.0, run()))
+    calls = {"ours": call("ours", 1.0), "slow": call("slow", 100.0), "limit": call("limit", 1.0)}
+    measured, results = measure.interleave(calls, {"ours": 7, "slow": 1, "limit": 7}, seconds=40.0)
+    assert list(measured) == list(calls)
+    assert results == {name: name for name in calls}
+    assert order == ["slow"] * 2 + ["ours", "limit"] * 8
+    assert [len(m.timing.samples) for m in measured.values()] == [7, 1, 7]
 
 
 def test_a_long_first_call_is_a_sample(monkeypatch):
