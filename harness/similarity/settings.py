@@ -11,7 +11,7 @@ from harness.errors import UnknownName
 
 RULE, TUNE = "rule", "tune"
 #: Backends of the matrix product; the functions are in `harness.similarity.packed.products`.
-PRODUCTS = ("torch_mm", "aligned_mm", "float32_mm", "onednn_prepacked", "mkl_prepacked")
+PRODUCTS = ("torch_mm", "aligned_mm", "float32_mm", "int8_mm", "onednn_prepacked", "mkl_prepacked")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from harness.fragments import Fragments
 from harness.scorer import Scorer
 from harness.scoring.blocks import device_of, slices
 from harness.scoring.distinct import distinct
-from harness.scoring.index.kept import ORIGINAL, best_known, kept_as, nbytes
+from harness.scoring.index.kept import ORIGINAL, best_known, kept_as
 from harness.scoring.index.segments import Segment, pack_segment, segment_scores, transformed
 from harness.scoring.index.state import Hits, State, hits
 from harness.scoring.index.stored import DTYPES, Gallery, IndexWriter, as_blocks, read_stored, scorer_sha256
@@ -28,7 +28,7 @@ from harness.scoring.index.stored import DTYPES, Gallery, IndexWriter, as_blocks
 _WRITTEN_TOGETHER = 1024
 #: A gallery is packed again when less than this share of what it keeps is still in it.
 _WORTH_KEEPING = 0.5
-#: Items that an index of int8 codes compares exactly, at least and per item of the answer.
+#: Items of a shortlist, at least and per item of the answer.
 SHORTLIST, PER_ITEM = 100, 10
 
 
@@ -50,8 +50,8 @@ class Index:
         gallery: what is searched: "images" by captions, or "captions" by images.
         dtype: in which the features are kept and multiplied: float32, bfloat16 or float16; sums stay in float32. None =
             that of the features. "int8" = codes with one scale per fragment, of the queries, too.
-        exact: with int8: keep the features as they come, too, by which `top` compares a shortlist; mapped where there is a
-            path. False = codes alone, a quarter of the memory.
+        exact: with a reduced dtype: keep the features as they come, too, by which `top` compares a shortlist; mapped where
+            there is a path. By default so for int8, whose codes alone take a quarter of the memory.
         device: where it is kept and computed; by default that of the scorer.
 
     Raises:
@@ -64,12 +64,13 @@ class Index:
         gallery: Gallery = "images",
         *,
         dtype: torch.dtype | str | None = None,
-        exact: bool = True,
+        exact: bool | None = None,
         device: torch.device | str | None = None,
     ):
         if gallery not in ("images", "captions"):
             raise InvalidIndex(f"a gallery holds images or captions, got {gallery!r:.40}")
-        self.scorer, self.gallery, self.dtype, self.exact = scorer.eval(), gallery, _dtype(dtype), exact
+        self.scorer, self.gallery, self.dtype = scorer.eval(), gallery, _dtype(dtype)
+        self.exact = self.dtype == torch.int8 if exact is None else exact
         self._device = None if device is None else torch.device(device)
         self._state, self._lock = State(), threading.Lock()
         self._added = 0  # items so far, removed ones too: the number of the next one without an id
@@ -83,7 +84,7 @@ class Index:
         gallery: Gallery = "images",
         ids: Sequence[str] | None = None,
         dtype: torch.dtype | str | None = None,
-        exact: bool = True,
+        exact: bool | None = None,
         path: Path | str | None = None,
         device: torch.device | str | None = None,
     ) -> Index:
@@ -163,14 +164,14 @@ class Index:
     def nbytes(self) -> int:
         """Bytes of the features, masks and extras that a query is compared with, mapped ones too.
 
-        What kernels computed of them comes on top, and with int8 the features for the shortlists, `exact_nbytes`.
+        What kernels computed of them comes on top, and so do the features for shortlists, `exact_nbytes`.
         """
-        return sum(nbytes(segment.items, exact=False) for segment in self._state.segments)
+        return self._state.nbytes
 
     @property
     def exact_nbytes(self) -> int:
-        """Bytes of the features that only a shortlist is compared with; 0 but for int8."""
-        return sum(nbytes(segment.items, exact=True) for segment in self._state.segments)
+        """Bytes of the features that only a shortlist is compared with."""
+        return self._state.exact_nbytes
 
     def copy(self) -> Index:
         """Another index of the same items, to which others can be added; what is packed is shared."""
@@ -253,8 +254,8 @@ class Index:
         Args:
             queries: as for `query`.
             k: number of items; all of a smaller gallery.
-            shortlist: with int8 and `exact`: items that are compared exactly, those with the best scores of the codes; by
-                default 10 k, at least 100. Any other index compares all items so.
+            shortlist: where a reduced dtype is `exact`: items that are compared exactly, those with the best approximate
+                scores; by default 10 k, at least 100.
 
         Raises:
             InvalidIndex: the index is empty, k is not positive, or the shortlist is shorter than k.
@@ -267,16 +268,12 @@ class Index:
         state = self._state  # one moment for scores and ids
         scores = self._scores(state, queries).cpu()
         k, size = min(k, scores.shape[1]), min(size, scores.shape[1])
-        if not (self._coded and self.exact):
+        if state.exact_nbytes == 0:
             return hits(scores, None, state.ids, k)
         items = scores.topk(size).indices.sort().values
         again = [self._exact_scores(state, queries[row : row + 1], own) for row, own in enumerate(items)]
         exact = torch.cat(again).cpu() if again else torch.empty(0, size)
         return hits(exact, items, state.ids, k)
-
-    @property
-    def _coded(self) -> bool:
-        return self.dtype == torch.int8
 
     def _scores(self, state: State, queries: Fragments) -> Tensor:
         """(Q, N) scores by what every query is compared with."""

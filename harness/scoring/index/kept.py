@@ -1,4 +1,4 @@
-"""In which form an index keeps items: as they come, in half precision, or as int8 codes beside the features themselves."""
+"""In which form an index keeps items: as they come, in half precision or as int8 codes, with the features beside them or not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from harness.fragments import Fragments
 from harness.similarity.packed.codes import SCALE, coded, decoded
 
-#: The extra (N, F, D) of codes that holds the features that they are the codes of.
+#: The extra (N, F, D) of items of reduced precision that holds their features as they came.
 ORIGINAL = "original"
 
 
@@ -17,15 +17,16 @@ def kept_as(items: Fragments, dtype: torch.dtype | None, exact: bool) -> Fragmen
     Args:
         items: floating point.
         dtype: None = that of the features; int8 = codes.
-        exact: of codes: keep the features, too.
+        exact: keep the features as they are, too.
     """
     if dtype is None or items.features.dtype == dtype:
         return items
-    if dtype != torch.int8:
-        return Fragments.unchecked(items.features.to(dtype), items.mask, items.extras)
-    codes = coded(items)
-    extras = {**codes.extras, ORIGINAL: items.features} if exact else codes.extras
-    return Fragments.unchecked(codes.features, codes.mask, extras)
+    if dtype == torch.int8:
+        reduced = coded(items)
+    else:  # the extras decide exact scores, too
+        reduced = Fragments.unchecked(items.features.to(dtype), items.mask, items.extras)
+    extras = {**reduced.extras, ORIGINAL: items.features} if exact else reduced.extras
+    return Fragments.unchecked(reduced.features, reduced.mask, extras)
 
 
 def compared(items: Fragments) -> Fragments:
@@ -36,7 +37,8 @@ def compared(items: Fragments) -> Fragments:
 
 def floating(items: Fragments) -> Fragments:
     """What every query is compared with, as floating-point fragments."""
-    return decoded(compared(items)) if items.features.dtype == torch.int8 else items
+    plain = compared(items)
+    return decoded(plain) if plain.features.dtype == torch.int8 else plain
 
 
 def best_known(items: Fragments) -> Fragments:

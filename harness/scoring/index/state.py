@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.fragments import Fragments
+from harness.scoring.index.kept import nbytes
 from harness.scoring.index.segments import Segment
 
 
@@ -53,6 +54,16 @@ class State:
     def width(self) -> int:
         """Of the fragments; there must be a segment."""
         return self.segments[0].items.width
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what every query is compared with."""
+        return sum(nbytes(segment.items, exact=False) for segment in self.segments)
+
+    @property
+    def exact_nbytes(self) -> int:
+        """Bytes of what shortlists are compared with."""
+        return sum(nbytes(segment.items, exact=True) for segment in self.segments)
 
     def take(self, places: Tensor) -> Fragments:
         """Some of the distinct items as they are stored, padded to the longest.

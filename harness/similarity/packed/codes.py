@@ -52,4 +52,4 @@ def column_scales(parts: Iterable[Bucket]) -> Tensor:
 
 def rescaled(sums: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Sums of products of codes (m, P) -> float32 similarities."""
-    return (sums * rows[:, None]).mul_(columns)
+    return sums.float().mul_(rows[:, None]).mul_(columns)

@@ -80,7 +80,7 @@ class LeftTile:
 class RightGroup:
     """Right items of one product (None if every kernel multiplies itself), and what each kernel computed of them.
 
-    `scales` (P,) are those of codes.
+    The product may have more columns than the items' P, as have `scales`, which are those of codes.
     """
 
     items: Group
@@ -93,9 +93,9 @@ class RightGroup:
         if self.product is None:
             return None
         similarity = self.product(left.rows)
-        if self.scales is None or left.scales is None:
-            return similarity
-        return codes.rescaled(similarity, left.scales, self.scales)
+        if self.scales is not None and left.scales is not None:
+            similarity = codes.rescaled(similarity, left.scales, self.scales)
+        return similarity[:, : self.items.size]
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,19 +174,15 @@ def _right_groups(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kerne
             product = None
             products.note_fused(columns)
         else:
-            product = _product(columns, plan)
+            wide = F.pad(columns, (0, 0, 0, max(0, plan.smallest[1] - len(columns))))
+            product = products.prepare(wide, plan.tile.rows, plan.work)
         scales = codes.column_scales(items.parts) if columns.dtype == torch.int8 else None
         plain = columns if scales is None else columns * scales[:, None]
-        groups.append(RightGroup(items, product, [kernel.right_side(items, plain) for kernel in kernels], scales))
+        sides = [kernel.right_side(items, plain) for kernel in kernels]
+        if scales is not None:
+            scales = F.pad(scales, (0, max(0, plan.smallest[1] - len(columns))))
+        groups.append(RightGroup(items, product, sides, scales))
     return groups
-
-
-def _product(columns: Tensor, plan: Plan) -> products.Product:
-    count = len(columns)
-    if count >= plan.smallest[1]:
-        return products.prepare(columns, plan.tile.rows, plan.work)
-    wide = products.prepare(F.pad(columns, (0, 0, 0, plan.smallest[1] - count)), plan.tile.rows, plan.work)
-    return lambda left: wide(left)[:, :count]
 
 
 def _accumulate(
