@@ -15,6 +15,7 @@ from harness.records.store import RunStore
 if TYPE_CHECKING:
     import numpy as np
 
+    from harness.api.search import Search
     from harness.datasets.base import Dataset
     from harness.scorer import Scorer
 
@@ -64,6 +65,30 @@ class Model:
             InvalidDataset: no such split, or data that the model's encoders cannot read.
         """
         return scores_of(self.scorer, opened(dataset), split, threads=int(self.record.spec.get("threads", 1)))
+
+    def search(self, dataset: Dataset | str | Path, split: str = "test", *, dtype: str | None = None) -> Search:
+        """The images of a split, packed once, to be searched by sentences.
+
+        Args:
+            dataset, split: whose images.
+            dtype: of what is kept, see `harness.scoring.Index`; None = float32, "int8" = fast, with an exact shortlist.
+
+        Returns:
+            A function from sentences to a frame of their best images.
+
+        Raises:
+            InvalidDataset: no such split, or data that the model's encoders cannot read.
+            InvalidIndex: another dtype.
+        """
+        from harness.api.search import Search
+        from harness.runs.computing import computing
+        from harness.scoring import Index
+        from harness.scoring.inputs import encode_images
+
+        images, threads = opened(dataset).split(split), int(self.record.spec.get("threads", 1))
+        with computing(threads, self.scorer.device):
+            encoded = encode_images(self.scorer, images)
+            return Search(self.scorer, Index.build(self.scorer, encoded, ids=images.image_ids, dtype=dtype), threads)
 
     def __repr__(self) -> str:
         return f"<Model {self.record.title}, run {self.run_id} in {self.store.results}>"

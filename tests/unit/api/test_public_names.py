@@ -39,7 +39,7 @@ CLASSES = {
     "Comparison": {"examined", "plot", "report", "save", "to_frame", "verdicts"},
     "ItmError": {"exit_code"},
     "Method": {"config", "experiment", "fit", "image", "like", "name", "text"},
-    "Model": {"folder", "path", "record", "run_id", "scorer", "scores", "store"},
+    "Model": {"folder", "path", "record", "run_id", "scorer", "scores", "search", "store"},
     "Result": {
         "interval", "intervals", "metrics", "name", "of_run", "protocol", "record", "report", "run_id", "tables", "to_frame",
     },

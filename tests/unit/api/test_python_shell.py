@@ -13,7 +13,7 @@ import torch
 
 import harness as itm
 from harness.cli.main import main
-from harness.errors import InvalidSimilarity, InvalidSpec, RunFailed, UnknownName
+from harness.errors import CannotEncode, InvalidSimilarity, InvalidSpec, RunFailed, UnknownName
 from harness.records.ranks import NAMES
 from harness.records.store import RunStore
 from harness.reports.runs.sources import read_sources
@@ -232,3 +232,28 @@ def test_a_training_that_fails_is_an_error(data, monkeypatch):
     monkeypatch.setattr("harness.runs.cell.fit", broken)
     with pytest.raises(RunFailed, match="out of luck"):
         itm.fit("scan", data, **SHORT)
+
+
+@pytest.mark.parametrize("dtype", [None, "int8"])
+def test_a_search_ranks_images_as_the_matrix_of_scores_does(scan, data, dtype):
+    search, split = scan.search(data, dtype=dtype), data.split("test")
+    assert len(search) == len(split.image_ids) == 40
+    some = [3, 77, 150]
+    found = search([split.captions[caption] for caption in some], k=5)
+    scores = scan.scores(data)
+    for (_, rows), caption in zip(found.groupby("sentence", sort=False), some, strict=True):
+        best = np.argsort(-scores[:, caption], kind="stable")[:5]
+        assert rows["image"].tolist() == [split.image_ids[image] for image in best]
+        np.testing.assert_allclose(rows["score"], scores[best, caption], atol=1e-5)
+        assert rows["rank_from_1"].tolist() == [1, 2, 3, 4, 5]
+    assert search(split.captions[3], k=99).shape == (40, 4)
+
+
+def test_a_sentence_that_says_nothing_to_the_model_is_refused(scan, data):
+    search = scan.search(data)
+    with pytest.raises(CannotEncode, match="'zzyzx qwrtp' holds no word that the model knows"):
+        search(["a red circle", "zzyzx qwrtp"])
+    with pytest.raises(CannotEncode, match=r"more than \d+ tokens"):
+        search("red " * 500)
+    with pytest.raises(InvalidSpec, match="a text with words, got '  '"):
+        search("  ")

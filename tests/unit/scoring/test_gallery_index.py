@@ -412,7 +412,9 @@ def expected_of_rows(scorer, images, texts, gallery):
 
 
 @pytest.mark.parametrize("gallery", GALLERIES)
-@pytest.mark.parametrize(("name", "dtype"), [("chan", "int8"), ("grm", "int8"), ("vsepp", "int8"), ("scan", "bfloat16")])
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("chan", "int8"), ("grm", "int8"), ("vsepp", "int8"), ("scan", "bfloat16")]
+)
 def test_a_shortlist_by_reduced_precision_is_ranked_by_exact_scores(name, dtype, gallery, tmp_path):
     torch.manual_seed(0)
     scorer = registry.create(name)

@@ -1,0 +1,83 @@
+"""Search in photographs by sentences, with a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.errors import CannotEncode, InvalidSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.scorer import Scorer
+    from harness.scoring import Index
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Search:
+    """The images of a split, packed for a model; `Model.search` makes one.
+
+    Args:
+        scorer: whose scores order the images.
+        index: of the images.
+        threads: of the computation, those of the model's run.
+    """
+
+    scorer: Scorer
+    index: Index
+    threads: int = 1
+
+    def __call__(self, sentences: str | Sequence[str], k: int = 10) -> pd.DataFrame:
+        """The best images of each sentence.
+
+        Args:
+            sentences: one or many.
+            k: images per sentence; all of a smaller split.
+
+        Returns:
+            Rows by sentence and rank: `sentence`, `rank_from_1`, `image` (its id) and `score` (unitless, higher is better).
+
+        Raises:
+            InvalidSpec: a sentence without text.
+            CannotEncode: a sentence of which the model knows no word, or which is longer than it reads.
+            InvalidIndex: k is not positive.
+        """
+        import pandas as pd
+
+        from harness.runs.computing import computing
+        from harness.scoring import evaluating
+
+        asked = [sentences] if isinstance(sentences, str) else list(sentences)
+        _require_text(asked)
+        tokenizer = self.scorer.encoders[1].tokenizer
+        for sentence in asked:
+            lost = tokenizer.losses([sentence])
+            if lost.unknown or lost.cut:
+                why = (
+                    "holds no word that the model knows"
+                    if lost.unknown
+                    else f"has more than {tokenizer.longest} tokens"
+                )
+                raise CannotEncode(f"the sentence {sentence!r:.60} {why}; ask in other words")
+        rows = []
+        with computing(self.threads, self.scorer.device), evaluating(self.scorer):
+            # One by one: an encoder's bits may depend on what else is in a batch.
+            for sentence in asked:
+                found = self.index.top(self.scorer.encode_texts(tokenizer([sentence]).to(self.scorer.device)), k)
+                ranked = zip(found.ids[0], found.scores[0].tolist(), strict=True)
+                rows += [(sentence, rank, image, score) for rank, (image, score) in enumerate(ranked, 1)]
+        return pd.DataFrame(rows, columns=["sentence", "rank_from_1", "image", "score"])
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __repr__(self) -> str:
+        return f"<Search in {len(self)} images>"
+
+
+def _require_text(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        if not isinstance(sentence, str) or not sentence.strip():
+            raise InvalidSpec(f"a sentence is a text with words, got {sentence!r:.60}")
