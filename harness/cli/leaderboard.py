@@ -58,11 +58,15 @@ def leaderboard(
     Runs that are already recorded are not repeated. Writes leaderboard.md, .html, .csv, .json and .tex below
     RESULTS/leaderboards/, and mirrors the runs to MLflow (RESULTS/mlflow.db unless MLFLOW_TRACKING_URI is set).
     """
+    from harness.reports.document.latex import require_columns
+    from harness.reports.leaderboard.report import paper_columns
+
     spec = setup.experiment(experiment)
     if tuned:
         from harness.sweeps.tuned import tuned_experiment
 
         spec = tuned_experiment(spec, setup.results, allow_unequal_tuning)
+    require_columns(paper.columns, paper_columns(spec.evaluation.metrics))
     reference = _reference(baseline, setup.results, spec) if baseline else None
 
     if dry_run:

@@ -43,7 +43,7 @@ COMMANDS = {
     "show": "Show everything that is recorded of one run.",
     "diagnose": "Show what each level of a run's score ranks alone, and its gates and regions.",
     "explain": "Show where each word of a caption looks in a picture, from a run's saved model.",
-    "rescore": "Evaluate further protocols or tie rules of a run, from its scores, ranks or weights.",
+    "rescore": "Evaluate further protocols, metrics or tie rules of runs, from their scores, ranks or weights.",
     "ensemble": "Record the mean of the saved scores of several runs.",
     "compare-published": "Set measured recalls beside the printed ones of the same method and backbone.",
     "describe": "Describe a dataset before anything is trained on it: what it holds, and which problems it has.",

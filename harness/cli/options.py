@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,7 +150,9 @@ def latex_options(command: Callable[..., Any]) -> Callable[..., Any]:
         from harness.reports.leaderboard.report import paper_columns
 
         names = tuple(filter(None, (name.strip() for name in columns.split(","))))
-        require_columns(names, paper_columns())
+        # Which further metrics there are, the experiment or the records say; a recall is none of them.
+        further = [name for name in names if re.fullmatch(r"(i2t|t2i)_(?!r\d).+", name)]
+        require_columns(names, [*paper_columns(), *further])
         paper = Paper(columns=names, intervals=intervals, shrink=shrink, published=bold_published)
         return command(*arguments, paper=paper, **own)
 

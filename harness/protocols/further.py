@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.metrics.base import Metric
+from harness.errors import InvalidPlugin
 from harness.metrics.catalogue import METRICS
 from harness.records.ranks import RankTable
 from harness.records.ties import TiedRanks, Ties
@@ -26,13 +26,13 @@ def further_metrics(names: Sequence[str], table: RankTable, shape: tuple[int, in
 
     Raises:
         UnknownName: no such metric.
+        InvalidPlugin: a metric gives something else than a finite number per query.
     """
-    return {
-        f"{way}_{name}": _mean(METRICS.get(name)(), table, way, shape, ties) for name in names for way in ("i2t", "t2i")
-    }
+    return {f"{way}_{name}": _mean(name, table, way, shape, ties) for name in names for way in ("i2t", "t2i")}
 
 
-def _mean(metric: Metric, table: RankTable, way: str, shape: tuple[int, int], ties: Ties) -> float:
+def _mean(name: str, table: RankTable, way: str, shape: tuple[int, int], ties: Ties) -> float:
+    metric = METRICS.get(name)()
     rank, wrong, correct, fold = (getattr(table, f"{way}_{column}") for column in ("rank", "ties", "best_tied", "fold"))
     other = getattr(table, "t2i_fold" if way == "i2t" else "i2t_fold")
     tied = TiedRanks.from_ranks(rank, wrong, np.maximum(correct, 1), ties)
@@ -40,5 +40,11 @@ def _mean(metric: Metric, table: RankTable, way: str, shape: tuple[int, int], ti
     means = []
     for number in folds:
         gallery = shape[way == "i2t"] if len(folds) == 1 else int((other == number).sum())
-        means.append(float(np.mean(metric.of_tied(tied.of(fold == number), gallery, ties))))
+        values = metric.of_tied(tied.of(fold == number), gallery, ties)
+        if values.shape != (int((fold == number).sum()),) or not np.isfinite(values).all():
+            raise InvalidPlugin(
+                f"metric '{name}' must give one finite number per query, got shape {values.shape} and "
+                f"{int((~np.isfinite(values)).sum())} that are not finite; `itm check` says what it breaks"
+            )
+        means.append(float(np.mean(values)))
     return float(np.mean(means))

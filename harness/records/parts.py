@@ -154,12 +154,24 @@ class Tuning(Part):
         return "trials" in self.model_fields_set
 
 
+class FurtherMetric(Part):
+    """What a metric beside those of the protocols is, so that a table can be made of it without its code."""
+
+    better: str = Field("", description="higher or lower; empty = not recorded")
+    description: str = ""
+    plugin: str = Field("", description="plug-in file, or entry point, that defines it; empty = the harness does")
+    sha256: str = Field("", description="of the plug-in's source")
+
+
 class Evaluation(Part):
-    """What the metrics rest on: the tie rule, captions that repeat, protocols' files, and metrics by other tie rules."""
+    """What the metrics rest on: the tie rule, captions that repeat, protocols' files, further metrics, other tie rules."""
 
     ties: str | None = None
     duplicate_captions: dict[str, Any] | None = None
     protocols: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, FurtherMetric] = Field(
+        default_factory=dict, description="metrics beside those of the protocols, by name"
+    )
     ensemble: tuple[str, ...] | None = Field(None, description="run ids whose scores were averaged")
     other_ties: dict[str, dict[str, dict[str, float]]] = Field(default_factory=dict)
 

@@ -14,9 +14,11 @@ from harness.errors import InvalidSimilarity
 
 Ties = Literal["pessimistic", "optimistic", "expected"]
 ALL_TIES: tuple[Ties, ...] = get_args(Ties)
+#: Directions: an image searches captions, and a caption searches images.
+WAYS = ("i2t", "t2i")
 #: The field's cut-offs, and the recalls at them as a record names them.
 KS = (1, 5, 10)
-RECALLS = tuple(f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in KS)
+RECALLS = tuple(f"{direction}_r{k}" for direction in WAYS for k in KS)
 _ROUNDING = 1e-9  # of a mean of chances
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -85,12 +86,7 @@ def metrics_from_table(record: RunRecord, protocol: str, table: RankTable, rule:
     Raises:
         NotDecidedByRanks: the ranks do not decide them.
     """
-    lacking = _undecided(table)
-    if lacking.any() and "expected" in (record.ties, rule):
-        raise NotDecidedByRanks(
-            f"run {record.run_id} has no {SCORES}: {int(np.count_nonzero(lacking))} image queries of protocol {protocol} "
-            "tie, and its ranks, of an earlier version, do not hold what the expected rule needs"
-        )
+    require_decided(record, protocol, table, rule)
     # Where it is unknown how many positives tie, no rule that needs it is asked for, or nothing ties.
     i2t = TiedRanks.from_ranks(table.i2t_rank, table.i2t_ties, np.maximum(table.i2t_best_tied, 1), record.ties)
     t2i = TiedRanks.from_ranks(table.t2i_rank, table.t2i_ties, np.maximum(table.t2i_best_tied, 1), record.ties)
@@ -99,6 +95,28 @@ def metrics_from_table(record: RunRecord, protocol: str, table: RankTable, rule:
         for fold in np.unique(table.i2t_fold)
     ]
     return {key: float(np.mean([part[key] for part in parts])) for key in parts[0]}
+
+
+def require_decided(record: RunRecord, protocol: str, table: RankTable, rule: Ties) -> None:
+    """Refuse ranks that do not hold what the expected rule needs; errors as `metrics_from_table`."""
+    lacking = _undecided(table)
+    if lacking.any() and "expected" in (record.ties, rule):
+        raise NotDecidedByRanks(
+            f"run {record.run_id} has no {SCORES}: {int(np.count_nonzero(lacking))} image queries of protocol {protocol} "
+            "tie, and its ranks, of an earlier version, do not hold what the expected rule needs"
+        )
+
+
+def table_under(record: RunRecord, table: RankTable, rule: Ties) -> RankTable:
+    """A record's table with the ranks that another tie rule gives."""
+    if rule == record.ties:
+        return table
+    ranks = {}
+    for way in ("i2t", "t2i"):
+        rank, wrong, correct = (getattr(table, f"{way}_{column}") for column in ("rank", "ties", "best_tied"))
+        tied = TiedRanks.from_ranks(rank, wrong, np.maximum(correct, 1), record.ties)
+        ranks[f"{way}_rank"] = tied.ranks(rule)
+    return replace(table, **ranks)
 
 
 def _undecided(table: RankTable) -> np.ndarray:

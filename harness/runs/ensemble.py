@@ -6,19 +6,24 @@ together, so no table shows it as one method: label, origin and spec say what it
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from harness import datasets
 from harness.errors import InvalidRecord
+from harness.metrics.catalogue import METRICS
 from harness.records import environment
 from harness.records.run import RunRecord
 from harness.records.scores import SCORES, mean_scores, open_member, write_scores
 from harness.records.store import RunStore
 from harness.runs.agreement import check_data
 from harness.runs.evaluation import evaluate
+from harness.runs.further import metrics_of
 from harness.runs.reopening import scores_remedy
 from harness.spec import EvaluationSpec, sha256_json
+
+logger = logging.getLogger(__name__)
 
 ORIGIN = "ensemble"
 
@@ -50,7 +55,9 @@ def record_ensemble(store: RunStore, run_ids: Sequence[str], names: Sequence[str
     shared = [name for name in members[0].protocols if all(name in member.metrics for member in members)]
     spec = _spec(members, ties)
     started = environment.now()
-    results = evaluate(scores, split, tuple(names) or shared, EvaluationSpec(ties=ties), dataset)
+    results = evaluate(
+        scores, split, tuple(names) or shared, EvaluationSpec(ties=ties, metrics=_metrics(members)), dataset
+    )
     record = RunRecord(
         run_id=sha256_json({"ensemble": sorted(member.run_id for member in members)})[:16],
         origin="foreign" if any(member.origin == "foreign" for member in members) else "measured",
@@ -103,6 +110,14 @@ def _members(store: RunStore, run_ids: Sequence[str]) -> list[RunRecord]:
         if other.ties != first.ties:
             raise InvalidRecord(f"runs {first.run_id} and {other.run_id} were evaluated under different tie rules")
     return members
+
+
+def _metrics(members: Sequence[RunRecord]) -> tuple[str, ...]:
+    """The further metrics that all members have and that are known here."""
+    shared = [name for name in metrics_of(members[0]) if all(name in metrics_of(member) for member in members)]
+    if unknown := [name for name in shared if name not in METRICS]:
+        logger.warning("the ensemble has no %s: name its plug-in with --plugin FILE", ", ".join(unknown))
+    return tuple(name for name in shared if name in METRICS)
 
 
 def _spec(members: Sequence[RunRecord], ties: str) -> dict[str, Any]:

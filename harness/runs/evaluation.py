@@ -19,6 +19,7 @@ from harness.protocols.further import further_metrics
 from harness.records.ranks import RankTable
 from harness.records.scores import write_scores
 from harness.records.tops import TopTable
+from harness.runs.origins import further_metrics_of
 from harness.runs.subjects import subject_of, top_table
 from harness.scorer import Scorer
 from harness.scoring import StreamedScores, encode_sides, scores_of
@@ -123,5 +124,6 @@ def evaluate(
             "ties": spec.ties,
             "duplicate_captions": duplicate_captions(split.captions, split.caption_image).as_dict(),
             "protocols": {name: result.info for name, result in results.items() if result.info},
+            **({"metrics": further_metrics_of(spec.metrics)} if spec.metrics else {}),
         },
     )

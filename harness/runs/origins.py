@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from harness.plugins.importing import shown
 from harness.plugins.registered import FILE
 from harness.protocols import PROTOCOLS
 from harness.records import environment
-from harness.records.parts import Code
+from harness.records.parts import Code, FurtherMetric
 from harness.settings.components import plain
 from harness.settings.values import flatten
 from harness.spec import Component, RunSpec, TrainingSpec, build
@@ -49,16 +49,48 @@ def plugins_sha256(spec: RunSpec) -> dict[str, str]:
     return {part: source_code.sha256(plugins.source_files(source)) for part, source in _added(spec).items()}
 
 
+def further_metrics_of(names: Sequence[str]) -> dict[str, FurtherMetric]:
+    """What records say of further metrics: which values are better, and by which source they were computed.
+
+    >>> further_metrics_of(["mrr"])["mrr"].better
+    'higher'
+
+    Raises:
+        UnknownName: no such metric.
+        InvalidPlugin: a source cannot be read.
+    """
+    found = {}
+    for name in names:
+        metric, source = METRICS.get(name), METRICS.sources[name]
+        told: dict[str, str] = {"better": metric.better, "description": metric.description}
+        if source.kind != "module":
+            told |= {"plugin": _named(source), "sha256": source_code.sha256(plugins.source_files(source))}
+        found[name] = FurtherMetric(**told)
+    return found
+
+
 def _added(spec: RunSpec) -> dict[str, Source]:
     """The parts of a run that plug-ins define, but for its scorer."""
-    found = {
+    found: dict[str, Source | None] = {
         "dataset": DATASETS.sources.get(spec.dataset.name),
         "image": IMAGE_BACKBONES.sources.get(spec.image.name),
         "text": TEXT_BACKBONES.sources.get(spec.text.name),
     }
-    named = [name.partition("@")[0] for name in spec.protocols]
-    found |= {f"protocol.{name}": PROTOCOLS.sources.get(name) for name in named}
+    found |= _protocols(spec.protocols)
     found |= {f"metric.{name}": METRICS.sources.get(name) for name in spec.evaluation.metrics}
+    return _not_ours(found)
+
+
+def protocol_plugins(names: Iterable[str]) -> dict[str, str]:
+    """The plug-ins of some protocols, as `code.plugins` of a record names them; none for those of the harness."""
+    return {part: _named(source) for part, source in _not_ours(_protocols(names)).items()}
+
+
+def _protocols(names: Iterable[str]) -> dict[str, Source | None]:
+    return {f"protocol.{name}": PROTOCOLS.sources.get(name) for name in (one.partition("@")[0] for one in names)}
+
+
+def _not_ours(found: Mapping[str, Source | None]) -> dict[str, Source]:
     return {part: source for part, source in found.items() if source is not None and source.kind != "module"}
 
 

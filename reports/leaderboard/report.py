@@ -7,8 +7,9 @@ from typing import Any
 
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
+from harness.records.ties import WAYS
 from harness.reports.document.model import Report, Section
-from harness.reports.leaderboard import tables, text
+from harness.reports.leaderboard import further, tables, text
 from harness.reports.leaderboard.baseline import Reference, require_found
 from harness.reports.leaderboard.figures import board_figure
 from harness.reports.leaderboard.levels import LEVELS, inside_of_group, levels_section
@@ -26,10 +27,10 @@ _PAIR = (
 )  # fmt: skip
 
 
-def paper_columns() -> list[str]:
-    """Keys of the columns that the LaTeX tables of a leaderboard may have."""
+def paper_columns(metrics: Sequence[str] = ()) -> list[str]:
+    """Keys of the columns that the LaTeX tables of a leaderboard may have, those of further metrics included."""
     columns = [*tables.ACCURACY, *tables.DIFFERENCE, *tables.EVIDENCE, *COSTS, *tables.TUNING, *LEVELS, *tables.PRINTED]
-    return list(dict.fromkeys(column.key for column in columns))
+    return list(dict.fromkeys([column.key for column in columns] + [f"{way}_{n}" for n in metrics for way in WAYS]))
 
 
 def build(
@@ -77,6 +78,7 @@ def build(
     tell("making pages", 0, 0)
     joined = [(board, *printed_rows(board, published)) for board in boards]
     inside = [levels_section(store, board) for board in boards]
+    remedies = [line for board in boards for line in further.remedies(board.metrics, store.results.as_posix())]
     sections = [part for parts, (more, _) in zip(joined, inside, strict=True) for part in (_section(*parts), *more)]
     if failures:
         sections.append(Section(title="Failures", tables=[tables.failures_table(failures)]))
@@ -88,9 +90,14 @@ def build(
             *(said for board in boards for said in text.verdicts(board)),
             *text.failure_count(failures),
             *too_short_sentence(records),
+            *dict.fromkeys(remedies),
         ],
         sections=sections,
-        brief=[*tables.brief((board, more) for board, more, _ in joined), *too_short_sentence(records)],
+        brief=[
+            *tables.brief((board, more) for board, more, _ in joined),
+            *too_short_sentence(records),
+            *dict.fromkeys(remedies),
+        ],
         main=board_frame([row for board, more, _ in joined for row in (*board.rows, *more)]),
         data={
             "run_ids": [run_id for board in boards for group in board.groups for run_id in group.run_ids],
@@ -140,6 +147,7 @@ def _data(board: Board) -> dict[str, Any]:
         "tests": _tests(board.comparison),
         "chance": [{"name": floor.name, **floor.scores} for floor in board.floors],
         "baseline": _baseline(board),
+        "metrics": {one.name: {"better": one.better, "description": one.description} for one in board.metrics},
     }
 
 

@@ -14,6 +14,7 @@ from harness.records.parts import Cost
 from harness.records.store import RunStore
 from harness.reports.document.model import Column
 from harness.reports.leaderboard.baseline import Differences, Reference, differences, find_baseline
+from harness.reports.leaderboard.further import Further, further_of, further_values
 from harness.reports.leaderboard.prices import MONEY, Prices, priced
 from harness.reports.runs import evidence
 from harness.reports.runs.groups import Gallery, Group
@@ -106,6 +107,7 @@ class Board:
     floors: tuple[Floor, ...] = ()  # a random order, then constant scores; empty where the files do not decide them
     against: Differences | None = None  # a baseline, where one was asked for and is on this gallery
     prices: Prices | None = None  # that the reader gave
+    metrics: tuple[Further, ...] = ()  # beside those of the protocol
 
 
 def with_prices(board: Board, prices: Prices | None) -> Board:
@@ -147,6 +149,9 @@ def make_board(
         for group in told("intervals", groups, tell)
     }
     first = next(iter(runs.values()), None)
+    metrics = further_of(groups)
+    for group in groups:
+        made[group.label] |= further_values(group, metrics)
     size = gallery_size(first, gallery.protocol) if first else None
     floors = _floors(first, size, groups) if first and size else ()
     against = _against(reference, gallery, runs, made) if reference else None
@@ -174,6 +179,7 @@ def make_board(
         size=size,
         floors=floors,
         against=against,
+        metrics=metrics,
     )
 
 
@@ -184,8 +190,9 @@ def flat_row(gallery: Gallery, **values: Any) -> Row:
 
 
 def board_frame(rows: Sequence[Row]) -> pd.DataFrame:
-    """Rows as a frame whose counts stay whole where some are missing."""
-    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(dict.fromkeys(_COUNTS, "Int64"))
+    """Rows as a frame whose counts stay whole where some are missing; further metrics stand behind the other columns."""
+    columns = list(dict.fromkeys([*_COLUMNS, *(key for row in rows for key in row)]))
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(_COUNTS, "Int64"))
 
 
 def _floors(runs: MethodRuns, size: Size, groups: Sequence[Group]) -> tuple[Floor, ...]:

@@ -127,12 +127,12 @@ def accuracy_and_cost(board: Board) -> list[Table]:
     caption = f"Accuracy on {title} ({_size(board)}): recalls in percent, best rSum first"
     accuracy = Table(
         _named(board, rows),
-        _with_difference(board, ACCURACY),
+        _with_difference(board, _with_metrics(board, ACCURACY)),
         caption,
         f"accuracy-{slug}",
         rule_by=("tier",),
         muted=range(len(board.rows), len(rows)),
-        paper=_PAPER,
+        paper=(*_PAPER, *(column.key for one in board.metrics for column in one.columns)),
     )
     tables, frame = [accuracy], _named(board, board.rows)
     caption = f"What stands behind each row on {title} ({_size(board)}), in the same order"
@@ -205,7 +205,7 @@ def brief(boards: Iterable[tuple[Board, Sequence[Row]]]) -> list[Table | str]:
             shown = board_frame([*lines, *chance_rows(board)])
             alone = [row["label"] for row in rows if row["origin"] == "published"]
             muted = range(len(lines), len(shown))
-            columns = _with_difference(board, _BRIEF)
+            columns = _with_difference(board, _with_metrics(board, _BRIEF, brief=True))
             if board.against:  # the difference is what was asked for
                 columns = [replace(column, wide=column.wide or column.key in RECALLS) for column in columns]
             parts.append(Table(shown, columns, caption, "brief", rule_by=("tier",), muted=muted))
@@ -239,6 +239,13 @@ def _with_difference(board: Board, columns: Sequence[Column]) -> list[Column]:
     after = next(number for number, column in enumerate(own, 1) if column.key == "rsum")
     shown = DIFFERENCE if board.against.comparison else [replace(DIFFERENCE[0], title="Δ rSum, untested")]
     return [*own[:after], *shown, *own[after:]]
+
+
+def _with_metrics(board: Board, columns: Sequence[Column], brief: bool = False) -> list[Column]:
+    """The columns, with those of further metrics after rSum."""
+    after = next(number for number, column in enumerate(columns, 1) if column.key == "rsum")
+    more = [column for one in board.metrics for column in (one.brief if brief else one.columns)]
+    return [*columns[:after], *more, *columns[after:]]
 
 
 def _size(board: Board) -> str:

@@ -8,6 +8,7 @@ from harness.errors import counted
 from harness.records import noise
 from harness.records.run import RunRecord
 from harness.reports.document.text import fixed, listed, significant, single_line
+from harness.reports.leaderboard import further
 from harness.reports.leaderboard.marks import is_at_chance, legend
 from harness.reports.leaderboard.rows import Board, Row
 from harness.reports.runs.evidence import bonus_sentence
@@ -75,6 +76,7 @@ def reading(board: Board, published: Sequence[Row] = ()) -> list[str]:
         *_chance(board),
         *legend([*board.rows, *published]),
         *_uncertainty(board),
+        *further.said(board.metrics),
         *_difference(board),
         *_selection(board),
         *_limits(board),

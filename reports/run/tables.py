@@ -11,6 +11,7 @@ import pandas as pd
 
 from harness.records.ranks import RankTable
 from harness.records.run import RunRecord
+from harness.records.ties import WAYS
 from harness.reports.document.model import Column, Table
 from harness.reports.document.recalls import recall_columns
 from harness.reports.document.text import size
@@ -86,7 +87,14 @@ def numbers_table(record: RunRecord) -> Table:
     for protocol, rules in record.evaluation.other_ties.items():
         rows += [_numbers(protocol, rule, values) for rule, values in rules.items()]
     muted = range(len(record.metrics), len(rows))
-    return Table(pd.DataFrame(rows), _NUMBERS, "Metrics by protocol, percent and ranks", "metrics", muted=muted)
+    further = [
+        Column(f"{way}_{name}", f"{way} {name}", "number", 2, help=note.description)
+        for name, note in record.evaluation.metrics.items()
+        for way in WAYS
+    ]
+    return Table(
+        pd.DataFrame(rows), [*_NUMBERS, *further], "Metrics by protocol, percent and ranks", "metrics", muted=muted
+    )
 
 
 def ranks_table(tables: Mapping[str, RankTable]) -> Table:

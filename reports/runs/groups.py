@@ -26,6 +26,7 @@ _NOT_IDENTITY = (
     "evaluation.save_scores",
     "evaluation.diagnostics",
     "evaluation.watch_test",
+    "evaluation.metrics",
 )
 _MOST_LABEL_KEYS = 3
 _HASH_DIGITS = 8
@@ -178,6 +179,11 @@ def identity(record: RunRecord) -> str:
         holder = spec.get(part) if part else spec
         if isinstance(holder, dict):
             holder.pop(key, None)
+    plugins = spec.pop("plugins_sha256", None)
+    if isinstance(plugins, dict):  # a further metric changes no rank
+        plugins = {key: sha for key, sha in plugins.items() if not str(key).startswith("metric.")}
+    if plugins:
+        spec["plugins_sha256"] = plugins
     return sha256_json([record.origin, record.code_origin, record.scorer, variant, record.backbone, spec])
 
 

@@ -8,6 +8,7 @@ import pytest
 from harness import datasets
 from harness.errors import InvalidDataset, InvalidProtocol, InvalidRecord, InvalidSimilarity
 from harness.metrics import retrieval_metrics
+from harness.records.parts import Evaluation
 from harness.records.run import RunRecord
 from harness.records.scores import mean_scores, open_scores
 from harness.records.store import RunStore
@@ -303,3 +304,55 @@ def test_a_leaderboard_takes_a_protocol_that_asks_some_images_only_and_leaves_ou
     assert set(board["protocol"]) == {"human"}
     assert set(board["images"]) == {8}  # i0 to i7 were judged
     assert set(board["captions"]) == {8}
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_metric_of_recorded_ranks_is_that_of_an_evaluation_that_asks_for_it(store, dataset, keep):
+    scores = add_run(store, dataset, keep=keep)
+    done = rescore(store, "a" * 16, [], metrics=["mrr"])
+    spec = EvaluationSpec(metrics=["mrr"])
+    assert done.source == "ranks.npz"
+    expected = evaluate(scores, dataset.split("test"), ["full"], spec, dataset)
+    record = store.require("a" * 16)
+    assert record.metrics["full"] == pytest.approx(expected.metrics["full"])
+    assert record.evaluation.metrics == expected.info["metrics"]
+    # From now on the metric belongs to the run: further rules have it, too.
+    done = rescore(store, "a" * 16, ["full"], ALL_TIES)
+    for rule in ALL_TIES:
+        spec = EvaluationSpec(metrics=["mrr"], ties=rule)
+        expected = evaluate(scores, dataset.split("test"), ["full"], spec, dataset)
+        assert done.metrics["full"][rule] == pytest.approx(expected.metrics["full"])
+
+
+def test_a_metric_whose_plugin_is_not_named_keeps_its_numbers_and_one_that_changed_is_computed_anew(
+    store, dataset, caplog
+):
+    kept = {
+        "gone": {"better": "higher", "plugin": "gone.py", "sha256": "1"},
+        "mrr": {"better": "higher", "sha256": "1"},
+    }
+    scores = add_run(store, dataset)
+    record = store.require("a" * 16)
+    numbers = {**record.metrics["full"], "i2t_gone": 1.0, "t2i_gone": 2.0, "i2t_mrr": -1.0, "t2i_mrr": -1.0}
+    others = {"full": {"expected": {"i2t_r1": 5.0, "i2t_mrr": -1.0, "i2t_gone": 3.0}}}
+    evaluation = Evaluation(ties="pessimistic", metrics=kept, other_ties=others)
+    store.write(record.model_copy(update={"metrics": {"full": numbers}, "evaluation": evaluation}))
+    rescore(store, "a" * 16, ["scenes_relevance"])
+    found = store.require("a" * 16)
+    spec = EvaluationSpec(metrics=["mrr"])
+    expected = evaluate(scores, dataset.split("test"), ["full", "scenes_relevance"], spec, dataset).metrics
+    assert found.metrics["full"] == pytest.approx({**expected["full"], "i2t_gone": 1.0, "t2i_gone": 2.0})
+    assert found.metrics["scenes_relevance"] == pytest.approx(expected["scenes_relevance"])
+    assert found.evaluation.other_ties == {"full": {"expected": {"i2t_r1": 5.0, "i2t_gone": 3.0}}}
+    assert found.evaluation.metrics["gone"].plugin == "gone.py"
+    assert found.evaluation.metrics["mrr"].sha256 == ""
+    assert (
+        "metric 'gone' of this run is not computed for scenes_relevance: name its plug-in with --plugin gone.py"
+        in caplog.text
+    )
+
+
+def test_candidate_lists_decide_no_metric(store, dataset):
+    add_run(store, dataset, keep=False, source={"depths": {"i2t": 10, "t2i": 10}})
+    with pytest.raises(InvalidRecord, match=r"candidate lists.*not mrr"):
+        rescore(store, "a" * 16, [], metrics=["mrr"])
