@@ -66,29 +66,33 @@ class Model:
         """
         return scores_of(self.scorer, opened(dataset), split, threads=int(self.record.spec.get("threads", 1)))
 
-    def search(self, dataset: Dataset | str | Path, split: str = "test", *, dtype: str | None = None) -> Search:
+    def search(
+        self,
+        dataset: Dataset | str | Path,
+        split: str = "test",
+        *,
+        dtype: str | None = None,
+        path: str | Path | None = None,
+    ) -> Search:
         """The images of a split, packed once, to be searched by sentences.
 
         Args:
             dataset, split: whose images.
             dtype: of what is kept, see `harness.scoring.Index`; None = float32, "int8" = fast, with an exact shortlist.
+            path: a folder that keeps the packed images, for galleries larger than memory and for later calls, which read it.
 
         Returns:
             A function from sentences to a frame of their best images.
 
         Raises:
             InvalidDataset: no such split, or data that the model's encoders cannot read.
-            InvalidIndex: another dtype.
+            InvalidIndex: another dtype, or a folder that keeps other images, another dtype or those of another model.
+            ResultsNotWritable: the folder cannot be written.
         """
-        from harness.api.search import Search
-        from harness.runs.computing import computing
-        from harness.scoring import Index
-        from harness.scoring.inputs import encode_images
+        from harness.api.search import packed_images
 
-        images, threads = opened(dataset).split(split), int(self.record.spec.get("threads", 1))
-        with computing(threads, self.scorer.device):
-            encoded = encode_images(self.scorer, images)
-            return Search(self.scorer, Index.build(self.scorer, encoded, ids=images.image_ids, dtype=dtype), threads)
+        threads = int(self.record.spec.get("threads", 1))
+        return packed_images(self.scorer, opened(dataset).split(split), threads, dtype, path)
 
     def __repr__(self) -> str:
         return f"<Model {self.record.title}, run {self.run_id} in {self.store.results}>"

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import CannotEncode, InvalidSpec
+from harness.errors import CannotEncode, InvalidIndex, InvalidSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.datasets.base import Split
+    from harness.fragments import Fragments
     from harness.scorer import Scorer
     from harness.scoring import Index
+
+#: Images that are encoded at once.
+_BATCH = 256
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,3 +87,35 @@ def _require_text(sentences: Sequence[str]) -> None:
     for sentence in sentences:
         if not isinstance(sentence, str) or not sentence.strip():
             raise InvalidSpec(f"a sentence is a text with words, got {sentence!r:.60}")
+
+
+def packed_images(scorer: Scorer, split: Split, threads: int, dtype: str | None, path: str | Path | None) -> Search:
+    """As `Model.search`, of any scorer with encoders."""
+    from harness.runs.computing import computing
+    from harness.scoring import Index
+
+    with computing(threads, scorer.device):
+        if path is None or not Path(path).exists():
+            blocks = _encoded(scorer, split)
+            index = Index.build(scorer, blocks, ids=split.image_ids, dtype=dtype or "float32", path=path)
+        else:
+            index = Index.open(path, scorer)
+            kept = str(index.dtype).removeprefix("torch.")
+            if index.gallery != "images" or index.ids != tuple(split.image_ids):
+                raise InvalidIndex(
+                    f"{path} keeps other items than the {len(split.image_ids)} images; name another folder"
+                )
+            if dtype not in (None, kept):
+                raise InvalidIndex(f"{path} keeps {kept}, not {dtype}; name another folder")
+    return Search(scorer, index, threads)
+
+
+def _encoded(scorer: Scorer, split: Split) -> Iterator[Fragments]:
+    from harness.scoring import evaluating, image_batch
+
+    encoder, count = scorer.encoders[0], len(split.image_ids)
+    for start in range(0, count, _BATCH):
+        with evaluating(scorer):
+            batch = image_batch(split, encoder, range(start, min(start + _BATCH, count)))
+            encoded = scorer.encode_images(batch.to(scorer.device))
+        yield encoded

@@ -13,7 +13,7 @@ import torch
 
 import harness as itm
 from harness.cli.main import main
-from harness.errors import CannotEncode, InvalidSimilarity, InvalidSpec, RunFailed, UnknownName
+from harness.errors import CannotEncode, InvalidIndex, InvalidSimilarity, InvalidSpec, RunFailed, UnknownName
 from harness.records.ranks import NAMES
 from harness.records.store import RunStore
 from harness.reports.runs.sources import read_sources
@@ -257,3 +257,14 @@ def test_a_sentence_that_says_nothing_to_the_model_is_refused(scan, data):
         search("red " * 500)
     with pytest.raises(InvalidSpec, match="a text with words, got '  '"):
         search("  ")
+
+
+def test_a_search_that_is_kept_is_read_again(scan, data, tmp_path):
+    made = scan.search(data, dtype="int8", path=tmp_path / "gallery")
+    read = scan.search(data, path=tmp_path / "gallery")
+    assert read("a red circle").equals(made("a red circle"))
+    with pytest.raises(InvalidIndex, match="keeps int8, not bfloat16"):
+        scan.search(data, dtype="bfloat16", path=tmp_path / "gallery")
+    with pytest.raises(InvalidIndex, match="other items than the 10 images"):
+        scan.search(data, "val", path=tmp_path / "gallery")
+    assert not list(tmp_path.glob(".*"))
