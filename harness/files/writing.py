@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ def atomic_path(path: Path, *, tidy: bool = True) -> Iterator[Path]:
         ResultsNotWritable: the folder cannot be written, or the disk is full.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{this_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if tidy:
@@ -56,6 +57,11 @@ def atomic_path(path: Path, *, tidy: bool = True) -> Iterator[Path]:
             temporary.unlink()
 
 
+def temporary_path(path: Path) -> Path:
+    """A new name beside a file or folder for what is not finished; `remove_leftovers` knows it."""
+    return path.with_name(f".{path.name}.{this_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+
+
 def require_inside(path: Path, root: Path) -> None:
     """Refuse to write to a place that links lead out of a folder.
 
@@ -70,7 +76,7 @@ def require_inside(path: Path, root: Path) -> None:
 
 
 def leftovers(folder: Path, name: str = "") -> list[Path]:
-    """Unfinished files in a folder (not below it): of the file `name`, or all. Those of living writers are included."""
+    """Unfinished files and folders in a folder (not below it): of `name`, or all. Those of living writers are included."""
     try:
         names = os.listdir(folder)
     except OSError:
@@ -80,7 +86,7 @@ def leftovers(folder: Path, name: str = "") -> list[Path]:
 
 
 def remove_leftovers(folder: Path, name: str = "", *, alone: bool = False) -> None:
-    """Remove the unfinished files of killed writers from a folder.
+    """Remove the unfinished files and folders of killed writers from a folder.
 
     Args:
         folder: where to look, not below it.
@@ -90,7 +96,10 @@ def remove_leftovers(folder: Path, name: str = "", *, alone: bool = False) -> No
     for path in leftovers(folder, name):
         if alone or _is_abandoned(path):
             with suppress(OSError):
-                path.unlink()
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
 
 
 def set_aside(path: Path, reason: object) -> Path | None:

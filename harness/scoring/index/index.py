@@ -19,10 +19,11 @@ from harness.fragments import Fragments
 from harness.scorer import Scorer
 from harness.scoring.blocks import device_of, slices
 from harness.scoring.distinct import distinct
+from harness.scoring.index.arguments import checked_ids, dtype_of, ids_of_block, require_as_many
 from harness.scoring.index.kept import ORIGINAL, best_known, kept_as
 from harness.scoring.index.segments import Segment, pack_segment, segment_scores, transformed
 from harness.scoring.index.state import Hits, State, hits
-from harness.scoring.index.stored import DTYPES, Gallery, IndexWriter, as_blocks, read_stored, scorer_sha256
+from harness.scoring.index.stored import Gallery, IndexWriter, as_blocks, read_stored, scorer_sha256
 
 #: Items that are written at once.
 _WRITTEN_TOGETHER = 1024
@@ -69,7 +70,7 @@ class Index:
     ):
         if gallery not in ("images", "captions"):
             raise InvalidIndex(f"a gallery holds images or captions, got {gallery!r:.40}")
-        self.scorer, self.gallery, self.dtype = scorer.eval(), gallery, _dtype(dtype)
+        self.scorer, self.gallery, self.dtype = scorer.eval(), gallery, dtype_of(dtype)
         self.exact = self.dtype == torch.int8 if exact is None else exact
         self._device = None if device is None else torch.device(device)
         self._state, self._lock = State(), threading.Lock()
@@ -102,13 +103,13 @@ class Index:
             ResultsNotWritable: the folder exists, cannot be written, or the disk is full.
         """
         index = cls(scorer, gallery, dtype=dtype, exact=exact, device=device)
-        ids = None if ids is None else _checked_ids(ids)
+        ids = None if ids is None else checked_ids(ids)
         if path is None:
             start = 0
             for block in as_blocks(items):
-                index.add(block, _ids(ids, start, len(block)))
+                index.add(block, ids_of_block(ids, start, len(block)))
                 start += len(block)
-            _require_as_many(ids, start)
+            require_as_many(ids, start)
             index._compact()
             return index
         index._write(path, as_blocks(items), ids)
@@ -194,7 +195,7 @@ class Index:
         with self._lock:
             before = self._state
             seen = set(before.ids)
-            names = self._numbers(len(items), seen) if ids is None else _checked_ids(ids)
+            names = self._numbers(len(items), seen) if ids is None else checked_ids(ids)
             if len(names) != len(items):
                 raise InvalidIndex(f"{len(items)} items and {len(names)} ids; give one id per item")
             for name in names:
@@ -218,7 +219,7 @@ class Index:
         Raises:
             InvalidIndex: an id that is not there; nothing is removed then.
         """
-        gone = set(_checked_ids(ids))
+        gone = set(checked_ids(ids))
         with self._lock:
             state = self._state
             if unknown := sorted(gone - set(state.ids)):
@@ -333,9 +334,9 @@ class Index:
         start = 0
         with torch.no_grad(), self._writer(path) as writer:
             for block in blocks:
-                writer.append(self._stored(block), _ids(ids, start, len(block)))
+                writer.append(self._stored(block), ids_of_block(ids, start, len(block)))
                 start += len(block)
-            _require_as_many(ids, start)
+            require_as_many(ids, start)
             writer.require_own_ids()
 
     def _compact(self) -> None:
@@ -355,32 +356,3 @@ class Index:
         if found.repeats:
             items, places = items[found.first.to(items.device)], found.copy_of[places]
         self._state = State((self._packed(items),), state.ids, places)
-
-
-def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
-    found = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if dtype is not None and found not in DTYPES.values():
-        raise InvalidIndex(f"an index keeps {', '.join(DTYPES)}, got {dtype!s:.40}")
-    return found
-
-
-def _checked_ids(ids: Iterable[str]) -> list[str]:
-    """Ids as a list of texts; one text alone would be read as its letters."""
-    if isinstance(ids, str):
-        raise InvalidIndex(f"ids are a list of texts, got the text {ids!r:.60}; write [{ids!r:.60}]")
-    found = list(ids)
-    for name in found:
-        if not isinstance(name, str):
-            raise InvalidIndex(f"ids are texts, got {name!r:.60}; write str(...)")
-    return found
-
-
-def _ids(ids: Sequence[str] | None, start: int, count: int) -> list[str]:
-    if ids is None:
-        return [str(number) for number in range(start, start + count)]
-    return list(ids[start : start + count])
-
-
-def _require_as_many(ids: Sequence[str] | None, items: int) -> None:
-    if ids is not None and len(ids) != items:
-        raise InvalidIndex(f"{items} items and {len(ids)} ids; give one id per item")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from torch import Tensor
 from harness.errors import InvalidIndex, ResultsNotWritable, one_line
 from harness.files.hashing import sha256_file
 from harness.files.reading import Damaged, read_json
+from harness.files.writing import remove_leftovers, temporary_path
 from harness.fragments import Fragments
 from harness.scoring.distinct import digest
 from harness.scoring.index.kept import ORIGINAL
@@ -119,7 +119,8 @@ class IndexWriter:
         self._places: dict[bytes, int] = {}  # of distinct items, by their digests
         if os.path.lexists(self.folder):
             raise ResultsNotWritable(f"{self.folder} exists already; name a folder that the index may become")
-        self._making = self.folder.with_name(f".{self.folder.name}.{uuid.uuid4().hex[:8]}")
+        self._making = temporary_path(self.folder)
+        remove_leftovers(self.folder.parent, self.folder.name)
         try:
             self._making.mkdir(parents=True)
         except OSError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -365,6 +367,20 @@ def test_a_build_that_fails_leaves_nothing(chan, tmp_path):
     with pytest.raises(RuntimeError, match="tower"):
         Index.build(chan, blocks(), path=tmp_path / "index")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(chan, tmp_path):
+    images, _ = prepared(chan)
+    script = (
+        "import os, sys; from harness.scoring.index import IndexWriter\n"
+        "IndexWriter(sys.argv[1], 'images', 'Chan', '0' * 64); os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path / "index")]).returncode == 9
+    (left,) = tmp_path.iterdir()
+    other = tmp_path / f".other{left.name.removeprefix('.index')}"
+    other.mkdir()
+    Index.build(chan, images, path=tmp_path / "index")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "index"]
 
 
 def test_an_index_of_numpy_sized_galleries_counts_its_bytes(chan):
