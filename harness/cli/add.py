@@ -90,7 +90,9 @@ def add(
         trials=trials,
     )
     store, rule = RunStore(results), cast(Any, ties)
-    of_averages = holds_averages(given, unit, {"--save-scores": save_scores, "--ties": _was_given("ties")})
+    of_averages = holds_averages(
+        given, unit, {"--metric": bool(given.metrics), "--save-scores": save_scores, "--ties": _was_given("ties")}
+    )
     store.prepare()
     overlaps = of_named_training(given.dataset, given.split, trained_on) if trained_on else None
     if of_averages:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import NamedPath, repeatable, results_option
+from harness.cli.options import NamedPath, add_plugins, plugin_option, repeatable, results_option
 from harness.cli.refreshing import refreshes_site
 from harness.cli.scored import dataset_options, dataset_set_option, find_run
 from harness.cli.terminal import show_table
@@ -30,10 +30,16 @@ logger = logging.getLogger(__name__)
 )
 @click.option("--quick", is_flag=True, help="Names, numbers and equal files only: no picture is decoded.")
 @dataset_set_option
+@plugin_option
 @results_option
 @refreshes_site
 def contamination(
-    runs: tuple[str, ...], against: tuple[Path, ...], quick: bool, overrides: tuple[str, ...], results: Path
+    runs: tuple[str, ...],
+    against: tuple[Path, ...],
+    quick: bool,
+    overrides: tuple[str, ...],
+    plugins: tuple[Path, ...],
+    results: Path,
 ) -> None:
     """Look for test images among the training images of RUNs (default: all of the results folder).
 
@@ -46,6 +52,7 @@ def contamination(
     from harness.runs.overlaps import record_overlaps
     from harness.runs.reopening import RunDatasets
 
+    add_plugins(plugins)
     store, data = RunStore(results), RunDatasets(dataset_options(overrides))
     chosen = [store.require(find_run(store, run)) for run in runs] if runs else _all(store.records())
     data.require_used(chosen)

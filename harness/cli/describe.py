@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import NamedPath, repeatable
+from harness.cli.options import NamedPath, add_plugins, plugin_option, repeatable
 from harness.cli.refreshing import refreshes_site
 from harness.cli.terminal import show_page
 
@@ -54,6 +54,7 @@ _SILENT = ("harness.datasets.store", "harness.datasets.catalogue", "harness.data
     envvar="ITM_RESULTS",
     help="Folder of runs and reports.",
 )
+@plugin_option
 @refreshes_site
 def describe(
     path: str,
@@ -65,6 +66,7 @@ def describe(
     quick: bool,
     out: Path | None,
     results: Path,
+    plugins: tuple[Path, ...],
 ) -> None:
     """Describe the data in PATH: a dataset's folder, the name of a generated dataset, or an experiment's dataset.
 
@@ -78,6 +80,7 @@ def describe(
     from harness.reports.description.report import build
     from harness.reports.document import render
 
+    add_plugins(plugins)
     component = _dataset(path, layout, overrides)
     request = Request(texts=[_component(text) for text in texts], quick=quick, near_bits=near)
     with _decisions() as decided:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import NamedPath, device_option, torch_device
+from harness.cli.options import NamedPath, add_plugins, device_option, plugin_option, torch_device
 from harness.cli.scored import dataset_component, dataset_set_option
 from harness.cli.terminal import say
 
@@ -20,6 +20,7 @@ from harness.cli.terminal import say
 @click.option("--precomp", type=NamedPath(file_okay=False), help="Folder for the image features in SCAN's layout.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Compute threads on a CPU.  [default: all cores]")
 @device_option
+@plugin_option
 def features(
     dataset: str,
     image: str | None,
@@ -29,6 +30,7 @@ def features(
     precomp: Path | None,
     threads: int | None,
     device: str,
+    plugins: tuple[Path, ...],
 ) -> None:
     """Compute what the pretrained towers of --image and --text make of all splits of DATASET, and keep it.
 
@@ -42,6 +44,7 @@ def features(
     from harness.machine.cpus import usable_cpus
     from harness.runs.computing import computing
 
+    add_plugins(plugins)
     images, texts = _backbones(dataset, image, text)
     if precomp is not None and images is None:
         raise InvalidSpec("--precomp writes the features of images; name their tower with --image")

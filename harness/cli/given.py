@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from harness.cli.options import NamedPath, repeatable
+from harness.cli.options import NamedPath, add_plugins, plugin_option, repeatable
 from harness.cli.scored import dataset_component, dataset_set_option
 from harness.cli.terminal import say
 
@@ -31,6 +31,7 @@ class Given:
         component, dataset: what was scored.
         split: of the dataset.
         protocols: to evaluate; none = all that fit.
+        metrics: further ones, of every protocol.
     """
 
     paths: tuple[Path, ...]
@@ -39,6 +40,7 @@ class Given:
     dataset: Dataset
     split: str
     protocols: tuple[str, ...]
+    metrics: tuple[str, ...] = ()
 
     @property
     def files(self) -> list[Path]:
@@ -55,7 +57,7 @@ class Given:
         """The numbers under some tie rules; errors as `harness.runs.foreign.evaluate_files`."""
         from harness.runs.foreign import evaluate_files
 
-        return evaluate_files(self.paths, self.dataset, self.split, self.protocols, rules, self.reading)
+        return evaluate_files(self.paths, self.dataset, self.split, self.protocols, rules, self.reading, self.metrics)
 
 
 def given_options(command: Callable[..., Any], *, averages: bool = False) -> Callable[..., Any]:
@@ -69,6 +71,8 @@ def given_options(command: Callable[..., Any], *, averages: bool = False) -> Cal
     @dataset_set_option
     @click.option("--split", default="test", type=click.Choice(["train", "val", "test"]), help="Split of the dataset.")
     @repeatable("--protocol", "names", "P", "Protocol to evaluate.", "all that fit the dataset and the results")
+    @repeatable("--metric", "metrics", "M", "Further metric to compute, such as mrr (`itm ls metrics`).")
+    @plugin_option
     @click.option("--ensemble", is_flag=True, help="Mean of the matrices, marked as an ensemble.")
     @click.option(
         "--rows", type=click.Choice(["images", "captions"]), help="What the rows of a square score matrix are."
@@ -92,6 +96,8 @@ def given_options(command: Callable[..., Any], *, averages: bool = False) -> Cal
         overrides: tuple[str, ...],
         split: str,
         names: tuple[str, ...],
+        metrics: tuple[str, ...],
+        plugins: tuple[Path, ...],
         ensemble: bool,
         rows: Any,
         distances: bool,
@@ -102,7 +108,12 @@ def given_options(command: Callable[..., Any], *, averages: bool = False) -> Cal
         **own: Any,
     ) -> Any:
         from harness import datasets
+        from harness.metrics.catalogue import METRICS
         from harness.outputs.opening import Reading, require_readable
+
+        add_plugins(plugins)
+        for name in metrics:
+            METRICS.get(name)
 
         reading = Reading(
             rows=rows,
@@ -115,7 +126,7 @@ def given_options(command: Callable[..., Any], *, averages: bool = False) -> Cal
         )
         require_readable(files, reading, averages=averages)
         component = dataset_component(dataset, overrides)
-        given = Given(files, reading, component, datasets.open_dataset(component), split, names)
+        given = Given(files, reading, component, datasets.open_dataset(component), split, names, metrics)
         return command(*arguments, given=given, **own)
 
     return with_given

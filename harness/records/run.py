@@ -97,6 +97,16 @@ class RunRecord(Labelled, Spec):
         return self.origin != "published"
 
     @property
+    def plugin_words(self) -> list[str]:
+        """`--plugin FILE ...`, what a command on this run names: the plug-in files behind its parts and metrics.
+
+        Those of installed packages need no naming.
+        """
+        metrics = (note.plugin for note in self.evaluation.metrics.values())
+        places = dict.fromkeys((self.code.plugin, *self.code.plugins.values(), *metrics))
+        return [word for place in places if place.endswith(".py") for word in ("--plugin", place)]
+
+    @property
     def ties(self) -> Ties:
         """The tie rule of its metrics and ranks."""
         evaluation = self.spec.get("evaluation")

@@ -7,7 +7,7 @@ together, so no table shows it as one method: label, origin and spec say what it
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from harness import datasets
@@ -20,7 +20,8 @@ from harness.records.store import RunStore
 from harness.runs.agreement import check_data
 from harness.runs.evaluation import evaluate
 from harness.runs.further import metrics_of
-from harness.runs.reopening import scores_remedy
+from harness.runs.origins import protocol_plugins
+from harness.runs.reopening import require_plugins, scores_remedy
 from harness.spec import EvaluationSpec, sha256_json
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ def record_ensemble(store: RunStore, run_ids: Sequence[str], names: Sequence[str
         InvalidProtocol: a protocol does not fit the dataset.
     """
     members = _members(store, run_ids)
+    require_plugins(members[0], "dataset")
     dataset = datasets.open_dataset(members[0].spec["dataset"])
     check_data(members[0], dataset, "the scores of the runs belong to other data")
     split = dataset.split(members[0].split)
@@ -76,7 +78,7 @@ def record_ensemble(store: RunStore, run_ids: Sequence[str], names: Sequence[str
         tuning={"trials": sum(member.tuning.trials for member in members)},
         data_sha256=members[0].data_sha256,
         environment=environment.describe("cpu"),
-        code=environment.code_revision(),
+        code=environment.code_revision().model_copy(update=_plugins(members[0], results.metrics)),
         spec=spec,
         status="finished",
         started=started,
@@ -118,6 +120,13 @@ def _metrics(members: Sequence[RunRecord]) -> tuple[str, ...]:
     if unknown := [name for name in shared if name not in METRICS]:
         logger.warning("the ensemble has no %s: name its plug-in with --plugin FILE", ", ".join(unknown))
     return tuple(name for name in shared if name in METRICS)
+
+
+def _plugins(member: RunRecord, names: Iterable[str]) -> dict[str, Any]:
+    """The plug-ins of the dataset and the protocols, for the record's `code`; nothing where there are none."""
+    dataset = {part: place for part, place in member.code.plugins.items() if part == "dataset"}
+    added = {**dataset, **protocol_plugins(names)}
+    return {"plugins": added} if added else {}
 
 
 def _spec(members: Sequence[RunRecord], ties: str) -> dict[str, Any]:

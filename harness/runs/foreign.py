@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from harness.metrics import Similarity
 from harness.outputs.base import Measured, Output
 from harness.outputs.checks import AtChance, at_chance, report_rounding
 from harness.outputs.opening import Reading, open_output
+from harness.protocols.further import further_metrics
 from harness.records import environment
 from harness.records.description import Contamination
 from harness.records.frozen.public import names_a_path
@@ -26,9 +28,12 @@ from harness.records.ranks import RankTable
 from harness.records.run import RunRecord, SelectedOn
 from harness.records.scores import SCORES, write_scores
 from harness.records.store import RunStore
-from harness.records.ties import RECALLS, Ties
+from harness.records.ties import RECALLS, WAYS, Ties
+from harness.runs.origins import dataset_plugin, further_metrics_of, protocol_plugins
 from harness.runs.subjects import subject_of, top_of
 from harness.spec import Component, sha256_json
+
+logger = logging.getLogger(__name__)
 
 ORIGIN = "foreign"
 #: Longest text that a user says of a run.
@@ -48,6 +53,7 @@ class FileResults:
         output: what the files hold.
         split: what was scored.
         chance: directions that rank no better than chance.
+        further: names of the further metrics among the numbers.
     """
 
     metrics: dict[str, dict[str, dict[str, float]]]
@@ -58,6 +64,7 @@ class FileResults:
     output: Output
     split: Split
     chance: Sequence[AtChance]
+    further: tuple[str, ...] = ()
 
     @property
     def gallery(self) -> tuple[int, int]:
@@ -114,6 +121,7 @@ def evaluate_files(
     names: Sequence[str],
     rules: Sequence[Ties],
     reading: Reading | None = None,
+    metrics: Sequence[str] = (),
 ) -> FileResults:
     """The numbers of results that other code has written.
 
@@ -123,6 +131,7 @@ def evaluate_files(
         names: protocols; none = all that fit.
         rules: tie rules.
         reading: what the user says of the files.
+        metrics: further ones, of every protocol.
 
     Raises:
         UnknownName, InvalidProtocol: a protocol that does not exist, or that does not fit the split or the results.
@@ -143,18 +152,38 @@ def evaluate_files(
         try:
             if reason := output.refusal(protocols.get(name)):
                 raise InvalidProtocol(reason)
-            done[name] = {rule: output.measure(protocols.get(name), subject, rule) for rule in rules}
+            measured = {rule: output.measure(protocols.get(name), subject, rule) for rule in rules}
+            done[name] = {rule: _with_metrics(one, metrics, split, rule) for rule, one in measured.items()}
         except InvalidProtocol as error:
             if names:
                 raise
             refused[name] = str(error)
     if not done:
         raise InvalidSimilarity(f"{output.title} give no number: {'; '.join((refused or unfit).values())}")
-    metrics = {name: {str(rule): found.metrics for rule, found in results.items()} for name, results in done.items()}
+    numbers = {name: {str(rule): found.metrics for rule, found in results.items()} for name, results in done.items()}
+    _report_undecided(metrics, numbers)
     report_rounding(output, protocols.get(next(iter(done))), subject)
     first = {name: results[rules[0]] for name, results in done.items()}
     chance = at_chance({name: measured.metrics for name, measured in first.items()}, subject, output.scores)
-    return FileResults(metrics, first, unfit, refused, repeated.as_dict(), output, split, chance)
+    return FileResults(numbers, first, unfit, refused, repeated.as_dict(), output, split, chance, tuple(metrics))
+
+
+def _with_metrics(found: Measured, names: Sequence[str], split: Split, rule: Ties) -> Measured:
+    """Numbers with those of further metrics that the ranks decide."""
+    if not names or found.ranks is None:
+        return found
+    more = further_metrics(names, found.ranks, (len(split.image_ids), len(split.captions)), rule)
+    decided = {key: value for key, value in more.items() if not key.startswith(tuple(found.depths))}
+    return replace(found, metrics={**found.metrics, **decided})
+
+
+def _report_undecided(names: Sequence[str], numbers: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    keys = [f"{way}_{name}" for name in names for way in WAYS]
+    for protocol, rules in numbers.items():
+        if lacking := [key for key in keys if any(key not in metrics for metrics in rules.values())]:
+            logger.warning(
+                "%s: these results do not decide %s, only how many items come first", protocol, ", ".join(lacking)
+            )
 
 
 def record_foreign(
@@ -264,7 +293,12 @@ def _record(
         protocols=tuple(tables),
         seed=stated.seed,
         metrics={name: metrics for name, metrics in _metrics(found, ties).items() if name in tables},
-        evaluation={"ties": ties, "duplicate_captions": found.duplicate_captions, "protocols": found.info},
+        evaluation={
+            "ties": ties,
+            "duplicate_captions": found.duplicate_captions,
+            "protocols": found.info,
+            **({"metrics": further_metrics_of(found.further)} if found.further else {}),
+        },
         source=Source(
             files=tuple(files),
             shape=found.output.title,
@@ -275,12 +309,18 @@ def _record(
         selected_on=stated.selected_on,
         tuning=Tuning() if stated.trials is None else Tuning(trials=stated.trials),
         data_sha256=dataset.sha256,
-        code=environment.code_revision(),
+        code=environment.code_revision().model_copy(update=_plugins(component, found)),
         spec=spec,
         status="finished",
         started=now,
         finished=now,
     )
+
+
+def _plugins(component: Component, found: FileResults) -> dict[str, Any]:
+    """The plug-ins of the dataset and the protocols, for the record's `code`; nothing where there are none."""
+    added = {**dataset_plugin(component.name), **protocol_plugins(found.measured)}
+    return {"plugins": added} if added else {}
 
 
 def _metrics(found: FileResults, ties: Ties) -> dict[str, dict[str, float]]:

@@ -86,6 +86,11 @@ def protocol_plugins(names: Iterable[str]) -> dict[str, str]:
     return {part: _named(source) for part, source in _not_ours(_protocols(names)).items()}
 
 
+def dataset_plugin(name: str) -> dict[str, str]:
+    """The plug-in of a dataset, likewise."""
+    return {part: _named(source) for part, source in _not_ours({"dataset": DATASETS.sources.get(name)}).items()}
+
+
 def _protocols(names: Iterable[str]) -> dict[str, Source | None]:
     return {f"protocol.{name}": PROTOCOLS.sources.get(name) for name in (one.partition("@")[0] for one in names)}
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness import datasets
+from harness import backbones, datasets, registry
 from harness.datasets.base import Dataset
-from harness.errors import InvalidRecord, InvalidSpec, ItmError
+from harness.errors import InvalidPlugin, InvalidRecord, InvalidSpec, ItmError
 from harness.records.run import REMEDY, RunRecord
 from harness.records.store import RunStore
 from harness.runs.agreement import check_data
 from harness.settings.base import explain
+from harness.settings.components import Catalogue
 from harness.spec import Component
 
 #: The weights of a run, in its folder.
@@ -32,6 +33,7 @@ def dataset_of(record: RunRecord, options: Mapping[str, Any] | None = None) -> D
     Raises:
         InvalidDataset: the data cannot be read, or are not those of the run.
     """
+    require_plugins(record, "dataset")
     dataset = datasets.open_dataset(_component(record).changed(options or {}))
     check_data(record, dataset, ADVICE)
     return dataset
@@ -51,6 +53,7 @@ class RunDatasets:
 
     def of(self, record: RunRecord) -> Dataset:
         """As `dataset_of`; a dataset that could not be opened once is not tried again."""
+        require_plugins(record, "dataset")
         component = self._changed(record)
         if component not in self._opened:
             try:
@@ -103,6 +106,38 @@ def _component(record: RunRecord) -> Component:
         raise InvalidRecord(f"run {record.run_id} names no dataset: {explain(Component, error)}; {REMEDY}") from None
 
 
+def require_plugins(record: RunRecord, *parts: str) -> None:
+    """Refuse a run whose parts come from plug-ins that are not named.
+
+    Args:
+        record: of the run.
+        parts: scorer, dataset, image, text; protocols and metrics are asked for by name.
+
+    Raises:
+        InvalidPlugin: says how to name them.
+    """
+    places = {"scorer": record.code.plugin, **record.code.plugins}
+    lacking = [part for part in parts if places.get(part) and not _is_known(record, part)]
+    if lacking:
+        words = shlex.join(record.plugin_words)
+        raise InvalidPlugin(
+            f"run {record.run_id} ({record.label}) has its {' and its '.join(lacking)} from a plug-in that is not known here; "
+            + (f"add {words}" if words else f"install the package of {places[lacking[0]]}")
+        )
+
+
+def _is_known(record: RunRecord, part: str) -> bool:
+    if part == "scorer":
+        return registry.split(record.scorer)[0] in registry.SCORERS
+    known: Mapping[str, Catalogue[Any]] = {
+        "dataset": datasets.DATASETS,
+        "image": backbones.IMAGE_BACKBONES,
+        "text": backbones.TEXT_BACKBONES,
+    }
+    component = record.spec.get(part)
+    return not isinstance(component, dict) or component.get("name") in known[part]
+
+
 def has_weights(store: RunStore, record: RunRecord) -> bool:
     """Whether a run kept the weights that score its split again."""
     return (store.folder(record.run_id) / MODEL).is_file()
@@ -112,6 +147,7 @@ def scores_remedy(store: RunStore, record: RunRecord) -> str:
     """What to do about a run that kept no scores, in words that end a sentence."""
     if has_weights(store, record):
         words = ["itm", "rescore", record.run_id, "--save-scores", "--results", store.results.as_posix()]
+        words += record.plugin_words
         return f"make them from its weights with `{shlex.join(words)}`"
     if not record.has_ranks:
         return "it has averages only; leave it out"

@@ -10,7 +10,7 @@ from harness.records.run import RunRecord
 from harness.records.store import RunStore
 from harness.runs.building import splits_for
 from harness.runs.evaluation import Scored, score_split
-from harness.runs.reopening import MODEL
+from harness.runs.reopening import MODEL, require_plugins
 from harness.runs.saved_models import load_model
 from harness.scorer import Scorer
 from harness.spec import EvaluationSpec, RunSpec
@@ -21,8 +21,9 @@ def scorer_of(store: RunStore, record: RunRecord, device: torch.device) -> Score
 
     Raises:
         InvalidCheckpoint: the weights are missing or damaged.
-        UnknownName: the scorer comes from a plug-in that is not loaded.
+        InvalidPlugin: the scorer or a backbone comes from a plug-in that is not loaded.
     """
+    require_plugins(record, "scorer", "image", "text")
     return load_model(store.folder(record.run_id) / MODEL).to(device)
 
 
@@ -31,7 +32,7 @@ def score_again(store: RunStore, record: RunRecord, dataset: Dataset, device: to
 
     Raises:
         InvalidCheckpoint: the weights are missing or damaged.
-        UnknownName: the scorer comes from a plug-in that is not loaded.
+        InvalidPlugin: the scorer or a backbone comes from a plug-in that is not loaded.
     """
     scorer = scorer_of(store, record, device)
     split = dataset.split(record.split)

@@ -39,16 +39,14 @@ def command(store: RunStore, record: RunRecord, settings: Path | None = None) ->
     """
     results = store.results.as_posix()
     if record.evaluation.ensemble:
-        return shlex.join(["itm", "ensemble", *record.evaluation.ensemble, "--results", results])
+        return shlex.join(["itm", "ensemble", *record.evaluation.ensemble, "--results", results, *record.plugin_words])
     if not is_run(record.spec):
         return ""
     file = settings or store.folder(record.run_id) / "config.yaml"
     failed = record.status == "failed"
     words = ["itm", "leaderboard", file.as_posix(), "--results", results if failed else ANEW]
     words += ["--device", record.environment.device] if record.environment.device else []
-    for place in dict.fromkeys(filter(_is_file, (record.code.plugin, *record.code.plugins.values()))):
-        words += ["--plugin", place]
-    return shlex.join(words)
+    return shlex.join([*words, *record.plugin_words])
 
 
 def remarks(record: RunRecord) -> Iterator[str]:
@@ -87,8 +85,14 @@ def remarks(record: RunRecord) -> Iterator[str]:
     if record.spec.get("weights"):
         yield f"The weights are read from {record.spec['weights']}."
     later = [name for name in record.protocols if name not in (record.spec.get("protocols") or ())]
-    if later:
-        yield f"Evaluated later, by itm rescore: {listed(later)}."
+    planned = record.spec.get("evaluation")
+    planned = planned.get("metrics", ()) if isinstance(planned, dict) else ()
+    metrics = [name for name in record.evaluation.metrics if name not in planned]
+    if later or metrics:
+        words = [word for name in later for word in ("--protocol", name)]
+        words += [word for name in metrics for word in ("--metric", name)]
+        words = ["itm", "rescore", record.run_id, *words, "--results", ANEW, *record.plugin_words]
+        yield f"Evaluated later: {listed([*later, *metrics])}, by `{shlex.join(words)}`."
 
 
 def _is_file(plugin: str) -> bool:

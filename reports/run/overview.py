@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 from harness.records.ranks import RankTable
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
-from harness.records.ties import RECALLS
+from harness.records.ties import RECALLS, WAYS
 from harness.reports.document.model import Column, Listing, Report, Table
 from harness.reports.run.peers import Peers
 from harness.reports.run.report import build, sound_ranks
@@ -65,9 +66,11 @@ def number_rows(record: RunRecord, ranks: Mapping[str, RankTable]) -> list[dict[
     rows = []
     for protocol, metrics in record.metrics.items():
         found = intervals_of(ranks[protocol], metrics, record.ties, depths) if protocol in ranks else {}
-        for metric in ("rsum", *RECALLS):
+        further = {f"{way}_{name}": f"{way} {name}" for name in record.evaluation.metrics for way in WAYS}
+        for metric in ("rsum", *RECALLS, *further):
             if metric in metrics:
-                named = {"protocol": protocol, "metric": metric, "name": metric_name(metric), "value": metrics[metric]}
+                title = further.get(metric) or metric_name(metric)
+                named = {"protocol": protocol, "metric": metric, "name": title, "value": metrics[metric]}
                 rows.append(named | (found[metric].columns("value") if metric in found else {}))
     return rows
 
@@ -82,10 +85,10 @@ def _source(record: RunRecord) -> Table | None:
 def _next(store: RunStore, record: RunRecord, ranked: bool) -> list[str]:
     """The commands that go on from a run."""
     place, short = store.results.as_posix(), record.run_id[:8]
-    where = "" if place == "results" else f" --results {place}"
+    options = [*([] if place == "results" else ["--results", place]), *record.plugin_words]
     if record.status != "finished":
         return []
-    lines = [f"itm significance {place} --dataset {record.dataset}"] if ranked else []
+    lines = [shlex.join(["itm", "significance", place, "--dataset", record.dataset])] if ranked else []
     if (store.folder(record.run_id) / "model.safetensors").is_file():
-        lines += [f"itm {name} {short}{where}" for name in ("diagnose", "explain", "robustness")]
+        lines += [shlex.join(["itm", name, short, *options]) for name in ("diagnose", "explain", "robustness")]
     return lines

@@ -10,6 +10,7 @@ import pytest
 
 from harness.cli.new import KINDS
 from harness.files import strict_yaml
+from harness.plugins import registered
 from harness.records.store import RunStore
 from harness.reports.run.again import command
 
@@ -105,6 +106,39 @@ def test_plugins_of_every_kind_make_a_leaderboard_that_can_be_made_again(itm, de
     code, _, err = itm(*again, "--plugin", "parts")
     assert code == 0, err
     assert (desk / "again/runs" / run / "record.json").is_file()
+
+
+def test_commands_on_data_of_a_plugin_take_it_and_say_so_where_it_is_not_named(itm, desk, monkeypatch):
+    """Describing, evaluating, adding, looking for training images: what opens the data takes --plugin."""
+    monkeypatch.setenv("ITM_NO_SITE", "1")
+    code, _, err = run_own(itm, "--set", "evaluation.save_scores=true", "--set", "scorers=[scan]")
+    assert code == 0, err
+    (first,) = (record["run_id"] for record in records(desk))
+    code, out, _ = itm("show", first)
+    assert "--plugin parts/my_dataset.py" in " ".join(out.split())
+    scores = f"results/runs/{first}/scores.npy"
+    shown = ("--metric", "my_metric", "--protocol", "my_protocol", "--dataset", "my_dataset")
+    shown += tuple(f"--set={key}={value}" for key, value in TINY["dataset"].items() if key != "name")
+    of_data = "unknown metric 'my_metric'"
+    of_runs = "has its dataset from a plug-in that is not known here; add --plugin parts/my_dataset.py"
+    for words, refusal in (
+        (("describe", "my_dataset", "--quick"), "my_dataset is neither"),
+        (("features", "my_dataset", "--image", "regions"), "my_dataset is neither"),
+        (("evaluate", scores, *shown), of_data),
+        (("add", scores, *shown, "--name", "theirs", "--allow-chance"), of_data),
+        (("contamination", first, "--quick"), of_runs),
+        (("explain", first, "--image", "0"), of_runs),
+    ):
+        registered.registered.clear()  # as in a process of its own
+        code, _, err = itm(*words)
+        assert (code, refusal in err) == (2, True), err
+        if words[0] in ("evaluate", "add"):
+            code, out, err = itm(*words, "--plugin", "parts")
+            assert code == 0, err
+    found = {record["run_id"]: record for record in records(desk)}
+    theirs = next(record for record in found.values() if record["scorer"] == "theirs")
+    assert theirs["code"]["plugins"]["protocol.my_protocol"] == "parts/my_protocol.py"
+    assert theirs["metrics"]["my_protocol"]["t2i_my_metric"] == found[first]["metrics"]["full"]["t2i_my_metric"]
 
 
 def test_an_edit_of_a_plugin_makes_other_runs(itm, desk):

@@ -316,6 +316,13 @@ COMMANDS_ON_RUNS = [
     case("describe scenes --near 99", "--near"),
     case("describe scenes --against {nowhere}", "--against"),
     case("describe {k_escape}", "leaves"),
+    *[
+        case(f"{line} --plugin {{folder}}", "holds no plug-in")
+        for line in ("describe scenes", "features scenes", "contamination", "ensemble {id} {other_id}")
+    ],
+    case("evaluate {table} --dataset scenes --plugin {folder}", "holds no plug-in"),
+    case("evaluate {table} --dataset scenes --metric mr", "did you mean 'mrr'"),
+    case("add {table} --dataset scenes --name x --metric mr", "did you mean 'mrr'"),
     case("plan", "EXP"),
     case("plan nothing", "unknown experiment"),
     case("plan quickstart --seconds 0", "--seconds"),
