@@ -19,6 +19,7 @@ IMAGE_BACKBONES: Parts[ImageEncoder] = Parts(
         "regions": "harness.backbones.regions:RegionEncoder",
         "patches": "harness.backbones.patches.encoder:PatchEncoder",
         "open_clip": "harness.backbones.open_clip.encoders:ClipImageEncoder",
+        "blip": "harness.backbones.blip.encoders:BlipImageEncoder",
     },
 )
 TEXT_BACKBONES: Parts[TextEncoder] = Parts(
@@ -27,6 +28,7 @@ TEXT_BACKBONES: Parts[TextEncoder] = Parts(
         "bigru": "harness.backbones.bigru:BiGruEncoder",
         "transformer": "harness.backbones.transformer:TransformerEncoder",
         "open_clip": "harness.backbones.open_clip.encoders:ClipTextEncoder",
+        "blip": "harness.backbones.blip.encoders:BlipTextEncoder",
     },
 )
 BACKBONES: dict[str, Parts[Any]] = {"image": IMAGE_BACKBONES, "text": TEXT_BACKBONES}

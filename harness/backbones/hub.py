@@ -76,6 +76,20 @@ def load_model(model: str, what: str, remedy: str) -> Any:
         InvalidSpec: it cannot be found, holds no safetensors file, or is no encoder of one kind of input.
     """
     from transformers import AutoModel
+
+    return _encoder_only(load_as(AutoModel, model, what, remedy), what).float()
+
+
+def load_as(kind: Any, model: str, what: str, remedy: str) -> Any:
+    """A model of a class of transformers with all its trained weights.
+
+    Args:
+        kind: the class.
+        model, what, remedy: see `load_model`.
+
+    Raises:
+        InvalidSpec: it cannot be found, holds no safetensors file, or lacks a tensor.
+    """
     from transformers.utils import logging
 
     bar = logging.is_progress_bar_enabled()
@@ -83,14 +97,14 @@ def load_model(model: str, what: str, remedy: str) -> Any:
     try:
         with fetched(InvalidSpec, f"the model of {what}", remedy):
             # safetensors only: a .bin file is a pickle
-            loaded, found = AutoModel.from_pretrained(
+            loaded, found = kind.from_pretrained(
                 place(model), use_safetensors=True, trust_remote_code=False, output_loading_info=True
             )
     finally:
         if bar:
             logging.enable_progress_bar()
     _require_complete(found, model, what)
-    return _encoder_only(loaded, what).float()
+    return loaded
 
 
 def _require_complete(found: Mapping[str, Any], model: str, what: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from pydantic import Field
 from torch import nn
@@ -103,7 +103,7 @@ class TransformerEncoder(TextEncoder):
         cls, config: TransformerConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None
     ) -> Tokenizer:
         if config.model != SMALL:
-            return PieceTokenizer.load(config)
+            return PieceTokenizer.load(config.model, config.max_words, _what(config.model), _REMEDY)
         return super().fresh_tokenizer(config, captions, vocabulary)
 
     @classmethod
@@ -200,25 +200,28 @@ class PieceTokenizer:
         self._meaningless = {*self.special_ids, unknown}
 
     @classmethod
-    def load(cls, config: TransformerConfig) -> PieceTokenizer:
+    def load(cls, model: str, max_words: int, what: str, remedy: str) -> Self:
         """The tokenizer of a model by name or folder.
+
+        Args:
+            model: a name on the hub, a local folder, or `package:NAME`.
+            max_words: longest sequence, special pieces included.
+            what, remedy: see `hub.load_model`.
 
         Raises:
             InvalidSpec: it cannot be found, or exists in the slow form only.
         """
         from transformers import AutoTokenizer
 
-        with hub.fetched(InvalidSpec, f"the tokenizer of {_what(config.model)}", _REMEDY):
-            loaded = AutoTokenizer.from_pretrained(hub.place(config.model), use_fast=True)
+        with hub.fetched(InvalidSpec, f"the tokenizer of {what}", remedy):
+            loaded = AutoTokenizer.from_pretrained(hub.place(model), use_fast=True)
         backend = getattr(loaded, "backend_tokenizer", None)
         if backend is None:
-            raise InvalidSpec(
-                f"the tokenizer of {config.model} has no tokenizer.json; choose a model with a fast tokenizer"
-            )
+            raise InvalidSpec(f"the tokenizer of {model} has no tokenizer.json; choose a model with a fast tokenizer")
         padding = loaded.pad_token_id if loaded.pad_token_id is not None else 0
         unknown = loaded.unk_token_id if loaded.unk_token_id is not None else padding
         mask = loaded.mask_token_id if loaded.mask_token_id is not None else unknown
-        return cls(backend.to_str(), loaded.all_special_ids, mask, padding, config.max_words)
+        return cls(backend.to_str(), loaded.all_special_ids, mask, padding, max_words)
 
     def __call__(self, captions: Sequence[str]) -> Tokens:
         """Ids (N, W) and their mask, W the longest caption of the batch."""
@@ -258,7 +261,7 @@ class PieceTokenizer:
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> PieceTokenizer:
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
         """The tokenizer that `state` describes.
 
         Raises:

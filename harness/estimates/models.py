@@ -59,6 +59,8 @@ def _text(component: Component, vocabulary: Vocabulary | None, captions: tuple[s
     # Nothing is fetched for an estimate: what is known of the architecture has to do.
     if component.name == "transformer":
         return backbone.restored(config, _state_of(str(component.plain["model"]), config.max_words))
+    if component.name == "blip":
+        raise InvalidSpec(f"the tokenizer of BLIP model {component.plain['model']} is not known without its files")
     return backbone.restored(config, {"kind": "open_clip", "model": _own_pieces(str(component.plain["model"]))})
 
 

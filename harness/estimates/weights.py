@@ -28,7 +28,9 @@ def needed_weights(component: Component, side: Side) -> NeededFile | None:
     if component.name == "patches":
         return _patches(options)
     if component.name == "transformer" and options["model"] != "small" and options["pretrained"]:
-        return _transformer(str(options["model"]))
+        return _transformer(str(options["model"]), side)
+    if component.name == "blip":
+        return _transformer(str(options["model"]), side)
     if component.name == "open_clip" and options["model"] != "small":
         return _open_clip(options)
     return None
@@ -55,7 +57,7 @@ def _patches(options: dict[str, Any]) -> NeededFile | None:
     )
 
 
-def _transformer(model: str) -> NeededFile:
+def _transformer(model: str, side: Side) -> NeededFile:
     what = "weights, config and tokenizer"
     if is_reference(model):
         return _named(model, what, packaged_model)
@@ -64,7 +66,7 @@ def _transformer(model: str) -> NeededFile:
         return NeededFile(name=model, what=what, where="here", state="here")
     names = ("config.json", "tokenizer.json", "model.safetensors")
     state: FileState = "here" if all(_cached(model, (name,)) == "here" for name in names) else "missing"
-    where = f"https://huggingface.co/{model} ({_FETCHED}; text.model=PATH names a folder instead)"
+    where = f"https://huggingface.co/{model} ({_FETCHED}; {side}.model=PATH names a folder instead)"
     return NeededFile(name=model, what=what, where=where, state=state)
 
 

@@ -118,8 +118,10 @@ def code_origin(spec: RunSpec) -> str:
     """What a table says of a run: whose code or weights the numbers come from."""
     if spec.weights:
         return str(describe_model(spec.weights)["origin"])
+    towers = spec.image.name, spec.text.name
     pretrained = spec.image.plain.get("pretrained") and spec.text.plain.get("pretrained")
-    if not spec.training.epochs and spec.image.name == spec.text.name == "open_clip" and pretrained:
+    official = towers == ("blip", "blip") or (towers == ("open_clip", "open_clip") and pretrained)
+    if not spec.training.epochs and official:
         return "official weights"
     return registry.scorer_class(spec.scorer).origin
 

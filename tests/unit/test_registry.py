@@ -98,7 +98,7 @@ def test_a_missing_plugin():
 
 
 def test_unknown_names_are_answered_with_near_ones_and_the_list():
-    with pytest.raises(UnknownName, match=r"did you mean 'scan'.*valid: chan, clip"):
+    with pytest.raises(UnknownName, match=r"did you mean 'scan'.*valid: blip_itm, chan, clip"):
         registry.create("scam")
     with pytest.raises(UnknownName, match="variant of scan"):
         registry.create("scan.nothing")

@@ -49,6 +49,7 @@ class Attending(Scorer):
 
 SCORERS = {
     **{name: (name, {}) for name in names()},
+    "blip_itm": ("blip_itm", {"layers": 1, "heads": 1}),  # 85,000 passes are made here
     "scan i2t": ("scan", {"direction": "i2t", "attention_norm": "softmax", "pooling": "mean"}),
     "scan both": ("scan", {"direction": "both", "attention_norm": "none", "pooling": "sum"}),
     "chan tha": ("chan", {"coding": "tha", "pooling": "softmax"}),
@@ -76,7 +77,7 @@ def assert_copies_tie(scores: torch.Tensor) -> None:
 
 
 #: Scorers with a network per pair, which a matrix library runs on all pairs of a call at once.
-PER_PAIR = {"flair", "sgraf"}
+PER_PAIR = {"blip_itm", "flair", "sgraf"}
 
 
 def same(name: str, found: torch.Tensor, expected: torch.Tensor) -> bool:
