@@ -15,9 +15,10 @@ from harness import backbones
 from harness.backbones.blip import encoders
 from harness.errors import InvalidSpec
 from harness.profiles.cascade import Cascade, ExactShortlist
+from harness.profiles.galleries import GALLERIES
 from harness.registry import create
 from harness.runs.saved_models import load_model, save_model
-from harness.scoring import similarity_matrix
+from harness.scoring import Index, similarity_matrix
 
 CAPTIONS = ["A red dog runs (on the grass).", "two cats", "a man holds a very small, blue bird!", "rain"]
 PLAIN = ["a red dog runs  on the grass  ", "two cats", "a man holds a very small, blue bird ", "rain"]
@@ -99,7 +100,10 @@ def test_it_ranks_a_shortlist_anew(blip, direction):
     left, right = (naive.Fragments(part[:, None], torch.ones(len(part), 1).bool()) for part in vectors.split([3, 4]))
     if direction == "i2t":
         images, texts, left, right = texts, images, right, left
-    cascade = Cascade(ExactShortlist(coarse, left, direction), made, images, direction, 2)
+    first, second = (
+        Index.build(by, side, gallery=GALLERIES[direction]) for by, side in ((coarse, left), (made, images))
+    )
+    cascade = Cascade(ExactShortlist(first), second, 2)
     with torch.no_grad():
         whole = made.score(images, texts) if direction == "t2i" else made.score(texts, images).T
     for query in range(len(texts)):
