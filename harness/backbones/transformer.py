@@ -103,7 +103,7 @@ class TransformerEncoder(TextEncoder):
         cls, config: TransformerConfig, captions: Sequence[str] | None, vocabulary: Vocabulary | None
     ) -> Tokenizer:
         if config.model != SMALL:
-            return PieceTokenizer.load(config.model, config.max_words, _what(config.model), _REMEDY)
+            return PieceTokenizer.load(config.model, config.max_words)
         return super().fresh_tokenizer(config, captions, vocabulary)
 
     @classmethod
@@ -200,20 +200,20 @@ class PieceTokenizer:
         self._meaningless = {*self.special_ids, unknown}
 
     @classmethod
-    def load(cls, model: str, max_words: int, what: str, remedy: str) -> Self:
+    def load(cls, model: str, max_words: int, what: str = "", remedy: str = "") -> Self:
         """The tokenizer of a model by name or folder.
 
         Args:
             model: a name on the hub, a local folder, or `package:NAME`.
             max_words: longest sequence, special pieces included.
-            what, remedy: see `hub.load_model`.
+            what, remedy: see `hub.load_model`; by default those of a text encoder.
 
         Raises:
             InvalidSpec: it cannot be found, or exists in the slow form only.
         """
         from transformers import AutoTokenizer
 
-        with hub.fetched(InvalidSpec, f"the tokenizer of {what}", remedy):
+        with hub.fetched(InvalidSpec, f"the tokenizer of {what or _what(model)}", remedy or _REMEDY):
             loaded = AutoTokenizer.from_pretrained(hub.place(model), use_fast=True)
         backend = getattr(loaded, "backend_tokenizer", None)
         if backend is None:

@@ -115,7 +115,7 @@ def _bert(state: State, words: Words, path: Path) -> TransformerEncoder:
     )
     tokenizer: Tokenizer = NoTokenizer(vocabulary)
     if isinstance(words, (str, Path)):
-        tokenizer = PieceTokenizer.load(config.model_copy(update={"model": str(words)}))
+        tokenizer = PieceTokenizer.load(str(words), config.max_words)
     encoder = TransformerEncoder(config, tokenizer, architecture)
     used = {n: v for n, v in state.items() if not n.startswith("bert.pooler.") and not n.endswith(".position_ids")}
     load_strictly(encoder, _renamed(used, {"bert.": "model.", "linear.": "project."}), f"{path}, text encoder")

