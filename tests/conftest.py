@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 import torch
 
 from harness.machine import turnstile
+from harness.tracking import store
 
 if not torch.cuda.is_available():
     # Kernels written in Triton then run in its interpreter. Triton asks for it when it is imported, whoever imports it.
@@ -37,6 +41,24 @@ def _cache_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     # Tests run beside each other, and beside other work of whoever runs them.
     os.environ["ITM_MEASURE_ALONE"] = "0"
     turnstile.use(False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_run_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """MLflow makes a database by some seventy migrations, 1.5 s of CPU each time: new ones are copies of a first one."""
+    first, create = tmp_path_factory.mktemp("mlflow") / "first.db", store._create
+
+    def copied(path: Path, artifacts: Path) -> None:
+        if not first.exists():
+            create(first, artifacts)
+        shutil.copyfile(first, path)
+        with closing(sqlite3.connect(path)) as connection, connection:
+            place = f"{artifacts.as_uri()}/0"
+            connection.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = 0", (place,))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "_create", copied)
+        yield
 
 
 @pytest.fixture
