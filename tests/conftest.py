@@ -44,8 +44,11 @@ def _cache_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _migrations_run_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """MLflow makes a database by some seventy migrations, 1.5 s of CPU each time: new ones are copies of a first one."""
+def migrating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path, Path], None]]:
+    """MLflow makes a database by some seventy migrations, 1.5 s of CPU each time: new ones are copies of a first one.
+
+    The function that migrates is given to those who want it to run.
+    """
     first, create = tmp_path_factory.mktemp("mlflow") / "first.db", store._create
 
     def copied(path: Path, artifacts: Path) -> None:
@@ -58,7 +61,7 @@ def _migrations_run_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "_create", copied)
-        yield
+        yield create
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from harness.tracking.tracker import MlflowTracker
 
 
 @pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
+def empty_store(tmp_path_factory, migrating):
     """A migrated database without runs, made once because that takes seconds; and what MLflow said meanwhile."""
     results = tmp_path_factory.mktemp("store")
     heard = []
@@ -28,7 +28,9 @@ def empty_store(tmp_path_factory):
     for talker in loggers:
         talker.addHandler(ear)
     try:
-        tracker._attempt(lambda: tracking_store.prepare_database(results / "mlflow.db", results / "mlartifacts"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tracking_store, "_create", migrating)
+            tracker._attempt(lambda: tracking_store.prepare_database(results / "mlflow.db", results / "mlartifacts"))
         tracker._attempt(lambda: _touch(tracker.uri))
     finally:
         for talker in loggers:
