@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.api.results import Result
-from harness.api.units import unit_of
 from harness.errors import InvalidRecord
 from harness.records.store import RunStore
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from harness.records.run import RunRecord
 
 logger = logging.getLogger(__name__)
-_TEXTS = ("run_id", "scorer", "variant", "backbone", "dataset", "split", "origin", "status", "error")
 
 
 def results_df(results: str | Path | Iterable[Result] = "results") -> pd.DataFrame:
@@ -35,17 +33,9 @@ def results_df(results: str | Path | Iterable[Result] = "results") -> pd.DataFra
     Raises:
         InvalidRecord: the folder holds no readable run.
     """
-    import pandas as pd
+    from harness.reports.runs.frames import results_frame
 
-    rows = [_run_row(record) for record in _records(results)]
-    frame = pd.DataFrame(rows)
-    for key in _TEXTS:
-        frame[key] = frame[key].astype("string")
-    frame["seed"] = frame["seed"].astype("int64")
-    for key in ("started", "finished"):
-        frame[key] = pd.to_datetime(frame[key], utc=True, errors="coerce", format="ISO8601")
-    numbers = [key for key in frame.columns if "." in key and not isinstance(_first(frame[key]), str)]
-    return frame.astype(dict.fromkeys(numbers, "float64"))
+    return results_frame(_records(results))
 
 
 def ranks_df(results: str | Path | Iterable[Result] = "results") -> pd.DataFrame:
@@ -91,24 +81,6 @@ def ranks_df(results: str | Path | Iterable[Result] = "results") -> pd.DataFrame
     )
 
 
-def _run_row(record: RunRecord) -> dict[str, Any]:
-    suffixes = {"percent": "_percent", "rank, from 1": "_rank"}
-    return {
-        **{key: getattr(record, key) for key in _TEXTS},
-        "seed": record.seed,
-        "started": record.started or None,
-        "finished": record.finished or None,
-        **{
-            f"{protocol}.{metric}{suffixes.get(unit_of(metric), '')}": value
-            for protocol, metrics in record.metrics.items()
-            for metric, value in metrics.items()
-        },
-        **{f"cost.{key}": value for key, value in record.cost.figures.items()},
-        "training.epochs": record.training.epochs,
-        "training.seconds": record.training.seconds,
-    }
-
-
 def _records(results: str | Path | Iterable[Result]) -> list[RunRecord]:
     if not isinstance(results, str | Path):
         return [one.record for one in results]
@@ -134,8 +106,3 @@ def _ranked(results: str | Path | Iterable[Result]) -> Iterator[tuple[RunRecord,
                 logger.warning("run %s is left out: %s", record.run_id, error)
             else:
                 yield record, tables
-
-
-def _first(column: pd.Series) -> Any:
-    present = column.dropna()
-    return present.iloc[0] if len(present) else None

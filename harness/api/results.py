@@ -98,7 +98,7 @@ class Result:
         """One row per protocol and metric: `protocol`, `metric`, `value`, `low`, `high`, `unit`."""
         import pandas as pd
 
-        from harness.api.units import unit_of
+        from harness.records.units import unit_of
 
         rows = [
             (protocol, metric, value, interval.low if interval else None, interval.high if interval else None)

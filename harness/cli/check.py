@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 @repeatable("--set", "settings", "KEY=VALUE", "Option of the part, e.g. root=FOLDER of a dataset.")
 @plugin_option
 def check(part: str, settings: tuple[str, ...], plugins: tuple[Path, ...]) -> int:
-    """Run the contract suite on a part: a scorer (NAME or NAME.VARIANT), dataset, backbone, protocol or metric by its NAME, or
-    whatever a plug-in FILE, or each file of a FOLDER, holds. The file is executed.
+    """Run the contract suite on a part: a scorer (NAME or NAME.VARIANT), dataset, backbone, protocol, metric or report section
+    by its NAME, or whatever a plug-in FILE, or each file of a FOLDER, holds. The file is executed.
 
     Exit code 0 when every rule is kept, 1 when one is broken.
     """

@@ -14,11 +14,13 @@ from harness.cli.options import (
     ended,
     experiment_options,
     latex_options,
+    named_sections,
     published_option,
+    section_option,
 )
 from harness.cli.prices import price_options
 from harness.cli.refreshing import refreshes_site
-from harness.cli.terminal import show_page
+from harness.cli.terminal import complain, show_page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 @latex_options
 @click.option("--tuned", is_flag=True, help="Best settings found by `itm sweep EXP` instead of those of EXP.")
 @click.option("--allow-unequal-tuning", is_flag=True, help="With --tuned: scorers tuned at different budgets.")
+@section_option
 @dry_run_option
 @experiment_options
 @refreshes_site
@@ -47,6 +50,7 @@ def leaderboard(
     baseline: str,
     tuned: bool,
     allow_unequal_tuning: bool,
+    sections: tuple[str, ...],
     dry_run: bool,
     prices: Prices | None,
     paper: Paper,
@@ -66,6 +70,7 @@ def leaderboard(
         from harness.sweeps.tuned import tuned_experiment
 
         spec = tuned_experiment(spec, setup.results, allow_unequal_tuning)
+    wanted = named_sections(sections)
     require_columns(paper.columns, paper_columns(spec.evaluation.metrics))
     reference = _reference(baseline, setup.results, spec) if baseline else None
 
@@ -79,9 +84,11 @@ def leaderboard(
     from harness.reports.document import pages
     from harness.reports.leaderboard import report
     from harness.runs.planning import plan
+    from harness.sections.placing import placed
 
     store, device = setup.store(), setup.device()
     outcome = setup.run(plan(spec), spec.name, device)
+    lost: list[str] = []
     if outcome.records:
         run_ids = [record.run_id for record in outcome.records]
         title = f"Leaderboard: {spec.name}"
@@ -96,12 +103,15 @@ def leaderboard(
                 prices=prices,
                 tell=tell,
             )
+            built, lost = placed(built, store, wanted)
             about = pages.about_experiment(spec)
             built = replace(built, paper=paper)
             tell("writing", 0, 0)
             folder = pages.write_page(built, store.results / "leaderboards", spec.name, about, run_ids)
         show_page(built, folder)
-    return ended(outcome)
+    for line in lost:
+        complain(line)
+    return ended(outcome) or int(bool(lost))
 
 
 def _reference(baseline: str, results: Path, spec: Experiment) -> Reference:

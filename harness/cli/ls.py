@@ -104,6 +104,18 @@ def _metrics(_: Path) -> Listing:
     return ("name", "description", "better", "lowest", "highest", "source"), rows
 
 
+def _sections(_: Path) -> Listing:
+    from harness.sections.catalogue import SECTIONS
+
+    rows = [(name, SECTIONS.get(name).description, source.target) for name, source in SECTIONS.sources.items()]
+    if not rows:
+        say(
+            "no sections: every one comes from a plug-in; name it with --plugin FILE, or see `itm new section`",
+            err=True,
+        )
+    return ("name", "description", "source"), rows
+
+
 def _probes(_: Path) -> Listing:
     from harness.robustness.plan import FAMILIES
 
@@ -152,6 +164,7 @@ LISTS: dict[str, Callable[[Path], Listing]] = {
     "towers": _towers,
     "protocols": _protocols,
     "metrics": _metrics,
+    "sections": _sections,
     "probes": _probes,
     "suites": _suites,
     "experiments": _experiments,
@@ -187,7 +200,8 @@ def ls(
     **filters: Any,
 ) -> None:
     """List what can be named: scorers, variants, datasets, backbones, pretrained towers in packages, protocols, further
-    metrics, families of probes, suites of hard negatives and boxes, experiments, or the runs in a results folder.
+    metrics, report sections of plug-ins, families of probes, suites of hard negatives and boxes, experiments, or the runs
+    in a results folder.
 
     Runs can be filtered, by settings too; a column says in which settings the runs of one method differ."""
     add_plugins(plugins)

@@ -50,8 +50,8 @@ COMMANDS = {
     "ls": "List scorers, variants, datasets, backbones, protocols, probes, experiments or runs.",
     "schema": "Print the JSON Schema of an experiment, with which editors complete and check its YAML.",
     "bench": "Measure the speed of the scoring engine on this machine, as ratios.",
-    "check": "Run the contract suite on a part (scorer, dataset, backbone, protocol) or a plug-in file.",
-    "new": "Write a working plug-in with its test: a scorer, dataset, backbone, protocol or metric.",
+    "check": "Run the contract suite on a part (scorer, dataset, backbone, protocol, ...) or a plug-in file.",
+    "new": "Write a working plug-in with its test: a scorer, dataset, backbone, protocol, metric or section.",
     "import-checkpoint": "Convert an authors' checkpoint of SCAN or CHAN, without executing its pickle.",
 }
 

@@ -20,6 +20,7 @@ KINDS = {
     "text-backbone": "text backbone",
     "protocol": "protocol",
     "metric": "metric",
+    "section": "section",
 }
 TEMPLATES = Path(__file__).parent / "templates"
 #: What a template calls its part and its class.

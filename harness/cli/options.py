@@ -74,9 +74,12 @@ plugin_option = repeatable(
     "--plugin",
     "plugins",
     "FILE|FOLDER",
-    "Python file with a scorer, dataset, backbone, protocol or metric of the file's name, or a folder of such files. A "
-    "plug-in is code that runs.",
+    "Python file with a scorer, dataset, backbone, protocol, metric or report section of the file's name, or a folder of "
+    "such files. A plug-in is code that runs.",
     type=NamedPath(),
+)
+section_option = repeatable(
+    "--section", "sections", "NAME", "Section of a plug-in at the end of the page.", "those of --plugin"
 )
 device_option = click.option(
     "--device",
@@ -301,6 +304,16 @@ def add_plugins(paths: tuple[Path, ...]) -> None:
     """Register the parts of plug-in files, and of those of folders."""
     for path in paths:
         plugins.add(path)
+
+
+def named_sections(names: tuple[str, ...]) -> list[str]:
+    """The sections that a page gets, once the plug-ins are registered; an unknown one is refused before anything runs."""
+    from harness.sections.catalogue import SECTIONS, of_named_files
+
+    chosen = list(dict.fromkeys(names)) or of_named_files()
+    for name in chosen:
+        SECTIONS.get(name)
+    return chosen
 
 
 def torch_device(name: str) -> torch.device:

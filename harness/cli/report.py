@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import baseline_option, latex_options, published_option, results_option
+from harness.cli.options import (
+    add_plugins,
+    baseline_option,
+    latex_options,
+    named_sections,
+    plugin_option,
+    published_option,
+    results_option,
+    section_option,
+)
 from harness.cli.prices import price_options
 from harness.cli.refreshing import follow, refreshes_site
 from harness.cli.terminal import complain, show_page
@@ -30,16 +39,27 @@ logger = logging.getLogger(__name__)
 @baseline_option
 @price_options
 @latex_options
+@section_option
+@plugin_option
 @results_option
 @refreshes_site
 def report(
-    sources: tuple[str, ...], published: bool, baseline: str, results: Path, prices: Prices | None, paper: Paper
-) -> None:
+    sources: tuple[str, ...],
+    published: bool,
+    baseline: str,
+    sections: tuple[str, ...],
+    plugins: tuple[Path, ...],
+    results: Path,
+    prices: Prices | None,
+    paper: Paper,
+) -> int:
     """Write one leaderboard per dataset from all finished runs of RESULTS, without running anything.
 
     RESULTS is a results folder. Several are joined, and a run that occurs twice counts once; frozen leaderboards (a
     folder, a zip or an http(s) address, docs/frozen.md) and single runs join too: itm report mine/results THEIRS. The
     pages are written below the first results folder, else below --results.
+
+    Exit code 0, or 1 if a section of a plug-in failed, in whose place its page says why.
     """
     from harness.cli.working import Working
     from harness.files.names import safe_name
@@ -50,7 +70,10 @@ def report(
     from harness.reports.leaderboard.report import build
     from harness.reports.runs.stores import join, results_folder, whole_folder
     from harness.reports.statistics.errors import DifferentGalleries
+    from harness.sections.placing import placed
 
+    add_plugins(plugins)
+    wanted = named_sections(sections)
     alone = len(sources) == 1 and not is_frozen(sources[0])
     results = Path(sources[0]) if alone else results_folder(sources, results)
     follow(results)
@@ -86,8 +109,10 @@ def report(
         built.append((page, f"{'all' if alone else 'joined'}-{safe_name(stem)}", about, run_ids))
     if refused and len(refused) == len(built):
         raise refused[0]
+    lost: list[str] = []
     for page, name, about, run_ids in built:
-        page = replace(page, paper=paper)
+        page, failed = placed(replace(page, paper=paper), store, wanted)
+        lost += failed
         with Working() as tell:
             tell("writing", 0, 0)
             folder = pages.write_page(page, results / "leaderboards", name, about, run_ids)
@@ -95,6 +120,9 @@ def report(
     _across(store, [run_id for run_ids in by_data.values() for run_id in run_ids])
     for reason in refused:
         complain(f"a leaderboard has no differences: {reason}")
+    for line in dict.fromkeys(lost):
+        complain(line)
+    return int(bool(lost))
 
 
 def _across(store: RunStore, run_ids: list[str]) -> None:

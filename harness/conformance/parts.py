@@ -9,13 +9,14 @@ from typing import Any
 
 from harness import plugins, registry
 from harness.backbones import IMAGE_BACKBONES, TEXT_BACKBONES, build_image, build_text
-from harness.conformance import backbones, datasets, metrics, protocols, suite
+from harness.conformance import backbones, datasets, metrics, protocols, sections, suite
 from harness.conformance.outcomes import CheckResult, outcomes
 from harness.datasets import DATASETS, open_dataset
 from harness.errors import InvalidSpec, UnknownName
 from harness.metrics.catalogue import METRICS
 from harness.plugins import KINDS
 from harness.protocols import PROTOCOLS
+from harness.sections.catalogue import SECTIONS
 from harness.settings.components import Component, plain
 
 Options = Mapping[str, Any]
@@ -115,6 +116,11 @@ def _metric(name: str) -> list[CheckResult]:
     return outcomes(metrics.RULES, lambda: subject)
 
 
+def _section(name: str) -> list[CheckResult]:
+    subject = sections.Subject(name, SECTIONS.get(name))
+    return outcomes(sections.RULES, lambda: subject)
+
+
 def _without_options(check: Callable[[str], list[CheckResult]]) -> Callable[[str, dict[str, Any]], list[CheckResult]]:
     """The check of a kind whose parts have no options."""
 
@@ -133,4 +139,5 @@ _CHECKS: dict[str, Callable[[str, dict[str, Any]], list[CheckResult]]] = {
     "text backbone": _text,
     "protocol": _without_options(_protocol),
     "metric": _without_options(_metric),
+    "section": _without_options(_section),
 }

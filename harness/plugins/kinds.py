@@ -108,5 +108,11 @@ KINDS: dict[str, Kind] = {
             "harness.metrics.base:Metric",
             "harness.metrics.catalogue:METRICS",
         ),
+        Kind(
+            "section",
+            "itm_harness.sections",
+            "harness.sections.base:ReportSection",
+            "harness.sections.catalogue:SECTIONS",
+        ),
     )
 }

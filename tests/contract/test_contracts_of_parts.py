@@ -5,9 +5,10 @@ import dataset_doubles
 import metric_doubles
 import protocol_doubles
 import pytest
+import section_doubles
 from backbone_doubles import GOOD, GoodText
 
-from harness.conformance import backbones, check_part, datasets, metrics, protocols
+from harness.conformance import backbones, check_part, datasets, metrics, protocols, sections
 from harness.conformance.outcomes import outcomes
 from harness.errors import InvalidProtocol, InvalidSpec, UnknownName
 
@@ -179,3 +180,17 @@ def test_a_broken_rule_of_metrics_is_caught(rule, double):
 
 def test_every_rule_of_metrics_has_a_double():
     assert sorted(metric_doubles.BROKEN) == sorted(metrics.RULES)
+
+
+def test_a_sound_section_keeps_the_rules():
+    results = outcomes(sections.RULES, lambda: sections.Subject("sound", section_doubles.Sound))
+    assert [result for result in results if not result.passed] == []
+
+
+@pytest.mark.parametrize(("rule", "double"), doubles(section_doubles.BROKEN))
+def test_a_broken_rule_of_sections_is_caught(rule, double):
+    caught(outcomes(sections.RULES, lambda: sections.Subject("broken", double)), rule)
+
+
+def test_every_rule_of_sections_has_a_double():
+    assert sorted(section_doubles.BROKEN) == sorted(sections.RULES)

@@ -84,6 +84,10 @@ def test_plugins_of_every_kind_make_a_leaderboard_that_can_be_made_again(itm, de
     code, out, err = run_own(itm)
     assert code == 0, err
     assert "my_scorer" in out
+    page = json.loads((desk / "results/leaderboards/own/leaderboard.json").read_text())
+    assert page["data"]["sections"][0]["plugin"] == "parts/my_section.py"
+    code, out, err = itm("report", "results", "--section", "my_section", "--no-site")
+    assert (code, "Beyond the first ten" in out) == (0, True), err
     found = {record["scorer"]: record for record in records(desk)}
     assert found.keys() == {"my_scorer", "scan"}
     assert found["my_scorer"]["code"]["plugin"] == "parts/my_scorer.py"
@@ -106,6 +110,15 @@ def test_plugins_of_every_kind_make_a_leaderboard_that_can_be_made_again(itm, de
     code, _, err = itm(*again, "--plugin", "parts")
     assert code == 0, err
     assert (desk / "again/runs" / run / "record.json").is_file()
+
+    section = desk / "parts/my_section.py"
+    (desk / "failing.py").write_text(
+        section.read_text().replace("return None", "return 0").replace("runs.ranks(", "runs.rank(")
+    )
+    code, out, err = itm("report", "results", "--plugin", "failing.py", "--section", "failing", "--no-site")
+    assert code == 1
+    assert "my_scorer" in out
+    assert "itm: error: section 'failing' failed: plug-in failing.py, line " in err
 
 
 def test_commands_on_data_of_a_plugin_take_it_and_say_so_where_it_is_not_named(itm, desk, monkeypatch):
@@ -178,6 +191,7 @@ def test_lists_show_where_a_plugin_comes_from(itm, desk):
         ("backbones", "my_text_backbone"),
         ("protocols", "my_protocol"),
         ("metrics", "my_metric"),
+        ("sections", "my_section"),
     ):
         code, out, _ = itm("ls", kind, "--plugin", "parts")
         assert code == 0

@@ -26,7 +26,7 @@ FLOORS = (
     ("spec",),
     ("records",),
     ("reports", "fragments", "losses"),
-    ("metrics", "similarity", "alignment"),
+    ("metrics", "similarity", "alignment", "sections"),
     ("datasets", "protocols"),
     ("backbones",),
     ("scorer", "features", "description"),
