@@ -40,7 +40,8 @@ def made_runs(methods: Sequence[str], seeds: int, protocols: Sequence[str] = ("f
         protocols: of each.
         printed: whether one more has averages only.
     """
-    records, tables = [], {}
+    records: list[RunRecord] = []
+    tables: dict[str, dict[str, RankTable]] = {}
     for method in methods:
         for seed in range(seeds):
             run_id = f"{len(records):016x}"

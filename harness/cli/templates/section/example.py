@@ -48,7 +48,7 @@ def _figures(ranks: np.ndarray) -> tuple[float, float]:
 
 
 def _said(frame: pd.DataFrame) -> str:
-    worst = frame.loc[frame["beyond"].idxmax()]
+    worst = frame.sort_values("beyond").iloc[-1]
     if not worst["beyond"]:
         return "Every caption has its image among the first ten."
     return f"{worst['method']} misses the first ten most often, for {worst['beyond']:.1f} % of captions."

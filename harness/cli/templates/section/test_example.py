@@ -20,5 +20,7 @@ def test_a_row_counts_the_captions_beyond_ten():
     plugins.add(FILE)
     runs = made_runs(["scan"], seeds=2)
     ranks = [rank for record in runs.records for rank in runs.ranks(record.run_id)["full"].t2i_rank.tolist()]
-    (table,) = SECTIONS.get("example")().build(runs).tables
+    section = SECTIONS.get("example")().build(runs)
+    assert section is not None
+    (table,) = section.tables
     assert table.frame["beyond"].tolist() == pytest.approx([100 * sum(rank >= 10 for rank in ranks) / len(ranks)])
