@@ -103,6 +103,6 @@ def test_the_words_of_sgraf_attend_where_their_similarity_vectors_look(reasoning
     assert found.word_scores is None
 
 
-@pytest.mark.parametrize("name", ["vsepp", "vse_infinity", "pcmepp", "clip"])
+@pytest.mark.parametrize("name", ["vsepp", "vse_infinity", "hrem", "pcmepp", "clip"])
 def test_a_method_of_one_vector_aligns_nothing(name):
     assert create(name).align(IMAGES, TEXTS) is None

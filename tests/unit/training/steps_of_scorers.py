@@ -48,6 +48,7 @@ CASES: dict[str, dict[str, Any]] = {
     "sgraf, filtration": {"scorers": ["sgraf.filtration"], "fixed_statistics": True},
     "pcmepp": {"scorers": ["pcmepp"]},
     "flair": {"scorers": ["flair"], "image": VIT, "text": BERT},
+    "hrem": {"scorers": ["hrem"]},
     "blip_itm": {"scorers": ["blip_itm"], "image": VIT, "text": BERT},
     "laps": {"scorers": ["laps"], "image": VIT, "text": BERT},
     "late_interaction": {"scorers": ["late_interaction"], "image": VIT, "text": BERT},
