@@ -16,7 +16,7 @@ import yaml
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
 
-PROFILE = ("--seconds", "4", "--rounds", "2", "--samples", "3", "--galleries", "30", "--gallery", "30")
+PROFILE = ("--seconds", "1", "--rounds", "2", "--samples", "3", "--galleries", "30", "--gallery", "30")
 
 
 @pytest.fixture
@@ -36,8 +36,15 @@ def records(tmp_path: Path) -> list[RunRecord]:
     return RunStore(tmp_path / "results").records()
 
 
-@pytest.mark.parametrize("make", layouts.LAYOUTS.values(), ids=layouts.LAYOUTS)
-def test_every_command_that_trains_takes_every_layout(itm, write, tmp_path, make):
+@pytest.mark.parametrize("make", [layouts.precomp_repeated, layouts.precomp_val_and_testall])
+def test_a_leaderboard_takes_every_way_of_storing_regions(itm, write, tmp_path, make):
+    code, _, err = itm("leaderboard", write(make(tmp_path / "data")), "--no-mlflow")
+    assert code == 0, err
+    assert [record.status for record in records(tmp_path)] == ["finished"]
+
+
+@pytest.mark.parametrize("make", [layouts.scenes, layouts.karpathy, layouts.precomp_once])
+def test_every_command_that_trains_takes_pictures_that_are_drawn_photographs_and_regions(itm, write, tmp_path, make):
     experiment = write(make(tmp_path / "data"))
     for arguments in (
         ("leaderboard", experiment),
