@@ -23,7 +23,9 @@ from harness.scorers.matches import best_matches
 from harness.scorers.temperature import LARGEST_SCALE, bounded_scale, log_scale
 from harness.scorers.views import view
 from harness.similarity import PackedForm, max_sim
+from harness.similarity.compiled import kernels as compiled
 from harness.similarity.gpu import fused
+from harness.similarity.gpu.weights import LeftWeights, RightWeights
 from harness.similarity.packed.kernels import Kernel, Operands, Scratch, largest_over_positions
 from harness.similarity.packed.layout import Bucket, Group
 from harness.similarity.reductions import precise, total_
@@ -176,7 +178,9 @@ class BestMatches(Kernel):
 
     def best_on(self, operands: Operands) -> Kernel:
         """This kernel, or one that computes the same faster."""
-        return FusedBestMatches(self.weights) if fused.available(operands.device, operands.dtype) else self
+        if fused.available(operands.device, operands.dtype):
+            return FusedBestMatches(self.weights)
+        return CompiledBestMatches(self.weights) if compiled.available(operands.device, operands.dtype) else self
 
     def reduce(self, similarity: Tensor, left: None, right: Group, scratch: Scratch) -> Tensor:
         """(c, R, P) -> (c, n): over the words for i2t, over the image tokens for t2i."""
@@ -195,19 +199,44 @@ def _best_tokens(similarity: Tensor, texts: Group) -> Tensor:
 DIRECTION_MEANS: dict[str, Callable[[Tensor, Group], Tensor]] = {"i2t": _best_words, "t2i": _best_tokens}
 
 
+def _left_weights(weights: dict[str, float], rows: Tensor) -> LeftWeights:
+    """What kernels of our own need of a tile's images; `rows` (c, R, D)."""
+    mean = torch.full(rows.shape[:2], weights.get("i2t", 0.0) / rows.shape[1], device=rows.device)
+    return LeftWeights(rows.shape[1], None, mean, None)
+
+
+def _word_mean(weights: dict[str, float], items: Group, columns: Tensor) -> Tensor:
+    """Weights (P,) of the words' maxima; `columns` (P, D)."""
+    weight = weights.get("t2i", 0.0)
+    return torch.cat([columns.new_full((part.size,), weight / part.length).float() for part in items.parts])
+
+
 @dataclass(frozen=True)
 class FusedBestMatches(fused.BothWays):
     """`BestMatches` on a GPU, which reads the tile twice and writes nothing of its size."""
 
     weights: dict[str, float]
 
-    def left_side(self, items: Bucket, rows: Tensor) -> fused.LeftWeights:
+    def left_side(self, items: Bucket, rows: Tensor) -> LeftWeights:
         """`rows` (c, R, D)."""
-        mean = torch.full(rows.shape[:2], self.weights.get("i2t", 0.0) / rows.shape[1], device=rows.device)
-        return fused.LeftWeights(rows.shape[1], None, mean, None)
+        return _left_weights(self.weights, rows)
 
-    def right_side(self, items: Group, columns: Tensor) -> tuple[fused.AlignedColumns, fused.RightWeights]:
+    def right_side(self, items: Group, columns: Tensor) -> tuple[fused.AlignedColumns, RightWeights]:
         """`columns` (P, D)."""
-        weight = self.weights.get("t2i", 0.0)
-        mean = torch.cat([columns.new_full((part.size,), weight / part.length).float() for part in items.parts])
-        return fused.AlignedColumns.of(items, columns), fused.RightWeights(None, fused.aligned(items, mean), None, None)
+        mean = fused.aligned(items, _word_mean(self.weights, items, columns))
+        return fused.AlignedColumns.of(items, columns), RightWeights(None, mean, None, None)
+
+
+@dataclass(frozen=True)
+class CompiledBestMatches(compiled.BothWays):
+    """`BestMatches` on a CPU, which reads the tile once."""
+
+    weights: dict[str, float]
+
+    def left_weights(self, items: Bucket, rows: Tensor) -> LeftWeights:
+        """`rows` (c, R, D)."""
+        return _left_weights(self.weights, rows)
+
+    def right_weights(self, items: Group, columns: Tensor) -> RightWeights:
+        """`columns` (P, D)."""
+        return RightWeights(None, _word_mean(self.weights, items, columns), None, None)

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from harness.machine import turnstile
+from harness.similarity import settings
 from harness.tracking import store
 
 if not torch.cuda.is_available():
@@ -28,6 +29,11 @@ hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any machine")
+
+if not torch.cuda.is_available():
+    # A process takes longer to load compiled kernels than these tests score for. Tests of the kernels ask for them.
+    os.environ["ITM_FUSED"] = "0"
+    settings.use(settings.Settings(fused=False))
 
 FLICKR8K = Path(os.environ.get("ITM_FLICKR8K", Path(__file__).parents[2] / "shared" / "flickr8k"))
 

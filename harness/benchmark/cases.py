@@ -11,9 +11,12 @@ from harness.benchmark import naive
 from harness.benchmark.data import Size
 from harness.benchmark.forms import PEERS, Form, engine, function, own_score, peers, product, training_step, unfused
 from harness.registry import create
+from harness.similarity.compiled.kernels import available
 from harness.similarity.packed.products import CANDIDATES
 
 LIMIT, OURS, PLAIN, UNFUSED = "packed product", "ours", "plain score", "ours, unfused"
+#: The same as `UNFUSED`, on a CPU.
+WITHOUT_NUMBA = "ours, without numba"
 #: What the errors of the other forms are taken against, the first that a case has.
 REFERENCES = ("authors", PLAIN, UNFUSED)
 #: Forms that are content with one sample: many times the time of the others, at goals of whole factors.
@@ -73,6 +76,11 @@ LIMITS = {f"{LIMIT}: {name}": product(name) for name in CANDIDATES[("cpu", torch
 MAX_SIM = engine("chan", pooling="mean")
 
 
+def without_numba(ours: Form) -> dict[str, Form]:
+    """A form by torch's own reductions, where compiled ones would be taken."""
+    return {WITHOUT_NUMBA: unfused(ours)} if available(torch.device("cpu"), torch.float32) else {}
+
+
 def max_sim_case(size: Size, limit: float, authors: float) -> Case:
     """Max-sim t2i with mean and with log-sum-exp, on a CPU."""
     forms = {
@@ -97,14 +105,16 @@ def max_sim_case(size: Size, limit: float, authors: float) -> Case:
 def scan_case(direction: str, limit: float, authors: float) -> Case:
     """SCAN with log-sum-exp, on a CPU."""
     theirs = {"t2i": naive.scan_t2i, "i2t": naive.scan_i2t}[direction]
-    forms = {**LIMITS, OURS: engine("scan", direction=direction), "authors": function(theirs)}
+    ours = engine("scan", direction=direction)
+    forms = {**LIMITS, OURS: ours, **without_numba(ours), "authors": function(theirs)}
     goals = (Goal(OURS, LIMIT, at_most=limit), Goal("authors", OURS, at_least=authors))
     return Case(f"SCAN {direction}", Size(128, 640, 36, 1024), forms, goals)
 
 
 def grm_case(size: Size) -> Case:
     """GRM's three levels against max-sim on the same tokens, on a CPU."""
-    forms = {**LIMITS, "max-sim": MAX_SIM, OURS: engine("grm"), PLAIN: own_score("grm")}
+    ours = engine("grm")
+    forms = {**LIMITS, "max-sim": MAX_SIM, OURS: ours, **without_numba(ours), PLAIN: own_score("grm")}
     return Case("GRM", size, forms, (Goal(OURS, "max-sim", at_most=1.2),))
 
 

@@ -88,7 +88,12 @@ class LazyGroup(click.Group):
     metavar="rule|tune|NAME",
     help="Matrix product of the scoring engine: a fixed default, the fastest of a timing, or a backend (docs/scoring.md).",
 )
-@click.option("--fused/--no-fused", envvar="ITM_FUSED", default=None, help="Fused kernels on a GPU.  [default: fused]")
+@click.option(
+    "--fused/--no-fused",
+    envvar="ITM_FUSED",
+    default=None,
+    help="Fused kernels on a GPU, and compiled ones on a CPU with numba.  [default: fused]",
+)
 @click.option(
     "--measure-alone/--measure-beside",
     envvar="ITM_MEASURE_ALONE",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: The distributions whose versions can move a number.
 PACKAGES = (
-    "itm-harness", "mlflow", "numpy", "open_clip_torch", "optuna", "pandas", "pydantic", "scipy", "timm", "torch",
+    "itm-harness", "mlflow", "numba", "numpy", "open_clip_torch", "optuna", "pandas", "pydantic", "scipy", "timm", "torch",
     "torchvision", "transformers", "triton",
 )  # fmt: skip
 #: The folders of the checkout that decide what a run computes.

@@ -1,4 +1,4 @@
-"""Which implementation computes: the plain and packed ones, or the kernels of our own on a GPU."""
+"""Which implementation computes: the plain and packed ones, or our own kernels, compiled on a CPU and fused on a GPU."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.similarity.compiled import kernels as compiled
 from harness.similarity.gpu import fused
 from harness.similarity.packed.attention import CrossAttentionKernel
 from harness.similarity.packed.kernels import Kernel, MaxSimKernel, Operands, PackedForm
@@ -76,6 +77,8 @@ def _max_sim(kernel: MaxSimKernel, operands: Operands) -> Kernel:
 
 def _cross_attention(kernel: CrossAttentionKernel, operands: Operands) -> Kernel:
     norm, pooling = fused.ATTENTION_NORMS.get(kernel.attention_norm), fused.pooling_terms(kernel.pooling)
+    if compiled.available(operands.device, operands.dtype):
+        return compiled.attention_kernel(kernel)
     small = operands.left_fragments <= fused.LARGEST_CONTEXT
     if norm is None or pooling is None or not (small and fused.available(operands.device, operands.dtype)):
         return kernel

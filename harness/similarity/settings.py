@@ -21,7 +21,8 @@ class Settings:
     Args:
         product: "rule" = the fixed default of the device and the dtype; "tune" = the fastest of the candidates, timed
             once; or the name of a backend, taken where it is a candidate.
-        fused: whether kernels of our own stand in for chains of operations on a GPU.
+        fused: whether kernels of our own stand in for chains of torch's operations: fused ones on a GPU, and compiled
+            ones on a CPU where numba is installed.
 
     Raises:
         UnknownName: no such product.

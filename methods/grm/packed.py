@@ -8,7 +8,7 @@ Shape letters: I images, T captions, R patches, K regions, W words, D width; of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,9 @@ from torch import Tensor
 
 from harness.fragments import Fragments
 from harness.methods.grm.levels import Matching, unit_vectors
+from harness.similarity.compiled import kernels as compiled
 from harness.similarity.gpu import fused
+from harness.similarity.gpu.weights import LeftWeights, RightWeights
 from harness.similarity.packed.kernels import Kernel, Operands, Scratch, largest_over_positions
 from harness.similarity.packed.layout import Bucket, Group
 from harness.similarity.reductions import precise, total_
@@ -78,7 +80,9 @@ class LevelsKernel(Kernel):
 
     def best_on(self, operands: Operands) -> Kernel:
         """This kernel, or what computes the same faster."""
-        return FusedLevels(self) if fused.available(operands.device, operands.dtype) else self
+        if fused.available(operands.device, operands.dtype):
+            return FusedLevels(self)
+        return CompiledLevels(self) if compiled.available(operands.device, operands.dtype) else self
 
     def left_side(self, items: Bucket, rows: Tensor) -> PackedImages:
         """`rows` (c, R + K, D)."""
@@ -135,36 +139,64 @@ def _weighted_sum(values: Tensor, weights: Tensor) -> Tensor:
     return total_(values.mul_(weights), 1)
 
 
+def _left_weights(levels: LevelsKernel, items: Bucket, rows: Tensor) -> LeftWeights:
+    """What kernels of our own need of a tile's images; `rows` (c, R + K, D)."""
+    images = levels.left_side(items, rows)
+    patches = images.gates.shape[1]
+    spare = (0, rows.shape[1] - patches)
+    return LeftWeights(
+        patches,
+        F.pad(images.gates[..., 0], spare).contiguous(),
+        F.pad(images.patch_mean[..., 0], spare).contiguous(),
+        images.gated_mean[..., 0].contiguous(),
+    )
+
+
+def _right_weights(
+    levels: LevelsKernel, items: Group, columns: Tensor, place: Callable[[Group, Tensor], Tensor]
+) -> RightWeights:
+    """What they need of a group's words; `columns` (P, D). `place` puts a number per word where a kernel expects it."""
+    texts, weights = levels.right_side(items, columns), levels.weights
+    gates, words, salient = (place(items, values) for values in (texts.gates, texts.word_mean, texts.salient_mean))
+    return RightWeights(
+        gates,
+        weights.get("original", 0.0) * words,
+        weights.get("salient", 0.0) * salient,
+        weights.get("uncertain", 0.0) * salient,
+    )
+
+
 @dataclass(frozen=True)
 class FusedLevels(fused.BothWays):
     """`LevelsKernel` on a GPU, which reads the tile twice and writes nothing of its size."""
 
     levels: LevelsKernel  #: what it computes
 
-    def left_side(self, items: Bucket, rows: Tensor) -> fused.LeftWeights:
+    def left_side(self, items: Bucket, rows: Tensor) -> LeftWeights:
         """`rows` (c, R + K, D)."""
-        images = self.levels.left_side(items, rows)
-        patches = images.gates.shape[1]
-        spare = (0, rows.shape[1] - patches)
-        return fused.LeftWeights(
-            patches,
-            F.pad(images.gates[..., 0], spare).contiguous(),
-            F.pad(images.patch_mean[..., 0], spare).contiguous(),
-            images.gated_mean[..., 0].contiguous(),
-        )
+        return _left_weights(self.levels, items, rows)
 
-    def right_side(self, items: Group, columns: Tensor) -> tuple[fused.AlignedColumns, fused.RightWeights]:
+    def right_side(self, items: Group, columns: Tensor) -> tuple[fused.AlignedColumns, RightWeights]:
         """`columns` (P, D)."""
-        texts, weights = self.levels.right_side(items, columns), self.levels.weights
-        gates, words, salient = (
-            fused.aligned(items, values) for values in (texts.gates, texts.word_mean, texts.salient_mean)
-        )
-        return fused.AlignedColumns.of(items, columns), fused.RightWeights(
-            gates,
-            weights.get("original", 0.0) * words,
-            weights.get("salient", 0.0) * salient,
-            weights.get("uncertain", 0.0) * salient,
-        )
+        return fused.AlignedColumns.of(items, columns), _right_weights(self.levels, items, columns, fused.aligned)
+
+    def activation(self, similarity: Tensor) -> Tensor:
+        return self.levels.matching.activation(similarity)
+
+
+@dataclass(frozen=True)
+class CompiledLevels(compiled.BothWays):
+    """`LevelsKernel` on a CPU, which reads the tile once."""
+
+    levels: LevelsKernel  #: what it computes
+
+    def left_weights(self, items: Bucket, rows: Tensor) -> LeftWeights:
+        """`rows` (c, R + K, D)."""
+        return _left_weights(self.levels, items, rows)
+
+    def right_weights(self, items: Group, columns: Tensor) -> RightWeights:
+        """`columns` (P, D)."""
+        return _right_weights(self.levels, items, columns, lambda _, values: values)
 
     def activation(self, similarity: Tensor) -> Tensor:
         return self.levels.matching.activation(similarity)

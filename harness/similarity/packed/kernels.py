@@ -84,6 +84,8 @@ class Kernel(ABC):
     tiles_in_use: int = 1
     #: True: `reduce` gets the left fragments (c, F, D) instead of their similarities, and multiplies them itself.
     multiplies: bool = False
+    #: Whether `reduce` is faster on tiles of few columns that lie by position first, see `position_first`.
+    reads_position_first: bool = True
 
     def left_side(self, items: Bucket, rows: Tensor) -> Any:
         """What is computed once per left item: of the tile's c items and their fragments (c, F, D); nothing by default."""

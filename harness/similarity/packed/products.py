@@ -166,6 +166,11 @@ def note_fused(right: Tensor) -> None:
     _choices.setdefault(_key(right), Choice(FUSED))
 
 
+def note_kernels(name: str) -> None:
+    """Record what compiles the reductions of a tile on a CPU."""
+    _choices.setdefault(("cpu", "reductions", torch.get_num_threads()), Choice(name))
+
+
 def _key(right: Tensor) -> tuple[str, str, int]:
     return (right.device.type, str(right.dtype).removeprefix("torch."), torch.get_num_threads())
 

@@ -209,7 +209,7 @@ class _Work:
 
     def __init__(self, kernel: Kernel, right: Any, scores: Tensor, weight: float, plan: Plan):
         self.kernel, self.right, self.scores, self.weight, self.limit = kernel, right, scores, weight, plan.waiting
-        self.position_first = plan.position_first and not kernel.multiplies
+        self.position_first = plan.position_first and kernel.reads_position_first and not kernel.multiplies
         self.waiting: list[Tensor] = []
         self.waiting_values = self.done = 0
 

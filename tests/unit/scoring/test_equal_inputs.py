@@ -100,7 +100,7 @@ def test_equal_items_tie_to_the_last_bit_and_no_limit_shows(name):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", ["scan", "scan both", "chan", "late_interaction"])
+@pytest.mark.parametrize("name", ["scan", "scan both", "chan", "late_interaction", "grm"])
 def test_a_packed_score_depends_on_its_pair_alone(name, dtype):
     """The score of a pair is that of the pair scored by itself: no tile, no neighbour and no other length shows."""
     scorer, images, texts = built(name), ragged(3, 9, 7).to(dtype), ragged(4, 40, 12).to(dtype)

@@ -263,6 +263,7 @@ def test_an_unknown_product_is_refused():
 )
 def test_the_command_line_sets_the_engine(monkeypatch, environment, options, expected):
     monkeypatch.setattr(settings, "_current", settings.Settings())
+    monkeypatch.delenv("ITM_FUSED", raising=False)
     result = CliRunner().invoke(cli, [*options, "ls", "protocols"], env=environment)
     assert result.exit_code == 0, result.output
     assert settings.current() == expected
