@@ -233,12 +233,13 @@ def test_tuning_times_the_candidates_only_where_it_is_asked_for(no_choice_yet):
 
 @pytest.mark.parametrize("name", products.CANDIDATES["cpu", torch.float32])
 def test_a_product_backend_can_be_pinned_and_is_recorded(no_choice_yet, name):
+    before = settings.current()
     right, left = torch.randn(64, 16), torch.randn(24, 16)
     with settings.using(product=name):
         for rows in (24, 7):  # also another number of rows than it was prepared for
             torch.testing.assert_close(products.prepare(right, 24)(left[:rows]), left[:rows] @ right.T)
     assert [choice["backend"] for choice in product_backends().values()] == [name]
-    assert settings.current() == settings.Settings()
+    assert settings.current() == before
 
 
 def test_an_unknown_product_is_refused():
