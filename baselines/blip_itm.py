@@ -81,8 +81,9 @@ class BlipItm(LazyWidthScorer[Reader]):
         "schedule": "cosine",
         "backbone_learning_rate_scale": 1.0,
     }
-    #: The loss is its own: of the training's objective it takes nothing.
-    search_space: ClassVar = {"training.margin": None, "training.temperature": None}
+    #: The loss is its own: of the training's objective it takes nothing. A BLIP has its layers: for one, set `config.layers`
+    #: of the sweep to null.
+    search_space: ClassVar = {"config.layers": [1, 2, 4], "training.margin": None, "training.temperature": None}
     citation = "Li et al., BLIP: Bootstrapping Language-Image Pre-training, ICML 2022"
 
     def setup(self) -> None:
