@@ -195,8 +195,9 @@ def growth() -> list[Case]:
 def shrunk(cases: Sequence[Case], by: int) -> list[Case]:
     """The same with `by` times fewer images and captions, for a look at whether anything broke; no goal holds there."""
     return [
-        replace(case, size=replace(case.size, images=case.size.images // by, texts=case.size.texts // by), seconds=3.0)
+        replace(case, size=replace(size, images=size.images // by, texts=size.texts // by), seconds=3.0, samples=3)
         for case in cases
+        for size in [case.size]
     ]
 
 
