@@ -9,6 +9,7 @@ Shape letters: as in `harness.similarity.packed.kernels`.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.errors import one_line
 from harness.similarity import settings
 from harness.similarity.gpu.weights import LeftWeights, RightWeights
 from harness.similarity.packed import products
@@ -28,6 +30,8 @@ from harness.similarity.packed.kernels import Kernel, Scratch
 from harness.similarity.packed.layout import Bucket, Group
 from harness.similarity.reductions import precise
 from harness.similarity.reference.attention import EPSILON, LEAK
+
+logger = logging.getLogger(__name__)
 
 #: Attention norm -> (slope of negative similarities, whether the norm over an item's fragments is L1).
 ATTENTION_NORMS = {
@@ -57,7 +61,8 @@ def _numba() -> str | None:
         return None
     try:
         import numba
-    except ImportError:  # a NumPy that is newer than it knows
+    except ImportError as error:  # a NumPy that is newer than it knows
+        logger.warning("numba cannot be used, torch computes in its place: %s", one_line(error, 200))
         return None
     return numba.__version__
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import itertools
 
 import pytest
@@ -125,6 +126,19 @@ def test_only_float32_and_less_on_a_cpu_where_it_is_wanted(monkeypatch):
         assert not compiled.available(CPU, torch.float32)
     monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda name: None)
     assert compiled._numba.__wrapped__() is None
+
+
+def test_a_numba_that_does_not_take_the_numpy_is_told(monkeypatch, caplog):
+    imported = builtins.__import__
+
+    def refused(name, *rest):
+        if name == "numba":
+            raise ImportError("Numba needs NumPy 2.3 or less. Got NumPy 3.0.")
+        return imported(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", refused)
+    assert compiled._numba.__wrapped__() is None
+    assert "torch computes in its place: Numba needs NumPy 2.3 or less. Got NumPy 3.0." in caplog.text
 
 
 @pytest.mark.parametrize(("lengths", "counts"), [([1], [1]), ([2, 3], [50, 31]), ([5, 6, 7], [1, 2, 64])])
