@@ -103,7 +103,7 @@ def show_table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, numer
 
     out, listed = console(), [list(row) for row in rows]
     if not out.is_terminal:
-        out.width = 500
+        out.width = 100_000  # longer than any row
     if fits(titles, listed, numeric, out.width):
         out.print(grid(titles, listed, numeric=numeric, width=out.width))
     else:

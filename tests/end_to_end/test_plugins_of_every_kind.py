@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -184,7 +186,11 @@ def test_loader_processes_know_the_images_of_a_plugin(itm, desk):
     assert code == 0, err
 
 
-def test_lists_show_where_a_plugin_comes_from(itm, desk):
+def test_lists_show_where_a_plugin_comes_from(itm, desk, tmp_path, monkeypatch):
+    deep = tmp_path / "/".join(["a_folder_with_a_long_name"] * 9)  # rows of any length stay on one line
+    deep.parent.mkdir(parents=True)
+    shutil.move("parts", deep)
+    monkeypatch.setattr(Path, "cwd", lambda: Path("/"))  # the whole path is shown
     for kind, name in (
         ("scorers", "my_scorer"),
         ("datasets", "my_dataset"),
@@ -193,10 +199,10 @@ def test_lists_show_where_a_plugin_comes_from(itm, desk):
         ("metrics", "my_metric"),
         ("sections", "my_section"),
     ):
-        code, out, _ = itm("ls", kind, "--plugin", "parts")
+        code, out, _ = itm("ls", kind, "--plugin", deep)
         assert code == 0
         row = next(line for line in out.splitlines() if line.startswith(name))
-        assert f"parts/{name}.py" in row
+        assert f"{deep}/{name}.py".removeprefix("/") in row
 
 
 def test_what_breaks_in_a_plugin_is_one_line_with_its_place(itm, desk):
