@@ -49,7 +49,8 @@ class Attending(Scorer):
 
 SCORERS = {
     **{name: (name, {}) for name in names()},
-    "blip_itm": ("blip_itm", {"layers": 1, "heads": 1}),  # 85,000 passes are made here
+    "blip_itm": ("blip_itm", {"layers": 1, "heads": 1}),  # 85,000 pairs pass its network here
+    "sgraf": ("sgraf", {"similarity_width": 16}),  # likewise
     "scan i2t": ("scan", {"direction": "i2t", "attention_norm": "softmax", "pooling": "mean"}),
     "scan both": ("scan", {"direction": "both", "attention_norm": "none", "pooling": "sum"}),
     "chan tha": ("chan", {"coding": "tha", "pooling": "softmax"}),
