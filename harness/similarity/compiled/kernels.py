@@ -56,12 +56,14 @@ def available(device: torch.device, dtype: torch.dtype) -> bool:
 
 @cache
 def _numba() -> str | None:
-    """The version of numba, if it is there and takes the NumPy that is there."""
+    """The version of numba, if it is there, takes the NumPy that is there, and may keep compiled code on the disk."""
     if importlib.util.find_spec("numba") is None:
         return None
     try:
         import numba
-    except ImportError as error:  # a NumPy that is newer than it knows
+
+        from harness.similarity.compiled import attention, both_ways  # noqa: F401 - finds a folder for the compiled code
+    except (ImportError, RuntimeError) as error:  # a NumPy that is newer than it knows, or no folder that can be written
         logger.warning("numba cannot be used, torch computes in its place: %s", one_line(error, 200))
         return None
     return numba.__version__

@@ -128,17 +128,24 @@ def test_only_float32_and_less_on_a_cpu_where_it_is_wanted(monkeypatch):
     assert compiled._numba.__wrapped__() is None
 
 
-def test_a_numba_that_does_not_take_the_numpy_is_told(monkeypatch, caplog):
+@pytest.mark.parametrize(
+    ("module", "error"),
+    [
+        ("numba", ImportError("Numba needs NumPy 2.3 or less. Got NumPy 3.0.")),
+        ("harness.similarity.compiled", RuntimeError("cannot cache function 'attend': no locator available")),
+    ],
+)
+def test_a_numba_that_cannot_be_used_is_told(monkeypatch, caplog, module, error):
     imported = builtins.__import__
 
     def refused(name, *rest):
-        if name == "numba":
-            raise ImportError("Numba needs NumPy 2.3 or less. Got NumPy 3.0.")
+        if name == module:
+            raise error
         return imported(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", refused)
     assert compiled._numba.__wrapped__() is None
-    assert "torch computes in its place: Numba needs NumPy 2.3 or less. Got NumPy 3.0." in caplog.text
+    assert f"torch computes in its place: {error}" in caplog.text
 
 
 @pytest.mark.parametrize(("lengths", "counts"), [([1], [1]), ([2, 3], [50, 31]), ([5, 6, 7], [1, 2, 64])])
