@@ -7,8 +7,8 @@ import torch
 from harness.fragments import Fragments
 from harness.similarity.packed.codes import SCALE, coded, decoded
 
-#: The extra (N, F, D) of items of reduced precision that holds their features as they came.
-ORIGINAL = "original"
+#: The extra (N, F, D) of items of reduced precision that holds their features as they came; a name that no scorer takes.
+ORIGINAL = "index_features"
 
 
 def kept_as(items: Fragments, dtype: torch.dtype | None, exact: bool) -> Fragments:
