@@ -18,7 +18,7 @@ from harness.profiles.trained import TrainedScorer
 from harness.profiles.uses import Use
 from harness.scoring.memory import free_memory
 
-#: One call of a scenario may take this share of the measuring time; a larger gallery is extrapolated.
+#: One search may take this share of the measuring time; a larger gallery is extrapolated.
 SHARE_OF_A_CALL = 1 / 100
 #: Share of the measuring time that the queries of all points at the reference gallery may take.
 SHARE_OF_POINTS = 0.6
@@ -82,7 +82,7 @@ def benches_for(
         for direction in DIRECTIONS:
             side = trained.gallery(direction)
             smallest = build(trained.scorer, resampled(side, sizes[0]), direction)
-            ms = pilot(scenarios.query(scenarios.Queries(trained, direction), smallest.index), device)
+            ms = pilot(scenarios.search(scenarios.Queries(trained, direction), smallest.index), device)
             per_item = index_bytes(side) * (1 if bool(side.mask.all()) else KEPT_AND_PACKED)
             measured = [
                 size

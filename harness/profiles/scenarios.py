@@ -130,6 +130,12 @@ def query(queries: Queries, index: Index, apart: bool = True) -> Scenario:
     return Scenario(key, (("encode", queries.encode), ("search", search)), gallery=len(index), apart=apart)
 
 
+def search(queries: Queries, index: Index) -> Scenario:
+    """The part of a query that grows with the gallery, of the first query."""
+    encoded = queries.encode(0)
+    return Scenario("search", [("search", lambda _: index.top(encoded, BEST).items)], gallery=len(index))
+
+
 def cascade_query(cascade: Cascade, direction: Direction, coarse: Queries, fine: Queries) -> Scenario:
     """One query through a cascade: both encoders, the shortlist, the second look."""
     stages = (

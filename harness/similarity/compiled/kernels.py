@@ -63,7 +63,10 @@ def _numba() -> str | None:
         import numba
 
         from harness.similarity.compiled import attention, both_ways  # noqa: F401 - finds a folder for the compiled code
-    except (ImportError, RuntimeError) as error:  # a NumPy that is newer than it knows, or no folder that can be written
+    except (
+        ImportError,
+        RuntimeError,
+    ) as error:  # a NumPy that is newer than it knows, or no folder that can be written
         logger.warning("numba cannot be used, torch computes in its place: %s", one_line(error, 200))
         return None
     return numba.__version__
