@@ -1,8 +1,10 @@
 """SCAN's cross-attention after the product, in one pass over the tile. Imported only where numba is (see `kernels`).
 
-Columns come in chunks of `CHUNK`, whose weights stay in the cache. Each column's bits depend on nothing else in the tile.
+Right items of one length are taken `WIDTH` at a time, or left items where there are few right fragments. Every item has its
+own lane, and its bits depend on nothing else in the tile.
 
-Shape letters: c left items with F fragments each, n right items with P columns in all, q items of L fragments in a part.
+Shape letters: c left items with F fragments each, n right items with P fragments in all, q items of L fragments in a part; T
+numbers of `triangle_places`.
 """
 
 # mypy: ignore-errors
@@ -12,274 +14,226 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from harness.similarity.compiled.arithmetic import INLINED, OPTIONS, exp_parts, fma
+from harness.similarity.compiled.arithmetic import exponential
+from harness.similarity.compiled.lanes import (
+    INLINED,
+    OPTIONS,
+    WIDTH,
+    add,
+    divide,
+    first_lanes,
+    fma,
+    largest,
+    load,
+    load_some,
+    magnitude,
+    multiply,
+    read,
+    splat,
+    square_root,
+    store,
+    store_columns,
+    store_some,
+)
 
-#: Columns of a chunk.
-CHUNK = 64
-_ZERO, _TWO = np.float32(0), np.float32(2)
+#: Rows of a Gram matrix that a quadratic form takes at a time: their sums, and those of two columns, stay in registers.
+ROWS = 4
+_ZERO = np.float32(0)
 
 
-def runs(lengths: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which columns belong to successive items.
+@njit(**INLINED)
+def _padded(fragments):
+    """F filled up to whole `ROWS`."""
+    return (fragments + ROWS - 1) // ROWS * ROWS
+
+
+def triangle_places(fragments: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a quadratic form reads of an F x F Gram matrix, in the order in which it reads it: `ROWS` rows at a time, by column.
 
     Args:
-        lengths, counts: (parts,) int64, L and q of each part.
+        fragments: F.
 
     Returns:
-        (runs, 3) int64: place in the chunk, first item, and how many columns; (chunks + 1,) int64 where each chunk's begin.
+        (T,) int64 places in the flattened matrix, and (T,) float32 factors: 1 on the diagonal, 2 above it, 0 below it and in
+        rows and columns from F on.
 
-    >>> runs(np.array([2]), np.array([3]))[0].tolist()
-    [[0, 0, 3], [3, 0, 3]]
+    >>> places, factors = triangle_places(2)
+    >>> places.reshape(4, 4)[:2].tolist(), factors.reshape(4, 4)[:2].tolist()
+    ([[0, 0, 0, 0], [1, 3, 0, 0]], [[1.0, 0.0, 0.0, 0.0], [2.0, 1.0, 0.0, 0.0]])
     """
-    firsts = np.cumsum(counts) - counts
-    items = np.concatenate(
-        [np.tile(np.arange(q) + first, length) for length, q, first in zip(lengths, counts, firsts, strict=True)]
+    padded = _padded.py_func(fragments)
+    g, f = np.concatenate(
+        [np.stack(np.mgrid[first:padded, first : first + ROWS]).reshape(2, -1) for first in range(0, padded, ROWS)], 1
     )
-    columns = np.arange(len(items))
-    begins = np.flatnonzero((np.diff(items, prepend=-2) != 1) | (columns % CHUNK == 0))
-    table = np.stack([begins % CHUNK, items[begins], np.diff(begins, append=len(items))], 1)
-    return table, np.searchsorted(begins, np.arange(0, len(items) + CHUNK, CHUNK))
+    there = (f <= g) & (g < fragments)
+    return np.where(there, f * fragments + g, 0), np.where(there, np.where(f < g, 2, 1), 0).astype(np.float32)
 
 
 @njit(**OPTIONS)
-def attend(tile, gram, norms, lengths, counts, runs, starts, attention, least, out):
+def attend(tile, stride, part, fragments, triangles, together, norms, lengths, counts, attention, out):
     """Products of queries and attended vectors, and the products of their norms.
 
     Args:
-        tile: (c, F, P) float32.
-        gram: (c, F, F) float32.
+        tile: float32, the P similarities of left fragment f of item c from `(c * F + f) * stride` on.
+        stride: int.
+        part: the first left item to take, and the one after the last.
+        fragments: F.
+        triangles: (c / together, T, together) float32 flattened: `triangle_places` of the Gram matrices, by item last.
+        together: 1 or `WIDTH`.
         norms: (P,) float32 of the right fragments.
         lengths, counts: (parts,) int64, L and q of each part.
-        runs, starts: of `runs`.
         attention: float32 slope of negative similarities, inverse temperature and epsilon; whether the norm is L1.
-        least: float32, a product of norms below it may be smaller than epsilon times the sum of the weights, and is compared.
-        out: (c, 2, P) float32, overwritten.
+        out: (c, 2, P) float32 flattened, overwritten for the items of `part`.
     """
-    contexts, fragments, columns = tile.shape
-    leak, factor, epsilon, absolute = attention
-    scales = np.empty((fragments, counts.sum()), np.float32)
-    similarity, weights = np.zeros((fragments, CHUNK), np.float32), np.zeros((fragments, CHUNK), np.float32)
-    scale, logits, product = np.zeros(CHUNK, np.float32), np.zeros(CHUNK, np.float32), np.zeros(CHUNK, np.float32)
-    found, sums = np.zeros(CHUNK, np.float32), np.zeros(2 * CHUNK, np.float32)
-    powers = np.zeros(CHUNK, np.int32)
-    for c in range(contexts):
-        _scales(tile[c], lengths, counts, leak, factor, epsilon, absolute, scales)
-        for chunk in range(len(starts) - 1):
-            first = chunk * CHUNK
-            width = min(CHUNK, columns - first)
-            product[:] = _ZERO
-            for f in range(fragments):
-                own = similarity[f]
-                _copy(tile[c, f, first : first + width], own)
-                for r in range(starts[chunk], starts[chunk + 1]):
-                    _copy(scales[f, runs[r, 1] : runs[r, 1] + runs[r, 2]], scale[runs[r, 0] :])
-                _weights(own, scale, leak, logits, powers, weights[f], product)
-            _quadratic(weights, gram[c], sums, found)
-            _write(product, found, weights, norms, epsilon, least, first, width, out[c])
+    columns = len(norms)
+    room = _room(fragments)
+    triangle = np.empty(_size(fragments), np.float32)
+    for c in range(part[0], part[1]):
+        first = c // together * together * len(triangle) + c % together
+        for i in range(len(triangle)):
+            triangle[i] = triangles[first + i * together]
+        column = 0
+        for length, q in zip(lengths, counts):  # noqa: B905 - numba takes no `strict`
+            some, whole = first_lanes(q), q >= WIDTH
+            for item in range(0, q, WIDTH):
+                at = column + max(min(item, q - WIDTH), 0)  # the last vector takes some items again
+                source = tile, c * fragments * stride + at, stride, q, some, whole
+                target = out, c * 2 * columns + at, columns, q
+                _attend(source, fragments, length, attention, triangle, 0, False, norms, at, q, room, target)
+            column += length * q
 
 
 @njit(**OPTIONS)
-def attend_few(tile, gram, norms, lengths, counts, attention, least, out):
-    """`attend` for few columns: chunks of left items take the place of chunks of columns. The bits are the same.
+def attend_few(tile, stride, part, contexts, fragments, triangles, norms, lengths, counts, attention, out):
+    """`attend` for few columns: left items take the lanes. The bits are the same.
 
     Args:
-        tile, norms, lengths, counts, attention, least, out: as in `attend`, which takes P >> F.
-        gram: (F, F, c) float32.
+        tile, fragments, norms, lengths, counts, attention, out: as in `attend`.
+        stride: int, not less than P filled up to a multiple of `WIDTH`.
+        part: the first vector of left items to take, and the one after the last.
+        contexts: c.
+        triangles: as in `attend`, `WIDTH` together.
     """
-    contexts, fragments, columns = tile.shape
-    leak, factor, epsilon, absolute = attention
-    similarity = np.zeros((columns, fragments, CHUNK), np.float32)
-    scales, weights = np.zeros((fragments, CHUNK), np.float32), np.zeros((fragments, CHUNK), np.float32)
-    logits, product = np.zeros(CHUNK, np.float32), np.zeros(CHUNK, np.float32)
-    found, sums = np.zeros(CHUNK, np.float32), np.zeros(2 * CHUNK, np.float32)
-    powers = np.zeros(CHUNK, np.int32)
-    for first in range(0, contexts, CHUNK):
-        width = min(CHUNK, contexts - first)
+    columns, room, every = len(norms), _room(fragments), first_lanes(WIDTH)
+    similarity = np.empty((columns + WIDTH) * fragments * WIDTH, np.float32)
+    found = np.empty(2 * columns * WIDTH, np.float32)
+    for block in range(part[0], part[1]):
+        here, rows = min(WIDTH, contexts - block * WIDTH), block * WIDTH * fragments
         for f in range(fragments):
-            for p in range(columns):
-                own = similarity[p, f]
-                for j in range(width):
-                    own[j] = tile[first + j, f, p]
+            for p in range(0, columns, WIDTH):
+                origin, into = (rows + f) * stride + p, (p * fragments + f) * WIDTH
+                store_columns(tile, origin, fragments * stride, similarity, into, fragments * WIDTH, here)
         column = 0
-        for part in range(len(lengths)):
-            q, end = counts[part], column + lengths[part] * counts[part]
-            for start in range(column, column + q):
-                for f in range(fragments):
-                    _scales_few(similarity, f, range(start, end, q), leak, factor, epsilon, absolute, scales[f])
-                for p in range(start, end, q):
-                    product[:] = _ZERO
-                    for f in range(fragments):
-                        _weights(similarity[p, f], scales[f], leak, logits, powers, weights[f], product)
-                    _quadratic_few(weights, gram, first, width, sums, found)
-                    _write_few(product, found, weights, norms[p], epsilon, least, first, width, p, out)
-            column = end
+        for length, q in zip(lengths, counts):  # noqa: B905 - numba takes no `strict`
+            for at in range(column, column + q):
+                source = similarity, at * fragments * WIDTH, WIDTH, q * fragments * WIDTH, every, True
+                target = found, at * WIDTH, columns * WIDTH, q * WIDTH
+                first = block * _size(fragments) * WIDTH
+                _attend(source, fragments, length, attention, triangles, first, True, norms, at, q, room, target)
+            column += length * q
+        for j in range(here):
+            into = (block * WIDTH + j) * 2 * columns
+            for i in range(2 * columns):
+                out[into + i] = found[i * WIDTH + j]
 
 
 @njit(**INLINED)
-def _copy(source, target):
-    for j in range(len(source)):
-        target[j] = source[j]
+def _size(fragments):
+    """T."""
+    padded = _padded(fragments)
+    return padded * (padded + ROWS) // 2
 
 
 @njit(**INLINED)
-def _scales(tile, lengths, counts, leak, factor, epsilon, absolute, scales):
-    """(F, P) -> (F, n): factor / (norm of an item's similarities with a left fragment + epsilon)."""
-    for f in range(tile.shape[0]):
-        column = item = 0
-        for part in range(len(lengths)):
-            q = counts[part]
-            sums = scales[f, item : item + q]
-            sums[:] = _ZERO
-            for _ in range(lengths[part]):
-                row = tile[f, column : column + q]
-                if absolute:
-                    for j in range(q):
-                        sums[j] += abs(max(row[j], row[j] * leak))
-                else:
-                    for j in range(q):
-                        a = max(row[j], row[j] * leak)
-                        sums[j] = fma(a, a, sums[j])
-                column += q
-            if not absolute:
-                for j in range(q):
-                    sums[j] = np.sqrt(sums[j])
-            for j in range(q):
-                sums[j] = factor / (sums[j] + epsilon)
-            item += q
+def _room(fragments):
+    """For the scales of an item, and the weights of two columns with zeros where F is filled up."""
+    return np.empty(fragments * WIDTH, np.float32), np.zeros(_padded(fragments) * 2 * WIDTH, np.float32)
 
 
 @njit(**INLINED)
-def _scales_few(similarity, f, positions, leak, factor, epsilon, absolute, sums):
-    """`_scales` of one right item with a left fragment of each item of a chunk."""
-    for j in range(CHUNK):
-        sums[j] = _ZERO
-    for p in positions:
-        own = similarity[p, f]
-        if absolute:
-            for j in range(CHUNK):
-                sums[j] += abs(max(own[j], own[j] * leak))
-        else:
-            for j in range(CHUNK):
-                a = max(own[j], own[j] * leak)
-                sums[j] = fma(a, a, sums[j])
-    if not absolute:
-        for j in range(CHUNK):
-            sums[j] = np.sqrt(sums[j])
-    for j in range(CHUNK):
-        sums[j] = factor / (sums[j] + epsilon)
+def _attend(source, fragments, length, attention, triangle, start, by_lane, norms, at, q, room, target):
+    """One item in each lane.
 
-
-@njit(**INLINED)
-def _weights(own, scale, leak, logits, powers, weights, product):
-    """The unnormalised weights of a left fragment in a chunk; their products with the similarities are added to `product`."""
-    count = len(own)
-    for j in range(count):
-        logits[j] = max(own[j], own[j] * leak) * scale[j]
-    exp_parts(logits, weights, powers, count)
-    twos = powers.view(np.float32)
-    for j in range(count):
-        weights[j] *= twos[j]
-    for j in range(count):
-        product[j] = fma(weights[j], own[j], product[j])
-
-
-@njit(**INLINED)
-def _quadratic(e, gram, sums, found):
-    """found = sum over f, g of e_f gram_fg e_g in each column of a chunk; two rows of the upper triangle at a time.
-
-    `sums` (2 chunks) hold those of both rows: LLVM vectorises a loop over few arrays only.
+    Args:
+        source: float32 values; where the first position's similarity with the first left fragment begins, those of the next
+            left fragment, and of the next position; lanes to read, and whether these are all.
+        triangle, start: of `triangle_places`, from `start` on.
+        by_lane: whether each lane has its own left item, and one right item for all; or the other way round.
+        norms, at, q: the norms of the right fragments: where the item's begin, and how far its positions lie apart.
+        room: of `_room`.
+        target: where to write; the first position's product, where its norm is from there, and the next position's product.
     """
-    fragments = len(e)
-    for j in range(CHUNK):
-        found[j] = _ZERO
-    for f in range(0, fragments - 1, 2):
-        own, other, top, low = e[f], e[f + 1], gram[f], gram[f + 1]
-        a, b, c = top[f], _TWO * top[f + 1], low[f + 1]
-        for j in range(CHUNK):
-            sums[j] = fma(b, other[j], a * own[j])
-        for j in range(CHUNK):
-            sums[CHUNK + j] = c * other[j]
-        last = f + 2 + (fragments - f - 2) // 4 * 4
-        for g in range(f + 2, last, 4):
-            a, b, c, d = _TWO * top[g], _TWO * top[g + 1], _TWO * top[g + 2], _TWO * top[g + 3]
-            k, m, n, o = _TWO * low[g], _TWO * low[g + 1], _TWO * low[g + 2], _TWO * low[g + 3]
-            w, x, y, z = e[g], e[g + 1], e[g + 2], e[g + 3]
-            for j in range(CHUNK):
-                sums[j] = fma(d, z[j], fma(c, y[j], fma(b, x[j], fma(a, w[j], sums[j]))))
-                sums[CHUNK + j] = fma(o, z[j], fma(n, y[j], fma(m, x[j], fma(k, w[j], sums[CHUNK + j]))))
-        for g in range(last, fragments):
-            a, k, w = _TWO * top[g], _TWO * low[g], e[g]
-            for j in range(CHUNK):
-                sums[j] = fma(a, w[j], sums[j])
-                sums[CHUNK + j] = fma(k, w[j], sums[CHUNK + j])
-        for j in range(CHUNK):
-            found[j] = fma(sums[j], own[j], found[j])
-        for j in range(CHUNK):
-            found[j] = fma(sums[CHUNK + j], other[j], found[j])
-    if fragments % 2:
-        own, a = e[fragments - 1], gram[fragments - 1, fragments - 1]
-        for j in range(CHUNK):
-            found[j] = fma(a * own[j], own[j], found[j])
+    values, origin, to_fragment, to_position, some, whole = source
+    out, into, to_norm, to_next = target
+    leak, factor, epsilon, absolute = attention
+    scales, weights = room
+    for f in range(fragments):
+        norm = splat(_ZERO)
+        for p in range(length):
+            s = read(values, origin + f * to_fragment + p * to_position, some, whole)
+            a = largest(s, multiply(s, splat(leak)))
+            norm = add(norm, magnitude(a)) if absolute else fma(a, a, norm)
+        norm = norm if absolute else square_root(norm)
+        store(scales, f * WIDTH, divide(splat(factor), add(norm, splat(epsilon))))
+    for p in range(0, length, 2):
+        other = min(p + 1, length - 1)  # of an odd number of positions, the last is taken twice
+        product = other_product = total = other_total = splat(_ZERO)
+        for f in range(fragments):
+            first, scale = origin + f * to_fragment, load(scales, f * WIDTH)
+            s = read(values, first + p * to_position, some, whole)
+            w = exponential(multiply(largest(s, multiply(s, splat(leak))), scale))
+            product, total = fma(w, s, product), add(total, w)
+            store(weights, 2 * f * WIDTH, w)
+            s = read(values, first + other * to_position, some, whole)
+            w = exponential(multiply(largest(s, multiply(s, splat(leak))), scale))
+            other_product, other_total = fma(w, s, other_product), add(other_total, w)
+            store(weights, (2 * f + 1) * WIDTH, w)
+        squares, other_squares = _quadratic(weights, fragments, triangle, start, by_lane)
+        norm = _norm(squares, total, norms, at + p * q, some, by_lane, epsilon)
+        store_some(out, into + p * to_next, product, some)
+        store_some(out, into + p * to_next + to_norm, norm, some)
+        norm = _norm(other_squares, other_total, norms, at + other * q, some, by_lane, epsilon)
+        store_some(out, into + other * to_next, other_product, some)
+        store_some(out, into + other * to_next + to_norm, norm, some)
 
 
 @njit(**INLINED)
-def _quadratic_few(e, gram, first, width, sums, found):
-    """`_quadratic` with a Gram matrix for each item of the chunk: the same operations in the same order."""
-    fragments = len(e)
-    more, last = sums[CHUNK:], first + width
-    for j in range(width):
-        found[j] = _ZERO
-    for f in range(0, fragments - 1, 2):
-        own, other = e[f], e[f + 1]
-        a, b, c = gram[f, f, first:last], gram[f, f + 1, first:last], gram[f + 1, f + 1, first:last]
-        for j in range(width):
-            sums[j] = fma(_TWO * b[j], other[j], a[j] * own[j])
-        for j in range(width):
-            more[j] = c[j] * other[j]
-        for g in range(f + 2, fragments):
-            w, a, b = e[g], gram[f, g, first:last], gram[f + 1, g, first:last]
-            for j in range(width):
-                sums[j] = fma(_TWO * a[j], w[j], sums[j])
-            for j in range(width):
-                more[j] = fma(_TWO * b[j], w[j], more[j])
-        for j in range(width):
-            found[j] = fma(sums[j], own[j], found[j])
-        for j in range(width):
-            found[j] = fma(more[j], other[j], found[j])
-    if fragments % 2:
-        own, a = e[fragments - 1], gram[fragments - 1, fragments - 1, first:last]
-        for j in range(width):
-            found[j] = fma(a[j] * own[j], own[j], found[j])
+def _norm(squares, total, norms, at, some, by_lane, epsilon):
+    """The product of the two norms, which is divided by; at least epsilon times the sum of the weights."""
+    norm = splat(norms[at]) if by_lane else load_some(norms, at, some)
+    return largest(multiply(square_root(largest(squares, splat(_ZERO))), norm), multiply(total, splat(epsilon)))
 
 
 @njit(**INLINED)
-def _write(product, squares, weights, norms, epsilon, least, first, width, out):
-    low = False
-    for j in range(width):
-        out[0, first + j] = product[j]
-        norm = np.sqrt(max(squares[j], _ZERO)) * norms[first + j]
-        out[1, first + j] = norm
-        low |= norm < least
-    if low:
-        for j in range(width):
-            total = _ZERO
-            for f in range(len(weights)):
-                total += weights[f, j]
-            out[1, first + j] = max(out[1, first + j], total * epsilon)
+def _quadratic(weights, fragments, triangle, start, by_lane):
+    """Sums over f <= g of e_f triangle_fg e_g, for two columns; `ROWS` rows and both columns at a time."""
+    found = other = splat(_ZERO)
+    at = start
+    for f in range(0, fragments, ROWS):
+        a = b = c = d = k = m = n = o = splat(_ZERO)
+        for g in range(f, _padded(fragments)):
+            x, y = load(weights, 2 * g * WIDTH), load(weights, (2 * g + 1) * WIDTH)
+            t = _coefficient(triangle, at, by_lane)
+            a, k = fma(t, x, a), fma(t, y, k)
+            t = _coefficient(triangle, at + (WIDTH if by_lane else 1), by_lane)
+            b, m = fma(t, x, b), fma(t, y, m)
+            t = _coefficient(triangle, at + (2 * WIDTH if by_lane else 2), by_lane)
+            c, n = fma(t, x, c), fma(t, y, n)
+            t = _coefficient(triangle, at + (3 * WIDTH if by_lane else 3), by_lane)
+            d, o = fma(t, x, d), fma(t, y, o)
+            at += ROWS * WIDTH if by_lane else ROWS
+        row = 2 * f * WIDTH
+        found = fma(a, load(weights, row), found)
+        other = fma(k, load(weights, row + WIDTH), other)
+        found = fma(b, load(weights, row + 2 * WIDTH), found)
+        other = fma(m, load(weights, row + 3 * WIDTH), other)
+        found = fma(c, load(weights, row + 4 * WIDTH), found)
+        other = fma(n, load(weights, row + 5 * WIDTH), other)
+        found = fma(d, load(weights, row + 6 * WIDTH), found)
+        other = fma(o, load(weights, row + 7 * WIDTH), other)
+    return found, other
 
 
 @njit(**INLINED)
-def _write_few(product, squares, weights, norm, epsilon, least, first, width, p, out):
-    low = False
-    for j in range(width):
-        squares[j] = np.sqrt(max(squares[j], _ZERO)) * norm
-        low |= squares[j] < least
-    if low:
-        for j in range(width):
-            total = _ZERO
-            for f in range(len(weights)):
-                total += weights[f, j]
-            squares[j] = max(squares[j], total * epsilon)
-    for j in range(width):
-        out[first + j, 0, p] = product[j]
-        out[first + j, 1, p] = squares[j]
+def _coefficient(triangle, at, by_lane):
+    return load(triangle, at) if by_lane else splat(triangle[at])

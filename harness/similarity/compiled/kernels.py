@@ -8,17 +8,19 @@ Shape letters: as in `harness.similarity.packed.kernels`.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
-import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from harness.errors import one_line
@@ -40,8 +42,8 @@ ATTENTION_NORMS = {
     "clipped_l1norm": (LEAK, True),
     "l1norm": (1.0, True),
 }
-#: Fewer columns take the loops that run over left items. A tile of so many left items mostly meets few columns.
-FEW, MANY = 32, 64
+#: Fewer columns leave lanes empty: left items take them.
+FEW = 32
 #: What a tile may be multiplied from. Float64 is reduced by torch in float64.
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int8)
 
@@ -62,14 +64,25 @@ def _numba() -> str | None:
     try:
         import numba
 
-        from harness.similarity.compiled import attention, both_ways  # noqa: F401 - finds a folder for the compiled code
+        from harness.similarity.compiled import attention, both_ways  # finds a folder for the compiled code
     except (
         ImportError,
         RuntimeError,
     ) as error:  # a NumPy that is newer than it knows, or no folder that can be written
         logger.warning("numba cannot be used, torch computes in its place: %s", one_line(error, 200))
         return None
+    for kernel in (attention.attend, attention.attend_few, both_ways.both_ways, both_ways.both_ways_few):
+        _forget_stale(Path(kernel.stats.cache_path), kernel.py_func)
     return numba.__version__
+
+
+def _forget_stale(folder: Path, kernel: Callable[..., Any]) -> None:
+    """Remove a kernel's compiled code that is older than this package: numba looks at no other file than the kernel's own."""
+    newest = max(file.stat().st_mtime for file in Path(__file__).parent.glob("*.py"))
+    for index in folder.glob(f"{kernel.__module__.rpartition('.')[2]}.{kernel.__name__}-*.nbi"):
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            if index.stat().st_mtime < newest:
+                index.unlink()
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +105,21 @@ class Columns:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """What is known of c left items: see `LeftWeights`; `weights` (3, c, F) are gates, and those of plain and gated maxima."""
+    """K numbers of each of c left items: (c / together, K, together), filled up with zeros."""
 
-    split: int
-    gated: bool
-    weights: Tensor
+    values: np.ndarray
+    together: int
+
+    @classmethod
+    def of(cls, values: Tensor) -> Rows:
+        """(c, K) by item last where the items of a vector are there, which few columns are compared with."""
+        from harness.similarity.compiled.lanes import WIDTH
+
+        if len(values) < WIDTH:
+            return cls(values.float().contiguous().numpy().ravel(), 1)
+        spare = -len(values) % WIDTH
+        filled = F.pad(values.float(), (0, 0, 0, spare)) if spare else values.float()
+        return cls(filled.unflatten(0, (-1, WIDTH)).mT.contiguous().numpy().ravel(), WIDTH)
 
 
 @dataclass(frozen=True)
@@ -111,46 +134,35 @@ class CompiledAttention(Kernel):
         """As `plain`."""
         return self.plain.swapped
 
-    def left_side(self, items: Bucket, rows: Tensor) -> Tensor:
-        """Gram matrices (c, F, F), by item last where a tile holds many: those meet few columns."""
-        gram = self.plain.left_side(items, rows).float()
-        return gram.permute(1, 2, 0).contiguous().permute(2, 0, 1) if len(gram) >= MANY else gram.contiguous()
+    def left_side(self, items: Bucket, rows: Tensor) -> Rows:
+        """What quadratic forms read of the Gram matrices."""
+        places, factors = _triangle(rows.shape[1])
+        return Rows.of(self.plain.left_side(items, rows).float().flatten(1)[:, places] * factors)
 
-    def right_side(self, items: Group, columns: Tensor) -> tuple[Group, Tensor, Columns, tuple[np.ndarray, np.ndarray]]:
+    def right_side(self, items: Group, columns: Tensor) -> tuple[Group, Tensor, Columns]:
         """The items, the norms (P,) of their fragments, and where these stand."""
-        from harness.similarity.compiled.attention import runs
-
         _, norms = self.plain.right_side(items, columns)
-        of_items = Columns.of(items)
-        return items, norms, of_items, runs(of_items.lengths, of_items.counts)
+        return items, norms, Columns.of(items)
 
-    def reduce(self, similarity: Tensor, left: Tensor, right: Any, scratch: Scratch) -> Tensor:
+    def reduce(self, similarity: Tensor, left: Rows, right: tuple[Group, Tensor, Columns], scratch: Scratch) -> Tensor:
         """(c, F, P) -> (c, 2, P): products of queries and attended vectors, and the products of their norms."""
         from harness.similarity.compiled.attention import attend, attend_few
 
-        _, norms, columns, runs = right
+        _, norms, columns = right
         leak, absolute = ATTENTION_NORMS[self.plain.attention_norm]
-        factor = self.plain.inverse_temperature
-        attention = np.float32(leak), np.float32(factor), np.float32(EPSILON), absolute
-        least = np.float32(EPSILON * similarity.shape[1] * math.exp(factor))
-        tile, values = (
-            _array(similarity),
-            similarity.new_empty(len(similarity), 2, similarity.shape[2], dtype=torch.float32),
-        )
-        out, of_columns = values.numpy(), (norms.numpy(), columns.lengths, columns.counts)
-        few = similarity.shape[2] < FEW
-        gram = (left.permute(1, 2, 0) if few else left).contiguous().numpy()
-
-        def some(part: slice) -> None:
-            if few:
-                attend_few(tile[part], np.ascontiguousarray(gram[..., part]), *of_columns, attention, least, out[part])
-            else:
-                attend(tile[part], gram[part], *of_columns, *runs, attention, least, out[part])
-
-        _in_threads(some, len(similarity))
+        attention = np.float32(leak), np.float32(self.plain.inverse_temperature), np.float32(EPSILON), absolute
+        contexts, fragments, count = similarity.shape
+        values = similarity.new_empty(contexts, 2, count, dtype=torch.float32)
+        rest = (norms.numpy(), columns.lengths, columns.counts, attention, values.numpy().ravel())
+        if _by_lane(left, count):
+            tile = _tile(similarity, left.together)
+            few = partial(attend_few, *tile), (contexts, fragments, left.values, *rest)
+            _in_threads(*few, -(-contexts // left.together))
+        else:
+            _in_threads(partial(attend, *_tile(similarity)), (fragments, left.values, left.together, *rest), contexts)
         return values
 
-    def finish(self, values: Tensor, right: Any) -> Tensor:
+    def finish(self, values: Tensor, right: tuple[Group, Tensor, Columns]) -> Tensor:
         """(C, 2, P) -> (C, n)."""
         return self.plain.finish(values, right[:2])
 
@@ -178,40 +190,68 @@ class BothWays(Kernel):
         """What every token similarity goes through."""
         return similarity
 
-    def left_side(self, items: Bucket, rows: Tensor) -> Rows:
-        """The weights of a tile's images, by item last where there are many."""
+    def left_side(self, items: Bucket, rows: Tensor) -> tuple[bool, int, Rows]:
+        """Whether there are gates, the split, and a tile's images' weights (c, 3 F)."""
         of = self.left_weights(items, rows)
         weights = _stacked(of.gates, of.plain, of.gated)
-        many = weights.shape[1] >= MANY
-        return Rows(of.split, of.gates is not None, weights.mT.contiguous().mT if many else weights)
+        return of.gates is not None, of.split, Rows.of(weights.transpose(0, 1).flatten(1))
 
     def right_side(self, items: Group, columns: Tensor) -> tuple[Columns, np.ndarray]:
         """The columns, and their weights (4, P)."""
         of = self.right_weights(items, columns)
-        return Columns.of(items), _stacked(of.gates, of.plain, of.gated, of.rest).numpy()
+        return Columns.of(items), _stacked(of.gates, of.plain, of.gated, of.rest).numpy().ravel()
 
-    def reduce(self, similarity: Tensor, left: Rows, right: tuple[Columns, np.ndarray], scratch: Scratch) -> Tensor:
+    def reduce(
+        self,
+        similarity: Tensor,
+        left: tuple[bool, int, Rows],
+        right: tuple[Columns, np.ndarray],
+        scratch: Scratch,
+    ) -> Tensor:
         """(c, F, P) -> (c, n)."""
         from harness.similarity.compiled.both_ways import both_ways, both_ways_few
 
-        columns, of_columns = right
-        few = similarity.shape[2] < FEW
-        run, weights = (both_ways_few, left.weights.mT) if few else (both_ways, left.weights)
-        tile, of_rows = _array(self.activation(similarity)), weights.contiguous().numpy()
-        scores = similarity.new_empty(len(similarity), len(columns.items), dtype=torch.float32)
-        out, kinds = scores.numpy(), (left.gated, left.split)
-
-        def some(part: slice) -> None:
-            own = np.ascontiguousarray(of_rows[..., part] if few else of_rows[:, part])
-            run(tile[part], *kinds, own, of_columns, columns.lengths, columns.counts, out[part])
-
-        _in_threads(some, len(similarity))
+        (columns, of_columns), (gated, split, rows) = right, left
+        similarity = self.activation(similarity)
+        contexts, fragments, count = similarity.shape
+        scores = similarity.new_empty(contexts, len(columns.items), dtype=torch.float32)
+        rest = (of_columns, columns.lengths, columns.counts, scores.numpy().ravel())
+        if _by_lane(rows, count):
+            tile = _tile(similarity, rows.together)
+            few = partial(both_ways_few, *tile), (contexts, fragments, gated, split, rows.values, *rest)
+            _in_threads(*few, -(-contexts // rows.together))
+        else:
+            of_left = (fragments, gated, split, rows.values, rows.together)
+            _in_threads(partial(both_ways, *_tile(similarity)), (*of_left, *rest), contexts)
         return scores
 
 
-def _array(similarity: Tensor) -> np.ndarray:
-    """Contiguous and float32, for which alone the kernels are compiled."""
-    return precise(similarity).contiguous().numpy()
+@cache
+def _triangle(fragments: int) -> tuple[Tensor, Tensor]:
+    from harness.similarity.compiled.attention import triangle_places
+
+    places, factors = triangle_places(fragments)
+    return torch.from_numpy(places), torch.from_numpy(factors)
+
+
+def _by_lane(left: Rows, columns: int) -> bool:
+    """Whether left items take the lanes: columns would leave many empty."""
+    return columns < FEW and left.together > 1
+
+
+def _tile(similarity: Tensor, columns: int = 1) -> tuple[np.ndarray, int]:
+    """A tile (c, F, P) as float32 in one axis, and how far its rows lie apart: whole multiples of `columns` may be read of each.
+
+    A product with more columns is read where it lies.
+    """
+    similarity = precise(similarity)
+    rows, width, stride = similarity.shape[0] * similarity.shape[1], similarity.shape[2], similarity.stride(1)
+    whole = -(-width // columns) * columns
+    lies_in_rows = similarity.stride(2) == 1 and similarity.stride(0) == similarity.shape[1] * stride
+    room = similarity.untyped_storage().nbytes() // similarity.element_size() - similarity.storage_offset()
+    if not (lies_in_rows and whole <= stride and (rows - 1) * stride + whole <= room):
+        similarity, stride = F.pad(similarity, (0, whole - width)).contiguous(), whole
+    return similarity.as_strided(((rows - 1) * stride + whole,), (1,)).numpy(), stride
 
 
 def _stacked(*values: Tensor | None) -> Tensor:
@@ -220,15 +260,15 @@ def _stacked(*values: Tensor | None) -> Tensor:
     return torch.stack([torch.zeros_like(like) if value is None else value for value in values]).float()
 
 
-def _in_threads(run: Callable[[slice], None], count: int) -> None:
-    """`run` on all of `count` left items, which torch's number of threads share; each item's result is its own."""
+def _in_threads(run: Callable[..., None], rest: tuple[Any, ...], count: int) -> None:
+    """`run((first, last), *rest)` on all of `count` left items, which torch's number of threads share."""
     threads = min(torch.get_num_threads(), count)
     if threads == 1:
-        return run(slice(0, count))
+        return run((0, count), *rest)
     bounds = [count * thread // threads for thread in range(threads + 1)]
     with ThreadPoolExecutor(threads - 1) as pool:  # made anew: a pool that stays does not outlive a fork
-        waiting = [pool.submit(run, slice(*bounds[at : at + 2])) for at in range(1, threads)]
-        run(slice(*bounds[:2]))
+        waiting = [pool.submit(run, (bounds[at], bounds[at + 1]), *rest) for at in range(1, threads)]
+        run((bounds[0], bounds[1]), *rest)
         for one in waiting:
             one.result()
     return None

@@ -21,6 +21,8 @@ from harness.similarity.reference.attention import EPSILON, LEAK
 
 #: exp(x) of |x| up to this, even squared and summed, stays far from what float32 holds, so that no maximum is needed.
 SAFE_EXPONENT = 10.0
+#: Rows whose squares stay in the cache until they are summed.
+NORMS_AT_ONCE = 512
 #: Columns that a small product is filled up to, see `harness.similarity.packed.scores.SMALLEST_PRODUCT`.
 SMALLEST_PRODUCT = 64
 
@@ -121,7 +123,8 @@ class CrossAttentionKernel(Kernel):
     def right_side(self, items: Group, columns: Tensor) -> tuple[Group, Tensor]:
         """The items, and the norms (P,) of their fragments."""
         columns = precise(columns)
-        return items, (columns * columns).sum(-1).sqrt_()
+        squares = [(some * some).sum(-1) for some in columns.split(NORMS_AT_ONCE)]
+        return items, torch.cat(squares).sqrt_()
 
     def reduce(self, similarity: Tensor, left: Tensor, right: tuple[Group, Tensor], scratch: Scratch) -> Tensor:
         """(c, F, P) -> (c, 2, P): products of queries and attended vectors, and the products of their norms."""

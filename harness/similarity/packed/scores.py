@@ -174,7 +174,8 @@ def _right_groups(plan: Plan, buckets: Sequence[Bucket], kernels: Sequence[Kerne
             product = None
             products.note_fused(columns)
         else:
-            wide = F.pad(columns, (0, 0, 0, max(0, plan.smallest[1] - len(columns))))
+            spare = plan.smallest[1] - len(columns)
+            wide = F.pad(columns, (0, 0, 0, spare)) if spare > 0 else columns  # a copy even of no padding at all
             product = products.prepare(wide, plan.tile.rows, plan.work)
         scales = codes.column_scales(items.parts) if columns.dtype == torch.int8 else None
         plain = columns if scales is None else columns * scales[:, None]

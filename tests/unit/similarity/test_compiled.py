@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import builtins
-import itertools
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -100,21 +101,74 @@ def test_scores_are_those_without_numba_and_no_tile_or_thread_shows(name, config
         torch.set_num_threads(threads)
 
 
-def test_the_exponential_is_exact_to_the_last_place():
+def in_lanes(function, x):
+    """`function` of every value of `x`, a float32 array of whole vectors."""
     from numba import njit
 
-    from harness.similarity.compiled.arithmetic import exp_parts
+    from harness.similarity.compiled.lanes import WIDTH, load, store
 
     @njit
-    def parts(x, mantissas, exponents):
-        exp_parts(x, mantissas, exponents, len(x))
+    def run(x, found):
+        for at in range(0, len(x), WIDTH):
+            store(found, at, function(load(x, at)))
 
-    x = np.linspace(-20, 20, 100_001, dtype=np.float32)
-    mantissas, exponents = np.empty_like(x), np.empty(len(x), np.int32)
-    parts(x, mantissas, exponents)
-    found = mantissas * exponents.view(np.float32)
-    exact = np.exp(x.astype(np.float64))
-    assert np.abs(found / exact - 1).max() < 2**-23
+    found = np.empty_like(x)
+    run(x, found)
+    return found
+
+
+def test_the_exponential_is_exact_to_the_last_place():
+    from harness.similarity.compiled.arithmetic import exponential
+
+    x = np.linspace(-20, 20, 1 << 17, dtype=np.float32)
+    assert np.abs(in_lanes(exponential, x) / np.exp(x.astype(np.float64)) - 1).max() < 2**-23
+
+
+@pytest.mark.parametrize("fragments", [1, 4, 7])
+def test_a_triangle_holds_the_quadratic_form(fragments):
+    from harness.similarity.compiled.attention import ROWS, triangle_places
+
+    rng = np.random.default_rng(0)
+    vectors, weights = rng.normal(size=(fragments, 9)), rng.normal(size=fragments)
+    gram = vectors @ vectors.T
+    places, factors = triangle_places(fragments)
+    triangle = (gram.ravel()[places] * factors).reshape(-1, ROWS)
+    padded = np.pad(weights, (0, -fragments % ROWS))
+    columns = [(first, g) for first in range(0, len(padded), ROWS) for g in range(first, len(padded))]
+    found = sum(padded[f : f + ROWS] @ row * padded[g] for (f, g), row in zip(columns, triangle, strict=True))
+    assert found == pytest.approx(weights @ gram @ weights, rel=1e-6)
+
+
+@pytest.mark.parametrize("missing", [0, 3])
+def test_columns_are_rows_transposed_and_the_last_row_stands_for_those_that_are_missing(missing):
+    from numba import njit
+
+    from harness.similarity.compiled.lanes import WIDTH, store_columns
+
+    @njit
+    def run(rows, stride, found, step, count):
+        store_columns(rows, 2, stride, found, 5, step, count)
+
+    stride, step = WIDTH + 3, WIDTH + 1
+    rows = np.arange(2 + WIDTH * stride, dtype=np.float32)
+    found = np.zeros(5 + WIDTH * step, np.float32)
+    run(rows, stride, found, step, WIDTH - missing)
+    read = np.stack([rows[2 + min(j, WIDTH - missing - 1) * stride :][:WIDTH] for j in range(WIDTH)])
+    assert np.array_equal(found[5:].reshape(WIDTH, step)[:, :WIDTH], read.T)
+
+
+@pytest.mark.parametrize("later", [-1, 1])
+def test_code_that_is_older_than_the_package_is_compiled_anew(tmp_path, later):
+    def kernel():
+        pass
+
+    module, name = kernel.__module__.rpartition(".")[2], kernel.__name__
+    kept = tmp_path / f"{module}.{name}-1.nbi"
+    kept.touch()
+    newest = max(file.stat().st_mtime for file in Path(compiled.__file__).parent.glob("*.py"))
+    os.utime(kept, (newest + later, newest + later))
+    compiled._forget_stale(tmp_path, kernel)
+    assert kept.exists() == (later > 0)
 
 
 def test_only_float32_and_less_on_a_cpu_where_it_is_wanted(monkeypatch):
@@ -146,21 +200,3 @@ def test_a_numba_that_cannot_be_used_is_told(monkeypatch, caplog, module, error)
     monkeypatch.setattr(builtins, "__import__", refused)
     assert compiled._numba.__wrapped__() is None
     assert f"torch computes in its place: {error}" in caplog.text
-
-
-@pytest.mark.parametrize(("lengths", "counts"), [([1], [1]), ([2, 3], [50, 31]), ([5, 6, 7], [1, 2, 64])])
-def test_runs_cover_every_column_once(lengths, counts):
-    from harness.similarity.compiled.attention import CHUNK, runs
-
-    table, starts = runs(np.array(lengths), np.array(counts))
-    found = [
-        (chunk * CHUNK + place + j, first + j)
-        for chunk, (begin, end) in enumerate(itertools.pairwise(starts))
-        for place, first, count in table[begin:end]
-        for j in range(count)
-    ]
-    firsts = np.cumsum(counts) - counts
-    items = [
-        f + j for length, q, f in zip(lengths, counts, firsts, strict=True) for _ in range(length) for j in range(q)
-    ]
-    assert found == list(enumerate(items))
