@@ -244,14 +244,18 @@ def _tile(similarity: Tensor, columns: int = 1) -> tuple[np.ndarray, int]:
 
     A product with more columns is read where it lies.
     """
-    similarity = precise(similarity)
     rows, width, stride = similarity.shape[0] * similarity.shape[1], similarity.shape[2], similarity.stride(1)
     whole = -(-width // columns) * columns
     lies_in_rows = similarity.stride(2) == 1 and similarity.stride(0) == similarity.shape[1] * stride
     room = similarity.untyped_storage().nbytes() // similarity.element_size() - similarity.storage_offset()
-    if not (lies_in_rows and whole <= stride and (rows - 1) * stride + whole <= room):
-        similarity, stride = F.pad(similarity, (0, whole - width)).contiguous(), whole
-    return similarity.as_strided(((rows - 1) * stride + whole,), (1,)).numpy(), stride
+    if lies_in_rows and whole <= stride and (rows - 1) * stride + whole <= room:
+        wide = similarity.as_strided((rows, whole), (stride, 1))
+    else:
+        wide = F.pad(similarity.flatten(0, 1), (0, whole - width))
+    wide = precise(wide)  # of half precision a copy, whose rows may lie in another way
+    wide = wide if wide.stride(1) == 1 else wide.contiguous()
+    stride = wide.stride(0)
+    return wide.as_strided(((rows - 1) * stride + whole,), (1,)).numpy(), stride
 
 
 def _stacked(*values: Tensor | None) -> Tensor:

@@ -157,6 +157,19 @@ def test_columns_are_rows_transposed_and_the_last_row_stands_for_those_that_are_
     assert np.array_equal(found[5:].reshape(WIDTH, step)[:, :WIDTH], read.T)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("product_columns", [16, 12, 7])
+@pytest.mark.parametrize("first_row", [0, 4])
+def test_a_tile_is_read_in_whole_vectors_wherever_it_lies(dtype, product_columns, first_row):
+    product = torch.randn(6 + first_row, product_columns).to(dtype)
+    similarity = product[first_row:, :7].unflatten(0, (3, 2))
+    values, stride = compiled._tile(similarity, 4)
+    read = np.lib.stride_tricks.as_strided(values, (6, 8), (4 * stride, 4))[:, :7]
+    assert np.array_equal(read, similarity.flatten(0, 1).float().numpy())
+    is_shared = values.ctypes.data == product[first_row:].data_ptr()
+    assert is_shared == (dtype == torch.float32 and product_columns >= 8)
+
+
 @pytest.mark.parametrize("later", [-1, 1])
 def test_code_that_is_older_than_the_package_is_compiled_anew(tmp_path, later):
     def kernel():
