@@ -7,17 +7,39 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import jinja2
 import numpy as np
 import pandas as pd
+from jinja2.bccache import Bucket
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 #: What would end a script element, or a line of JavaScript, inside a JSON text.
 _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Compiled(jinja2.BytecodeCache):
+    """What the templates of one medium compile to, kept while the process lives."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[str, str], CodeType | None] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
+@functools.cache
+def compiled(escape: Callable[[str], str], marks: tuple[tuple[str, str], ...]) -> Compiled:
+    """The memory of a medium: how it escapes and marks goes into what its templates compile to."""
+    return Compiled()
 
 
 def environment(
@@ -43,11 +65,22 @@ def environment(
         lstrip_blocks=True,
         keep_trailing_newline=True,
         finalize=finalize,
+        bytecode_cache=compiled(escape, tuple(sorted(marks.items()))),
         **marks,  # type: ignore[arg-type]
     )
     for key, function in filters.items():
-        made.filters[key] = functools.partial(lambda function, value: Markup(function(value)), function)
+        made.filters[key] = _as_markup(function)
     return made
+
+
+def _as_markup(function: Callable[..., str]) -> Callable[..., Markup]:
+    """A filter that is never applied while a template compiles: another report's may differ."""
+
+    @jinja2.pass_context
+    def applied(context: Context, value: Any) -> Markup:
+        return Markup(function(value))
+
+    return applied
 
 
 def plain(value: Any) -> Any:

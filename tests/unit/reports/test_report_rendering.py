@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from rich.console import Console
 
 from harness.errors import ResultsNotWritable, UnknownName
-from harness.reports.document import figures, terminal
+from harness.reports.document import escaping, figures, templating, terminal
 from harness.reports.document.escaping import latex, markdown
 from harness.reports.document.model import Column, Figure, Report, Section, Table, cell
 from harness.reports.document.placement import name_points
@@ -275,3 +275,18 @@ def test_names_beside_points_hide_neither_a_point_nor_each_other():
     spots = axes.transData.transform([(x, y) for x, y, *_ in points])
     assert not [box for box in boxes for spot in spots if box.contains(*spot)]
     assert all(axes.get_window_extent().padded(2).contains(*corner) for box in boxes for corner in box.corners())
+
+
+def test_what_a_template_compiles_to_is_kept_without_the_filters_and_escapes_of_another_report(tmp_path):
+    """Compiled once per medium; a filter of a constant, which Jinja would compute while it compiles, is each report's own."""
+    (tmp_path / "a.j2").write_text("{{ 'x' | named }} {{ '<' }} {{ value }}")
+
+    def filled(name: str, escape) -> str:
+        made = templating.environment((tmp_path,), escape, {"named": lambda value: f"{name} {value}"})
+        return made.get_template("a.j2").render(value="<")
+
+    assert filled("first", str) == "first x < <"
+    assert filled("second", str) == "second x < <"
+    assert filled("third", escaping.html) == "third x &lt; &lt;"
+    (tmp_path / "a.j2").write_text("{{ 'y' | named }}")
+    assert filled("fourth", str) == "fourth y"
