@@ -177,7 +177,9 @@ def test_points_of_a_profile_carry_their_values():
                 assert (palette.FAINT in (fill, edge)) is muted
 
 
-def test_a_pdf_is_the_same_every_time_and_holds_its_fonts():
+def test_a_pdf_is_the_same_every_time_and_holds_its_fonts(true_type, monkeypatch):
+    for key, value in true_type.items():
+        monkeypatch.setitem(figures._STYLE, key, value)
     drawing = figure_cases.figures_of("leaderboard of 7")[0].drawing
     first, again = figures.pdf(drawing), figures.pdf(drawing)
     assert first == again
