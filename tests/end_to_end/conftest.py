@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forks import Forks
 
 from harness.cli.main import main
 from harness.files import strict_yaml
@@ -35,3 +37,11 @@ def experiment(tiny, tmp_path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(strict_yaml.dump(tiny))
     return path
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Starts commands in processes of their own, see `forks.py`."""
+    parent = Forks()
+    yield parent
+    parent.close()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
 from contextlib import closing
 from pathlib import Path
+
+from forks import Fork
 
 from harness.records.store import RunStore
 
 
-def finish(process: subprocess.Popen[str]) -> str:
+def finish(process: Fork) -> str:
     text, _ = process.communicate(timeout=300)
     assert process.returncode == 0, text
     assert "Traceback" not in text

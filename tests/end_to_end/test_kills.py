@@ -6,46 +6,32 @@ moments drawn from all at which something changes on the disk, see `moments.py`.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
+from forks import Fork
 from outcomes import files, finish, mirrored, state
 
 KILLS = int(os.environ.get("ITM_KILLS", "2"))
-#: `itm ARGUMENTS` that kills itself at a moment of its results folder; -1 = counts the moments, 0 = neither.
-#: A shell that starts the tests in the background hands on a SIGINT that is ignored.
-ITM = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from moments import kill_at
-from harness.cli.main import main
-if int(sys.argv[1]):
-    kill_at(int(sys.argv[1]), sys.argv[-1])
-main(sys.argv[2:])
-"""
 
 
 @pytest.fixture
-def command(tiny, tmp_path):
+def command(forks, tiny, tmp_path):
+    """Start `itm leaderboard`, which kills itself at a moment of its results folder; -1 = counts the moments, 0 = neither."""
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump({**tiny, "scorers": ["scan", "chan"]}))
+    numbers = itertools.count()
 
-    def start(results: Path, moment: int = 0) -> subprocess.Popen[str]:
-        arguments = ["leaderboard", str(path), "--results", str(results)]
-        return subprocess.Popen(
-            [sys.executable, "-c", ITM, str(moment), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(Path(__file__).parent), *sys.path))},
-        )
+    def start(results: Path, moment: int = 0) -> Fork:
+        before = [("moments", "kill_at", moment, str(results))] if moment else []
+        log = tmp_path / f"log-{next(numbers)}"
+        return forks.start("leaderboard", path, "--results", results, log=log, before=before)
 
     return start
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -130,19 +129,19 @@ class Fatal(Scorer):
 """
 
 
-def test_a_worker_that_is_killed_and_settings_that_end_their_workers(experiment, tmp_path):
+def test_a_worker_that_is_killed_and_settings_that_end_their_workers(forks, experiment, tmp_path):
     """Of two workers one is killed: its trial resumes in the other. Settings that crash three workers are given up."""
     plugin = tmp_path / "fatal.py"
     plugin.write_text(FATAL)
     space = (
         "sweep={replace: true, sampler: GridSampler, space: {image.width: [8, 16], text.width: {tied: image.width}}}"
     )
-    arguments = [str(part) for part in [
-        sys.executable, "-m", "harness.cli.main", "sweep", experiment, "--scorer", "fatal", "--plugin", plugin,
-        "--trials", 2, "--workers", 2, "--no-mlflow", "--results", tmp_path / "results", "--set", space,
-    ]]  # fmt: skip
-    ended = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
-    assert ended.returncode == 0, ended.stderr
+    ended = forks.start(
+        "sweep", experiment, "--scorer", "fatal", "--plugin", plugin, "--trials", 2, "--workers", 2, "--no-mlflow",
+        "--results", tmp_path / "results", "--set", space, log=tmp_path / "log",
+    )  # fmt: skip
+    text, _ = ended.communicate(timeout=300)
+    assert ended.returncode == 0, text
     assert (tmp_path / "killed").exists()
     study = optuna.load_study(
         study_name="tiny.fatal", storage=open_storage(f"sqlite:///{tmp_path}/results/sweeps/optuna.db")

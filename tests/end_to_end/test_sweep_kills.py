@@ -1,17 +1,14 @@
 """A sweep that is killed, wherever that is: it ends like one that never was.
 
-One process imports everything and forks a child for each call of the command, which is killed (SIGKILL) at a named point.
+Each call of the command is a fork of its own (`forks.py`), which is killed (SIGKILL) at a named point.
 `ITM_KILLS=30` adds as many kills at moments drawn from all at which something changes on the disk, with MLflow.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -35,54 +32,10 @@ POINTS = {
     "between two settings": ("optuna.trial.Trial.suggest_categorical", 1, "before"),
     "all trials ended": ("harness.sweeps.run.write_summary", 1, "before"),
 }
-#: Reads calls as lines of JSON: {"arguments": [...], "point": [...], "moment": [...]}; answers with exit codes.
-FORKS = """
-import importlib, json, os, signal, sys
-import optuna
-from moments import kill_at
-from harness.cli.main import main
-from harness.sweeps import run
-
-def die_at(name, number, when):
-    parts = name.split(".")
-    for length in range(len(parts) - 1, 0, -1):
-        try:
-            owner = importlib.import_module(".".join(parts[:length]))
-            break
-        except ImportError:
-            continue
-    for part in parts[length:-1]:
-        owner = getattr(owner, part)
-    known, calls = getattr(owner, parts[-1]), []
-    def counted(*arguments, **named):
-        calls.append(1)
-        if len(calls) == number and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        found = known(*arguments, **named)
-        if len(calls) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return found
-    setattr(owner, parts[-1], counted)
-
-print("ready", flush=True)
-for line in sys.stdin:
-    call = json.loads(line)
-    child = os.fork()
-    if not child:
-        os.dup2(os.open(call["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
-        os.dup2(1, 2)
-        if call.get("point"):
-            die_at(*call["point"])
-        if call.get("moment"):
-            kill_at(*call["moment"])
-        main(call["arguments"])
-        os._exit(99)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
 
 
 @pytest.fixture(scope="module")
-def calls(tmp_path_factory):
+def calls(forks, tmp_path_factory):
     """Call the command in a process of its own: `calls(results, point=..., moment=...)` gives its exit code."""
     folder = tmp_path_factory.mktemp("kills")
     experiment = folder / "tiny.yaml"
@@ -106,25 +59,15 @@ def calls(tmp_path_factory):
             }
         )
     )  # fmt: skip
-    path = os.pathsep.join((str(Path(__file__).parent), *sys.path))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": path}
-    process = subprocess.Popen(
-        [sys.executable, "-c", FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
 
-    def call(results: Path, *more: object, trials: int = TRIALS, **how) -> int:
+    def call(results: Path, *more: object, trials: int = TRIALS, point: tuple = (), moment: tuple = ()) -> int:
+        before = [("moments", name, *how) for name, how in (("kill_around", point), ("kill_at", moment)) if how]
         arguments = ["sweep", experiment, "--scorer", "chan", "--trials", trials, "--results", results, *more]
-        line = {"arguments": [str(argument) for argument in arguments], "log": str(results.parent / "log"), **how}
-        process.stdin.write(f"{json.dumps(line)}\n")
-        process.stdin.flush()
-        return int(process.stdout.readline())
+        process = forks.start(*arguments, log=results.parent / "log", before=before)
+        process.communicate()
+        return process.returncode
 
-    yield call
-    process.stdin.close()
-    assert process.wait() == 0
+    return call
 
 
 def study_of(results: Path) -> StudySummary:
@@ -193,12 +136,12 @@ def test_a_sweep_that_is_killed_at_random_ends_like_one_that_never_was(calls, tm
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     undisturbed, results = tmp_path / "a" / "results", tmp_path / "b" / "results"
-    assert calls(undisturbed, trials=trials, moment=[-1, str(undisturbed)]) == 0
+    assert calls(undisturbed, trials=trials, moment=(-1, str(undisturbed))) == 0
     moments = int((tmp_path / "a" / "log").read_text().rpartition("moments: ")[2])
     done = 0
     while done < kills:
         # a quarter of them, so that a call gets some of its work done and leaves some to the next
-        code = calls(results, trials=trials, moment=[draw.randint(1, moments // 4), str(results)])
+        code = calls(results, trials=trials, moment=(draw.randint(1, moments // 4), str(results)))
         assert code in (-9, 0), (tmp_path / "b" / "log").read_text()
         if code == 0 and (results / "sweeps" / "tiny.chan" / "study.json").is_file():
             break

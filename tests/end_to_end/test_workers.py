@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from forks import Fork
 from outcomes import files, finish, state
 
 from harness.files.owners import is_alive
@@ -20,26 +20,21 @@ PATIENCE = 120.0
 
 
 @pytest.fixture
-def start(tiny, tmp_path):
+def start(forks, tiny, tmp_path):
     """Start `itm leaderboard` on two methods and two seeds."""
     tiny |= {"scorers": ["scan", "chan"], "seeds": 2, "training": {**tiny["training"], "epochs": 25}}
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(tiny))
+    numbers = itertools.count()
 
-    def start(results: Path, workers: int) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "harness.cli.main", "leaderboard", str(path), "--results", str(results)]
-        return subprocess.Popen(
-            [*command, "--workers", str(workers), "--no-mlflow"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
+    def start(results: Path, workers: int) -> Fork:
+        command = ["leaderboard", path, "--results", results, "--workers", workers, "--no-mlflow"]
+        return forks.start(*command, log=tmp_path / f"log-{next(numbers)}")
 
     return start
 
 
-def until(condition: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+def until(condition: Callable[[], object], process: Fork | None = None) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert process is None or process.poll() is None
