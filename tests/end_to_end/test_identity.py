@@ -41,20 +41,24 @@ def run_of(results: Path, **wanted):
     return found[0]
 
 
-def test_the_number_of_threads_comes_from_the_experiment_not_from_the_environment(experiment, tmp_path):
-    def run(name: str, threads: str, *more: str):
-        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-        command = [sys.executable, "-m", "harness.cli.main", "leaderboard", str(experiment), "--no-mlflow", *more]
-        code = "import sys; from harness.cli.main import main; main(sys.argv[1:])"
-        command = [sys.executable, "-c", code, *command[3:], "--results", str(tmp_path / name)]
-        subprocess.run(command, env=environment, check=True, capture_output=True)
+def test_the_number_of_threads_comes_from_the_experiment_not_from_the_environment(itm, experiment, tmp_path):
+    """Run in this process, and in one whose environment names another number of threads."""
+
+    def run_in(name: str):
         record = RunStore(tmp_path / name).records()[0]
         weights = (tmp_path / name / "runs" / record.run_id / "model.safetensors").read_bytes()
         # The bytes behind the header are the tensors; the metadata in it may stand in any order.
         return record, weights[8 + int.from_bytes(weights[:8], "little") :]
 
     wide = ["--set", "training.epochs=1", "--set", "image.width=64", "--set", "text.width=64"]
-    (one, one_weights), (two, two_weights) = run("one", "1", *wide), run("two", "2", *wide)
+    words = ["leaderboard", str(experiment), "--no-mlflow", *wide, "--results"]
+    other = "1" if os.environ.get("OMP_NUM_THREADS") == "2" else "2"
+    environment = {**os.environ, "OMP_NUM_THREADS": other, "MKL_NUM_THREADS": other}
+    code = "import sys; from harness.cli.main import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, *words, str(tmp_path / "two")]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert itm(*words, tmp_path / "one")[0] == 0
+    (one, one_weights), (two, two_weights) = run_in("one"), run_in("two")
     assert (one.run_id, one.metrics, one.validation) == (two.run_id, two.metrics, two.validation)
     assert one_weights == two_weights
     assert one.environment.threads == two.environment.threads == one.spec["threads"] == 1

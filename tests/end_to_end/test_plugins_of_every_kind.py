@@ -58,17 +58,15 @@ def test_a_new_plugin_passes_its_check_at_once(itm, desk, kind):
     assert "FAIL" not in out
 
 
-def test_the_tests_that_come_with_new_plugins_pass_and_can_fail(desk):
+def test_the_tests_that_come_with_new_plugins_pass_and_can_fail(itm, desk):
     """Run as their author does, in a process of its own."""
+    assert itm("new", "scorer", "my_broken", "--folder", "parts")[0] == 0
+    scorer = desk / "parts/my_broken.py"
+    scorer.write_text(scorer.read_text().replace(".amax(1)", ".amin(1)"))
     asked = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "parts"]
     done = subprocess.run(asked, cwd=desk, capture_output=True, text=True, check=False)
-    assert f"{2 * len(KINDS)} passed" in done.stdout, done.stdout
-    scorer = desk / "parts/my_scorer.py"
-    scorer.write_text(scorer.read_text().replace(".amax(1)", ".amin(1)"))
-    done = subprocess.run(
-        [*asked[:-1], "parts/test_my_scorer.py"], cwd=desk, capture_output=True, text=True, check=False
-    )
-    assert "2 failed" in done.stdout, done.stdout
+    assert f"2 failed, {2 * len(KINDS)} passed" in done.stdout, done.stdout
+    assert done.stdout.count("FAILED parts/test_my_broken.py") == 2, done.stdout
 
 
 def test_new_overwrites_nothing(itm, desk):

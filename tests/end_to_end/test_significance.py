@@ -16,6 +16,7 @@ import pytest
 from harness.records.ranks import RankTable
 from harness.records.run import RunRecord
 from harness.records.store import RunStore
+from harness.reports.document import figures
 from harness.reports.statistics.hits import METRICS, image_columns
 from harness.reports.statistics.runs import MethodRuns
 from tests.studies.calibration import HUBS
@@ -267,15 +268,18 @@ def test_what_is_no_result_is_refused(significance, tmp_path):
     assert "is no results folder" in refusal(significance(tmp_path / "empty"))
 
 
-def test_the_same_seed_gives_the_same_bytes_on_one_and_two_threads(store, tmp_path):
+def test_the_same_seed_gives_the_same_bytes_on_one_and_two_threads(store, tmp_path, itm, true_type, monkeypatch):
+    """In this process, and in one whose environment names another number of threads."""
     world(store)
-    for threads in ("1", "2"):
-        # Another hash seed too: no order may come from a set.
-        environment = os.environ | {
-            "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "PYTHONHASHSEED": threads
-        }  # fmt: skip
-        command = [sys.executable, "-m", "harness.cli.main", "significance", str(store.results)]
-        subprocess.run([*command, "--out", str(tmp_path / threads)], check=True, env=environment, capture_output=True)
+    for key, value in true_type.items():
+        monkeypatch.setitem(figures._STYLE, key, value)
+    threads = "1" if os.environ.get("OMP_NUM_THREADS") == "2" else "2"
+    # Another hash seed too: no order may come from a set.
+    environment = os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "PYTHONHASHSEED": "12"}
+    words = ["significance", str(store.results), "--out"]
+    command = [sys.executable, "-m", "harness.cli.main", *words, str(tmp_path / "2")]
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+    assert itm(*words, tmp_path / "1")[0] == 0
     names = sorted(path.name for path in (tmp_path / "1").iterdir())
     assert "significance-critical-difference.png" in names
     assert names == sorted(path.name for path in (tmp_path / "2").iterdir())

@@ -64,7 +64,17 @@ def test_it_runs_beside_packages_of_the_wings_old_names(installed, tmp_path):
         "sys.exit(m.main())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "leaderboard", "quickstart", "--results", str(tmp_path / "results"), *sets],
+        [
+            sys.executable,
+            "-c",
+            code,
+            "leaderboard",
+            "quickstart",
+            "--no-mlflow",
+            "--results",
+            str(tmp_path / "results"),
+            *sets,
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(installed)},
         capture_output=True,
