@@ -1,4 +1,4 @@
-"""Corrections for many comparisons: Holm and Benjamini-Hochberg by statsmodels, and the floor that resampling sets.
+"""Corrections for many comparisons: Holm, Benjamini-Hochberg by statsmodels, and the floor that resampling sets.
 
 Holm over 70 comparisons with 999 resamples can never reject: the smallest p, 1/1000, times 70 exceeds 0.05.
 """
@@ -10,14 +10,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.multitest import fdrcorrection
 
 from harness.reports.statistics.checks import MAXIMUM_RESAMPLES, array, level, whole
 from harness.reports.statistics.errors import InvalidSetting, TooFewResamples
 
 Correction = Literal["holm", "maxt", "bh"]
 LABELS: dict[Correction, str] = {"holm": "Holm", "maxt": "maxT", "bh": "Benjamini-Hochberg"}
-_STATSMODELS = {"holm": "holm", "bh": "fdr_bh"}
 
 
 def checked_correction(correction: str) -> None:
@@ -39,12 +38,21 @@ def adjust(p_values: ArrayLike, correction: Correction) -> NDArray[np.float64]:
     >>> adjust([0.01, 0.04, 0.03, 0.005], "holm").round(3).tolist()
     [0.03, 0.06, 0.06, 0.02]
     """
-    if correction not in _STATSMODELS:
+    if correction not in ("holm", "bh"):
         raise InvalidSetting(f"correction must be holm or bh here, got '{correction}'")
     values = array(p_values, "p-values", least=0, most=1)
-    if len(values) < 2:  # nothing to correct, and statsmodels collects the interpreter's garbage at every call
+    if len(values) < 2:  # nothing to correct
         return values
-    return np.asarray(multipletests(values, method=_STATSMODELS[correction])[1])
+    return _holm(values) if correction == "holm" else np.asarray(fdrcorrection(values)[1])
+
+
+def _holm(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """As `multipletests` of statsmodels, which collects the interpreter's garbage at every call: 0.1 to 0.7 s with torch."""
+    order = np.argsort(values)
+    raised = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(raised, 1.0)
+    return adjusted
 
 
 def needed_resamples(m: int, alpha: float, correction: Correction) -> int:

@@ -8,7 +8,6 @@ that search one gallery, so that queries also depend on each other through what 
 from __future__ import annotations
 
 import argparse
-import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -283,7 +282,6 @@ def main(arguments: Sequence[str] | None = None, write: Callable[[str], None] | 
         whole(options.seed, "--seed")
     except InvalidSetting as error:
         parser.error(str(error))
-    gc.freeze()  # statsmodels collects garbage at every Holm correction; this spares it the imported modules
     write(f"{options.repetitions} repetitions, alpha {ALPHA:g}, seed {options.seed}; rates in percent\n")
     write("| what | setting | measured | 95 % Monte-Carlo | promised | kept |\n|---|---|---|---|---|---|")
     kept = True

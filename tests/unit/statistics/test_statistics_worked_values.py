@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
 from harness.reports.statistics.across import smallest_p
 from harness.reports.statistics.corrections import adjust
@@ -110,6 +111,17 @@ def test_statistic_is_mcnemars():
 )
 def test_corrections(p_values, correction, expected):
     np.testing.assert_allclose(adjust(p_values, correction), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("correction", "method"), [("holm", "holm"), ("bh", "fdr_bh")])
+def test_corrections_are_those_of_statsmodels_to_the_last_bit(correction, method, monkeypatch):
+    """Small, large, equal and rounded p-values, and families of many sizes."""
+    monkeypatch.setattr("gc.collect", lambda: 0)  # which `multipletests` calls each time
+    random = np.random.default_rng(0)
+    for draw in range(100):
+        p_values = random.random(random.integers(2, 40)) ** random.integers(1, 6)
+        p_values = np.round(p_values, 1 + draw % 3) if draw % 2 else p_values
+        np.testing.assert_array_equal(adjust(p_values, correction), multipletests(p_values, method=method)[1])
 
 
 def test_tost():
