@@ -42,6 +42,8 @@ TINY = {
     "flickr8k_pretrained_quick": ["training.batch_size=16", "evaluation.cost_repeats=3", "image.image_size=64"],
     "flickr8k": [*_SMALL_MODELS, "image.image_size=32", "image.width=16", "text.width=16", "text.word_width=16"],
 }
+#: Methods of the quickstart that are enough for commands which ask each of them dozens of questions.
+TWO = {"profile": "scorers=[clip, scan]", "robustness": "scorers=[grm, scan]"}
 #: Arguments that make a command short.
 SHORT = {
     "profile": "--seconds 1 --rounds 2 --samples 3 --galleries 20,40 --gallery 40",
@@ -223,8 +225,8 @@ def at_tiny_size(line: str, store: RunStore) -> str:
         if words[1] in ("leaderboard", "ablate", "sweep", "profile", "robustness", "power")
         else []
     )
-    if words[1:3] == ["profile", "quickstart"]:  # a profile measures each method in some thirty uses
-        sets = [*sets, "scorers=[clip, scan]"]
+    if words[1] in TWO and words[2:3] == ["quickstart"]:
+        sets = [*sets, TWO[words[1]]]
     root = [] if "dataset.root" in line or "flickr8k" not in words[2:3] else ["dataset.root=../shared/flickr8k"]
     more = [part for setting in [*sets, *root] for part in ("--set", setting)]
     return shlex.join([*words, *more, *shlex.split(SHORT.get(words[1], ""))])
