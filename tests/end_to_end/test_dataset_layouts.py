@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,25 @@ def write(tiny, tmp_path):
         return path
 
     return written
+
+
+_ONCE: list[Path] = []
+
+
+@pytest.fixture
+def once(itm, write, tmp_path, tmp_path_factory):
+    """An experiment on a precomp folder and the results of its run, which was made once: every test has them untouched."""
+    if not _ONCE:
+        base = tmp_path_factory.mktemp("once")
+        experiment = write(layouts.precomp_once(base / "data"))
+        shutil.copytree(base / "data", base / "untouched")
+        assert itm("leaderboard", experiment, "--no-mlflow", "--results", base / "results")[0] == 0
+        _ONCE.append(shutil.move(experiment, base / "small.yaml"))
+    base = _ONCE[0].parent
+    shutil.rmtree(base / "data")
+    shutil.copytree(base / "untouched", base / "data")
+    shutil.copytree(base / "results", tmp_path / "results")
+    return _ONCE[0], base / "data"
 
 
 def records(tmp_path: Path) -> list[RunRecord]:
@@ -117,11 +137,10 @@ def _swap(root: Path, name: str) -> None:
     ],
     ids=["features", "captions", "training captions", "ids", "vocabulary", "no vocabulary"],
 )
-def test_every_file_of_a_precomp_folder_decides_the_run(itm, write, tmp_path, change, same_numbers):
-    experiment = write(layouts.precomp_once(tmp_path / "data"))
-    assert itm("leaderboard", experiment, "--no-mlflow")[0] == 0
+def test_every_file_of_a_precomp_folder_decides_the_run(itm, once, tmp_path, change, same_numbers):
+    experiment, data = once
     (before,) = records(tmp_path)
-    change(tmp_path / "data")
+    change(data)
     code, _, err = itm("leaderboard", experiment, "--no-mlflow")
     assert code == 0, err
     assert "1 run: 0 already recorded, 1 to run" in err
