@@ -23,6 +23,7 @@ from harness.similarity.compiled.lanes import (
     divide,
     first_lanes,
     fma,
+    items_in_lanes,
     largest,
     load,
     load_some,
@@ -32,7 +33,6 @@ from harness.similarity.compiled.lanes import (
     splat,
     square_root,
     store,
-    store_columns,
     store_some,
 )
 
@@ -119,10 +119,7 @@ def attend_few(tile, stride, part, contexts, fragments, triangles, norms, length
     found = np.empty(2 * columns * WIDTH, np.float32)
     for block in range(part[0], part[1]):
         here, rows = min(WIDTH, contexts - block * WIDTH), block * WIDTH * fragments
-        for f in range(fragments):
-            for p in range(0, columns, WIDTH):
-                origin, into = (rows + f) * stride + p, (p * fragments + f) * WIDTH
-                store_columns(tile, origin, fragments * stride, similarity, into, fragments * WIDTH, here)
+        items_in_lanes(tile, rows, stride, fragments, columns, here, similarity)
         column = 0
         for length, q in zip(lengths, counts):  # noqa: B905 - numba takes no `strict`
             for at in range(column, column + q):

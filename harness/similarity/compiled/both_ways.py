@@ -16,6 +16,7 @@ from harness.similarity.compiled.lanes import (
     WIDTH,
     first_lanes,
     fma,
+    items_in_lanes,
     largest,
     load,
     load_some,
@@ -23,7 +24,6 @@ from harness.similarity.compiled.lanes import (
     read,
     splat,
     store,
-    store_columns,
     store_some,
 )
 
@@ -86,10 +86,7 @@ def both_ways_few(tile, stride, part, contexts, fragments, gated, split, left, r
     found = np.empty(WIDTH, np.float32)
     for block in range(part[0], part[1]):
         here, rows = min(WIDTH, contexts - block * WIDTH), block * WIDTH * fragments
-        for f in range(fragments):
-            for p in range(0, columns, WIDTH):
-                origin, into = (rows + f) * stride + p, (p * fragments + f) * WIDTH
-                store_columns(tile, origin, fragments * stride, similarity, into, fragments * WIDTH, here)
+        items_in_lanes(tile, rows, stride, fragments, columns, here, similarity)
         column = before = 0
         for length, q in zip(lengths, counts):  # noqa: B905 - numba takes no `strict`
             for item in range(q):

@@ -218,6 +218,22 @@ def store_columns(typing, array, offset, stride, target, start, step, rows):
     return types.void(array, whole, whole, target, whole, whole, whole), build
 
 
+@njit(**INLINED)
+def items_in_lanes(tile, row, stride, fragments, columns, count, found):
+    """Left items of F fragments each, one in every lane.
+
+    Args:
+        tile: float32; the similarities of the first item's first fragment begin at `row * stride`.
+        stride: how far rows lie apart: columns filled up to a multiple of `WIDTH`, or more.
+        count: of the items, at most `WIDTH`; the last stands for those that are missing.
+        found: (columns, F, `WIDTH`) float32 flattened, overwritten, with room for columns filled up.
+    """
+    for f in range(fragments):
+        for p in range(0, columns, WIDTH):
+            into = (p * fragments + f) * WIDTH
+            store_columns(tile, (row + f) * stride + p, fragments * stride, found, into, fragments * WIDTH, count)
+
+
 @intrinsic
 def power_of_two(typing, exponents):
     """2^n of whole numbers -127 < n < 128."""
