@@ -10,6 +10,7 @@ import pytest
 import torch
 from similarity_cases import ragged
 
+from harness.errors import InvalidSimilarity
 from harness.fragments import Fragments
 from harness.registry import create
 from harness.scoring import Index, packed_form, similarity_matrix
@@ -99,6 +100,30 @@ def test_scores_are_those_without_numba_and_no_tile_or_thread_shows(name, config
         assert torch.equal(similarity_matrix(scorer, images, texts), scores)
     finally:
         torch.set_num_threads(threads)
+
+
+def with_nan(side: Fragments) -> Fragments:
+    features = side.features.clone()
+    features[3, int(side.mask[3].nonzero()[0]), 2] = float("nan")
+    return Fragments.unchecked(features, side.mask, side.extras)
+
+
+@pytest.mark.parametrize(("name", "config"), SCORERS)
+def test_a_query_that_is_not_a_number_is_refused(name, config):
+    scorer, images, texts = prepared(name, config, 20, 40)
+    for queries in (with_nan(texts), with_nan(texts)[[3]]):  # right items in lanes, and left ones
+        with pytest.raises(InvalidSimilarity, match="finite"):
+            Index.build(scorer, images).query(queries)
+
+
+@pytest.mark.parametrize("others", [40, 1])
+@pytest.mark.parametrize(("name", "config"), SCORERS[:3])
+def test_no_maximum_drops_what_is_not_a_number(name, config, others):
+    kernel = best_kernel(packed_form(create(name, **config)).terms[0][1], Operands(CPU, torch.float32, 9))
+    left = ragged(1, 20, 9, 32)
+    scores = scores_by(kernel, with_nan(left), ragged(2, others, 7, 32))
+    assert torch.equal(scores.isnan().any(1), scores.isnan().all(1))
+    assert int(scores.isnan().all(1).sum()) == 1
 
 
 def in_lanes(function, x):
