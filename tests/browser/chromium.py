@@ -64,10 +64,12 @@ class Browser:
         )  # a page without the focus may not use the clipboard
         self.driver.set_page_load_timeout(60)
         self.driver.set_script_timeout(30)
+        self._runs_scripts, self._is_painted = True, True
 
     def open(self, page: Path | str) -> None:
         """Load a file or an address. Opening the page that is open loads it again."""
         self.driver.get(page.as_uri() if isinstance(page, Path) else page)
+        self._is_painted = False
 
     def show(self, width: int = DESKTOP, *, dark: bool = False, paper: bool = False, height: int = 900) -> None:
         """Set the window's width, the reader's colour scheme, and whether pages are laid out as for paper."""
@@ -80,6 +82,7 @@ class Browser:
     def scripts(self, run: bool) -> None:
         """Whether pages that are opened from now on may run scripts; `ask` works either way."""
         self.cdp("Emulation.setScriptExecutionDisabled", value=not run)
+        self._runs_scripts = run
 
     def ask(self, script: str, *arguments: Any) -> Any:
         """What a function body returns in the page."""
@@ -91,6 +94,7 @@ class Browser:
         Raises:
             AssertionError: there is none.
         """
+        self._until_painted()
         shown = [element for element in self.all(selector) if element.is_displayed()]
         assert shown, f"no element is shown for {selector} in {self.driver.current_url}"
         return shown[0]
@@ -124,6 +128,7 @@ class Browser:
         """Press keys, one after the other, wherever the focus is."""
         from selenium.webdriver import ActionChains
 
+        self._until_painted()
         ActionChains(self.driver).send_keys(*keys).perform()
 
     def pdf(self) -> bytes:
@@ -148,6 +153,15 @@ class Browser:
     def close(self) -> None:
         """End the browser and its driver."""
         self.driver.quit()
+
+    def _until_painted(self) -> None:
+        """Wait for the first frame of the page: Chromium drops the keys and clicks that come before it.
+
+        Without scripts a page is told of no frame, and the tests only look at it.
+        """
+        if self._runs_scripts and not self._is_painted:
+            self.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+        self._is_painted = True
 
 
 def _found(names: Sequence[str]) -> str | None:
