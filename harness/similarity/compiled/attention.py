@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from harness.similarity.compiled.arithmetic import exponential
+from harness.similarity.compiled.arithmetic import power_of_two
 from harness.similarity.compiled.lanes import (
     INLINED,
     OPTIONS,
@@ -31,6 +31,7 @@ from harness.similarity.compiled.lanes import (
     multiply,
     read,
     splat,
+    spread,
     square_root,
     store,
     store_some,
@@ -82,7 +83,7 @@ def attend(tile, stride, part, fragments, triangles, together, norms, lengths, c
         together: 1 or `WIDTH`.
         norms: (P,) float32 of the right fragments.
         lengths, counts: (parts,) int64, L and q of each part.
-        attention: float32 slope of negative similarities, inverse temperature and epsilon; whether the norm is L1.
+        attention: float32 slope of negative similarities, inverse temperature over ln 2, and epsilon; whether the norm is L1.
         out: (c, 2, P) float32 flattened, overwritten for the items of `part`.
     """
     columns = len(norms)
@@ -178,11 +179,11 @@ def _attend(source, fragments, length, attention, triangle, start, by_lane, norm
         for f in range(fragments):
             first, scale = origin + f * to_fragment, load(scales, f * WIDTH)
             s = read(values, first + p * to_position, some, whole)
-            w = exponential(multiply(largest(s, multiply(s, splat(leak))), scale))
+            w = power_of_two(multiply(largest(s, multiply(s, splat(leak))), scale))
             product, total = fma(w, s, product), add(total, w)
             store(weights, 2 * f * WIDTH, w)
             s = read(values, first + other * to_position, some, whole)
-            w = exponential(multiply(largest(s, multiply(s, splat(leak))), scale))
+            w = power_of_two(multiply(largest(s, multiply(s, splat(leak))), scale))
             other_product, other_total = fma(w, s, other_product), add(other_total, w)
             store(weights, (2 * f + 1) * WIDTH, w)
         squares, other_squares = _quadratic(weights, fragments, triangle, start, by_lane)
@@ -197,7 +198,7 @@ def _attend(source, fragments, length, attention, triangle, start, by_lane, norm
 @njit(**INLINED)
 def _norm(squares, total, norms, at, some, by_lane, epsilon):
     """The product of the two norms, which is divided by; at least epsilon times the sum of the weights."""
-    norm = splat(norms[at]) if by_lane else load_some(norms, at, some)
+    norm = spread(norms, at) if by_lane else load_some(norms, at, some)
     return largest(multiply(square_root(largest(squares, splat(_ZERO))), norm), multiply(total, splat(epsilon)))
 
 
@@ -233,4 +234,4 @@ def _quadratic(weights, fragments, triangle, start, by_lane):
 
 @njit(**INLINED)
 def _coefficient(triangle, at, by_lane):
-    return load(triangle, at) if by_lane else splat(triangle[at])
+    return load(triangle, at) if by_lane else spread(triangle, at)

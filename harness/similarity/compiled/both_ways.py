@@ -23,6 +23,7 @@ from harness.similarity.compiled.lanes import (
     multiply,
     read,
     splat,
+    spread,
     store,
     store_some,
 )
@@ -202,12 +203,12 @@ def _rights(right, at, q, p, length, some, by_lane):
 
 @njit(**INLINED)
 def _right(right, at, some, by_lane):
-    return splat(right[at]) if by_lane else load_some(right, at, some)
+    return spread(right, at) if by_lane else load_some(right, at, some)
 
 
 @njit(**INLINED)
 def _left(own, first, at, by_lane):
-    return load(own, first + at * WIDTH) if by_lane else splat(own[first + at])
+    return load(own, first + at * WIDTH) if by_lane else spread(own, first + at)
 
 
 @njit(**INLINED)

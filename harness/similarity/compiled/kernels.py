@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -150,7 +151,8 @@ class CompiledAttention(Kernel):
 
         _, norms, columns = right
         leak, absolute = ATTENTION_NORMS[self.plain.attention_norm]
-        attention = np.float32(leak), np.float32(self.plain.inverse_temperature), np.float32(EPSILON), absolute
+        exponent = self.plain.inverse_temperature / math.log(2)  # of powers of two
+        attention = np.float32(leak), np.float32(exponent), np.float32(EPSILON), absolute
         contexts, fragments, count = similarity.shape
         values = similarity.new_empty(contexts, 2, count, dtype=torch.float32)
         rest = (norms.numpy(), columns.lengths, columns.counts, attention, values.numpy().ravel())

@@ -112,6 +112,17 @@ def splat(typing, value):
 
 
 @intrinsic
+def spread(typing, array, offset):
+    """One value of a float32 array in every lane. `splat(array[offset])` would ask whether the place counts from the end."""
+
+    def build(context, builder, signature, values):
+        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        return _in_all(builder, builder.load(builder.gep(data, [values[1]]), align=4))
+
+    return lanes(array, types.int64), build
+
+
+@intrinsic
 def first_lanes(typing, count):
     """The first `count` lanes, an int64; all where there are fewer."""
 
@@ -235,11 +246,11 @@ def items_in_lanes(tile, row, stride, fragments, columns, count, found):
 
 
 @intrinsic
-def power_of_two(typing, exponents):
-    """2^n of whole numbers -127 < n < 128."""
+def power_of_sum(typing, sums):
+    """2^n of n + 1.5 * 2^23, whose last bits are n; whole numbers -127 < n < 128."""
 
     def build(context, builder, signature, values):
-        biased = builder.add(builder.fptosi(values[0], _INTS), ir.Constant(_INTS, [127] * WIDTH))
-        return builder.bitcast(builder.shl(biased, ir.Constant(_INTS, [23] * WIDTH)), _FLOATS)
+        turned = builder.shl(builder.bitcast(values[0], _INTS), ir.Constant(_INTS, [23] * WIDTH))
+        return builder.bitcast(builder.add(turned, ir.Constant(_INTS, [127 << 23] * WIDTH)), _FLOATS)
 
     return lanes(lanes), build

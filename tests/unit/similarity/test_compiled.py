@@ -142,11 +142,14 @@ def in_lanes(function, x):
     return found
 
 
-def test_the_exponential_is_exact_to_the_last_place():
-    from harness.similarity.compiled.arithmetic import exponential
+def test_a_power_of_two_is_exact_to_the_last_place():
+    from harness.similarity.compiled.arithmetic import power_of_two
 
-    x = np.linspace(-20, 20, 1 << 17, dtype=np.float32)
-    assert np.abs(in_lanes(exponential, x) / np.exp(x.astype(np.float64)) - 1).max() < 2**-23
+    x = np.linspace(-30, 30, 1 << 17, dtype=np.float32)
+    assert np.abs(in_lanes(power_of_two, x) / np.exp2(x.astype(np.float64)) - 1).max() < 2**-23
+    whole = np.arange(-64, 64, dtype=np.float32)
+    assert np.array_equal(in_lanes(power_of_two, whole), np.exp2(whole))
+    assert np.isnan(in_lanes(power_of_two, np.full(16, np.nan, np.float32))).all()
 
 
 @pytest.mark.parametrize("fragments", [1, 4, 7])
