@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -97,7 +98,8 @@ def test_a_run_that_ends_its_workers_is_given_up_and_the_others_are_kept(itm, ti
     command = ["leaderboard", tmp_path / "tiny.yaml", "--plugin", tmp_path / "crash.py", "--workers", 2, "--no-mlflow"]
     code, out, err = itm(*command)
     assert code == 1
-    assert "crash seed 0 failed: these settings ended their worker 3 times: abort (SIGABRT)" in err
+    # 4 where the other worker has nothing else left, and takes the run before the command has seen its third worker end.
+    assert re.search(r"crash seed 0 failed: these settings ended their worker [34] times: abort \(SIGABRT\)\n", err), err
     assert "chan seed 0: full rSum" in err
     assert "chan" in out
 

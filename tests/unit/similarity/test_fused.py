@@ -40,7 +40,7 @@ def scores_by(kernel: Kernel, left: Fragments, right: Fragments) -> torch.Tensor
 
 def kernel_scores(kernel: Kernel, seed: int, dtype: torch.dtype, items: int = 70, longest: int = 5) -> torch.Tensor:
     """Scores of ragged sides."""
-    left = ragged(seed, 9, longest, 48, duplicates=True).to(DEVICE, dtype)
+    left = ragged(seed, 9 if GPU else 5, longest, 48, duplicates=True).to(DEVICE, dtype)
     return scores_by(kernel, left, ragged(seed + 1, items, 6, 48).to(DEVICE, dtype))
 
 
