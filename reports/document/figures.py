@@ -68,8 +68,7 @@ def canvas(width: float, height: float) -> Iterator[Drawing]:
     with style():
         drawing = Drawing(figsize=(width, height), layout="constrained")
         yield drawing
-        drawing.draw_without_rendering()
-        drawing.set_layout_engine("none")
+        drawing.lay_out()
 
 
 class Drawing(Figure):
@@ -79,6 +78,13 @@ class Drawing(Figure):
         super().__init__(*args, **settings)
         self.descriptions: dict[str, list[Description]] = {}
         self.written: bytes | None = None  # its SVG, which goes into a page and into a file
+
+    def lay_out(self) -> None:
+        """Decide once where everything lies, and keep it there. A layout that was made already is kept."""
+        engine = self.get_layout_engine()
+        if engine is not None:
+            engine.execute(self)
+            self.set_layout_engine("none")
 
 
 def describe(artist: Artist, title: str, **data: Any) -> None:

@@ -35,9 +35,9 @@ def name_points(
         obstacles: x, y of points without a name, which names leave free as well.
     """
     drawing = axes.get_figure(root=True)
-    assert drawing is not None
-    drawing.draw_without_rendering()  # the layout decides where the points lie,
-    drawing.set_layout_engine("none")  # and they stay there
+    assert isinstance(drawing, figures.Drawing)
+    drawing.lay_out()  # which decides where the points lie; they stay there
+    axes.get_xlim()  # of limits that are not final yet a transformation would not know
     scale = drawing.dpi / 72
     spots = [axes.transData.transform((x, y)) for x, y, *_ in points]
     places = [*spots, *(axes.transData.transform(place) for place in obstacles)]

@@ -27,6 +27,8 @@ from harness.reports.statistics.variance import VarianceSplit
 POWER = 0.8
 #: Nodes of the quadrature for a part of the variance with few degrees of freedom, and for the images, which have many.
 _FEW, _MANY = 32, 5
+#: Draws of less weight, three of four where two parts have few degrees of freedom, change a power by less than 1e-8.
+_NEGLIGIBLE = 1e-12
 _STEPS = 64
 _GAUSSIAN_FROM = 29  # degrees of freedom: above, Wilson and Hilferty's cube root is accurate to 1e-4
 #: Nodes of the tables from which reports of thousands of pairs read; denser where seeds are all of the variance.
@@ -190,6 +192,8 @@ def _thresholds(parts: Sequence[Part], alpha: float) -> tuple[NDArray[np.float64
         variance = np.add.outer(variance, drawn).ravel()
         squares = np.add.outer(squares, drawn**2 / part.df).ravel()
         weights = np.multiply.outer(weights, weight).ravel()
+    seen = weights > _NEGLIGIBLE
+    variance, squares, weights = variance[seen], squares[seen], weights[seen]
     with np.errstate(divide="ignore", invalid="ignore"):
         df = np.where(squares > 0, variance**2 / squares, np.inf)
     return special.stdtrit(np.minimum(df, 1e9), 1.0 - alpha / 2.0) * np.sqrt(variance), weights
