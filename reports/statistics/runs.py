@@ -118,7 +118,11 @@ def joined_seeds(runs: Sequence[MethodRuns]) -> dict[str, Any]:
 
 
 def _ids(kind: str, ids: Any) -> NDArray[np.str_]:
-    array = np.asarray([str(i) for i in ids])
+    array = (
+        ids
+        if isinstance(ids, np.ndarray) and ids.dtype.kind == "U" and ids.ndim == 1
+        else np.asarray([str(i) for i in ids])
+    )
     unique, counts = np.unique(array, return_counts=True)
     if len(unique) < len(array):
         raise errors.DuplicateQueries(
