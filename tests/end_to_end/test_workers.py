@@ -99,7 +99,9 @@ def test_a_run_that_ends_its_workers_is_given_up_and_the_others_are_kept(itm, ti
     code, out, err = itm(*command)
     assert code == 1
     # 4 where the other worker has nothing else left, and takes the run before the command has seen its third worker end.
-    assert re.search(r"crash seed 0 failed: these settings ended their worker [34] times: abort \(SIGABRT\)\n", err), err
+    assert re.search(r"crash seed 0 failed: these settings ended their worker [34] times: abort \(SIGABRT\)\n", err), (
+        err
+    )
     assert "chan seed 0: full rSum" in err
     assert "chan" in out
 
