@@ -17,7 +17,8 @@ SLACK = 1.0
 
 
 def overprinted(drawing: Figure) -> list[str]:
-    """One line per collision of a figure that is drawn: two texts, a text and the canvas's edge, a legend and a marker."""
+    """One line per collision of a figure: two texts, a text and the canvas's edge, a legend and a marker."""
+    drawing.draw_without_rendering()  # annotations and ticks get their places when they are drawn
     shapes = list(_shapes(drawing))
     found = [f"'{a}' and '{b}'" for (a, one), (b, other) in itertools.combinations(shapes, 2) if _overlap(one, other)]
     canvas = drawing.bbox.padded(SLACK)
