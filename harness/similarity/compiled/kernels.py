@@ -12,11 +12,13 @@ import contextlib
 import importlib.util
 import logging
 import math
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,8 @@ ATTENTION_NORMS = {
 }
 #: Fewer columns leave lanes empty: left items take them.
 FEW = 32
+#: Pieces of a tile for each thread: one that is held up leaves the rest to the others.
+PIECES = 2
 #: What a tile may be multiplied from. Float64 is reduced by torch in float64.
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int8)
 
@@ -271,10 +275,25 @@ def _in_threads(run: Callable[..., None], rest: tuple[Any, ...], count: int) -> 
     threads = min(torch.get_num_threads(), count)
     if threads == 1:
         return run((0, count), *rest)
-    bounds = [count * thread // threads for thread in range(threads + 1)]
-    with ThreadPoolExecutor(threads - 1) as pool:  # made anew: a pool that stays does not outlive a fork
-        waiting = [pool.submit(run, (bounds[at], bounds[at + 1]), *rest) for at in range(1, threads)]
-        run((bounds[0], bounds[1]), *rest)
-        for one in waiting:
-            one.result()
+    pieces = min(count, PIECES * threads)
+    todo: SimpleQueue[tuple[int, int]] = SimpleQueue()
+    for piece in range(pieces):
+        todo.put((count * piece // pieces, count * (piece + 1) // pieces))
+
+    def work() -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                run(todo.get_nowait(), *rest)
+
+    others = [_pool(os.getpid(), threads - 1).submit(work) for _ in range(threads - 1)]
+    work()
+    for other in others:
+        if not other.cancel():  # one that has not begun finds nothing left
+            other.result()
     return None
+
+
+@cache
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """Threads that wait for work, of the process that asks: a fork has none of them."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="itm-kernel")

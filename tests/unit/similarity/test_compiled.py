@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -241,3 +242,42 @@ def test_a_numba_that_cannot_be_used_is_told(monkeypatch, caplog, module, error)
     monkeypatch.setattr(builtins, "__import__", refused)
     assert compiled._numba.__wrapped__() is None
     assert f"torch computes in its place: {error}" in caplog.text
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def taken(items: int) -> list[int]:
+    """How often each item of a tile is computed."""
+    times = [0] * items
+
+    def run(part: tuple[int, int]) -> None:
+        for item in range(*part):
+            times[item] += 1
+
+    compiled._in_threads(run, (), items)
+    return times
+
+
+def test_threads_take_every_item_once_in_a_forked_process_too(two_threads):
+    assert [taken(items) for items in (1, 2, 37)] == [[1], [1, 1], [1] * 37]
+    child = os.fork()
+    if not child:
+        os._exit(taken(37) == [1] * 37)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    with ThreadPoolExecutor(4) as several:
+        assert list(several.map(taken, [9] * 40)) == [[1] * 9] * 40
+
+
+def test_an_error_of_any_piece_is_raised(two_threads):
+    def run(part: tuple[int, int]) -> None:
+        if part[0]:
+            raise ValueError("of the second piece")
+
+    with pytest.raises(ValueError, match="of the second piece"):
+        compiled._in_threads(run, (), 8)
