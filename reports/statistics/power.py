@@ -27,7 +27,7 @@ from harness.reports.statistics.variance import VarianceSplit
 POWER = 0.8
 #: Nodes of the quadrature for a part of the variance with few degrees of freedom, and for the images, which have many.
 _FEW, _MANY = 32, 5
-#: Draws of less weight, three of four where two parts have few degrees of freedom, change a power by less than 1e-8.
+#: Draws of less weight, three of four where two parts have few degrees of freedom, change a power by less than 1e-7.
 _NEGLIGIBLE = 1e-12
 _STEPS = 64
 _GAUSSIAN_FROM = 29  # degrees of freedom: above, Wilson and Hilferty's cube root is accurate to 1e-4
