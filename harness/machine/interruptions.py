@@ -51,13 +51,17 @@ class Interruptions:
         # A thread that waits on a pipe: in a handler no lock may be taken, so no thread started and no event set.
         read, self._wake = os.pipe()
         done = threading.Event()
-        threading.Thread(target=self._end, args=(read, seconds, done), name="itm-farewell", daemon=True).start()
+        watch = threading.Thread(target=self._end, args=(read, seconds, done), name="itm-farewell", daemon=True)
+        watch.start()
         try:
             yield
         finally:
             done.set()
             wake, self._wake = self._wake, None
+            with suppress(BrokenPipeError):  # woken by a signal, it has closed its end
+                os.write(wake, b".")  # not only closed: a forked child may hold the pipe as well
             os.close(wake)
+            watch.join()
 
     @contextmanager
     def told(self) -> Iterator[None]:
