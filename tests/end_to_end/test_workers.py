@@ -20,17 +20,40 @@ from harness.files.owners import is_alive
 PATIENCE = 120.0
 
 
+#: A method whose trainings wait in their second epoch while the gate is closed.
+PAUSED = """
+import os, time
+from pathlib import Path
+from harness.baselines.scan import Scan
+
+GATE = Path({gate!r})
+
+class Paused(Scan):
+    steps = 0
+
+    def losses(self, images, texts, image_ids):
+        self.steps += 1
+        if self.steps == 9:
+            (GATE / f"{{os.getpid()}}.waits").touch()
+            patience = 12_000
+            while (GATE / "closed").exists() and (patience := patience - 1):
+                time.sleep(0.01)
+        return super().losses(images, texts, image_ids)
+"""
+
+
 @pytest.fixture
 def start(forks, tiny, tmp_path):
     """Start `itm leaderboard` on two methods and two seeds."""
-    tiny |= {"scorers": ["scan", "chan"], "seeds": 2, "training": {**tiny["training"], "epochs": 25}}
-    path = tmp_path / "tiny.yaml"
+    tiny |= {"scorers": ["paused", "chan"], "seeds": 2, "training": {**tiny["training"], "epochs": 3}}
+    path, plugin = tmp_path / "tiny.yaml", tmp_path / "paused.py"
     path.write_text(yaml.safe_dump(tiny))
+    plugin.write_text(PAUSED.format(gate=str(tmp_path)))
     numbers = itertools.count()
 
     def start(results: Path, workers: int) -> Fork:
-        command = ["leaderboard", path, "--results", results, "--workers", workers, "--no-mlflow"]
-        return forks.start(*command, log=tmp_path / f"log-{next(numbers)}")
+        options = ["--plugin", plugin, "--results", results, "--workers", workers, "--no-mlflow"]
+        return forks.start("leaderboard", path, *options, log=tmp_path / f"log-{next(numbers)}")
 
     return start
 
@@ -43,39 +66,37 @@ def until(condition: Callable[[], object], process: Fork | None = None) -> None:
         time.sleep(0.02)
 
 
-def children(pid: int) -> list[int]:
-    """The workers of a command: its child processes but the one that tracks multiprocessing's resources."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            worker = "spawn_main" in (folder / "cmdline").read_text()
-        except (OSError, ValueError):
-            continue
-        if parent == pid and worker:
-            found.append(int(folder.name))
-    return found
+def waiting(process: Fork, gate: Path) -> list[int]:
+    """The two workers of a command, once both wait at the gate."""
+    until(lambda: len(list(gate.glob("*.waits"))) == 2, process)
+    marks = list(gate.glob("*.waits"))
+    for mark in marks:
+        mark.unlink()
+    return [int(mark.stem) for mark in marks]
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers of a command in /proc")
 def test_the_numbers_are_those_of_one_process_whoever_is_killed(start, tmp_path):
-    alone, together = tmp_path / "alone", tmp_path / "together"
+    alone, together, gate = tmp_path / "alone", tmp_path / "together", tmp_path / "closed"
     finish(start(alone, 1))
+    for mark in tmp_path.glob("*.waits"):
+        mark.unlink()
 
+    gate.touch()
     process = start(together, 2)
-    until(lambda: len(list(together.glob("runs/*/checkpoint.pt"))) == 2, process)  # each worker is at a run of its own
-    workers = children(process.pid)
-    assert len(workers) == 2
+    workers = waiting(process, tmp_path)  # each at a run of its own
     process.kill()
     process.communicate()
     until(lambda: not any(map(is_alive, workers)))  # nothing works on in the background
-    assert list(together.glob("runs/*/checkpoint.pt")), "what was trained is kept"
+    assert len(list(together.glob("runs/*/checkpoint.pt"))) == 2, "what was trained is kept"
 
-    seen = {path: path.stat().st_mtime_ns for path in together.glob("runs/*/progress.json")}
     process = start(together, 2)
-    until(lambda: any(path.exists() and path.stat().st_mtime_ns > seen[path] for path in seen), process)
-    os.kill(children(process.pid)[0], signal.SIGKILL)
+    os.kill(waiting(process, tmp_path)[0], signal.SIGKILL)
+    gate.unlink()
     text = finish(process)
+    assert sorted(re.findall(r"paused seed \d: epoch 2/3", text)) == [
+        f"paused seed {seed}: epoch 2/3" for seed in (0, 1)
+    ]
+    assert not re.search(r"paused seed \d: epoch 1/3", text), "what was trained is used"
     assert state(together) == state(alone)
     assert files(together) == files(alone)
     assert not list(together.rglob(".*"))
