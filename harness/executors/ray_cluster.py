@@ -199,6 +199,7 @@ class _Line:
         self._process.start()
         theirs.close()
         self._ids = itertools.count()
+        self._is_stuck = False
         #: Of a cluster of our own.
         self.folder = _short_folder() if address == LOCAL else ""
 
@@ -219,13 +220,15 @@ class _Line:
                 return value
         except (EOFError, OSError):
             raise error(f"{where} ended{remedy}") from None
+        self._is_stuck = True
         raise error(f"{where} does not answer within {seconds:.0f} s{remedy}")
 
     def close(self) -> None:
         """Leave the cluster."""
-        with suppress(RunFailed):
-            self.ask("close", seconds=ANSWER_SECONDS, error=RunFailed)
-        self._process.join(1.0)
+        if not self._is_stuck or self.folder:  # a cluster of our own that starts slowly has processes to end
+            with suppress(RunFailed):
+                self.ask("close", seconds=ANSWER_SECONDS, error=RunFailed)
+            self._process.join(1.0)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
