@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +91,32 @@ def _that_fit(spec: FeedingSpec, workers: int, batch_bytes: int) -> int:
 def start_options() -> dict[str, Any]:
     """How torch's DataLoader starts its processes: from a server that has imported what they need.
 
-    A fork of this process would share the locks of its threads. Without such a server (Windows) each is started anew.
+    A fork of this process would share the locks of its threads. Without such a server each is started anew: on Windows, and
+    where a socket's path would be too long for a deep temporary folder.
     """
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload([__name__])
+    context: BaseContext = multiprocessing.get_context("spawn")
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        with suppress(OSError), _nothing_from_the_current_folder():
+            served = multiprocessing.get_context("forkserver")
+            served.set_forkserver_preload([__name__])
+            forkserver.ensure_running()
+            context = served
     return {"multiprocessing_context": context, "worker_init_fn": _begin}
+
+
+@contextmanager
+def _nothing_from_the_current_folder() -> Iterator[None]:
+    """The server looks for modules there first, where a reader's `secrets.py` or another clone may lie; its children have
+    the path of this process."""
+    name = "PYTHONSAFEPATH"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
 
 
 @contextmanager

@@ -227,11 +227,16 @@ def nothing():
     pass
 
 
-def test_loaders_end_with_a_training_that_is_killed(tmp_path):
+def test_loaders_take_nothing_from_the_current_folder_and_end_with_a_training_that_is_killed(tmp_path):
+    desk = tmp_path / "desk"
+    desk.mkdir()
+    (desk / "secrets.py").write_text("raise ValueError")  # NumPy imports Python's
     script = tmp_path / "training.py"
     script.write_text(ORPHANS.format(folder=str(Path(__file__).parent)))
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=env) as training:
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=env, cwd=desk
+    ) as training:
         assert training.stdout is not None
         loaders = [int(pid) for pid in training.stdout.readline().split()]
         assert len(loaders) == 2
@@ -241,6 +246,16 @@ def test_loaders_end_with_a_training_that_is_killed(tmp_path):
     while any(map(is_alive, loaders)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(is_alive, loaders))
+
+
+def test_loaders_start_anew_where_the_server_has_no_room_for_its_socket(monkeypatch):
+    def start():
+        raise OSError("AF_UNIX path too long")
+
+    assert processes.start_options()["multiprocessing_context"].get_start_method() == "forkserver"
+    monkeypatch.setattr(processes.forkserver, "ensure_running", start)
+    assert processes.start_options()["multiprocessing_context"].get_start_method() == "spawn"
+    assert "PYTHONSAFEPATH" not in os.environ
 
 
 @pytest.mark.parametrize("part", [np.s_[:], np.s_[3:9], np.s_[:, None, :]], ids=["whole", "rows", "one more axis"])
