@@ -40,16 +40,17 @@ if not torch.cuda.is_available():
 FLICKR8K = Path(os.environ.get("ITM_FLICKR8K", Path(__file__).parents[2] / "shared" / "flickr8k"))
 
 
-#: How many modules there were when the garbage collector was last told to leave alone what is there.
-_frozen_at = 0
+#: The test file, and how many modules there were, when the garbage collector was last told to leave alone what is there.
+_frozen: tuple[Path | None, int] = (None, 0)
 
 
-def pytest_runtest_setup() -> None:
-    """Modules live until the end: with those of torch, MLflow and the rest, a look at all objects takes 0.7 s, and looking
-    for garbage took a fifth of the time of all tests."""
-    global _frozen_at
-    if len(sys.modules) > _frozen_at + 200:
-        _frozen_at = len(sys.modules)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What is there when a file begins lives until the end: modules, and what they keep. With those of torch, MLflow and
+    the rest, a look at all objects takes 0.7 s, and looking for garbage took a fifth of the time of all tests."""
+    global _frozen
+    file, modules = _frozen
+    if item.path != file or len(sys.modules) > modules + 200:
+        _frozen = item.path, len(sys.modules)
         gc.collect()
         gc.freeze()
 
