@@ -38,8 +38,14 @@ SECTIONS = {
 
 
 def main(folder: Path) -> None:
-    """Write the site to `folder`/site from the pages in `folder`/pages."""
+    """Write the site to `folder`/site from the pages in `folder`/pages, in place of an earlier one.
+
+    Raises:
+        SystemExit: the folder holds something else, which would be lost.
+    """
     pages = folder / "pages"
+    if folder.exists() and not (folder.is_dir() and (pages.is_dir() or not any(folder.iterdir()))):
+        sys.exit(f"{folder} is neither empty nor an earlier site of the documents: name another folder")
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "docs", pages, ignore=shutil.ignore_patterns("*.py", "__pycache__", "*.toml"))
     for source, name in ELSEWHERE.items():

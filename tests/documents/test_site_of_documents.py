@@ -31,6 +31,15 @@ def build():
     return module("build")
 
 
+@pytest.mark.parametrize("name", ["file", "folder/file"])
+def test_a_folder_of_something_else_is_kept(build, tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(SystemExit, match="name another folder"):
+        build.main(tmp_path / name.partition("/")[0])
+    assert (tmp_path / name).read_text() == "mine"
+
+
 def test_examples_of_docstrings_become_code():
     pytest.importorskip("griffe")
     examples = module("examples")
