@@ -44,9 +44,13 @@ def main(folder: Path) -> None:
         SystemExit: the folder holds something else, which would be lost.
     """
     pages = folder / "pages"
-    if folder.exists() and not (folder.is_dir() and (pages.is_dir() or not any(folder.iterdir()))):
+    is_site = pages.is_dir() and (folder / "zensical.toml").is_file()
+    if folder.exists() and not (is_site or (folder.is_dir() and not any(folder.iterdir()))):
         sys.exit(f"{folder} is neither empty nor an earlier site of the documents: name another folder")
     shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name in ("zensical.toml", "examples.py"):
+        shutil.copy(ROOT / "docs" / name, folder)
     shutil.copytree(ROOT / "docs", pages, ignore=shutil.ignore_patterns("*.py", "__pycache__", "*.toml"))
     for source, name in ELSEWHERE.items():
         (pages / name).write_text((ROOT / source).read_text(encoding="utf-8"), encoding="utf-8")
@@ -55,8 +59,6 @@ def main(folder: Path) -> None:
     (pages / "reference" / "settings.md").write_text(settings_page(), encoding="utf-8")
     for page in pages.rglob("*.md"):
         page.write_text(with_links_of_the_site(page, pages), encoding="utf-8")
-    for name in ("zensical.toml", "examples.py"):
-        shutil.copy(ROOT / "docs" / name, folder)
     subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], cwd=folder, check=True)
 
 

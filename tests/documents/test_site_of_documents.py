@@ -31,7 +31,7 @@ def build():
     return module("build")
 
 
-@pytest.mark.parametrize("name", ["file", "folder/file"])
+@pytest.mark.parametrize("name", ["file", "folder/file", "docs/zensical.toml"])
 def test_a_folder_of_something_else_is_kept(build, tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine")
